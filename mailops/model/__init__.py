@@ -1,0 +1,1 @@
+"""Values and states; no input, no output, no clock."""

@@ -1,0 +1,133 @@
+"""Mail addresses: read, normalise, format, and put on the wire.
+
+Reading is tolerant the way mail people need (RFC 5322 §3.4 plus ``Name mail@x.test`` without angle brackets);
+comparing is exact: local part lower-cased only if it is ASCII, domain lower-cased, display name gone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from email import utils as _utils
+from email.header import Header
+
+_BARE = re.compile(r"[^\s<>,;:\"()\[\]]+@[^\s<>,;:\"()\[\]]+")
+_SPECIALS = re.compile(r'[\\"]')
+_DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
+_QUOTED = re.compile(r'"(?:[^"\\\r\n]|\\[^\r\n])*"\Z')
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A display name (may be empty) and an address ``local@domain`` as written."""
+
+    name: str
+    spec: str
+
+    @property
+    def local(self) -> str:
+        return self.spec.rpartition("@")[0]
+
+    @property
+    def domain(self) -> str:
+        return self.spec.rpartition("@")[2].lower()
+
+    @property
+    def normalised(self) -> str:
+        return normalise(self.spec)
+
+    def __str__(self) -> str:
+        return format_address(self.name, self.spec)
+
+
+def parse_addresses(text: str | None) -> list[Address]:
+    """All addresses in an RFC 5322 list, in order; entries whose address has no ``@`` are left out."""
+    if not text:
+        return []
+    flat = re.sub(r"[\r\n]+[ \t]*", " ", text)
+    try:
+        pairs = _utils.getaddresses([flat], strict=False)  # type: ignore[call-arg,unused-ignore]
+    except TypeError:  # Python before 3.11.10 has no such argument
+        pairs = _utils.getaddresses([flat])
+    found = []
+    for name, spec in pairs:
+        spec = spec.strip()
+        if "@" in spec and " " not in spec:
+            found.append(Address(name.strip(), spec))
+            continue
+        hit = _BARE.search(f"{name} {spec}")
+        if hit:  # `Name mail@x.test`: the words before the address are the name
+            before = f"{name} {spec}"[: hit.start()].strip(" <>")
+            found.append(Address(before, hit.group()))
+    if not found or any(a.spec.startswith("@") or a.spec.endswith("@") for a in found):
+        found = [a for a in found if not (a.spec.startswith("@") or a.spec.endswith("@"))]
+        if not found and (hit := _BARE.search(flat)):
+            found = [Address(flat[: hit.start()].strip(' <>"'), hit.group())]
+    return found
+
+
+def parse_first(text: str | None) -> Address | None:
+    """The first address of a text (the loose form, for contacts and records)."""
+    found = parse_addresses(text)
+    return found[0] if found else None
+
+
+def parse_single(text: str | None) -> Address | None:
+    """The only address of a text, or None when there is none or more than one (the strict form)."""
+    found = parse_addresses(text)
+    return found[0] if len(found) == 1 else None
+
+
+def normalise(spec: str) -> str:
+    """``local@domain`` for comparing: domain lower-cased, local part lower-cased only if it is pure ASCII."""
+    local, _, domain = spec.strip().rpartition("@")
+    return f"{local.lower() if local.isascii() else local}@{domain.lower()}"
+
+
+def format_address(name: str, spec: str) -> str:
+    """``"Name" <spec>`` for a header; quotes and backslashes escaped, a non-ASCII name as RFC 2047 words."""
+    name = re.sub(r"[\r\n]+", " ", name).strip()
+    if not name:
+        return spec
+    if name.isascii():
+        escaped = _SPECIALS.sub(lambda m: "\\" + m.group(), name)
+        return f'"{escaped}" <{spec}>'
+    return f"{Header(name, 'utf-8', maxlinelen=10_000).encode()} <{spec}>"
+
+
+def ascii_domain(domain: str) -> str | None:
+    """The A-label form of a domain (RFC 5890), or None when it cannot be written so."""
+    domain = domain.rstrip(".")
+    if domain.isascii():
+        return domain
+    import idna
+
+    try:
+        return idna.encode(domain, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        return None
+
+
+def envelope_address(spec: str) -> str | None:
+    """The address for ``MAIL FROM``/``RCPT TO``: domain as A-labels, local part untouched; None when impossible."""
+    local, _, domain = spec.strip().rpartition("@")
+    wire = ascii_domain(domain)
+    return f"{local}@{wire}" if local and wire else None
+
+
+def is_valid(spec: str) -> bool:
+    """Whether this is a usable mailbox address (RFC 5321 §4.1.2 with RFC 6531 local parts).
+
+    A domain needs no dot; address literals ``[127.0.0.1]`` are allowed; limits of RFC 5321 §4.5.3.1 hold.
+    """
+    local, at, domain = spec.rpartition("@")
+    if not at or not local or not domain or len(local.encode()) > 64 or any(ord(c) < 33 or ord(c) == 127 for c in domain):
+        return False
+    ascii_local = "".join(c if c.isascii() else "u" for c in local)
+    if not (_DOT_ATOM.match(ascii_local) or _QUOTED.match(ascii_local)):
+        return False
+    if domain.startswith("[") and domain.endswith("]"):
+        return bool(re.match(r"\[(IPv6:[0-9A-Fa-f:.]+|[0-9.]+)\]\Z", domain))
+    wire = ascii_domain(domain)
+    return bool(wire) and len(wire or "") <= 253 and all(_LABEL.match(label) for label in (wire or "").split("."))

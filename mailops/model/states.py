@@ -1,0 +1,95 @@
+"""States of a mail and of a delivery, with the allowed moves written once.
+
+::
+
+    Outgoing ──sent──▶ Sent                   a mail is Sent when one recipient was accepted and none is waiting
+       │  ▲
+       │  └──Retry── Delivery Failed          every recipient refused for good
+       └──Cancel Email──▶ Cancelled ──Retry──▶ Outgoing
+
+The state of a mail is derived from its deliveries by :func:`mail_state`; only :data:`MAIL_MOVES` may be taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import StrEnum
+
+
+class MailState(StrEnum):
+    """Where a mail stands in the queue; :attr:`label` is what people see."""
+
+    OUTGOING = "outgoing"
+    SENT = "sent"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def label(self) -> str:
+        return {"outgoing": "Outgoing", "sent": "Sent", "failed": "Delivery Failed", "cancelled": "Cancelled"}[self]
+
+
+class DeliveryState(StrEnum):
+    """Where one recipient of a mail stands."""
+
+    PENDING = "pending"  # not tried yet, or tried and deferred
+    SENT = "sent"  # the next server took responsibility
+    FAILED = "failed"  # refused for good, or given up
+    BOUNCED = "bounced"  # accepted first, a delivery report came back later
+    CANCELLED = "cancelled"
+    IGNORED = "ignored"  # failed, and a person said "ignore"
+
+    @property
+    def label(self) -> str:
+        return {
+            "pending": "Outgoing",
+            "sent": "Sent",
+            "failed": "Delivery Failed",
+            "bounced": "Bounced",
+            "cancelled": "Cancelled",
+            "ignored": "Ignored",
+        }[self]
+
+
+FAILED_DELIVERIES = frozenset({DeliveryState.FAILED, DeliveryState.BOUNCED})
+
+MAIL_MOVES: dict[MailState, frozenset[MailState]] = {
+    MailState.OUTGOING: frozenset({MailState.SENT, MailState.FAILED, MailState.CANCELLED, MailState.OUTGOING}),
+    MailState.FAILED: frozenset({MailState.OUTGOING, MailState.CANCELLED}),
+    MailState.CANCELLED: frozenset({MailState.OUTGOING}),
+    MailState.SENT: frozenset({MailState.FAILED, MailState.OUTGOING}),  # a late bounce; a partial retry
+}
+
+
+class FailureType(StrEnum):
+    """Why a mail or delivery failed, in the words admins know from their product."""
+
+    UNKNOWN = "unknown"
+    EMAIL_INVALID = "mail_email_invalid"
+    EMAIL_MISSING = "mail_email_missing"
+    FROM_INVALID = "mail_from_invalid"
+    FROM_MISSING = "mail_from_missing"
+    SMTP = "mail_smtp"
+    BOUNCE = "mail_bounce"
+    BLACKLIST = "mail_bl"
+    OPTOUT = "mail_optout"
+    DUPLICATE = "mail_dup"
+    DAILY_LIMIT = "daily_limit"
+
+
+def mail_state(deliveries: Collection[DeliveryState]) -> MailState:
+    """Derive a mail's state from its deliveries: one accepted recipient makes it sent, once none is waiting.
+
+    >>> mail_state([DeliveryState.SENT, DeliveryState.FAILED]).label
+    'Sent'
+    """
+    states = set(deliveries)
+    if DeliveryState.PENDING in states:
+        return MailState.OUTGOING
+    if DeliveryState.SENT in states:
+        return MailState.SENT
+    if states & FAILED_DELIVERIES:
+        return MailState.FAILED
+    if DeliveryState.IGNORED in states:
+        return MailState.SENT if DeliveryState.SENT in states else MailState.CANCELLED
+    return MailState.CANCELLED if states else MailState.FAILED

@@ -1,0 +1,388 @@
+"""The tables, spoken in SQLAlchemy Core so that SQLite and PostgreSQL share them.
+
+Message bytes live apart from the mail rows (``contents``), so that a look at a million rows reads no body. Events and
+``tallies`` (daily counters) outlive the mails they speak of: auto-delete and Auto-Vacuum never change a figure.
+Changes go through a migration in ``store/migrations``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+class Utc(TypeDecorator[datetime]):
+    """A moment in UTC; naive values are refused on the way in, zone is attached on the way out."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without zone cannot be stored")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column("id", BigId, primary_key=True, autoincrement=True)
+
+
+# --- set-up -----------------------------------------------------------------------------------------------------------
+
+parameters = sa.Table(
+    "parameters",
+    metadata,
+    sa.Column("key", sa.String(200), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+alias_domains = sa.Table(
+    "alias_domains",
+    metadata,
+    _id(),
+    sa.Column("name", sa.String(253), nullable=False),
+    sa.Column("bounce_alias", sa.String(64), nullable=False),
+    sa.Column("catchall_alias", sa.String(64), nullable=False),
+    sa.Column("default_from", sa.String(320)),
+    sa.Column("sequence", sa.Integer, nullable=False, server_default="10"),
+    sa.UniqueConstraint("name", "bounce_alias"),
+    sa.UniqueConstraint("name", "catchall_alias"),
+)
+
+companies = sa.Table(
+    "companies",
+    metadata,
+    _id(),
+    sa.Column("key", sa.String(100), nullable=False, unique=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("email", sa.String(320)),
+    sa.Column("alias_domain_id", sa.ForeignKey("alias_domains.id")),
+)
+
+servers = sa.Table(
+    "servers",
+    metadata,
+    _id(),
+    sa.Column("key", sa.String(100), nullable=False, unique=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("host", sa.String(253), nullable=False, server_default=""),
+    sa.Column("port", sa.Integer, nullable=False),
+    sa.Column("encryption", sa.String(20), nullable=False),
+    sa.Column("authentication", sa.String(20), nullable=False),
+    sa.Column("login", sa.String(320)),
+    sa.Column("password", sa.String(500)),  # a reference, never a value
+    sa.Column("client_cert", sa.String(500)),
+    sa.Column("client_key", sa.String(500)),
+    sa.Column("ca_file", sa.String(500)),
+    sa.Column("from_filter", sa.Text),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="10"),
+    sa.Column("active", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("provider", sa.String(50)),
+    sa.Column("mail_class", sa.String(20)),
+    sa.Column("max_size", sa.BigInteger),
+    sa.Column("max_sessions", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("timeout", sa.Float, nullable=False, server_default="60"),
+    sa.Column("retry_first", sa.Integer, nullable=False, server_default="300"),
+    sa.Column("retry_cap", sa.Integer, nullable=False, server_default="14400"),
+    sa.Column("retry_give_up", sa.Integer, nullable=False, server_default="172800"),
+)
+
+# --- the queue --------------------------------------------------------------------------------------------------------
+
+mails = sa.Table(
+    "mails",
+    metadata,
+    _id(),
+    sa.Column("message_id", sa.String(998), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("mail_class", sa.String(20), nullable=False),
+    sa.Column("header_from", sa.Text),  # as submitted; the route decides what goes on the wire
+    sa.Column("sender_domain", sa.String(253)),
+    sa.Column("subject", sa.Text),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("company_id", sa.ForeignKey("companies.id")),
+    sa.Column("forced_server", sa.String(100)),
+    sa.Column("return_path", sa.String(320)),
+    sa.Column("origin", sa.String(20), nullable=False, server_default="api"),  # api, cli, smtp, thread, campaign
+    sa.Column("thread_message_id", BigId),
+    sa.Column("auto_delete", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("created_at", Utc, nullable=False),
+    sa.Column("scheduled_at", Utc),
+    sa.Column("due_at", Utc, nullable=False),  # when the next attempt may start
+    sa.Column("finished_at", Utc),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("server_key", sa.String(100)),  # the server of the last attempt
+    sa.Column("sent_from", sa.Text),  # From on the wire, where it differs
+    sa.Column("sent_envelope", sa.String(320)),
+    sa.Column("failure_type", sa.String(30)),
+    sa.Column("failure_reason", sa.Text),
+    sa.Column("lease_owner", sa.String(100)),
+    sa.Column("lease_until", Utc),
+    sa.Index("ix_mails_state_due", "state", "due_at"),
+    sa.Index("ix_mails_message_id", "message_id"),
+    sa.Index("ix_mails_lease", "lease_owner"),
+    sa.Index("ix_mails_created_at", "created_at"),
+)
+
+contents = sa.Table(
+    "contents",
+    metadata,
+    sa.Column("mail_id", BigId, sa.ForeignKey("mails.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("raw", sa.LargeBinary, nullable=False),  # RFC 5322 bytes, CRLF, complete but for a rewritten From
+    sa.Column("from_start", sa.Integer, nullable=False),  # slice of the From field in raw (empty when there is none)
+    sa.Column("from_end", sa.Integer, nullable=False),
+    sa.Column("smtputf8", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("eightbit", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    _id(),
+    sa.Column("mail_id", BigId, sa.ForeignKey("mails.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("recipient", sa.String(320), nullable=False),  # on the wire
+    sa.Column("normalised", sa.String(320), nullable=False, index=True),
+    sa.Column("domain", sa.String(253), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("stage", sa.String(20)),
+    sa.Column("code", sa.Integer),
+    sa.Column("enhanced", sa.String(20)),
+    sa.Column("reply", sa.Text),
+    sa.Column("failure_type", sa.String(30)),
+    sa.Column("reason", sa.String(40)),  # the classifier's word
+    sa.Column("updated_at", Utc, nullable=False),
+    sa.Column("bounce_id", BigId),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    _id(),
+    sa.Column("mail_id", BigId, sa.ForeignKey("mails.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("worker", sa.String(100), nullable=False),
+    sa.Column("server_key", sa.String(100)),
+    sa.Column("started_at", Utc, nullable=False),
+    sa.Column("finished_at", Utc),
+    sa.Column("outcome", sa.String(20)),  # sent, partial, deferred, failed, unknown; null = open
+    sa.Column("transcript", sa.Text),
+    sa.Index("ix_attempts_open", "worker", "outcome"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    _id(),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("kind", sa.String(40), nullable=False),  # submitted, sent, deferred, failed, bounced, retried, cancelled …
+    sa.Column("mail_id", BigId),  # no foreign key: events outlive mails
+    sa.Column("message_id", sa.String(998)),
+    sa.Column("recipient", sa.String(320)),
+    sa.Column("server_key", sa.String(100)),
+    sa.Column("actor", sa.String(100)),
+    sa.Column("data", sa.JSON),
+    sa.Index("ix_events_mail", "mail_id"),
+    sa.Index("ix_events_at", "at"),
+)
+
+tallies = sa.Table(
+    "tallies",
+    metadata,
+    sa.Column("day", sa.String(10), primary_key=True),  # UTC day, YYYY-MM-DD
+    sa.Column("server_key", sa.String(100), primary_key=True),
+    sa.Column("sender_domain", sa.String(253), primary_key=True),
+    sa.Column("recipient_domain", sa.String(253), primary_key=True),
+    sa.Column("mail_class", sa.String(20), primary_key=True),
+    sa.Column("outcome", sa.String(20), primary_key=True),  # sent, failed, deferred, bounced, complained
+    sa.Column("count", sa.BigInteger, nullable=False),
+)
+
+bounces = sa.Table(
+    "bounces",
+    metadata,
+    _id(),
+    sa.Column("received_at", Utc, nullable=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("recipient", sa.String(320)),
+    sa.Column("status", sa.String(20)),
+    sa.Column("reason", sa.String(40)),
+    sa.Column("hard", sa.Boolean),
+    sa.Column("diagnostic", sa.Text),
+    sa.Column("original_message_id", sa.String(998)),
+    sa.Column("mail_id", BigId),
+    sa.Column("delivery_id", BigId),
+    sa.Column("matched_by", sa.String(40)),
+    sa.Column("confidence", sa.Float),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),  # sha-256 of raw: the same report counts once
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Index("ix_bounces_received_at", "received_at"),
+)
+
+# --- threads and the gateway ------------------------------------------------------------------------------------------
+
+records = sa.Table(
+    "records",
+    metadata,
+    _id(),
+    sa.Column("model", sa.String(100), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("email_from", sa.Text),
+    sa.Column("email_normalised", sa.String(320), index=True),
+    sa.Column("company_id", sa.ForeignKey("companies.id")),
+    sa.Column("owner", sa.String(320)),
+    sa.Column("values", sa.JSON, nullable=False),
+    sa.Column("created_at", Utc, nullable=False),
+    sa.Index("ix_records_model_created", "model", "created_at"),
+)
+
+aliases = sa.Table(
+    "aliases",
+    metadata,
+    _id(),
+    sa.Column("local", sa.String(64), nullable=False),
+    sa.Column("alias_domain_id", sa.ForeignKey("alias_domains.id")),
+    sa.Column("model", sa.String(100), nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),  # policy, defaults, bound record, parent, owner, status …
+    sa.UniqueConstraint("local", "alias_domain_id"),
+)
+
+contacts = sa.Table(
+    "contacts",
+    metadata,
+    _id(),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("email", sa.Text),
+    sa.Column("email_normalised", sa.String(320), index=True),
+    sa.Column("is_user", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("notify_by", sa.String(10), nullable=False, server_default="email"),  # email, inbox
+    sa.Column("active", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("bounce_count", sa.Integer, nullable=False, server_default="0"),
+)
+
+followers = sa.Table(
+    "followers",
+    metadata,
+    _id(),
+    sa.Column("record_id", BigId, sa.ForeignKey("records.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("contact_id", BigId, sa.ForeignKey("contacts.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("subtypes", sa.JSON, nullable=False),
+    sa.UniqueConstraint("record_id", "contact_id"),
+)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    _id(),
+    sa.Column("message_id", sa.String(998), nullable=False, index=True),
+    sa.Column("record_id", BigId, sa.ForeignKey("records.id", ondelete="CASCADE"), index=True),
+    sa.Column("parent_id", BigId),
+    sa.Column("kind", sa.String(20), nullable=False),  # comment, note, email, notification
+    sa.Column("author_id", BigId),
+    sa.Column("author_email", sa.Text),
+    sa.Column("subject", sa.Text),
+    sa.Column("body", sa.Text),
+    sa.Column("created_at", Utc, nullable=False),
+)
+
+notifications = sa.Table(
+    "notifications",
+    metadata,
+    _id(),
+    sa.Column("message_id", BigId, sa.ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("contact_id", BigId),
+    sa.Column("channel", sa.String(10), nullable=False),  # email, inbox
+    sa.Column("address", sa.String(320)),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("mail_id", BigId, index=True),
+    sa.Column("failure_type", sa.String(30)),
+    sa.Column("reason", sa.Text),
+    sa.Column("is_read", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+inbound_log = sa.Table(
+    "inbound_log",
+    metadata,
+    _id(),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("message_id", sa.String(998)),
+    sa.Column("sender", sa.Text),
+    sa.Column("recipients", sa.Text),
+    sa.Column("decision", sa.String(30), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text),
+    sa.Column("data", sa.JSON),
+)
+
+# --- runs and verdicts ------------------------------------------------------------------------------------------------
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("notebook", sa.String(200), nullable=False),
+    sa.Column("parameters", sa.JSON, nullable=False),  # redacted
+    sa.Column("started_at", Utc, nullable=False),
+    sa.Column("finished_at", Utc),
+    sa.Column("status", sa.String(20), nullable=False),  # running, passed, failed, error
+    sa.Column("exit_code", sa.Integer),
+    sa.Column("error", sa.JSON),
+    sa.Column("folder", sa.Text),
+    sa.Index("ix_runs_notebook_started", "notebook", "started_at"),
+)
+
+verdicts = sa.Table(
+    "verdicts",
+    metadata,
+    _id(),
+    sa.Column("run_id", sa.String(40), index=True),
+    sa.Column("check", sa.String(100), nullable=False),
+    sa.Column("subject", sa.String(320), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("found", sa.Text, nullable=False, server_default=""),
+    sa.Column("expected", sa.Text, nullable=False, server_default=""),
+    sa.Column("fix", sa.Text, nullable=False, server_default=""),
+    sa.Column("code", sa.String(100), nullable=False, server_default=""),
+    sa.Column("evidence", sa.JSON, nullable=False),
+    sa.Column("at", Utc, nullable=False),
+    sa.Index("ix_verdicts_check_subject", "check", "subject", "at"),
+)
+
+guide_answers = sa.Table(
+    "guide_answers",
+    metadata,
+    sa.Column("guide", sa.String(100), primary_key=True),
+    sa.Column("subject", sa.String(320), primary_key=True),
+    sa.Column("step", sa.String(100), primary_key=True),
+    sa.Column("answers", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("note", sa.Text),
+    sa.Column("actor", sa.String(100)),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("at", Utc, nullable=False),
+)
