@@ -1,0 +1,1 @@
+"""Sending over SMTP: the transport, the checks before it, and Test Connection."""
