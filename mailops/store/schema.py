@@ -134,6 +134,7 @@ mails = sa.Table(
     sa.Column("auto_delete", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created_at", Utc, nullable=False),
     sa.Column("scheduled_at", Utc),
+    sa.Column("queued_at", Utc, nullable=False),  # when it last became Outgoing: giving up counts from here
     sa.Column("due_at", Utc, nullable=False),  # when the next attempt may start
     sa.Column("finished_at", Utc),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
@@ -144,7 +145,7 @@ mails = sa.Table(
     sa.Column("failure_reason", sa.Text),
     sa.Column("lease_owner", sa.String(100)),
     sa.Column("lease_until", Utc),
-    sa.Index("ix_mails_state_due", "state", "due_at"),
+    sa.Index("ix_mails_queue", "state", "due_at", "id"),
     sa.Index("ix_mails_message_id", "message_id"),
     sa.Index("ix_mails_lease", "lease_owner"),
     sa.Index("ix_mails_created_at", "created_at"),
@@ -207,6 +208,7 @@ events = sa.Table(
     sa.Column("actor", sa.String(100)),
     sa.Column("data", sa.JSON),
     sa.Index("ix_events_mail", "mail_id"),
+    sa.Index("ix_events_message_id", "message_id"),
     sa.Index("ix_events_at", "at"),
 )
 

@@ -1,0 +1,103 @@
+"""A mail as it is handed over, and as the queue keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from .setup import MailClass
+from .states import DeliveryState, MailState
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file to attach; ``content_type`` is guessed from the name when empty."""
+
+    filename: str
+    content: bytes
+    content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A mail handed over for sending: either fields, or ``raw`` (complete RFC 5322 bytes).
+
+    ``to``/``cc``/``bcc`` are address texts (each may be a list in RFC 5322 form). With ``raw``, ``envelope_to`` names
+    the recipients; when it is empty they are read from To, Cc and Bcc. ``server`` forces a server by key;
+    ``company`` is a company key. ``scheduled_at`` (UTC, with zone) holds the mail back until then.
+    """
+
+    sender: str | None = None
+    to: tuple[str, ...] = ()
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    subject: str = ""
+    text: str | None = None
+    html: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    reply_to: str | None = None
+    return_path: str | None = None
+    message_id: str | None = None
+    in_reply_to: str | None = None
+    references: tuple[str, ...] = ()
+    raw: bytes | None = None
+    envelope_to: tuple[str, ...] = ()
+    company: str | None = None
+    mail_class: MailClass = MailClass.TRANSACTIONAL
+    server: str | None = None
+    scheduled_at: datetime | None = None
+    auto_delete: bool = False
+    origin: str = "api"
+    thread_message_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A mail serialised once: bytes with CRLF, Bcc gone, and the slice of its From field."""
+
+    raw: bytes
+    message_id: str
+    subject: str
+    header_from: str | None
+    from_start: int
+    from_end: int
+    recipients: tuple[str, ...]  # on the wire: domain as A-labels
+    smtputf8: bool
+    eightbit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryView:
+    """One recipient of a mail, for showing."""
+
+    id: int
+    recipient: str
+    state: DeliveryState
+    code: int | None
+    enhanced: str | None
+    reply: str | None
+    stage: str | None
+    reason: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MailView:
+    """One mail of the queue, for showing; ``deliveries`` only where asked for."""
+
+    id: int
+    message_id: str
+    state: MailState
+    header_from: str | None
+    subject: str | None
+    size: int
+    created_at: datetime
+    due_at: datetime
+    finished_at: datetime | None
+    attempts: int
+    server_key: str | None
+    failure_type: str | None
+    failure_reason: str | None
+    mail_class: MailClass
+    deliveries: tuple[DeliveryView, ...] = field(default=())

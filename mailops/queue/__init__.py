@@ -1,0 +1,1 @@
+"""The queue: submit, send, retry, cancel, clean."""

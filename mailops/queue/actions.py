@@ -1,0 +1,187 @@
+"""What a person does with queued mail: Retry, Send Now, Cancel Email, one by one or by filter, with a preview.
+
+Bulk actions go in chunks of their own transaction, so that a million mails do not hold the store's lock; each mail
+moves whole or not at all, and only by a move that :data:`mailops.model.states.MAIL_MOVES` allows. A mail that a worker
+holds at this moment is left alone and counted as busy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from ..errors import ConfigError
+from ..model.states import DeliveryState, MailState
+from ..ports import Clock
+from ..store import schema
+from ..store.database import explained, reading
+from .filters import QueueFilter
+
+m, d = schema.mails, schema.deliveries
+CHUNK = 5_000
+RETRYABLE = (MailState.FAILED, MailState.CANCELLED)
+CANCELLABLE = (MailState.OUTGOING, MailState.FAILED)
+_AGAIN = [s.value for s in (DeliveryState.FAILED, DeliveryState.CANCELLED)]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an action would do: how many mails it takes, how many fit the filter but are left out, and examples."""
+
+    action: str
+    count: int
+    left_out: int
+    reason: str
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an action did: mails moved, and mails a worker held at that moment."""
+
+    action: str
+    count: int
+    busy: int = 0
+
+
+def preview(engine: Engine, action: str, chosen: QueueFilter) -> Preview:
+    """Count what :func:`retry`, :func:`cancel` or Send Now would take. Nothing is changed."""
+    states = _states(action)
+    with explained("counting mails"), reading(engine) as connection:
+        total = _count(connection, chosen.where())
+        able = [*chosen.where(), m.c.state.in_([s.value for s in states]), m.c.lease_owner.is_(None)]
+        count = _count(connection, able)
+        rows = connection.execute(sa.select(m.c.subject, m.c.header_from).where(*able).order_by(m.c.id).limit(3))
+        examples = tuple(f"{subject or '(no subject)'} — from {sender or 'the notification address'}" for subject, sender in rows)
+    words = " or ".join(s.label for s in states)
+    return Preview(action, count, total - count, f"only mails in state {words} that no worker holds", examples)
+
+
+def retry(
+    engine: Engine,
+    chosen: QueueFilter,
+    *,
+    clock: Clock,
+    actor: str = "",
+    recipients: tuple[str, ...] | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Done:
+    """Put failed (or cancelled) mails back as *Outgoing*; they leave with the next run of the queue job.
+
+    Recipients who already got the mail do not get it again. With ``recipients`` only those are tried again.
+    """
+
+    def move(connection: Connection, ids: list[int]) -> None:
+        again = sa.update(d).where(d.c.mail_id.in_(ids), d.c.state.in_(_AGAIN))
+        if recipients is not None:
+            again = again.where(d.c.recipient.in_(recipients))
+        connection.execute(again.values(state=DeliveryState.PENDING.value, updated_at=clock.now()))
+        now = clock.now()
+        connection.execute(
+            sa.update(m)
+            .where(m.c.id.in_(ids))
+            .values(state=MailState.OUTGOING.value, queued_at=now, due_at=now, attempts=0, finished_at=None)
+        )
+
+    return _move(engine, "retry", "retried", chosen, clock, actor, move, on_progress)
+
+
+def cancel(
+    engine: Engine,
+    chosen: QueueFilter,
+    *,
+    clock: Clock,
+    actor: str = "",
+    on_progress: Callable[[int], None] | None = None,
+) -> Done:
+    """Take mails out of the queue; the next run skips them. They can be retried later."""
+
+    def move(connection: Connection, ids: list[int]) -> None:
+        now = clock.now()
+        connection.execute(
+            sa.update(d)
+            .where(d.c.mail_id.in_(ids), d.c.state.in_([DeliveryState.PENDING.value, DeliveryState.FAILED.value]))
+            .values(state=DeliveryState.CANCELLED.value, updated_at=now)
+        )
+        connection.execute(
+            sa.update(m).where(m.c.id.in_(ids)).values(state=MailState.CANCELLED.value, finished_at=now)
+        )
+
+    return _move(engine, "cancel", "cancelled", chosen, clock, actor, move, on_progress)
+
+
+def sendable(engine: Engine, chosen: QueueFilter, *, limit: int = 100_000) -> list[int]:
+    """The ids that Send Now takes: *Outgoing*, whatever their schedule."""
+    with explained("reading the queue"), reading(engine) as connection:
+        query = sa.select(m.c.id).where(*chosen.where(), m.c.state == MailState.OUTGOING.value)
+        return [int(row[0]) for row in connection.execute(query.order_by(m.c.due_at, m.c.id).limit(limit))]
+
+
+def _move(
+    engine: Engine,
+    action: str,
+    event: str,
+    chosen: QueueFilter,
+    clock: Clock,
+    actor: str,
+    move: Callable[[Connection, list[int]], None],
+    on_progress: Callable[[int], None] | None,
+) -> Done:
+    if chosen.is_empty:
+        raise ConfigError(
+            f"{action.capitalize()} needs a filter.",
+            code="queue.filter_empty",
+            fix="Name mails by id, or narrow by state, server, sender, recipient, reason or date.",
+        )
+    states = [s.value for s in _states(action)]
+    done, last = 0, 0
+    while True:
+        with explained(f"moving mails ({action})"), engine.begin() as connection:
+            pick = (
+                sa.select(m.c.id, m.c.message_id)
+                .where(*chosen.where(), m.c.state.in_(states), m.c.lease_owner.is_(None), m.c.id > last)
+                .order_by(m.c.id)
+                .limit(CHUNK)
+                .with_for_update()
+            )
+            rows = connection.execute(pick).all()
+            if not rows:
+                break
+            ids = [int(row[0]) for row in rows]
+            move(connection, ids)
+            _record(connection, event, rows, clock, actor)
+        last = ids[-1]
+        done += len(ids)
+        if on_progress:
+            on_progress(done)
+    with explained("counting mails"), reading(engine) as connection:
+        busy = _count(connection, [*chosen.where(), m.c.lease_owner.is_not(None)])
+    return Done(action, done, busy)
+
+
+def _record(connection: Connection, kind: str, rows: Any, clock: Clock, actor: str) -> None:
+    now = clock.now()
+    connection.execute(
+        sa.insert(schema.events),
+        [
+            {"at": now, "kind": kind, "mail_id": int(row[0]), "message_id": row[1], "actor": actor or None}
+            for row in rows
+        ],
+    )
+
+
+def _states(action: str) -> tuple[MailState, ...]:
+    return {"retry": RETRYABLE, "cancel": CANCELLABLE, "send_now": (MailState.OUTGOING,)}[action]
+
+
+def _count(connection: Connection, where: list[sa.ColumnElement[bool]]) -> int:
+    return int(connection.execute(sa.select(sa.func.count()).select_from(m).where(*where)).scalar_one())
+
+
+def single(mail_id: int) -> QueueFilter:
+    """The filter for one mail."""
+    return replace(QueueFilter(), ids=(mail_id,))

@@ -1,0 +1,158 @@
+"""The worker's journal: what went over the wire since the last commit, safe against kill -9.
+
+A worker leases a batch and settles it in one commit each; between the two, every mail leaves two lines in a file of
+the worker's own: ``start`` before the first byte, ``end`` with the server's answers. A write that returned survives
+the death of the process (it is in the kernel), without a disk flush per mail. The file is locked while its worker
+lives; whoever can lock it finds a dead worker's journal and settles its batch (:mod:`mailops.queue.recover`).
+
+So after a kill, the only mails sent again are those between ``start`` and ``end``: their answer was in flight.
+A power cut may also lose the last lines; then the batch since the last commit is sent again, with the same
+Message-IDs. The space for a batch's lines is reserved up front, so that a disk that fills up stops the worker before a
+mail, not after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import StoreError
+from ..ports import RecipientReply, SendResult
+
+RESERVE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One attempt of a journal: ``result`` is None when the answer never came."""
+
+    attempt_id: int
+    server_key: str
+    result: SendResult | None
+
+
+class Journal:
+    """One worker's journal file. Not for use by two threads at once."""
+
+    def __init__(self, folder: Path, worker: str) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = folder / f"{worker}.journal"
+        self._fd = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._at = 0
+        self._reserved = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the batch was committed. Reserves space for the next one."""
+        try:
+            os.ftruncate(self._fd, 0)
+            os.posix_fallocate(self._fd, 0, RESERVE_BYTES)
+        except OSError as error:
+            raise _full(error) from error
+        self._at, self._reserved = 0, RESERVE_BYTES
+
+    def start(self, attempt_id: int, server_key: str) -> None:
+        """Record that the next byte on the wire belongs to this attempt. Raises :class:`StoreError` on a full disk."""
+        if self._at + 64 * 1024 > self._reserved:
+            try:
+                os.posix_fallocate(self._fd, self._reserved, RESERVE_BYTES)
+            except OSError as error:
+                raise _full(error) from error
+            self._reserved += RESERVE_BYTES
+        self._write(b"s%d %s\n" % (attempt_id, server_key.encode()))
+
+    def end(self, attempt_id: int, result: SendResult) -> None:
+        """Record what the server answered for each recipient."""
+        if len(result.replies) == 1 and result.replies[0].accepted and result.replies[0].stage == "body":
+            reply = result.replies[0]
+            self._write(b"a%d %d %s\n" % (attempt_id, reply.code, json.dumps([reply.recipient, reply.enhanced, reply.text]).encode()))
+            return
+        rows = [[r.recipient, r.code, r.enhanced, r.text[:2000], r.stage] for r in result.replies]
+        self._write(b"e%d %s\n" % (attempt_id, json.dumps([rows, result.unknown]).encode()))
+
+    def _write(self, line: bytes) -> None:
+        self._at += os.pwrite(self._fd, line, self._at)
+
+    @property
+    def size(self) -> int:
+        """Bytes written since the last reset."""
+        return self._at
+
+    def abandon(self) -> None:
+        """Leave the file, unlocked, for the next run to settle."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def close(self) -> None:
+        """Remove the file: nothing is open any more."""
+        if self._fd < 0:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+        os.close(self._fd)
+        self._fd = -1
+
+
+def _full(error: OSError) -> StoreError:
+    return StoreError(
+        "The worker's journal cannot be written, so nothing more is sent.",
+        code="store.full",
+        facts={"system_said": error.strerror or str(error)},
+        fix="Free space on the workspace's disk; the queue goes on by itself afterwards.",
+    )
+
+
+def read(path: Path) -> list[Entry]:
+    """The entries of a journal, in order of their start; a half-written last line is ignored."""
+    servers: dict[int, str] = {}
+    results: dict[int, SendResult | None] = {}
+    with path.open("rb") as file:
+        data = file.read().split(b"\0", 1)[0]
+    complete = data[: data.rfind(b"\n") + 1]
+    for line in complete.splitlines():
+        kind, rest = line[:1], line[1:]
+        if kind == b"s":
+            number, server = rest.split(b" ", 1)
+            servers[int(number)] = server.decode()
+            results[int(number)] = None
+        elif kind == b"a":
+            attempt_id, code, packed = rest.split(b" ", 2)
+            recipient, enhanced, text = json.loads(packed)
+            reply = RecipientReply(recipient, int(code), enhanced, text, "body")
+            results[int(attempt_id)] = SendResult((reply,))
+        elif kind == b"e":
+            attempt_id, packed = rest.split(b" ", 1)
+            rows, unknown = json.loads(packed)
+            results[int(attempt_id)] = SendResult(tuple(RecipientReply(*row) for row in rows), unknown=unknown)
+    return [Entry(attempt_id, servers.get(attempt_id, ""), result) for attempt_id, result in results.items()]
+
+
+@contextlib.contextmanager
+def claim(path: Path) -> Iterator[bool]:
+    """Try to lock a dead worker's journal; yields whether it is ours (then it is removed on a clean exit)."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        if not path.exists():  # its worker ended, or somebody settled it, between open and lock
+            yield False
+            return
+        yield True
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+    finally:
+        os.close(fd)

@@ -1,0 +1,137 @@
+"""From what a server said to what becomes of the mail: one pure function for the live run, recovery and tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..bounces.classify import classify
+from ..model.setup import RetryPolicy
+from ..model.states import DeliveryState, FailureType, MailState, mail_state
+from ..ports import RecipientReply, SendResult
+from .retry import next_try
+
+SERVER_STAGES = frozenset({"connect", "ehlo", "starttls", "auth"})
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOutcome:
+    """What becomes of one recipient."""
+
+    recipient: str
+    state: DeliveryState
+    stage: str
+    code: int
+    enhanced: str | None
+    reply: str
+    reason: str | None
+    event: str  # sent, deferred, failed, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes of a mail after an attempt: state, next attempt, reason in words, a row per tried recipient."""
+
+    state: MailState
+    due_at: datetime | None
+    attempt: str  # sent, partial, deferred, failed, unknown
+    failure_type: FailureType | None
+    failure_reason: str | None
+    deliveries: tuple[DeliveryOutcome, ...]
+
+
+def settle(
+    result: SendResult,
+    *,
+    others: tuple[DeliveryState, ...],
+    policy: RetryPolicy,
+    queued_at: datetime,
+    attempts: int,
+    now: datetime,
+    server_name: str,
+) -> Outcome:
+    """Decide the outcome of the ``attempts``-th attempt.
+
+    ``others`` are the states of recipients that were not part of it. A 5xx answer to a recipient, to MAIL, DATA or the
+    final dot fails for good. What goes wrong before MAIL (connection, greeting, TLS, login) speaks of the server and
+    not of the mail, so the mail stays *Outgoing* and is tried again, as MTAs do. An answer that never came after
+    the final dot is ``unknown``: tried again with the same Message-ID.
+    """
+    again = next_try(policy, queued_at=queued_at, attempts=attempts, now=now)
+    rows = tuple(_delivery(reply, again.due is None, again.reason) for reply in result.replies)
+    state = mail_state([*others, *(row.state for row in rows)])
+    waiting = [row for row in rows if row.state is DeliveryState.PENDING]
+    failed = [row for row in rows if row.state is DeliveryState.FAILED]
+    sent = [row for row in rows if row.state is DeliveryState.SENT]
+    if result.unknown and waiting:
+        attempt = "unknown"
+    elif waiting:
+        attempt = "partial" if sent else "deferred"
+    elif failed:
+        attempt = "partial" if sent else "failed"
+    else:
+        attempt = "sent"
+    trouble = failed or waiting
+    return Outcome(
+        state=state,
+        due_at=again.due if waiting else None,
+        attempt=attempt,
+        failure_type=None if not trouble else FailureType.SMTP,
+        failure_reason=_words(trouble[0], len(trouble), server_name, again.reason if waiting else "", result.unknown)
+        if trouble
+        else None,
+        deliveries=rows,
+    )
+
+
+def _delivery(reply: RecipientReply, last: bool, gave_up: str) -> DeliveryOutcome:
+    if reply.accepted and reply.stage == "body":
+        return DeliveryOutcome(
+            reply.recipient, DeliveryState.SENT, reply.stage, reply.code, reply.enhanced, reply.text, None, "sent"
+        )
+    found = classify(reply.code or None, reply.enhanced, reply.text, reply.stage)
+    final = reply.permanent and reply.stage not in SERVER_STAGES
+    text = reply.text
+    if last and not final:
+        text = f"{text} ({gave_up})"
+    failed = final or last
+    return DeliveryOutcome(
+        reply.recipient,
+        DeliveryState.FAILED if failed else DeliveryState.PENDING,
+        reply.stage,
+        reply.code,
+        reply.enhanced,
+        text,
+        found.reason,
+        "failed" if failed else "deferred",
+    )
+
+
+_STAGE_WORDS = {
+    "connect": "when connecting",
+    "ehlo": "in the greeting",
+    "starttls": "when switching to TLS",
+    "auth": "when signing in",
+    "mail": "to the sender (MAIL FROM)",
+    "rcpt": "to the recipient (RCPT TO)",
+    "data": "to DATA",
+    "body": "to the message",
+    "local": "before anything was sent",
+}
+
+
+def _words(row: DeliveryOutcome, count: int, server: str, again: str, unknown: bool) -> str:
+    """One or two sentences a person understands."""
+    where = _STAGE_WORDS.get(row.stage, "")
+    said = f"{row.code} {row.enhanced + ' ' if row.enhanced else ''}{row.reply}".strip() if row.code else row.reply
+    if unknown:
+        text = f"The connection to {server!r} ended after the message was sent and before it answered: {said}."
+    elif row.stage == "local":
+        text = f"Not sent: {said}"
+    elif row.code:
+        text = f"Mail delivery failed via SMTP server {server!r} {where} ({row.recipient}): {said}"
+    else:
+        text = f"No usable answer from SMTP server {server!r} {where}: {said}"
+    if count > 1:
+        text += f" — and {count - 1} more recipient{'s' if count > 2 else ''}"
+    return f"{text}. {again[:1].upper()}{again[1:]}." if again else text

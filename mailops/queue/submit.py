@@ -1,0 +1,192 @@
+"""Takes a mail into the queue: composed, checked, and durably stored before the id is returned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from ..errors import MessageRefused
+from ..model.address import normalise, parse_first
+from ..model.mail import Composed, Submission
+from ..model.setup import AliasDomain, Company, Setup
+from ..model.states import DeliveryState, MailState
+from ..ports import Clock
+from ..store import schema
+from ..store.database import explained
+from .compose import compose
+
+BATCH = 200
+
+
+def submit(engine: Engine, submission: Submission, *, setup: Setup, clock: Clock, hold: timedelta | None = None) -> int:
+    """Store one mail as *Outgoing*; returns its id. Raises :class:`MessageRefused` with nothing stored.
+
+    ``hold`` keeps the queue job's hands off for that long (a mail that is about to be sent right away).
+    """
+    return next(submit_many(engine, [submission], setup=setup, clock=clock, hold=hold))
+
+
+def submit_many(
+    engine: Engine,
+    submissions: Iterable[Submission],
+    *,
+    setup: Setup,
+    clock: Clock,
+    hold: timedelta | None = None,
+    batch: int = BATCH,
+) -> Iterator[int]:
+    """Store many mails, one commit for each ``batch``; yields ids in order, each after its commit."""
+    source = iter(submissions)
+    while chunk := list(islice(source, batch)):
+        now = clock.now()
+        prepared = [(s, _compose(s, setup, now)) for s in chunk]
+        with explained("storing the mail"), engine.begin() as connection:
+            ids = store(connection, prepared, setup=setup, now=now, hold=hold)
+        yield from ids
+
+
+def _compose(submission: Submission, setup: Setup, now: datetime) -> Composed:
+    if submission.scheduled_at is not None and submission.scheduled_at.tzinfo is None:
+        raise MessageRefused(
+            "The scheduled time has no time zone.",
+            code="message.schedule_zone",
+            facts={"scheduled_at": submission.scheduled_at.isoformat()},
+            fix="Give it with a zone, such as 2026-01-31T14:30+00:00.",
+        )
+    if submission.server is not None and not any(s.key == submission.server for s in setup.servers):
+        raise MessageRefused(
+            f"There is no outgoing server {submission.server!r}.",
+            code="message.server_unknown",
+            facts={"server": submission.server, "servers": [s.key for s in setup.servers]},
+            fix="Use one of the servers listed, or leave the choice to the FROM filters.",
+        )
+    company = company_of(setup, submission.company)
+    domain = alias_domain_of(setup, company)
+    return_path = submission.return_path or (domain.bounce_address if domain else None)
+    return compose(submission, now=now, return_path=return_path)
+
+
+def company_of(setup: Setup, key: str | None) -> Company | None:
+    """The company with this key; without a key the first one. Raises :class:`MessageRefused` for an unknown key."""
+    if key is None:
+        return setup.companies[0] if setup.companies else None
+    for company in setup.companies:
+        if company.key == key:
+            return company
+    raise MessageRefused(
+        f"There is no company {key!r}.",
+        code="message.company_unknown",
+        facts={"company": key, "companies": [c.key for c in setup.companies]},
+        fix="Use one of the companies listed.",
+    )
+
+
+def alias_domain_of(setup: Setup, company: Company | None) -> AliasDomain | None:
+    """A company's alias domain; a company without one shares the first by sequence."""
+    if company and company.alias_domain:
+        return company.alias_domain
+    return min(setup.alias_domains, key=lambda d: (d.sequence, d.id or 0), default=None)
+
+
+def store(
+    connection: Connection,
+    prepared: Sequence[tuple[Submission, Composed]],
+    *,
+    setup: Setup,
+    now: datetime,
+    hold: timedelta | None = None,
+) -> list[int]:
+    """Insert composed mails in the caller's transaction; returns their ids in order."""
+    rows: list[dict[str, Any]] = []
+    for s, c in prepared:
+        company = company_of(setup, s.company)
+        sender = parse_first(c.header_from)
+        due = s.scheduled_at if s.scheduled_at and s.scheduled_at > now else now
+        rows.append(
+            {
+                "message_id": c.message_id,
+                "state": MailState.OUTGOING.value,
+                "mail_class": s.mail_class.value,
+                "header_from": c.header_from,
+                "sender_domain": sender.domain if sender else None,
+                "subject": c.subject[:2000],
+                "size": len(c.raw),
+                "company_id": company.id if company else None,
+                "forced_server": s.server,
+                "return_path": s.return_path,
+                "origin": s.origin,
+                "thread_message_id": s.thread_message_id,
+                "auto_delete": s.auto_delete,
+                "created_at": now,
+                "queued_at": due,
+                "scheduled_at": s.scheduled_at,
+                "due_at": due + hold if hold else due,
+                "attempts": 0,
+            }
+        )
+    result = connection.execute(sa.insert(schema.mails).returning(schema.mails.c.id, sort_by_parameter_order=True), rows)
+    ids = [int(row[0]) for row in result]
+    connection.execute(
+        sa.insert(schema.contents),
+        [
+            {
+                "mail_id": mail_id,
+                "raw": c.raw,
+                "from_start": c.from_start,
+                "from_end": c.from_end,
+                "smtputf8": c.smtputf8,
+                "eightbit": c.eightbit,
+            }
+            for mail_id, (_, c) in zip(ids, prepared, strict=True)
+        ],
+    )
+    connection.execute(
+        sa.insert(schema.deliveries),
+        [
+            {
+                "mail_id": mail_id,
+                "recipient": recipient,
+                "normalised": normalise(recipient),
+                "domain": recipient.rpartition("@")[2].lower(),
+                "state": DeliveryState.PENDING.value,
+                "updated_at": now,
+            }
+            for mail_id, (_, c) in zip(ids, prepared, strict=True)
+            for recipient in c.recipients
+        ],
+    )
+    connection.execute(
+        sa.insert(schema.events),
+        [
+            {
+                "at": now,
+                "kind": "submitted",
+                "mail_id": mail_id,
+                "message_id": c.message_id,
+                "actor": s.origin,
+                "data": {"from": c.header_from, "recipients": len(c.recipients), "size": len(c.raw)},
+            }
+            for mail_id, (s, c) in zip(ids, prepared, strict=True)
+        ],
+    )
+    return ids
+
+
+def parse_when(text: str) -> datetime:
+    """A scheduled date from text: ISO 8601; without a zone it is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise MessageRefused(
+            "The scheduled time cannot be read.",
+            code="message.schedule_invalid",
+            facts={"scheduled_at": text},
+            fix="Write it as 2026-01-31T14:30+01:00 (without a zone it is UTC).",
+        ) from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+

@@ -1,0 +1,192 @@
+"""Reads the queue for people: counts, pages, one mail with its deliveries and history.
+
+Nothing here reads message bodies, and a page is found by an index, so a million mails open as fast as ten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from ..errors import NotFound
+from ..model.mail import DeliveryView, MailView
+from ..model.setup import MailClass
+from ..model.states import DeliveryState, MailState
+from ..store import schema
+from ..store.database import explained, reading
+from .filters import QueueFilter
+
+m, d, c = schema.mails, schema.deliveries, schema.contents
+
+SORTS: dict[str, Any] = {
+    "id": m.c.id,
+    "created_at": m.c.created_at,
+    "due_at": m.c.due_at,
+    "size": m.c.size,
+    "attempts": m.c.attempts,
+}
+_COLUMNS = (
+    m.c.id,
+    m.c.message_id,
+    m.c.state,
+    m.c.header_from,
+    m.c.subject,
+    m.c.size,
+    m.c.created_at,
+    m.c.due_at,
+    m.c.finished_at,
+    m.c.attempts,
+    m.c.server_key,
+    m.c.failure_type,
+    m.c.failure_reason,
+    m.c.mail_class,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some mails, and how many fit the filter in all."""
+
+    mails: tuple[MailView, ...]
+    total: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLine:
+    """One event of a mail's life, for showing."""
+
+    at: datetime
+    kind: str
+    recipient: str | None
+    server_key: str | None
+    actor: str | None
+    data: dict[str, Any] | None
+
+
+def counts(engine: Engine) -> dict[MailState, int]:
+    """How many mails are in each state (every state is named)."""
+    with explained("counting the queue"), reading(engine) as connection:
+        rows = connection.execute(sa.select(m.c.state, sa.func.count()).group_by(m.c.state)).all()
+    found = {MailState(state): int(number) for state, number in rows}
+    return {state: found.get(state, 0) for state in MailState}
+
+
+def page(
+    engine: Engine,
+    chosen: QueueFilter | None = None,
+    *,
+    offset: int = 0,
+    limit: int = 25,
+    sort: str = "id",
+    descending: bool = True,
+) -> Page:
+    """One page of mails with their deliveries, newest first by default."""
+    where = (chosen or QueueFilter()).where()
+    column = SORTS[sort]
+    order = (column.desc(), m.c.id.desc()) if descending else (column, m.c.id)
+    with explained("reading the queue"), reading(engine) as connection:
+        total = _total(connection, chosen, where)
+        rows = connection.execute(sa.select(*_COLUMNS).where(*where).order_by(*order).offset(offset).limit(limit)).all()
+        people = _deliveries(connection, [int(row[0]) for row in rows])
+    return Page(tuple(_mail(row, people.get(int(row[0]), ())) for row in rows), total, offset)
+
+
+def _total(connection: Connection, chosen: QueueFilter | None, where: list[Any]) -> int:
+    return int(connection.execute(sa.select(sa.func.count()).select_from(m).where(*where)).scalar_one())
+
+
+def mail(engine: Engine, mail_id: int) -> MailView:
+    """One mail with its deliveries. Raises :class:`NotFound`."""
+    with explained("reading a mail"), reading(engine) as connection:
+        row = connection.execute(sa.select(*_COLUMNS).where(m.c.id == mail_id)).one_or_none()
+        if row is None:
+            raise NotFound(
+                f"There is no mail {mail_id} in the queue.",
+                code="queue.mail_unknown",
+                facts={"id": mail_id},
+                fix="It may have been sent and removed (auto-delete, Auto-Vacuum): mailops queue history keeps its events.",
+            )
+        return _mail(row, _deliveries(connection, [mail_id]).get(mail_id, ()))
+
+
+def raw(engine: Engine, mail_id: int) -> bytes:
+    """The mail's bytes as stored. Raises :class:`NotFound`."""
+    with explained("reading a mail"), reading(engine) as connection:
+        found = connection.execute(sa.select(c.c.raw).where(c.c.mail_id == mail_id)).scalar_one_or_none()
+    if found is None:
+        raise NotFound(f"The content of mail {mail_id} is not kept.", code="queue.mail_unknown", facts={"id": mail_id})
+    return bytes(found)
+
+
+def history(engine: Engine, mail_id: int) -> list[HistoryLine]:
+    """Every event of a mail, oldest first; also of mails that are gone."""
+    e = schema.events
+    query = sa.select(e.c.at, e.c.kind, e.c.recipient, e.c.server_key, e.c.actor, e.c.data).where(e.c.mail_id == mail_id)
+    with explained("reading the history"), reading(engine) as connection:
+        return [HistoryLine(*row) for row in connection.execute(query.order_by(e.c.id))]
+
+
+def causes(engine: Engine, chosen: QueueFilter | None = None, *, limit: int = 20) -> list[tuple[str, str, int]]:
+    """Failed and waiting deliveries grouped: (reason word, recipient domain, number), most first."""
+    query = (
+        sa.select(sa.func.coalesce(d.c.reason, "undefined"), d.c.domain, sa.func.count().label("n"))
+        .where(
+            d.c.state.in_([DeliveryState.FAILED.value, DeliveryState.BOUNCED.value])
+            | ((d.c.state == DeliveryState.PENDING.value) & d.c.reason.is_not(None))
+        )
+        .group_by(sa.func.coalesce(d.c.reason, "undefined"), d.c.domain)
+        .order_by(sa.desc("n"))
+        .limit(limit)
+    )
+    if chosen is not None and not chosen.is_empty:
+        query = query.where(d.c.mail_id.in_(sa.select(m.c.id).where(*chosen.where())))
+    with explained("grouping failures"), reading(engine) as connection:
+        return [(str(reason), str(domain), int(n)) for reason, domain, n in connection.execute(query)]
+
+
+def _mail(row: Any, people: tuple[DeliveryView, ...]) -> MailView:
+    (mail_id, message_id, state, sender, subject, size, created, due, finished, tries, server, kind, why, klass) = row
+    return MailView(
+        int(mail_id),
+        message_id,
+        MailState(state),
+        sender,
+        subject,
+        int(size),
+        created,
+        due,
+        finished,
+        int(tries),
+        server,
+        kind,
+        why,
+        MailClass(klass),
+        people,
+    )
+
+
+def _deliveries(connection: Connection, ids: list[int]) -> dict[int, tuple[DeliveryView, ...]]:
+    if not ids:
+        return {}
+    found: dict[int, list[DeliveryView]] = {}
+    query = sa.select(
+        d.c.mail_id,
+        d.c.id,
+        d.c.recipient,
+        d.c.state,
+        d.c.code,
+        d.c.enhanced,
+        d.c.reply,
+        d.c.stage,
+        d.c.reason,
+        d.c.updated_at,
+    ).where(d.c.mail_id.in_(ids))
+    for mail_id, key, to, state, code, enhanced, reply, stage, reason, at in connection.execute(query.order_by(d.c.id)):
+        view = DeliveryView(int(key), to, DeliveryState(state), code, enhanced, reply, stage, reason, at)
+        found.setdefault(int(mail_id), []).append(view)
+    return {mail_id: tuple(views) for mail_id, views in found.items()}

@@ -1,0 +1,377 @@
+"""The queue worker: leases due mails, sends them, settles them.
+
+One mail's way through :meth:`Worker.run`::
+
+    lease (commit: attempt is open)
+      → journal start → MAIL … final dot → answer → journal end
+        → settle (commit: deliveries, state, events, counters)
+
+* The database works in a thread of its own: while one batch is on the wire, the next is leased and the last settled.
+* Kill -9 at any point loses nothing: the next run settles the dead worker's batch from its journal
+  (:mod:`mailops.queue.recover`). Only a mail whose answer was in flight is sent again, with the same Message-ID.
+* A server that cannot be reached is not asked again for :data:`REST` seconds; its mails are deferred with the reason.
+* ``on_step`` hears every step by name, in order: ``leased``, ``journaled``, ``connected``, the transport's ``mail``,
+  ``rcpt``, ``data``, ``body``, ``final-reply``, then ``recorded`` and ``settled``. Tests kill the process there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
+
+from ..errors import DeliveryError, MailopsError, RouteError, StoreError
+from ..model.setup import RetryPolicy, Server, Setup
+from ..model.states import MailState
+from ..ports import Clock, Outbound, RecipientReply, SendResult, Session, Transport
+from ..routing import Route, Router, RouteRequest
+from . import lease as leases
+from .compose import with_from
+from .journal import Journal
+from .lease import Leased, Settled
+from .outcome import settle
+from .recover import Recovered, recover
+from .submit import alias_domain_of
+
+REST = 30.0  # seconds before an unreachable server is asked again
+JOURNAL_LIMIT = 8 * 1024 * 1024
+Step = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run did. Counts are mails; ``seconds`` is wall time."""
+
+    sent: int = 0
+    failed: int = 0
+    deferred: int = 0
+    unknown: int = 0
+    seconds: float = 0.0
+    recovered: Recovered = field(default_factory=Recovered)
+    stopped: bool = False
+
+    @property
+    def handled(self) -> int:
+        return self.sent + self.failed + self.deferred + self.unknown
+
+
+@dataclass(slots=True)
+class _Batch:
+    mails: list[Leased]
+    leased_at: float
+
+
+class Worker:
+    """Sends what is due. One object per process or thread; several may run at once.
+
+    ``setup`` is called for each batch, so a changed server or filter counts from the next batch on.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        transport: Transport,
+        *,
+        setup: Callable[[], Setup],
+        clock: Clock,
+        journals: Path,
+        batch: int = 200,
+        lease: timedelta = timedelta(minutes=10),
+        on_step: Step | None = None,
+        on_progress: Callable[[RunReport], None] | None = None,
+        on_settled: Callable[[Sequence[Settled]], None] | None = None,
+    ) -> None:
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._engine = engine
+        self._transport = transport
+        self._setup = setup
+        self._clock = clock
+        self._journals = journals
+        self._batch = batch
+        self._lease = lease
+        self._step = on_step
+        self._progress = on_progress
+        self._on_settled = on_settled
+        self._stop = False
+        self._sessions: dict[str, Session] = {}
+        self._resting: dict[str, tuple[float, RecipientReply]] = {}
+        self._router: Router | None = None
+        self._routed: Setup | None = None
+        self._servers: dict[str, Server] = {}
+
+    def stop(self) -> None:
+        """Finish the mail at hand, settle, give the rest back, and return from :meth:`run`."""
+        self._stop = True
+
+    def run(self, *, limit: int | None = None, ids: Sequence[int] | None = None) -> RunReport:
+        """Send until nothing is due (or ``limit`` mails were handled). With ``ids`` only those, whatever their schedule.
+
+        Raises :class:`StoreError` when the store fails; what was sent by then is settled by the next run.
+        """
+        report = RunReport()
+        began = self._clock.monotonic()
+        self._stop = False
+        self._journals.mkdir(mode=0o700, parents=True, exist_ok=True)
+        report.recovered = recover(self._engine, self._journals, now=self._clock.now())
+        journal = Journal(self._journals, self.name)
+        clean = False
+        database = ThreadPoolExecutor(1, thread_name_prefix="mailops-store")
+        try:
+            self._drain(report, journal, database, limit, ids)
+            clean = True
+        finally:
+            database.shutdown(wait=True)
+            self._close_sessions()
+            if clean:
+                journal.close()
+            else:
+                journal.abandon()
+            report.seconds = self._clock.monotonic() - began
+        return report
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    def _drain(
+        self,
+        report: RunReport,
+        journal: Journal,
+        database: ThreadPoolExecutor,
+        limit: int | None,
+        ids: Sequence[int] | None,
+    ) -> None:
+        requests = _requests(self._batch, limit, ids)
+
+        def take() -> Future[_Batch] | None:
+            request = None if self._stop else next(requests, None)
+            return database.submit(self._take, *request) if request else None
+
+        coming = take()
+        settling: Future[None] | None = None
+        try:
+            while coming is not None:
+                batch = coming.result()
+                coming = None if not batch.mails and ids is None else take()
+                if not batch.mails:
+                    continue
+                done, untried = self._send_batch(batch, journal, report)
+                if settling is not None:
+                    settling.result()
+                settling = database.submit(self._settle, done, untried)
+                if journal.size > JOURNAL_LIMIT:
+                    settling.result()
+                    journal.reset()
+                if self._progress:
+                    self._progress(report)
+        finally:
+            if settling is not None:
+                settling.result()
+            if coming is not None:  # a stop or an error left a leased batch
+                leases.release(self._engine, self.name, coming.result().mails)
+        report.stopped = self._stop
+
+    def _take(self, size: int, ids: list[int] | None) -> _Batch:
+        now = self._clock.now()
+        mails = leases.lease(self._engine, self.name, now=now, batch=size, duration=self._lease, ids=ids)
+        if mails:
+            self._say("leased")
+        return _Batch(mails, self._clock.monotonic())
+
+    def _settle(self, done: list[Settled], untried: list[Leased]) -> None:
+        for wait in (0.5, 2.0, 5.0, None):
+            try:
+                leases.settle(self._engine, self.name, done, now=self._clock.now())
+                leases.release(self._engine, self.name, untried)
+                break
+            except StoreError as error:
+                if wait is None or error.code == "store.full":
+                    raise
+                time.sleep(wait)
+        self._say("settled")
+        if self._on_settled:
+            self._on_settled(done)
+
+    # --- one batch ----------------------------------------------------------------------------------------------------
+
+    def _send_batch(self, batch: _Batch, journal: Journal, report: RunReport) -> tuple[list[Settled], list[Leased]]:
+        self._refresh()
+        done: list[Settled] = []
+        renewed = batch.leased_at
+        for at, mail in enumerate(batch.mails):
+            if self._stop:
+                return done, batch.mails[at:]
+            if self._clock.monotonic() - renewed > self._lease.total_seconds() / 3:
+                leases.renew(self._engine, self.name, until=self._clock.now() + self._lease)
+                renewed = self._clock.monotonic()
+            try:
+                settled = self._send(mail, journal)
+            except StoreError:
+                # The journal cannot be written: nothing of this mail left. Settle the rest, give the others back.
+                leases.settle(self._engine, self.name, done, now=self._clock.now())
+                leases.release(self._engine, self.name, batch.mails[at:])
+                raise
+            done.append(settled)
+            state = settled.outcome.state
+            if state is MailState.SENT:
+                report.sent += 1
+            elif settled.outcome.attempt == "unknown":
+                report.unknown += 1
+            elif state is MailState.OUTGOING:
+                report.deferred += 1
+            else:
+                report.failed += 1
+        return done, []
+
+    def _refresh(self) -> None:
+        setup = self._setup()
+        if setup != self._routed:
+            self._routed = setup
+            self._router = Router(setup)
+            self._servers = {server.key: server for server in setup.servers}
+            self._close_sessions()
+
+    def _send(self, mail: Leased, journal: Journal) -> Settled:
+        try:
+            route, server, outbound = self._prepare(mail)
+        except MailopsError as error:
+            result = SendResult(tuple(_local(r, error) for r in mail.recipients))
+            return self._outcome(mail, result, None, None)
+        if not mail.recipients:
+            return self._outcome(mail, SendResult(()), server, route)
+        resting = self._resting.get(server.key)
+        if resting and resting[0] > self._clock.monotonic():
+            return self._outcome(mail, _everyone(mail, resting[1]), server, route)
+        # The session is opened first: until the journal says "start", nothing of this mail can be on the wire.
+        try:
+            session = self._session(server)
+        except DeliveryError as error:
+            reply = _reply_of(error)
+            self._resting[server.key] = (self._clock.monotonic() + REST, reply)
+            return self._outcome(mail, _everyone(mail, reply), server, route, error.facts.get("transcript"))
+        journal.start(mail.attempt_id, server.key)
+        self._say("journaled")
+        result = session.send(outbound, self._step)
+        journal.end(mail.attempt_id, result)
+        self._say("recorded")
+        if result.connection_lost:
+            self._drop(server.key)
+        return self._outcome(mail, result, server, route, "\n".join(result.transcript) or None)
+
+    def _prepare(self, mail: Leased) -> tuple[Route, Server, Outbound]:
+        assert self._router is not None
+        assert self._routed is not None
+        company = next((c for c in self._routed.companies if c.id == mail.company_id), None)
+        request = RouteRequest(
+            sender=mail.header_from,
+            alias_domain=alias_domain_of(self._routed, company),
+            forced_server=mail.forced_server,
+            return_path=mail.return_path,
+        )
+        route = self._router.route(request)
+        if not route.header_from or not route.envelope_from:
+            raise RouteError(
+                "The mail has no From, and no notification address is configured.",
+                code="route.from_missing",
+                fix="Set an alias domain with a default-from address for the company, or give the mail a From.",
+            )
+        raw = mail.raw
+        if route.header_from != mail.header_from:
+            raw = with_from(raw, mail.from_start, mail.from_end, route.header_from)
+        outbound = Outbound(route.envelope_from, mail.recipients, raw, mail.smtputf8, mail.eightbit)
+        return route, self._server_of(route), outbound
+
+    def _server_of(self, route: Route) -> Server:
+        assert self._routed is not None
+        return route.effective_server(self._routed)
+
+    def _session(self, server: Server) -> Session:
+        session = self._sessions.get(server.key)
+        if session is None:
+            session = self._transport.connect(server)
+            self._sessions[server.key] = session
+            self._say("connected")
+        return session
+
+    def _drop(self, key: str) -> None:
+        session = self._sessions.pop(key, None)
+        if session is not None:
+            session.close()
+
+    def _close_sessions(self) -> None:
+        for key in list(self._sessions):
+            self._drop(key)
+
+    def _outcome(
+        self,
+        mail: Leased,
+        result: SendResult,
+        server: Server | None,
+        route: Route | None,
+        transcript: object = None,
+    ) -> Settled:
+        outcome = settle(
+            result,
+            others=mail.others,
+            policy=server.retry if server else RetryPolicy(),
+            queued_at=mail.queued_at,
+            attempts=mail.attempts,
+            now=self._clock.now(),
+            server_name=server.name if server else "none",
+        )
+        if any(reply.stage == "local" and reply.enhanced == "route" for reply in result.replies):
+            outcome = replace(outcome, failure_type=None)
+        changed = route is not None and route.header_from != mail.header_from
+        return Settled(
+            mail,
+            outcome,
+            server.key if server else "none",
+            route.header_from if route and changed else None,
+            route.envelope_from if route else None,
+            str(transcript)[:20_000] if transcript else None,
+        )
+
+    def _say(self, step: str) -> None:
+        if self._step:
+            self._step(step)
+
+
+def _requests(
+    batch: int, limit: int | None, ids: Sequence[int] | None
+) -> Iterator[tuple[int, Sequence[int] | None]]:
+    """What to lease, batch by batch: (how many, of which ids)."""
+    if ids is not None:
+        for at in range(0, len(ids), batch):
+            part = ids[at : at + batch]
+            yield len(part), part
+        return
+    left = limit
+    while left is None or left > 0:
+        size = batch if left is None else min(batch, left)
+        yield size, None
+        left = None if left is None else left - size
+
+
+def _everyone(mail: Leased, reply: RecipientReply) -> SendResult:
+    return SendResult(tuple(replace(reply, recipient=r) for r in mail.recipients), connection_lost=True)
+
+
+def _local(recipient: str, error: MailopsError) -> RecipientReply:
+    return RecipientReply(recipient, 554, None, f"{error.message} {error.fix}", "local")
+
+
+def _reply_of(error: DeliveryError) -> RecipientReply:
+    facts = error.facts
+    return RecipientReply(
+        "",
+        int(facts.get("smtp_code") or 0),
+        facts.get("enhanced"),
+        str(facts.get("reply") or error.message),
+        str(facts.get("stage") or "connect"),
+    )

@@ -1,0 +1,159 @@
+"""Settings from ``mailops.toml`` and the environment, checked; no secret ever stands in them.
+
+Environment variables override the file: ``MAILOPS_DATABASE__URL``, ``MAILOPS_PROFILE__HOSTING`` and so on (two
+underscores between section and key). An unknown key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from .errors import ConfigError
+from .model.setup import DefaultServer, Encryption, Hosting, Profile
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProfileSection(_Section):
+    """What database this is about: ``hosting`` decides many defaults."""
+
+    hosting: Hosting = Hosting.ON_PREMISE
+    database: str = Field("mailops", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    hosted_suffix: str = "odoo.com"
+    web_base_url: str | None = None
+
+
+class DefaultServerSection(_Section):
+    """The server used when no outgoing server is defined (the "CLI server"). ``password`` is a reference."""
+
+    host: str | None = None
+    port: int = Field(25, ge=1, le=65535)
+    encryption: Encryption = Encryption.NONE
+    login: str | None = None
+    password: str | None = Field(None, pattern=r"^(env|file|keyring|vault):.+")
+    ca_file: str | None = None
+    from_filter: str | None = None
+    email_from: str | None = None
+
+
+class DatabaseSection(_Section):
+    """``url``: a file path (relative to the workspace) or postgresql://…; ``busy_seconds``: wait for a lock."""
+
+    url: str = "mailops.db"
+    busy_seconds: float = Field(30.0, gt=0)
+
+
+class QueueSection(_Section):
+    """``batch``: mails per lease; ``interval_minutes``: how often the queue job runs (at least 5, 15 is recommended);
+    ``keep_sent_days``: Auto-Vacuum removes sent mails older than this."""
+
+    batch: int = Field(200, ge=1, le=5_000)
+    interval_minutes: int = Field(60, ge=5)
+    keep_sent_days: float = Field(7.0, ge=0)
+
+
+class ServeSection(_Section):
+    """The submission listener of ``mailops serve``."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(2525, ge=0, le=65535)
+    max_size: int = Field(26_214_400, ge=1024)
+    max_recipients: int = Field(100, ge=1)
+    messages_per_minute: int = Field(600, ge=1)
+    connections_per_client: int = Field(20, ge=1)
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    require_auth: bool = False
+    allow_public: bool = False
+    users: dict[str, str] = Field(default_factory=dict)  # login → reference to its password
+
+
+class Settings(BaseSettings):
+    """All sections; every key has a default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MAILOPS_", env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    profile: ProfileSection = ProfileSection()
+    default_server: DefaultServerSection = DefaultServerSection()
+    database: DatabaseSection = DatabaseSection()
+    queue: QueueSection = QueueSection()
+    serve: ServeSection = ServeSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings  # the environment wins over the file
+
+    def as_profile(self) -> Profile:
+        """The profile as routing knows it."""
+        return Profile(
+            hosting=self.profile.hosting,
+            database=self.profile.database,
+            hosted_suffix=self.profile.hosted_suffix,
+            web_base_url=self.profile.web_base_url,
+            default_server=DefaultServer(**self.default_server.model_dump()),
+        )
+
+
+def load_settings(path: Path) -> Settings:
+    """Read ``mailops.toml`` (missing file = all defaults). Raises :class:`ConfigError` that names key and fix."""
+    values: dict[str, Any] = {}
+    if path.exists():
+        try:
+            values = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{path.name} is not valid TOML.",
+                code="config.toml",
+                facts={"file": str(path), "reason": str(error)},
+                fix="Correct the named line.",
+            ) from error
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _explain(error, path) from error
+
+
+def _explain(error: ValidationError, path: Path) -> ConfigError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(str(first["loc"][-1]), _known(first["loc"][:-1]), 1)
+        return ConfigError(
+            f"There is no setting {where!r}.",
+            code="config.unknown_setting",
+            facts={"setting": where, "file": str(path)},
+            fix=f"Did you mean {near[0]!r}?" if near else "Remove it; docs/settings.md lists all settings.",
+        )
+    return ConfigError(
+        f"The setting {where!r} cannot be used: {first['msg']}.",
+        code="config.bad_setting",
+        facts={"setting": where, "value": str(first.get("input"))[:100] if "password" not in where else "(hidden)"},
+        fix="Correct it in mailops.toml; docs/settings.md lists what is allowed.",
+    )
+
+
+def _known(path: tuple[int | str, ...]) -> list[str]:
+    model: Any = Settings
+    for part in path:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            return []
+        model = field.annotation
+    return list(getattr(model, "model_fields", {}))

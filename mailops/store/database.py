@@ -1,0 +1,194 @@
+"""Opens a database, brings its schema up to date, and says clearly when it cannot.
+
+SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned is on the disk. Writers take the lock at the
+start of a transaction (``BEGIN IMMEDIATE``), so two workers wait for each other instead of failing half-way.
+A database whose schema is newer than this program is refused and left untouched; a migration is one transaction and
+either happens whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+
+from ..errors import ConfigError, MailopsError, MissingExtra, StoreError
+
+BUSY_SECONDS = 30.0
+
+
+def database_url(target: str | Path) -> sa.URL:
+    """The SQLAlchemy URL for a path or a URL text; PostgreSQL always through psycopg 3."""
+    text = str(target)
+    if text.startswith(("postgres://", "postgresql://")):
+        text = "postgresql+psycopg://" + text.split("://", 1)[1]
+    if "://" in text:
+        try:
+            return sa.make_url(text)
+        except sa.exc.ArgumentError as error:
+            raise ConfigError(
+                "This database address cannot be read.",
+                code="config.database_url",
+                facts={"reason": str(error).splitlines()[0]},
+                fix="Use a file path, or postgresql://user@host/database.",
+            ) from error
+    return sa.URL.create("sqlite+pysqlite", database=str(Path(text).expanduser()))
+
+
+def make_engine(target: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
+    """An engine with mailops' connection settings; nothing is opened yet."""
+    url = database_url(target)
+    if url.get_backend_name() == "sqlite":
+        engine = sa.create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False})
+        _sqlite_settings(engine, url.database)
+        return engine
+    try:
+        import psycopg  # noqa: F401  (only asked whether it is there)
+    except ImportError as error:
+        raise MissingExtra(
+            "PostgreSQL needs the driver psycopg.",
+            code="extra.postgres",
+            facts={"url": url.render_as_string(hide_password=True)},
+            fix="Install it with: pip install 'mailops[postgres]'",
+        ) from error
+    return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+
+
+def _sqlite_settings(engine: Engine, path: str | None) -> None:
+    @event.listens_for(engine, "connect")
+    def connect(raw: sqlite3.Connection, _record: object) -> None:
+        raw.isolation_level = None  # we send BEGIN ourselves
+        cursor = raw.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA temp_store=MEMORY")
+        cursor.execute("PRAGMA cache_size=-32768")
+        cursor.close()
+        if path and path != ":memory:" and os.path.exists(path):
+            for suffix in ("", "-wal", "-shm"):
+                _private(path + suffix)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        read_only = connection.get_execution_options().get("mailops_read", False)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _private(path: str) -> None:
+    try:
+        os.chmod(path, 0o600)
+    except (FileNotFoundError, PermissionError):
+        pass  # not created yet, or owned by the service user: its own umask decides
+
+
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn a database error into a :class:`StoreError` with code, facts and the next step."""
+    try:
+        yield
+    except MailopsError:
+        raise
+    except (sa.exc.DBAPIError, sqlite3.Error, sa.exc.TimeoutError) as error:
+        raise store_error(error, doing) from error
+
+
+def store_error(error: BaseException, doing: str) -> StoreError:
+    """The store error that fits a driver's error: locked, full, unreachable, broken, or as it says."""
+    text = str(getattr(error, "orig", None) or error).splitlines()[0] if str(error) else type(error).__name__
+    low = text.lower()
+    facts = {"doing": doing, "database_said": text}
+    if "locked" in low or "busy" in low or "lock timeout" in low:
+        return StoreError(
+            f"The database stayed locked while {doing}.",
+            code="store.locked",
+            facts=facts,
+            fix="Another program holds the database. Wait and try again; look for a long run or an open editor on it.",
+        )
+    if "full" in low or "no space" in low or "disk i/o" in low:
+        return StoreError(
+            f"The disk is full or failing: {doing} was not stored.",
+            code="store.full",
+            facts=facts,
+            fix="Free space on the workspace's disk and try again; nothing half-written was kept.",
+        )
+    if "malformed" in low or "not a database" in low:
+        return StoreError(
+            "This file is not a mailops database, or it is damaged.",
+            code="store.damaged",
+            facts=facts,
+            fix="Keep the file, restore the last backup, and check the disk.",
+        )
+    if "readonly" in low or "read-only" in low or "permission" in low or "unable to open" in low:
+        return StoreError(
+            "The database cannot be opened for writing.",
+            code="store.not_writable",
+            facts=facts,
+            fix="Check owner and mode of the workspace folder.",
+        )
+    if "connect" in low or "refused" in low or "timeout" in low or "closed" in low or "terminat" in low:
+        return StoreError(
+            f"The database server did not answer while {doing}.",
+            code="store.unreachable",
+            facts=facts,
+            fix="Check that the database server runs and that the address in mailops.toml is right.",
+        )
+    return StoreError(f"The database refused {doing}.", facts=facts)
+
+
+def open_database(target: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
+    """Open (or make) a database and bring its schema to this version.
+
+    Raises :class:`StoreError` ``store.newer_schema`` for a database written by a newer mailops.
+    """
+    url = database_url(target)
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        path = Path(url.database)
+        if not path.parent.is_dir():
+            raise StoreError(
+                "The folder for the database does not exist.",
+                code="store.no_folder",
+                facts={"folder": str(path.parent)},
+                fix="Make the workspace first: mailops init FOLDER",
+            )
+        if not path.exists():
+            with explained("making the database"):
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    engine = make_engine(target, busy_seconds=busy_seconds)
+    with explained("opening the database"):
+        migrate(engine)
+    return engine
+
+
+def migrate(engine: Engine) -> None:
+    """Apply missing migrations in one transaction."""
+    from .migrate import newest, present, upgrade
+
+    with engine.connect().execution_options(mailops_read=True) as connection:
+        revision = present(connection)
+    if revision == newest():
+        return
+    upgrade(engine)
+
+
+def dialect_insert(engine: Engine) -> Any:
+    """The dialect's own ``insert`` (for ON CONFLICT)."""
+    if engine.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as postgres_insert
+
+        return postgres_insert
+    from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+    return sqlite_insert
+
+
+def reading(engine: Engine) -> Any:
+    """A connection for reading: in SQLite it takes no write lock."""
+    return engine.connect().execution_options(mailops_read=True)

@@ -1,0 +1,123 @@
+"""A workspace is a folder that a person can see and back up whole.
+
+::
+
+    mailops.toml     settings, no secrets
+    mailops.db       the store (unless a PostgreSQL address is set)
+    journal/         what workers have in flight
+    runs/<id>/       notebook runs: notebook, report, evidence, result
+    secrets/         the vault, mode 0700
+
+It is found by argument, by ``MAILOPS_WORKSPACE``, or by walking up from the current folder.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from .settings import Settings
+
+FILE = "mailops.toml"
+_FIRST = """\
+# mailops settings. No secret belongs in here: passwords are references (env:NAME, file:PATH, keyring:SERVICE/NAME,
+# vault:NAME). docs/settings.md lists every key with its default.
+
+[profile]
+hosting = "{hosting}"      # online, sh or on_premise
+database = "{database}"
+
+# [default_server]          # used while no outgoing server is defined
+# host = "localhost"
+# port = 25
+
+[queue]
+interval_minutes = 15
+"""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An open workspace folder."""
+
+    path: Path
+
+    @cached_property
+    def settings(self) -> Settings:
+        from .settings import load_settings
+
+        return load_settings(self.path / FILE)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The store, opened and brought up to date on first use."""
+        from .store.database import open_database
+
+        url = self.settings.database.url
+        target = url if "://" in url else str(self.path / url)
+        return open_database(target, busy_seconds=self.settings.database.busy_seconds)
+
+    @property
+    def journals(self) -> Path:
+        return self.path / "journal"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def secrets(self) -> Path:
+        return self.path / "secrets"
+
+
+def init(path: Path, *, hosting: str = "on_premise", database: str = "mailops") -> Workspace:
+    """Make a workspace folder (0700) with a first ``mailops.toml``; an existing one is left as it is."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in ("runs", "secrets", "journal"):
+            (path / folder).mkdir(mode=0o700, exist_ok=True)
+        file = path / FILE
+        if not file.exists():
+            with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as out:
+                out.write(_FIRST.format(hosting=hosting, database=database))
+    except OSError as error:
+        raise ConfigError(
+            "The workspace folder cannot be made.",
+            code="workspace.not_writable",
+            facts={"folder": str(path), "reason": error.strerror or str(error)},
+            fix="Choose a folder you may write to.",
+        ) from error
+    return Workspace(path.resolve())
+
+
+def find(given: str | Path | None = None) -> Workspace:
+    """The workspace: the one given, else ``MAILOPS_WORKSPACE``, else the nearest folder upwards with mailops.toml."""
+    named = given or os.environ.get("MAILOPS_WORKSPACE")
+    if named:
+        path = Path(named).expanduser()
+        if (path / FILE).is_file():
+            return Workspace(path.resolve())
+        raise ConfigError(
+            "This folder is not a mailops workspace.",
+            code="workspace.not_found",
+            facts={"folder": str(path), "missing": FILE},
+            fix=f"Make it one with: mailops init {path}",
+        )
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FILE).is_file():
+            return Workspace(folder)
+    raise ConfigError(
+        "No mailops workspace here or above.",
+        code="workspace.not_found",
+        facts={"folder": str(here)},
+        fix="Make one with `mailops init FOLDER`, or name one with --workspace or MAILOPS_WORKSPACE.",
+    )
