@@ -23,6 +23,7 @@ MAX_LINE = 4096
 MAX_LINES = 200
 MAX_NOTES = 400
 _SHOWN = 200
+_KNOWN = 64
 _LINE = re.compile(rb"[2-5][0-9]{2}(?:[ -]|\Z)")
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:[ \t]+|\Z)")
 
@@ -75,11 +76,12 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.protected = isinstance(sock, ssl.SSLSocket)
-        self.notes: list[tuple[str, bytes | str]] = []
+        self.notes: list[tuple[str, bytes | str | Reply]] = []
         self.secrets: list[str] = []
         self._buffer = b""
         self._at = 0
         self._timeout: float | None = None
+        self._known: dict[bytes, Reply] = {}  # servers say the same few lines over and over
 
     @property
     def pending(self) -> bool:
@@ -127,15 +129,22 @@ class Wire:
                 continue
             line = self._buffer[self._at : end]
             self._at = end + 1
+            if not lines and (reply := self._known.get(line)) is not None:
+                if len(self.notes) < MAX_NOTES:
+                    self.notes.append(("S", reply))
+                return reply
+            whole = line
             if line.endswith(b"\r"):
                 line = line[:-1]
             if not _LINE.match(line) or len(line) > MAX_LINE:
                 raise self._garbled(line, "something that is no SMTP reply")
             lines.append(printable(line[4:]))
             if line[3:4] != b"-":
-                reply = Reply(int(line[:3]), lines[0] if len(lines) == 1 else "\n".join(lines))
+                reply = Reply(int(line[:3]), "\n".join(lines))
+                if len(lines) == 1 and len(self._known) < _KNOWN:
+                    self._known[whole] = reply
                 if len(self.notes) < MAX_NOTES:
-                    self.notes.append(("S", str(reply.code) + " " + reply.text))
+                    self.notes.append(("S", reply))
                 return reply
             if len(lines) >= MAX_LINES:
                 raise self._garbled(line, f"a reply of more than {MAX_LINES} lines")
@@ -152,7 +161,10 @@ class Wire:
         """What passed, one line each (``C: …``, ``S: …``), secrets masked."""
         shown = []
         for side, note in self.notes:
-            text = printable(note.replace(b"\r\n", b"\t")).replace("\t", "\n") if isinstance(note, bytes) else note
+            if isinstance(note, Reply):
+                text = f"{note.code} {note.text}"
+            else:
+                text = "\n".join(map(printable, note.splitlines())) if isinstance(note, bytes) else note
             shown += [f"{side}: {self.redact(line[:1000])}" for line in text.rstrip("\n").split("\n")]
         if len(self.notes) >= MAX_NOTES:
             shown.append("… (the rest was not kept)")
