@@ -260,6 +260,8 @@ class _Opening:
         self.stage = "starttls" if self.server.encryption is Encryption.STARTTLS else "connect"
         try:
             wire.start_tls(self.transport.context(self.server), ascii_domain(host) or host, self.limits.command)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            raise WireError("closed", "the server closed the connection in the TLS handshake") from None
         except ssl.SSLError as error:
             code, words, fix = tls.explain(error, self.server)
             raise self._trouble(words, code, fix) from error

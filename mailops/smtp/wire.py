@@ -105,6 +105,8 @@ class Wire:
                 view = view[self.sock.send(view[:65536]) :]
         except TimeoutError:
             raise WireError("timeout", f"the server took no more data for {limit:g} s") from None
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            raise WireError("closed", "the server closed the connection while we were sending") from None
         except ssl.SSLError as error:
             raise WireError("tls", f"the protected connection broke: {error.reason or error}") from error
         except OSError as error:
@@ -198,6 +200,8 @@ class Wire:
             chunk = self.sock.recv(65536)
         except TimeoutError:
             raise WireError("timeout", f"no complete answer within {limit:g} s") from None
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            raise WireError("closed", "the server closed the connection") from None
         except ssl.SSLError as error:
             raise WireError("tls", f"the protected connection broke: {error.reason or error}") from error
         except OSError as error:
