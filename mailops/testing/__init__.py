@@ -31,6 +31,7 @@ _HOMES = {
     ),
     "dsn": ("DsnSender", "PendingBounce", "build_dsn"),
     "clock": ("ManualClock",),
+    "dns_server": ("DnsServer", "Query", "ZoneError"),
     "certs": ("Authority", "KeyPair"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

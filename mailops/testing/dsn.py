@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 from mailops.errors import ConfigError
 
+from .smtp_script import LOOKS, Rule
+
 if TYPE_CHECKING:
-    from .smtp_script import Rule
     from .smtp_session import ReceivedMessage
 
-LOOKS = ("classic", "corporate", "webmail")
 ACTIONS = ("failed", "delayed", "delivered", "relayed", "expanded")
 
 _SUBJECTS = {
@@ -152,7 +152,7 @@ def build_dsn(
     parts = [
         _text_part(words, look, boundary),
         f"Content-Type: {status_type}\r\n{_encoding(utf8)}\r\n".encode()
-        + "\r\n".join([*about, "", *per_recipient, "", ""]).encode("utf-8"),
+        + "\r\n".join([*about, "", *per_recipient, ""]).encode("utf-8"),
         f"Content-Type: {original_type}\r\n{_encoding(not returned.isascii())}\r\n".encode() + returned,
     ]
     fence = f"--{boundary}\r\n".encode()

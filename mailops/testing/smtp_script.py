@@ -53,6 +53,7 @@ STEPS = (
     "pipelining",
 )
 ACTIONS = ("reply", "drop", "garbage", "silence", "slow", "greylist", "rate", "bounce")
+LOOKS = ("classic", "corporate", "webmail")
 GARBAGE = {
     "text": b"hello, this is no reply at all\r\n",
     "binary": b"\x00\xff\xfe\x80\x16\x03\x01\x00\r\n",
@@ -98,6 +99,8 @@ class Rule:
             problem = f"action {self.action!r} needs a reply code from 200 to 599, not {self.code}"
         elif self.garbage not in GARBAGE:
             problem = f"unknown garbage {self.garbage!r}; one of {', '.join(GARBAGE)}"
+        elif self.look not in LOOKS:
+            problem = f"unknown look of a delivery report {self.look!r}; one of {', '.join(LOOKS)}"
         elif self.step == "tls" and self.action not in ("drop", "garbage", "silence"):
             problem = "a TLS handshake can only be dropped, silent or garbage"
         elif self.action == "bounce" and self.step != "rcpt":

@@ -319,6 +319,11 @@ class SmtpServer:
         """Sessions, mails, recipients and bytes accepted, replies by code, faults by step."""
         return dict(self._core.counters)
 
+    @property
+    def open_sessions(self) -> int:
+        """Connections open at this moment."""
+        return len(self._core.sessions)
+
     def wait_for(self, count: int, timeout: float = 10.0) -> list[ReceivedMessage]:
         """The messages, as soon as ``count`` were taken since start or ``clear``; raises :class:`TimeoutError`."""
         core = self._core

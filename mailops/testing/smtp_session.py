@@ -83,6 +83,7 @@ class SmtpSession(asyncio.Protocol):
         self._slow: float | None = None  # seconds between bytes of the answer being made
         self._mute = False  # the step takes effect, its answer is swallowed
         self._in_data = False
+        self._overlong = False  # the line being read is too long to keep
         self._skipped = 0  # bytes of an over-large message already thrown away
         self._challenge: Callable[[bytes], None] | None = None
         self.tls = False
@@ -115,6 +116,8 @@ class SmtpSession(asyncio.Protocol):
         self._work()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self not in self.core.sessions:
+            return
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
@@ -172,11 +175,16 @@ class SmtpSession(asyncio.Protocol):
             secured = await loop.start_tls(
                 self._transport, self, self.core.tls_context(), server_side=True, ssl_handshake_timeout=30
             )
+        except asyncio.CancelledError:
+            self.connection_lost(None)
+            raise
         except OSError as error:  # ssl.SSLError is one
             self.core.note(self.number, "tls failed", str(error))
             self.core.counters["tls failed"] += 1
-            if self._transport is not None:
-                self._transport.abort()
+            plain = self._transport
+            self.connection_lost(error)  # a line lost in the handshake is not reported to the protocol above it
+            if plain is not None:
+                plain.abort()
             return
         if secured is None or self._closing:
             return
@@ -202,13 +210,13 @@ class SmtpSession(asyncio.Protocol):
                 continue
             end = buffer.find(b"\n", self._position)
             if end < 0:
-                if len(buffer) - self._position > MAX_LINE:
-                    self._position = len(buffer)
-                    self._reply(500, "Line too long", "5.5.2", close=True)
+                if len(buffer) - self._position > MAX_LINE:  # bounded memory; the answer waits for the line's end
+                    self._overlong, self._position = True, len(buffer)
                 break
             line = bytes(buffer[self._position : end])
             self._position = end + 1
-            if len(line) > MAX_LINE:
+            if self._overlong or len(line) > MAX_LINE:
+                self._overlong = False
                 self._reply(500, "Line too long", "5.5.2")
                 continue
             self._command(line.removesuffix(b"\r"))
