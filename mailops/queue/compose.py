@@ -187,7 +187,7 @@ def _wire(people: Sequence[Address]) -> tuple[str, ...]:
 
 
 def _from_raw(s: Submission, *, now: datetime, return_path: str | None) -> Composed:
-    raw = checks.canonical(s.raw or b"")
+    raw = _crlf(s.raw or b"")
     head, gap, body = raw.partition(b"\r\n\r\n")
     fields = _split_fields(head)
     values: dict[bytes, list[bytes]] = {}
@@ -225,6 +225,11 @@ def _from_raw(s: Submission, *, now: datetime, return_path: str | None) -> Compo
     whole = b"".join(out) + b"\r\n" + (body if gap else b"")
     subject = _decoded(values.get(b"subject", [b""])[0])
     return _finish(whole, start, end, message_id, subject, sender, wire, sender_text)
+
+
+def _crlf(raw: bytes) -> bytes:
+    """CRLF line ends for a message written with plain LF throughout (a file, a pipe); mixed ones are refused later."""
+    return raw if b"\r" in raw else raw.replace(b"\n", b"\r\n")
 
 
 def _split_fields(head: bytes) -> list[tuple[bytes, bytes]]:
@@ -268,7 +273,7 @@ def _finish(
     wire: tuple[str, ...],
     header_from: str | None,
 ) -> Composed:
-    checks.check_message(raw)
+    checks.check_data(raw if end else b"From: set-by-route@mailops.invalid\r\n" + raw)
     eightbit = not raw.isascii()
     head = raw.partition(b"\r\n\r\n")[0]
     utf8 = not head.isascii() or any(not r.isascii() for r in wire)

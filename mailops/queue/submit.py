@@ -169,9 +169,15 @@ def store(
                 "mail_id": mail_id,
                 "message_id": c.message_id,
                 "actor": s.origin,
-                "data": {"from": c.header_from, "recipients": len(c.recipients), "size": len(c.raw)},
+                "data": {
+                    "from": c.header_from,
+                    "domain": row["sender_domain"],
+                    "class": row["mail_class"],
+                    "recipients": len(c.recipients),
+                    "size": len(c.raw),
+                },
             }
-            for mail_id, (s, c) in zip(ids, prepared, strict=True)
+            for mail_id, row, (s, c) in zip(ids, rows, prepared, strict=True)
         ],
     )
     return ids

@@ -76,6 +76,16 @@ def counts(engine: Engine) -> dict[MailState, int]:
     return {state: found.get(state, 0) for state in MailState}
 
 
+def health(engine: Engine, *, now: datetime) -> dict[str, Any]:
+    """Figures for a first look: ``counts`` by state, ``due`` now, ``oldest`` waiting since, ``held`` by workers."""
+    outgoing = m.c.state == MailState.OUTGOING.value
+    with explained("looking at the queue"), reading(engine) as connection:
+        due = connection.execute(sa.select(sa.func.count()).where(outgoing, m.c.due_at <= now)).scalar_one()
+        oldest = connection.execute(sa.select(m.c.queued_at).where(outgoing).order_by(m.c.due_at, m.c.id).limit(1)).scalar()
+        held = connection.execute(sa.select(sa.func.count()).where(m.c.lease_owner.is_not(None))).scalar_one()
+    return {"counts": counts(engine), "due": int(due), "oldest": oldest, "held": int(held)}
+
+
 def page(
     engine: Engine,
     chosen: QueueFilter | None = None,

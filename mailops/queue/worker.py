@@ -254,7 +254,8 @@ class Worker:
         except DeliveryError as error:
             reply = _reply_of(error)
             self._resting[server.key] = (self._clock.monotonic() + REST, reply)
-            return self._outcome(mail, _everyone(mail, reply), server, route, error.facts.get("transcript"))
+            lines = error.facts.get("transcript") or ()
+            return self._outcome(mail, _everyone(mail, reply), server, route, "\n".join(map(str, lines)))
         journal.start(mail.attempt_id, server.key)
         self._say("journaled")
         result = session.send(outbound, self._step)
@@ -314,7 +315,7 @@ class Worker:
         result: SendResult,
         server: Server | None,
         route: Route | None,
-        transcript: object = None,
+        transcript: str | None = None,
     ) -> Settled:
         outcome = settle(
             result,
@@ -325,8 +326,6 @@ class Worker:
             now=self._clock.now(),
             server_name=server.name if server else "none",
         )
-        if any(reply.stage == "local" and reply.enhanced == "route" for reply in result.replies):
-            outcome = replace(outcome, failure_type=None)
         changed = route is not None and route.header_from != mail.header_from
         return Settled(
             mail,
@@ -334,7 +333,7 @@ class Worker:
             server.key if server else "none",
             route.header_from if route and changed else None,
             route.envelope_from if route else None,
-            str(transcript)[:20_000] if transcript else None,
+            transcript[:20_000] if transcript else None,
         )
 
     def _say(self, step: str) -> None:
@@ -372,6 +371,6 @@ def _reply_of(error: DeliveryError) -> RecipientReply:
         "",
         int(facts.get("smtp_code") or 0),
         facts.get("enhanced"),
-        str(facts.get("reply") or error.message),
+        str(facts.get("text") or error.message),
         str(facts.get("stage") or "connect"),
     )

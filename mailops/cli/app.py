@@ -1,0 +1,118 @@
+"""The tree of commands. Each group is a module that is read when one of its commands (or its help) is wanted."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from ..errors import MailopsError
+from .output import print_error
+
+# name → (module, one line of help); the modules import their heavy parts inside the commands
+GROUPS: dict[str, tuple[str, str]] = {
+    "queue": ("queue", "Look at queued mail; retry, send now, cancel; run the queue job."),
+    "server": ("server", "Outgoing servers: list, add, remove, Test Connection."),
+    "company": ("company", "Companies and their alias domains; system parameters."),
+    "explain": ("explain", "Why a mail goes the way it goes."),
+    "bounces": ("bounces", "Read reports that came back: parse, explain, take in, rates."),
+    "domain": ("domain", "DNS of a mail domain: SPF, DKIM, DMARC and the rest."),
+    "dmarc": ("dmarc", "DMARC aggregate reports."),
+    "jobs": ("jobs", "Notebook runs: history, schedules."),
+    "secrets": ("secrets", "Secret references and the encrypted vault."),
+}
+
+
+class _Tree(TyperGroup):
+    """Top-level commands, plus groups that load on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *(n for n in GROUPS if _exists(n))})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in GROUPS and _exists(cmd_name):
+            module = import_module(f".{GROUPS[cmd_name][0]}", __package__)
+            group: Any = typer.main.get_command(module.app)
+            group.name = cmd_name
+            return group  # type: ignore[no-any-return]
+        return super().get_command(ctx, cmd_name)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands without loading the groups behind it."""
+        formatter.write_usage(ctx.command_path, "[OPTIONS] COMMAND [ARGS]…")
+        formatter.write_paragraph()
+        formatter.write_text((self.help or "").strip())
+        rows = [(name, help_line) for name, (_, help_line) in GROUPS.items() if _exists(name)]
+        for name in super().list_commands(ctx):
+            command = super().get_command(ctx, name)
+            if command is not None and not command.hidden:
+                rows.append((name, command.get_short_help_str(90)))
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows))
+        with formatter.section("Options"):
+            formatter.write_dl([r for p in self.get_params(ctx) if (r := p.get_help_record(ctx)) is not None])
+
+
+def _exists(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(f"{__package__}.{GROUPS[name][0]}") is not None
+
+
+app = typer.Typer(
+    cls=_Tree,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="mailops: the mail system, the guide and the analyst for admins of an organisation's mail.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def common(
+    ctx: typer.Context,
+    workspace: str = typer.Option(None, "--workspace", "-w", help="The workspace folder (default: found upwards)."),
+) -> None:
+    ctx.obj = {"workspace": workspace}
+
+
+def workspace_of(ctx: typer.Context) -> str | None:
+    """The workspace named on the command line, if any."""
+    root = ctx.find_root()
+    return (root.obj or {}).get("workspace")
+
+
+def open_ops(ctx: typer.Context) -> Any:
+    """The open workspace of this command."""
+    from ..ops import Ops
+
+    return Ops.open(workspace_of(ctx))
+
+
+def run() -> None:
+    """Run the command line; mailops errors become exit status 2 with code, facts and fix."""
+    from . import commands  # noqa: F401  (registers the top-level commands)
+
+    try:
+        app(standalone_mode=False)
+    except MailopsError as error:
+        print_error(error, json_wanted="--json" in sys.argv)
+        sys.exit(1 if error.code == "run.checks_failed" else 2)
+    except click.exceptions.Abort:
+        sys.stderr.write("Stopped.\n")
+        sys.exit(2)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped.\n")
+        sys.exit(2)

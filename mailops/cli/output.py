@@ -1,0 +1,115 @@
+"""What commands print: tables and sentences for people, JSON for scripts, errors with code, facts and fix."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ..errors import MailopsError
+
+
+def as_json(value: object) -> str:
+    """JSON text of dataclasses, frames, times and plain values."""
+    return json.dumps(plain(value), ensure_ascii=False, indent=2)
+
+
+def plain(value: Any) -> Any:
+    """JSON-ready values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(plain(k)): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a pandas frame
+        return plain(value.to_dict("records"))
+    if hasattr(value, "item"):  # a numpy number
+        return value.item()
+    return value
+
+
+def print_json(value: object) -> None:
+    """JSON on standard output, redacted."""
+    from ..secrets import redact
+
+    sys.stdout.write(redact(as_json(value)) + "\n")
+
+
+def print_error(error: MailopsError, *, json_wanted: bool) -> None:
+    """An error's sentence, code, facts and next step, on standard error (or as JSON on standard output)."""
+    if json_wanted:
+        print_json(error.as_dict())
+        return
+    from ..secrets import redact
+
+    lines = [f"Error: {error.message}  [{error.code}]"]
+    lines += [f"  {name}: {plain(value)}" for name, value in error.facts.items() if value not in (None, "", [], ())]
+    lines.append(f"  What to do: {error.fix}")
+    sys.stderr.write(redact("\n".join(lines)) + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+    """A table for people; on a pipe it is as wide as it needs to be."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text("" if cell is None else str(plain(cell))) for cell in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    console.print(drawn)
+
+
+def frame_table(frame: Any, *, title: str | None = None) -> None:
+    """A pandas frame as a table; shares in per cent."""
+    shares = {"rate", "low", "high"}
+    rows = [
+        [f"{value:.2%}" if name in shares else value for name, value in zip(frame.columns, row, strict=True)]
+        for row in frame.itertuples(index=False)
+    ]
+    table([str(c) for c in frame.columns], rows, title=title)
+
+
+def say(text: str) -> None:
+    """A sentence for people."""
+    from ..secrets import redact
+
+    sys.stdout.write(redact(text) + "\n")
+
+
+@contextmanager
+def progress(label: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Any]:
+    """A progress bar on a terminal; yields ``update(done)``. Nothing is drawn on a pipe."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda done: None
+        return
+    bar = Progress(
+        TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
+    )
+    with bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,225 @@
+"""``mailops queue``: look, retry, send now, cancel, run the job, clean."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import typer
+
+from ..model.states import MailState
+from .app import open_ops
+from .output import frame_table, print_json, progress, say, table
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at queued mail; retry, send now, cancel; run the queue job.")
+JSON = typer.Option(False, "--json", help="Print JSON.")
+STATE = typer.Option(None, "--state", help="Outgoing, Sent, 'Delivery Failed' or Cancelled.")
+SERVER = typer.Option(None, "--server", help="The server of the last attempt.")
+SENDER = typer.Option(None, "--from", help="A sender address or domain.")
+RECIPIENT = typer.Option(None, "--to", help="A recipient address or domain.")
+REASON = typer.Option(None, "--reason", help="A cause, such as userunknown or mailboxfull.")
+TEXT = typer.Option(None, "--text", help="Part of the subject or of the failure reason.")
+IDS = typer.Argument(None, help="Mail ids.")
+YES = typer.Option(False, "--yes", "-y", help="Do it without asking.")
+
+
+def _filter(ids: list[int] | None, **fields: Any) -> Any:
+    from ..queue.filters import QueueFilter, state_from_label
+
+    state = fields.pop("state", None)
+    return QueueFilter(state=state_from_label(state) if state else None, ids=tuple(ids) if ids else None, **fields)
+
+
+@app.command("status")
+def status(ctx: typer.Context, json: bool = JSON) -> None:
+    """Counts by state, what is due, and since when the oldest mail waits."""
+    health = open_ops(ctx).queue.health()
+    if json:
+        print_json(health)
+        return
+    table(["State", "Mails"], [(s.label, health["counts"][s]) for s in MailState])
+    oldest = health["oldest"]
+    say(f"Due now: {health['due']}; with workers: {health['held']}; oldest waits since: {oldest.isoformat() if oldest else '-'}")
+
+
+@app.command("list")
+def listing(
+    ctx: typer.Context,
+    state: str = STATE,
+    server: str = SERVER,
+    sender: str = SENDER,
+    recipient: str = RECIPIENT,
+    reason: str = REASON,
+    text: str = TEXT,
+    limit: int = typer.Option(25, help="How many."),
+    offset: int = typer.Option(0, help="From which on."),
+    json: bool = JSON,
+) -> None:
+    """A page of mails, newest first."""
+    chosen = _filter(None, state=state, server=server, sender=sender, recipient=recipient, reason=reason, text=text)
+    page = open_ops(ctx).queue.page(chosen, offset=offset, limit=limit)
+    if json:
+        print_json(page)
+        return
+    rows = []
+    for mail in page.mails:
+        people = ", ".join(d.recipient for d in mail.deliveries[:2]) + (" …" if len(mail.deliveries) > 2 else "")
+        why = (mail.failure_reason or "")[:90]
+        rows.append((mail.id, mail.state.label, mail.header_from, people, (mail.subject or "")[:40], mail.server_key, why))
+    table(["Id", "State", "From", "To", "Subject", "Server", "Reason"], rows)
+    say(f"{page.total} mails fit; shown from {page.offset + 1 if page.mails else 0}.")
+
+
+@app.command("show")
+def show(ctx: typer.Context, mail_id: int, raw: bool = typer.Option(False, help="Print the message itself."), json: bool = JSON) -> None:
+    """One mail: recipients with the server's answers, and its history."""
+    ops = open_ops(ctx)
+    if raw:
+        say(ops.queue.raw(mail_id).decode("utf-8", "replace"))
+        return
+    mail, lines = ops.queue.mail(mail_id), ops.queue.history(mail_id)
+    if json:
+        print_json({"mail": mail, "history": lines})
+        return
+    say(f"Mail {mail.id} {mail.state.label}: {mail.subject}\nFrom {mail.header_from}\n{mail.message_id}")
+    if mail.failure_reason:
+        say(f"Reason: {mail.failure_reason}")
+    table(
+        ["Recipient", "State", "Code", "Answer", "Cause"],
+        [(d.recipient, d.state.label, d.enhanced or d.code, d.reply, d.reason) for d in mail.deliveries],
+    )
+    table(["At (UTC)", "Event", "Recipient", "Server", "By"], [(h.at, h.kind, h.recipient, h.server_key, h.actor) for h in lines])
+
+
+@app.command("history")
+def history(ctx: typer.Context, mail_id: int, json: bool = JSON) -> None:
+    """Every event of a mail, also of one that is gone."""
+    lines = open_ops(ctx).queue.history(mail_id)
+    if json:
+        print_json(lines)
+    else:
+        table(["At (UTC)", "Event", "Recipient", "Server", "By", "Data"], [(h.at, h.kind, h.recipient, h.server_key, h.actor, h.data) for h in lines])
+
+
+@app.command("causes")
+def causes(ctx: typer.Context, json: bool = JSON) -> None:
+    """Failures grouped by cause and recipient domain."""
+    rows = open_ops(ctx).queue.causes()
+    if json:
+        print_json([{"reason": r, "domain": d, "count": n} for r, d, n in rows])
+    else:
+        table(["Cause", "Domain", "Recipients"], rows)
+
+
+@app.command("retry")
+def retry(
+    ctx: typer.Context,
+    ids: list[int] = IDS,
+    state: str = STATE,
+    server: str = SERVER,
+    sender: str = SENDER,
+    recipient: str = RECIPIENT,
+    reason: str = REASON,
+    text: str = TEXT,
+    yes: bool = YES,
+    json: bool = JSON,
+) -> None:
+    """Put failed mails back as Outgoing; they leave with the next run of the queue job."""
+    chosen = _filter(ids, state=state, server=server, sender=sender, recipient=recipient, reason=reason, text=text)
+    _act(ctx, "retry", chosen, yes, json)
+
+
+@app.command("cancel")
+def cancel(
+    ctx: typer.Context,
+    ids: list[int] = IDS,
+    state: str = STATE,
+    server: str = SERVER,
+    sender: str = SENDER,
+    recipient: str = RECIPIENT,
+    reason: str = REASON,
+    text: str = TEXT,
+    yes: bool = YES,
+    json: bool = JSON,
+) -> None:
+    """Take mails out of the queue; the next run skips them."""
+    chosen = _filter(ids, state=state, server=server, sender=sender, recipient=recipient, reason=reason, text=text)
+    _act(ctx, "cancel", chosen, yes, json)
+
+
+@app.command("send-now")
+def send_now(
+    ctx: typer.Context,
+    ids: list[int] = IDS,
+    server: str = SERVER,
+    sender: str = SENDER,
+    recipient: str = RECIPIENT,
+    text: str = TEXT,
+    yes: bool = YES,
+    json: bool = JSON,
+) -> None:
+    """Send Outgoing mails at once, whatever their schedule."""
+    chosen = _filter(ids, server=server, sender=sender, recipient=recipient, text=text)
+    _act(ctx, "send_now", chosen, yes, json)
+
+
+def _act(ctx: typer.Context, action: str, chosen: Any, yes: bool, json: bool) -> None:
+    queue = open_ops(ctx).queue
+    seen = queue.preview(action, chosen)
+    words = {"retry": "Retry", "cancel": "Cancel Email", "send_now": "Send Now"}[action]
+    if not yes and not json:
+        say(f"{words}: {seen.count} mails ({seen.left_out} more fit the filter and are left out: {seen.reason}).")
+        for example in seen.examples:
+            say(f"  {example}")
+        if seen.count == 0:
+            return
+        typer.confirm("Go on?", abort=True)
+    if action == "send_now":
+        with progress("Sending", seen.count, quiet=json) as update:
+            done = queue.send_now(chosen, on_progress=lambda r: update(r.handled))
+    else:
+        done = getattr(queue, action)(chosen, actor="cli")
+    if json:
+        print_json(done)
+    elif action == "send_now":
+        say(f"{done.sent} sent, {done.deferred + done.unknown} deferred, {done.failed} failed.")
+    else:
+        say(f"{done.count} mails: {words} done." + (f" {done.busy} are being sent right now and were left alone." if done.busy else ""))
+
+
+@app.command("run")
+def run(ctx: typer.Context, limit: int = typer.Option(None, help="At most this many mails."), json: bool = JSON) -> None:
+    """One run of the queue job (Mail: Email Queue Manager): everything due is tried once."""
+    queue = open_ops(ctx).queue
+    due = queue.health()["due"]
+    with progress("Sending", due, quiet=json) as update:
+        worker = queue.worker(on_progress=lambda r: update(r.handled))
+        signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+        report = worker.run(limit=limit)
+    if json:
+        print_json(report)
+    else:
+        rate = report.handled / report.seconds if report.seconds else 0
+        say(f"{report.sent} sent, {report.failed} failed, {report.deferred + report.unknown} deferred in {report.seconds:.1f} s ({rate:.0f}/s).")
+
+
+@app.command("vacuum")
+def vacuum(ctx: typer.Context, days: float = typer.Option(None, help="Keep sent mails this long (default: settings)."), json: bool = JSON) -> None:
+    """Auto-Vacuum: remove old sent mails; failures and counters stay."""
+    from datetime import timedelta
+
+    gone = open_ops(ctx).queue.vacuum(None if days is None else timedelta(days=days))
+    if json:
+        print_json({"removed": gone})
+    else:
+        say(f"{gone} old sent mails removed.")
+
+
+@app.command("rates")
+def rates(ctx: typer.Context, by: str = "domain", since: str = "30d", json: bool = JSON) -> None:
+    """Bounce rates with their 95 % intervals."""
+    frame = open_ops(ctx).analysis.bounce_rate(by, since)
+    if json:
+        print_json(frame)
+    else:
+        frame_table(frame)

@@ -1,0 +1,113 @@
+"""``mailops server``: outgoing servers and Test Connection."""
+
+from __future__ import annotations
+
+import typer
+
+from ..errors import ConfigError
+from .app import open_ops
+from .output import print_json, say, table
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Outgoing servers: list, add, remove, Test Connection.")
+JSON = typer.Option(False, "--json", help="Print JSON.")
+
+
+@app.command("list")
+def listing(ctx: typer.Context, json: bool = JSON) -> None:
+    """All outgoing servers in the order they are asked."""
+    servers = sorted(open_ops(ctx).setup.servers, key=lambda s: (s.priority, s.name, s.created))
+    if json:
+        print_json(servers)
+        return
+    rows = [
+        (s.key, s.name, f"{s.host}:{s.port}", s.encryption.value, s.from_filter or "(none)", s.priority, "yes" if s.active else "no")
+        for s in servers
+    ]
+    table(["Key", "Name", "Address", "Encryption", "FROM filter", "Priority", "Active"], rows)
+
+
+@app.command("add")
+def add(
+    ctx: typer.Context,
+    key: str = typer.Argument(..., help="A short name, such as notifications."),
+    host: str = typer.Option("", help="The SMTP host."),
+    name: str = typer.Option(None, help="The name people see (default: the key)."),
+    port: int = typer.Option(587, help="The port: 587, 465 or 2525."),
+    encryption: str = typer.Option("starttls", help="starttls, tls or none."),
+    authentication: str = typer.Option("none", help="none, login, certificate, oauth or cli."),
+    login: str = typer.Option(None, help="The user name."),
+    password: str = typer.Option(None, help="A reference to the password: env:NAME, file:PATH, keyring:…, vault:NAME."),
+    from_filter: str = typer.Option(None, "--filter", help="FROM filter: domains and addresses, separated by commas."),
+    priority: int = typer.Option(10, help="Lower is asked first."),
+    ca_file: str = typer.Option(None, help="A CA file to verify this server with."),
+    mail_class: str = typer.Option(None, help="What it is meant for: transactional or mass."),
+    inactive: bool = typer.Option(False, "--inactive", help="Keep it, but do not use it."),
+    json: bool = JSON,
+) -> None:
+    """Add an outgoing server, or change the one with this key."""
+    from ..model.setup import Authentication, Encryption, MailClass, Server
+
+    try:
+        server = Server(
+            key=key,
+            name=name or key,
+            host=host,
+            port=port,
+            encryption=Encryption(encryption),
+            authentication=Authentication(authentication),
+            login=login,
+            password=password,
+            from_filter=from_filter,
+            priority=priority,
+            ca_file=ca_file,
+            mail_class=MailClass(mail_class) if mail_class else None,
+            active=not inactive,
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"{error}.",
+            code="server.option",
+            fix="encryption: starttls, tls, none; authentication: none, login, certificate, oauth, cli.",
+        ) from error
+    saved = open_ops(ctx).save_server(server)
+    if json:
+        print_json(saved)
+    else:
+        say(f"Server {saved.key} saved. Next: mailops server test {saved.key}")
+
+
+@app.command("remove")
+def remove(ctx: typer.Context, key: str, json: bool = JSON) -> None:
+    """Remove an outgoing server."""
+    open_ops(ctx).remove_server(key)
+    if json:
+        print_json({"removed": key})
+    else:
+        say(f"Server {key} removed.")
+
+
+@app.command("test")
+def test(ctx: typer.Context, key: str, sender: str = typer.Option(None, "--from", help="Try this sender."), json: bool = JSON) -> None:
+    """Test Connection: connects, signs in, tries sender and recipient, sends no mail."""
+    found = open_ops(ctx).test_connection(key, sender=sender)
+    if json:
+        print_json(found)
+    else:
+        table(["Step", "Result", "Answer"], [(s.name, "ok" if s.ok else "failed", s.reply) for s in found.steps])
+        say(found.message)
+        say(found.note if found.ok else f"What to do: {found.fix}")
+    raise typer.Exit(0 if found.ok else 1)
+
+
+@app.command("check")
+def check(ctx: typer.Context, json: bool = JSON) -> None:
+    """Hold the whole plan of servers against the rules; exit 1 when something blocks."""
+    from ..routing.plan import validate
+
+    findings = validate(open_ops(ctx).setup)
+    if json:
+        print_json(findings)
+    else:
+        table(["Weight", "Code", "Finding", "What to do"], [(f.severity.value, f.code, f.message, f.fix) for f in findings])
+        say(f"{len(findings)} findings.")
+    raise typer.Exit(1 if any(f.severity.value in ("blocking", "error") for f in findings) else 0)

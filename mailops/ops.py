@@ -1,0 +1,231 @@
+"""One object to hold: wires store, queue, routing, bounces, analysis and runs for programs and notebooks.
+
+>>> from mailops import Ops                                                             # doctest: +SKIP
+>>> ops = Ops.open()                                                                    # doctest: +SKIP
+>>> ops.send(sender="ann@acme.example", to=["bob@x.test"], subject="Hi", text="Hello")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .clock import SystemClock
+from .model.mail import Attachment, Submission
+from .model.setup import AliasDomain, Company, MailClass, Server, Setup
+from .ports import Clock, Secrets, Transport
+from .workspace import Workspace, find
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from .analysis.service import Analysis
+    from .bounces.service import Bounces
+    from .jobs.verdicts import RunContext
+    from .queue.lease import Settled
+    from .queue.service import Queue
+    from .routing import Route
+    from .smtp.probe import ConnectionTest
+
+
+class Ops:
+    """An open workspace with everything it can do. Make one with :meth:`open`."""
+
+    def __init__(self, workspace: Workspace, *, clock: Clock | None = None, engine: Engine | None = None) -> None:
+        self.workspace = workspace
+        self.clock: Clock = clock or SystemClock()
+        self._engine = engine
+
+    @classmethod
+    def open(cls, workspace: str | Path | Workspace | None = None, *, clock: Clock | None = None) -> Ops:
+        """Open a workspace: the one given, else ``MAILOPS_WORKSPACE``, else the nearest folder upwards."""
+        return cls(workspace if isinstance(workspace, Workspace) else find(workspace), clock=clock)
+
+    @property
+    def engine(self) -> Engine:
+        """The store's SQLAlchemy engine, opened and migrated on first use."""
+        return self._engine if self._engine is not None else self.workspace.engine
+
+    # --- set-up -------------------------------------------------------------------------------------------------------
+
+    @property
+    def setup(self) -> Setup:
+        """Servers, companies, alias domains and parameters as they are now."""
+        from .store.setup import load
+
+        return load(self.engine, self.workspace.settings.as_profile())
+
+    def save_server(self, server: Server) -> Server:
+        """Add or change an outgoing server."""
+        from .store.setup import save_server
+
+        return save_server(self.engine, server)
+
+    def remove_server(self, key: str) -> None:
+        """Remove an outgoing server."""
+        from .store.setup import remove_server
+
+        remove_server(self.engine, key)
+
+    def save_alias_domain(self, domain: AliasDomain) -> AliasDomain:
+        """Add or change an alias domain; the first one is given to all companies."""
+        from .store.setup import save_alias_domain
+
+        return save_alias_domain(self.engine, domain)
+
+    def save_company(self, company: Company) -> Company:
+        """Add or change a company."""
+        from .store.setup import save_company
+
+        return save_company(self.engine, company)
+
+    def set_parameter(self, key: str, value: str | None) -> None:
+        """Set (or with None remove) a system parameter."""
+        from .store.setup import set_parameter
+
+        set_parameter(self.engine, key, value)
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """Resolves secret references, and registers what it reveals for redaction."""
+        from .secrets import SecretStore
+
+        return SecretStore(self.workspace.path)
+
+    def transport(self) -> Transport:
+        """A new SMTP transport."""
+        from .smtp import SmtpTransport
+
+        return SmtpTransport(self.secrets, self.clock, default=self.workspace.settings.as_profile().default_server)
+
+    @cached_property
+    def queue(self) -> Queue:
+        """The outgoing queue."""
+        from .queue.service import Queue
+
+        settings = self.workspace.settings.queue
+        return Queue(
+            self.engine,
+            setup=lambda: self.setup,
+            transport=self.transport,
+            clock=self.clock,
+            journals=self.workspace.journals,
+            batch=settings.batch,
+            keep_sent=timedelta(days=settings.keep_sent_days),
+            on_settled=self._settled,
+        )
+
+    def send(
+        self,
+        *,
+        to: Sequence[str] | str,
+        sender: str | None = None,
+        subject: str = "",
+        text: str | None = None,
+        html: str | None = None,
+        cc: Sequence[str] = (),
+        bcc: Sequence[str] = (),
+        attachments: Sequence[Attachment] = (),
+        headers: Sequence[tuple[str, str]] = (),
+        reply_to: str | None = None,
+        company: str | None = None,
+        mail_class: MailClass | str = MailClass.TRANSACTIONAL,
+        server: str | None = None,
+        scheduled_at: datetime | None = None,
+        auto_delete: bool = False,
+        urgent: bool = False,
+    ) -> int:
+        """Hand a mail over; returns its id in the queue once it is durably stored.
+
+        An ``urgent`` mail is sent at once; any other leaves with the next run of the queue job. Raises
+        :class:`mailops.errors.MessageRefused` with nothing stored when the mail cannot be sent as it is.
+        """
+        submission = Submission(
+            sender=sender,
+            to=(to,) if isinstance(to, str) else tuple(to),
+            cc=tuple(cc),
+            bcc=tuple(bcc),
+            subject=subject,
+            text=text,
+            html=html,
+            attachments=tuple(attachments),
+            headers=tuple(headers),
+            reply_to=reply_to,
+            company=company,
+            mail_class=MailClass(mail_class),
+            server=server,
+            scheduled_at=scheduled_at,
+            auto_delete=auto_delete,
+        )
+        return self.queue.submit(submission, urgent=urgent)
+
+    def explain(
+        self, *, sender: str | None, company: str | None = None, server: str | None = None, return_path: str | None = None
+    ) -> Route:
+        """Which server would carry a mail of this sender, with which From and envelope sender, and why."""
+        from .queue.submit import alias_domain_of, company_of
+        from .routing import RouteRequest, Router
+
+        setup = self.setup
+        request = RouteRequest(
+            sender=sender,
+            alias_domain=alias_domain_of(setup, company_of(setup, company)),
+            forced_server=server,
+            return_path=return_path,
+        )
+        return Router(setup).route(request)
+
+    def test_connection(self, key: str, *, sender: str | None = None) -> ConnectionTest:
+        """*Test Connection*: connect, sign in, try sender and recipient; no mail is sent."""
+        from .routing.probe_sender import probe_sender
+        from .smtp import test_connection
+        from .store.setup import not_found
+
+        setup = self.setup
+        server = next((s for s in setup.servers if s.key == key), None)
+        if server is None:
+            raise not_found("outgoing server", key, [s.key for s in setup.servers])
+        mail_from = sender or probe_sender(server, setup.alias_domains)
+        return test_connection(server, self.transport(), mail_from)
+
+    def _settled(self, done: Sequence[Settled]) -> None:
+        """Tell the threads what became of their notifications."""
+        if any(item.mail.thread_message_id is not None for item in done):
+            from .threads.feedback import settled
+
+            settled(self.engine, done)
+
+    # --- coming back, looking, running --------------------------------------------------------------------------------
+
+    @cached_property
+    def bounces(self) -> Bounces:
+        """Reads reports that came back and ties them to the deliveries they speak of."""
+        from .bounces.service import Bounces
+
+        return Bounces(self.engine, clock=self.clock)
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """pandas answers about what was sent and what came back."""
+        from .analysis.service import Analysis
+
+        return Analysis(self.engine, clock=self.clock)
+
+    @cached_property
+    def run(self) -> RunContext:
+        """The present notebook run: records verdicts, and judges at the end."""
+        from .jobs.verdicts import RunContext
+
+        return RunContext(self.engine, os.environ.get("MAILOPS_RUN_ID", ""), self.clock)
+
+    def close(self) -> None:
+        """Release the database connections."""
+        engine: Any = self._engine or self.workspace.__dict__.get("engine")
+        if engine is not None:
+            engine.dispose()

@@ -1,0 +1,172 @@
+"""The queue as one object to hold: what the command line, the notebooks and programs call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.engine import Engine
+
+from ..model.mail import MailView, Submission
+from ..model.setup import Setup
+from ..model.states import MailState
+from ..ports import Clock, Transport
+from . import actions, view
+from . import submit as submitting
+from .actions import Done, Preview
+from .filters import QueueFilter
+from .lease import Settled
+from .vacuum import KEEP, vacuum
+from .worker import RunReport, Worker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+JOB = "Mail: Email Queue Manager"
+URGENT_HOLD = timedelta(minutes=5)  # how long the queue job leaves an urgent mail to the one who submitted it
+
+
+class Queue:
+    """The outgoing queue of one store.
+
+    ``setup`` gives the present servers and companies; ``transport`` makes the SMTP transport when something is sent.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        setup: Callable[[], Setup],
+        transport: Callable[[], Transport],
+        clock: Clock,
+        journals: Path,
+        batch: int = 200,
+        keep_sent: timedelta = KEEP,
+        on_settled: Callable[[Sequence[Settled]], None] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._setup = setup
+        self._transport = transport
+        self._clock = clock
+        self._journals = journals
+        self._batch = batch
+        self._keep = keep_sent
+        self._on_settled = on_settled
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    def submit(self, submission: Submission, *, urgent: bool = False) -> int:
+        """Store a mail as *Outgoing* and return its id. An urgent one is sent at once, without waiting for the job;
+        it then appears in the queue only if it fails."""
+        hold = URGENT_HOLD if urgent else None
+        mail_id = submitting.submit(self._engine, submission, setup=self._setup(), clock=self._clock, hold=hold)
+        if urgent:
+            self.run(ids=[mail_id])
+        return mail_id
+
+    def submit_many(self, submissions: Iterable[Submission]) -> Iterator[int]:
+        """Store many mails with group commits; yields each id after its commit."""
+        return submitting.submit_many(self._engine, submissions, setup=self._setup(), clock=self._clock)
+
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    def worker(
+        self,
+        *,
+        on_progress: Callable[[RunReport], None] | None = None,
+        on_step: Callable[[str], None] | None = None,
+    ) -> Worker:
+        """A worker on this queue, for programs that want to stop it themselves."""
+        return Worker(
+            self._engine,
+            self._transport(),
+            setup=self._setup,
+            clock=self._clock,
+            journals=self._journals,
+            batch=self._batch,
+            on_progress=on_progress,
+            on_step=on_step,
+            on_settled=self._on_settled,
+        )
+
+    def run(
+        self,
+        *,
+        limit: int | None = None,
+        ids: Sequence[int] | None = None,
+        on_progress: Callable[[RunReport], None] | None = None,
+    ) -> RunReport:
+        """One run of the queue job: everything due is tried once."""
+        return self.worker(on_progress=on_progress).run(limit=limit, ids=ids)
+
+    def send_now(
+        self, chosen: QueueFilter, *, on_progress: Callable[[RunReport], None] | None = None
+    ) -> RunReport:
+        """*Send Now*: try the chosen *Outgoing* mails at once, whatever their schedule."""
+        return self.run(ids=actions.sendable(self._engine, chosen), on_progress=on_progress)
+
+    # --- by hand ------------------------------------------------------------------------------------------------------
+
+    def preview(self, action: str, chosen: QueueFilter) -> Preview:
+        """What ``retry``, ``cancel`` or ``send_now`` would take; nothing is changed."""
+        return actions.preview(self._engine, action, chosen)
+
+    def retry(self, chosen: QueueFilter | int, *, actor: str = "", recipients: tuple[str, ...] | None = None) -> Done:
+        """*Retry*: failed mails become *Outgoing*; they leave with the next run of the queue job."""
+        chosen = actions.single(chosen) if isinstance(chosen, int) else chosen
+        return actions.retry(self._engine, chosen, clock=self._clock, actor=actor, recipients=recipients)
+
+    def cancel(self, chosen: QueueFilter | int, *, actor: str = "") -> Done:
+        """*Cancel Email*: the next run skips these mails."""
+        chosen = actions.single(chosen) if isinstance(chosen, int) else chosen
+        return actions.cancel(self._engine, chosen, clock=self._clock, actor=actor)
+
+    def vacuum(self, keep: timedelta | None = None) -> int:
+        """*Auto-Vacuum*: remove old sent mails; failures and all counters stay."""
+        return vacuum(self._engine, clock=self._clock, keep=self._keep if keep is None else keep)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def counts(self) -> dict[MailState, int]:
+        """How many mails are in each state."""
+        return view.counts(self._engine)
+
+    def page(
+        self,
+        chosen: QueueFilter | None = None,
+        *,
+        offset: int = 0,
+        limit: int = 25,
+        sort: str = "id",
+        descending: bool = True,
+    ) -> view.Page:
+        """One page of mails with their deliveries."""
+        return view.page(self._engine, chosen, offset=offset, limit=limit, sort=sort, descending=descending)
+
+    def mail(self, mail_id: int) -> MailView:
+        """One mail with its deliveries."""
+        return view.mail(self._engine, mail_id)
+
+    def raw(self, mail_id: int) -> bytes:
+        """A mail's bytes as stored."""
+        return view.raw(self._engine, mail_id)
+
+    def history(self, mail_id: int) -> list[view.HistoryLine]:
+        """Every event of a mail, also of one that is gone."""
+        return view.history(self._engine, mail_id)
+
+    def causes(self, chosen: QueueFilter | None = None) -> list[tuple[str, str, int]]:
+        """Failures grouped: (reason word, recipient domain, number)."""
+        return view.causes(self._engine, chosen)
+
+    def frame(self, chosen: QueueFilter | None = None, *, limit: int = 10_000) -> pd.DataFrame:
+        """The newest ``limit`` mails as a pandas frame, one row per recipient."""
+        from ..analysis.frames import queue_frame
+
+        return queue_frame(self.page(chosen, limit=limit).mails)
+
+    def health(self) -> dict[str, Any]:
+        """Figures for a first look: counts by state, oldest waiting mail, due now."""
+        return view.health(self._engine, now=self._clock.now())

