@@ -1,0 +1,1 @@
+"""Case suites: each turns cases into predictions through the public code of the product."""
