@@ -1,0 +1,13 @@
+"""Reading bounces, complaints and automatic replies; a library of its own, standard library only.
+
+``parse(raw)`` reads one message and never raises; ``classify(...)`` says why a server refused, for live replies and for
+reports. See ``docs/bounces.md``.
+"""
+
+from __future__ import annotations
+
+from .classify import Classification, classify
+from .reader import parse
+from .report import OriginalMessage, RecipientResult, Report
+
+__all__ = ["Classification", "OriginalMessage", "RecipientResult", "Report", "classify", "parse"]

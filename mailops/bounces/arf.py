@@ -1,0 +1,33 @@
+"""Complaints: ARF reports (RFC 5965, 6650) and the forms of providers that have their own."""
+
+from __future__ import annotations
+
+import re
+
+from .dsn import address_of
+
+_FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]{1,60})\s{0,4}:[ \t]*(.*)$")
+_REDACTED = re.compile(r"^(redacted|\[?removed\]?|xxx+|x+)?@?$", re.I)
+
+
+def read_feedback(text: str) -> dict[str, list[str]]:
+    """The fields of a feedback report; some may occur more than once."""
+    fields: dict[str, list[str]] = {}
+    for line in text.split("\n", 400)[:400]:
+        match = _FIELD.match(line[:2000])
+        if match:
+            fields.setdefault(match.group(1).lower(), []).append(match.group(2).strip())
+    return fields
+
+
+def complaint_addresses(fields: dict[str, list[str]]) -> list[str]:
+    """Who complained, as far as the report itself says; redacted values are nobody."""
+    found = []
+    for name in ("original-rcpt-to", "removal-recipient", "redacted-address"):
+        for value in fields.get(name, []):
+            address = address_of(value)
+            if "@" in address and not _REDACTED.match(address) and address.rpartition("@")[2]:
+                found.append(address)
+        if found:
+            break
+    return list(dict.fromkeys(found))

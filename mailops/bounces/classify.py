@@ -1,0 +1,209 @@
+"""Why was it refused? One answer for live SMTP replies and for reports.
+
+Asked in this order, each step with the rule and the words that gave the answer:
+
+1. a provider's own table (:mod:`~mailops.bounces.providers`), when the remote host or its text is recognised;
+2. the words (:mod:`~mailops.bounces.patterns`), specific before general, several languages;
+3. the enhanced code (:mod:`~mailops.bounces.codes`), which goes before the words when it is a specific one and the words
+   are of a kind that every refusal contains;
+4. the reply code and the stage of the dialogue.
+
+Words outrank a generic code because servers send 5.1.1 for rate limits and 5.7.1 for everything. An unknown user is
+hard at any stage. The exception is written down, not guessed: 5.2.0 and 5.2.1 say that the mailbox exists, and some
+carriers answer "user unknown" after DATA when the subscriber's own filter refused, so both are ``filtered`` and soft.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .codes import is_generic, reason_of
+from .patterns import STRONG
+from .providers import provider_answer
+from .reasons import is_hard, who_acts
+
+MAX_TEXT = 4000
+"""Characters of a reply that are read."""
+
+_ADDRESS = re.compile(r"<?[^\s<>()\[\]:;,\"']{1,80}@[\w.\-]{1,120}>?")
+_BLANKS = re.compile(r"\s+")
+_ENHANCED = re.compile(r"(?<![\d.\-])([245])\.(\d{1,3})\.(\d{1,3})(?![\d\-])(?!\.\d)")
+_REPLY = re.compile(r"(?<![\d.\-])([245]\d\d)(?=[\s\-#:]|$)")
+
+_STAGES: tuple[tuple[str, str], ...] = (
+    ("in reply to end of data", "dot"),
+    ("in reply to data", "data"),
+    ("in reply to rcpt", "rcpt"),
+    ("in reply to mail from", "mail"),
+    ("in reply to ehlo", "helo"),
+    ("in reply to helo", "helo"),
+    ("refused to talk to me", "connect"),
+    ("after initial connection", "connect"),
+    ("after end of data", "dot"),
+    ("after data", "data"),
+    ("after pipelined data", "data"),
+    ("after rcpt to", "rcpt"),
+    ("after rcpt command", "rcpt"),
+    ("after mail from", "mail"),
+    ("after pipelined mail", "mail"),
+    ("after ehlo", "helo"),
+    ("after helo", "helo"),
+    ("did not like our rcpt to", "rcpt"),
+    ("did not like our final data", "dot"),
+    ("did not like our data", "data"),
+    ("did not like our mail from", "mail"),
+    ("does not like recipient", "rcpt"),
+    ("but sender was rejected", "mail"),
+    ("failed after i sent the message", "dot"),
+    ("failed on data command", "data"),
+    ("[rcpt_to]", "rcpt"),
+    ("[mail_from]", "mail"),
+    ("smtp:rcpt", "rcpt"),
+    ("following rcpt command", "rcpt"),
+    (">>> data", "data"),
+    (">>> rcpt to", "rcpt"),
+    (">>> mail from", "mail"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The answer: reason (Sisimai's word), hard, who must act, the rule and the words that gave it."""
+
+    reason: str
+    hard: bool
+    who_acts: str
+    rule: str
+    matched_text: str
+
+
+def prepare(text: str) -> str:
+    """The text as the tables expect it: lower case, single blanks, addresses as ``@``."""
+    text = text[:MAX_TEXT]
+    if "@" in text:
+        text = _ADDRESS.sub("@", text)
+    return _BLANKS.sub(" ", text).strip().lower()
+
+
+def find_enhanced(text: str) -> str | None:
+    """The first enhanced code in a text, never a piece of an IP address or a version."""
+    match = _ENHANCED.search(text)
+    return match.group(0) if match else None
+
+
+def find_reply(text: str) -> str | None:
+    """The first three-digit reply code in a text."""
+    match = _REPLY.search(text)
+    return match.group(1) if match else None
+
+
+def find_stage(prepared: str) -> str | None:
+    """Where in the dialogue the refusal came, as far as the text says so: connect, helo, mail, rcpt, data or dot."""
+    for words, stage in _STAGES:
+        if words in prepared:
+            return stage
+    return None
+
+
+_Compiled = tuple[str, tuple[tuple[bool, tuple[str, ...], str], ...]]
+
+
+def _compile() -> tuple[_Compiled, ...]:
+    table = []
+    for reason, patterns in STRONG:
+        rows = []
+        for pattern in patterns:
+            start = pattern.startswith("^")
+            body = pattern[1:] if start else pattern
+            rows.append((start, tuple(piece.strip() if piece != body else piece for piece in body.split("*")), pattern))
+        table.append((reason, tuple(rows)))
+    return tuple(table)
+
+
+_TABLE = _compile()
+_LATE = frozenset({"blocked", "rejected", "expired", "networkerror", "systemerror", "syntaxerror", "filtered", "onhold"})
+
+
+def match_text(prepared: str) -> tuple[str, str] | None:
+    """The first group of the table with a pattern in the text: (reason, pattern)."""
+    for reason, rows in _TABLE:
+        for start, pieces, pattern in rows:
+            if start:
+                if prepared.startswith(pieces[0]):
+                    return reason, pattern
+                continue
+            if pieces[0] not in prepared:
+                continue
+            if len(pieces) == 1:
+                return reason, pattern
+            place = prepared.find(pieces[0]) + len(pieces[0])
+            for piece in pieces[1:]:
+                place = prepared.find(piece, place, place + 160)
+                if place < 0:
+                    break
+                place += len(piece)
+            else:
+                return reason, pattern
+    return None
+
+
+def classify(
+    code: int | str | None = None,
+    enhanced: str | None = None,
+    text: str = "",
+    stage: str | None = None,
+    remote_host: str | None = None,
+) -> Classification:
+    """Classify one refusal.
+
+    ``code`` is the reply code (``550``), ``enhanced`` the RFC 3463 code, ``text`` the reply or the diagnostic, ``stage``
+    connect, helo, mail, rcpt, data or dot, ``remote_host`` the name of the server that answered. All are optional: what
+    is missing is looked for in the text. Never raises.
+    """
+    return _classify(str(code or ""), enhanced or "", text[:MAX_TEXT], stage or "", (remote_host or "").lower())
+
+
+@lru_cache(maxsize=2048)
+def _classify(code: str, enhanced: str, text: str, stage: str, host: str) -> Classification:
+    prepared = prepare(text)
+    enhanced = enhanced or find_enhanced(text) or ""
+    code = code or find_reply(text) or ""
+    stage = stage or find_stage(prepared) or ""
+    reason, rule, words = _decide(code, enhanced, prepared, stage, host)
+    soft_class = (enhanced[:1] or code[:1]) == "4"
+    return Classification(reason, is_hard(reason, soft_class), who_acts(reason), rule, words)
+
+
+def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple[str, str, str]:
+    """(reason, rule, words)."""
+    if enhanced.startswith("2.") or (not enhanced and code.startswith("2")):
+        return "delivered", "code:" + (enhanced or code), enhanced or code
+    answer = provider_answer(host, text, enhanced, code, stage)
+    if answer is not None:
+        return answer
+    coded = reason_of(enhanced) if enhanced else None
+    found = match_text(text) if text else None
+    if found is not None:
+        reason, words = found
+        if reason == "userunknown" and coded == "filtered":
+            return "filtered", "code:" + enhanced, words
+        if reason in _LATE and coded and not is_generic(enhanced):
+            return coded, "code:" + enhanced, enhanced
+        if reason == "blocked" and stage == "mail" and words in ("access denied",):
+            return "rejected", "stage:mail", words
+        return reason, "text:" + reason, words
+    if stage == "mail" and text and enhanced[1:] not in (".1.1",):
+        return "rejected", "stage:mail", text[:80]
+    if stage in ("connect", "helo") and text:
+        return "blocked", "stage:" + stage, text[:80]
+    if coded and not (enhanced[2:] in ("0.0", "7.1", "7.0") and not text):
+        return coded, "code:" + enhanced, enhanced
+    if stage == "rcpt" and code in ("550", "551", "553"):
+        return "userunknown", "stage:rcpt", code
+    if code.startswith("4"):
+        return "onhold", "code:" + code, code
+    if text and code.startswith("5"):
+        return "onhold", "code:" + code, code
+    return "undefined", "none", ""

@@ -1,0 +1,122 @@
+"""Enhanced status codes as data: RFC 3463, 5248, 7372, 7504, 7505 and what large providers made of them.
+
+``CODES`` maps the last two numbers to a reason, with the class digit where the two classes differ. ``GENERIC`` are the
+codes so often used for everything that the words beside them are worth more.
+"""
+
+from __future__ import annotations
+
+CODES: dict[str, str] = {
+    "x.1.0": "userunknown",
+    "x.1.1": "userunknown",
+    "x.1.2": "hostunknown",
+    "x.1.3": "userunknown",
+    "x.1.4": "filtered",
+    "x.1.6": "hasmoved",
+    "x.1.7": "rejected",
+    "x.1.8": "rejected",
+    "x.1.9": "systemerror",
+    "x.1.10": "notaccept",
+    "4.2.1": "suspend",
+    "x.2.0": "filtered",
+    "5.2.1": "filtered",
+    "x.2.2": "mailboxfull",
+    "x.2.3": "exceedlimit",
+    "x.2.4": "filtered",
+    "x.3.0": "systemerror",
+    "x.3.1": "systemfull",
+    "x.3.2": "notaccept",
+    "x.3.3": "systemerror",
+    "x.3.4": "mesgtoobig",
+    "x.3.5": "systemerror",
+    "x.4.0": "networkerror",
+    "4.4.1": "expired",
+    "5.4.1": "rejected",
+    "x.4.2": "networkerror",
+    "x.4.3": "systemerror",
+    "4.4.4": "networkerror",
+    "5.4.4": "hostunknown",
+    "x.4.5": "systemerror",
+    "x.4.6": "networkerror",
+    "x.4.7": "expired",
+    "x.4.8": "networkerror",
+    "x.5.0": "syntaxerror",
+    "x.5.1": "syntaxerror",
+    "x.5.2": "syntaxerror",
+    "5.5.3": "toomanyconn",
+    "4.5.3": "systemerror",
+    "x.5.4": "systemerror",
+    "x.5.5": "systemerror",
+    "x.5.6": "contenterror",
+    "x.6.0": "contenterror",
+    "x.6.1": "contenterror",
+    "x.6.2": "contenterror",
+    "x.6.3": "contenterror",
+    "x.6.4": "contenterror",
+    "x.6.5": "contenterror",
+    "x.6.6": "contenterror",
+    "x.6.7": "contenterror",
+    "x.6.9": "contenterror",
+    "4.7.0": "blocked",
+    "5.7.0": "securityerror",
+    "4.7.1": "blocked",
+    "5.7.1": "securityerror",
+    "4.7.2": "blocked",
+    "5.7.2": "securityerror",
+    "x.7.3": "securityerror",
+    "x.7.4": "securityerror",
+    "x.7.5": "securityerror",
+    "x.7.6": "securityerror",
+    "x.7.7": "securityerror",
+    "x.7.8": "securityerror",
+    "x.7.9": "policyviolation",
+    "x.7.10": "securityerror",
+    "x.7.11": "securityerror",
+    "x.7.12": "securityerror",
+    "x.7.13": "suspend",
+    "x.7.14": "securityerror",
+    "x.7.15": "securityerror",
+    "x.7.16": "mesgtoobig",
+    "x.7.17": "hasmoved",
+    "x.7.18": "hasmoved",
+    "x.7.20": "authfailure",
+    "x.7.21": "authfailure",
+    "x.7.22": "authfailure",
+    "x.7.23": "authfailure",
+    "x.7.24": "authfailure",
+    "x.7.25": "requireptr",
+    "x.7.26": "authfailure",
+    "5.7.27": "notaccept",
+    "x.7.28": "spamdetected",
+    "x.7.29": "authfailure",
+    "x.7.30": "authfailure",
+    "x.7.40": "authfailure",
+    "x.7.509": "authfailure",
+    "x.7.515": "authfailure",
+    "x.7.606": "blocked",
+    "x.7.511": "blocked",
+    "x.7.512": "notcompliantrfc",
+    "x.7.650": "badreputation",
+    "x.7.700": "spamdetected",
+    "x.7.750": "securityerror",
+}
+
+GENERIC = frozenset({"x.0.0", "x.1.0", "x.1.1", "x.2.0", "x.3.0", "x.4.0", "x.5.0", "x.6.0", "x.7.0", "x.7.1"})
+"""Codes that say little: the text goes first."""
+
+
+def reason_of(code: str) -> str | None:
+    """The reason the RFCs tie to an enhanced code, or None."""
+    if code in CODES:
+        return CODES[code]
+    key = "x" + code[1:]
+    if key in CODES:
+        return CODES[key]
+    if code[1:5] == ".7.6" and len(code) == 7:
+        return "blocked"  # Microsoft's range 5.7.600 to 5.7.699: the sending address is banned
+    return None
+
+
+def is_generic(code: str) -> bool:
+    """True when the words beside the code are to be asked first."""
+    return "x" + code[1:] in GENERIC

@@ -1,0 +1,179 @@
+"""The gate: is this message worth a closer look? Bytes only, so that ordinary mail costs next to nothing.
+
+Signs: a null return path, Auto-Submitted, a report media type, X-Failed-Recipients, a mailer daemon as author, a
+subject that announces a failure, an opening sentence that does. One sign is enough to look, none is proof.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_HEADERS = (
+    b"\nx-failed-recipients:",
+    b"\nauto-submitted:",
+    b"\nx-autoreply",
+    b"\nx-autorespond",
+    b"\nx-mail-autoreply",
+    b"\nx-hmxmroriginalrecipient",
+    b"report-type",
+    b"multipart/report",
+    b"message/delivery-status",
+    b"\nprecedence: auto",
+    b"autoresponder",
+    b"\nreturn-path: <>",
+    b"\nreturn-path:<>",
+    b"\nreturn-path: <mailer-daemon",
+    b"\nreturn-path: mailer-daemon",
+    b"\nreturn-path: <postmaster",
+    b"\nreturn-path:\n",
+    b"\nreturn-path: \n",
+    b"\nreturn-path:  <>",
+)
+_AUTHORS = (
+    b"mailer-daemon",
+    b"mailerdaemon",
+    b"mailer_daemon",
+    b"mailer daemon",
+    b"mail-daemon",
+    b"maildaemon",
+    b"postmaster",
+    b"post_master",
+    b"poostmaster",
+    b"mail delivery",
+    b"mail.delivery",
+    b"delivery system",
+    b"delivery subsystem",
+    b"delivery service",
+    b"delivery agent",
+    b"mail administrator",
+    b"mail system",
+    b"mail server",
+    b"mailserver",
+    b"system administrator",
+    b"jetmail",
+    b"gateway",
+    b"daemon@",
+    b"bounce",
+    b"microsoftexchange",
+    b"microsoft exchange",
+    b"interscan",
+    b"symantec",
+    b"no-reply@sns",
+    b"-admin@",
+    b"feedback",
+    b"fbl",
+    b"complaint",
+    b"abuse",
+    b"staff@hotmail",
+    b"amazonses",
+    b"<>",
+)
+_SUBJECTS = (
+    b"deliver",
+    b"undeliv",
+    b"returned mail",
+    b"return",
+    b"failure",
+    b"fail",
+    b"bounce",
+    b"rejected",
+    b"error",
+    b"warning",
+    b"delay",
+    b"non remis",
+    b"unzustellbar",
+    b"nicht zugestellt",
+    b"no se puede",
+    b"no se pudo",
+    b"auto",
+    b"office",
+    b"vacation",
+    b"abwesen",
+    b"away",
+    b"complaint",
+    b"abuse",
+    b"notif",
+    b"undelivered",
+    b"status",
+    b"not member",
+    b"=?",
+    b"could not",
+    b"problem",
+    b"message could",
+    b"unreachable",
+    b"impossible",
+    b"non recapit",
+    b"mancat",
+    b"onbestelbaar",
+)
+_OPENINGS = (
+    b"this is the mail system at host",
+    b"this is the postfix program",
+    b"this is the qmail-send program",
+    b"this message was created automatically by mail delivery",
+    b"this is an automatically generated delivery status",
+    b"the following addresses had",
+    b"could not be delivered",
+    b"was not delivered to",
+    b"delivery has failed",
+    b"did not reach the following",
+    b"unable to deliver",
+    b"wasn't able to deliver",
+    b"failed permanently",
+    b"undeliverable",
+    b"requested action not taken",
+    b"out of the office",
+    b"recipient's allowed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the gate saw. ``sign`` is "" for ordinary mail; ``daemon`` and ``null`` are the two strong signs."""
+
+    sign: str
+    daemon: bool = False
+    null: bool = False
+
+
+def _value(head: bytes, name: bytes) -> bytes:
+    place = head.find(name)
+    if place < 0:
+        return b""
+    place += len(name)
+    end = head.find(b"\n", place)
+    while 0 <= end < len(head) - 1 and head[end + 1] in b" \t":
+        end = head.find(b"\n", end + 1)
+    return head[place : end if end >= 0 else len(head)]
+
+
+def look(head: bytes, body: bytes) -> Gate:
+    """Look at a header block and the beginning of a body (both with LF line ends)."""
+    low = b"\n" + head.lower()
+    sign = ""
+    null = False
+    for mark in _HEADERS:
+        if mark in low:
+            sign = mark.decode().strip()
+            null = null or b"return-path" in mark
+            break
+    author = _value(low, b"\nfrom:")
+    daemon = any(mark in author for mark in _AUTHORS)
+    if daemon:
+        sign = sign or "author"
+    if not sign:
+        subject = _value(low, b"\nsubject:")
+        for mark in _SUBJECTS:
+            if mark in subject:
+                sign = "subject"
+                break
+    if not sign:
+        opening = body[:1500].lower()
+        for mark in _OPENINGS:
+            if mark in opening:
+                sign = "opening"
+                break
+    if not null and sign:
+        path = _value(low, b"\nreturn-path:").strip()
+        null = b"\nreturn-path:" in low and (path in (b"", b"<>") or path.startswith((b"<mailer-daemon", b"mailer-daemon")))
+    return Gate(sign, daemon, null)

@@ -1,0 +1,254 @@
+"""Our own message splitting: bytes in, header fields and leaf parts out, within fixed bounds.
+
+The standard library's modern policy reads every header into objects and is several times too slow for this work; the
+old one copies bodies line by line. Reports need little: a few fields, the leaf parts, and their text. Broken input is
+the normal case here (a report may lack its boundary, its blank line or its charset), so nothing raises: what cannot
+be split is one part, what cannot be decoded keeps its readable characters (RFC 2045, 2046, 2047, 5322).
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.header import decode_header
+from html import unescape
+
+MAX_BYTES = 2_000_000
+"""Bytes of a message that are looked at."""
+MAX_HEAD = 128_000
+MAX_FIELDS = 1_000
+MAX_PARTS = 60
+MAX_DEPTH = 6
+MAX_TEXT = 120_000
+"""Characters of one text part that are read."""
+
+_FOLD = re.compile(r"\n[ \t]+")
+_PARAM = re.compile(r';\s*([A-Za-z0-9*_-]{1,40})\s*=\s*(?:"([^"]{0,500})"|([^\s;"]{1,500}))')
+_TAG = re.compile(r"<[^<>]{0,2000}>")
+_BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h\d|/td|p|hr)\b[^<>]{0,500}>", re.I)
+_HTML_DROP = re.compile(r"<(style|script|head)\b", re.I)
+_CHARSETS = {
+    "unicode-1-1-utf-7": "utf-7",
+    "utf8": "utf-8",
+    "unknown-8bit": "latin-1",
+    "x-unknown": "latin-1",
+    "default": "utf-8",
+    "iso-8859-8-i": "iso-8859-8",
+    "cp-850": "cp850",
+    "ks_c_5601-1987": "cp949",
+    "gb2312": "gb18030",
+    "x-gbk": "gb18030",
+    "x-sjis": "cp932",
+    "shift_jis": "cp932",
+    "iso-2022-jp": "iso2022_jp_ext",
+}
+
+
+class Fields:
+    """Header fields by lower-case name, every value unfolded; ``first`` gives "" for what is missing."""
+
+    __slots__ = ("_all",)
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        found: dict[str, list[str]] = {}
+        for name, value in pairs:
+            found.setdefault(name, []).append(value)
+        self._all = found
+
+    def first(self, name: str) -> str:
+        """The first value of a field, or ""."""
+        values = self._all.get(name)
+        return values[0] if values else ""
+
+    def every(self, name: str) -> list[str]:
+        """All values of a field."""
+        return self._all.get(name, [])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._all
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+@dataclass(slots=True)
+class Part:
+    """A leaf: its media type in lower case, its type parameters, its fields and its undecoded body."""
+
+    media: str
+    params: dict[str, str]
+    fields: Fields
+    body: bytes
+    depth: int = 0
+
+    def text(self) -> str:
+        """The body as text: transfer encoding and charset undone, HTML reduced to lines."""
+        data = transfer_decode(self.body, self.fields.first("content-transfer-encoding"))
+        text = to_text(data, self.params.get("charset", ""))[:MAX_TEXT]
+        if self.media == "text/html" or (self.media == "text/plain" and text[:200].lstrip()[:6].lower() == "<html>"):
+            text = from_html(text)
+        return text
+
+
+def newlines(raw: bytes) -> bytes:
+    """CRLF and bare CR as LF."""
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n")
+        if b"\r" in raw:
+            # A stray CR inside a message with LF lines is no line end; a message with hardly any LF uses CR as such.
+            few = raw.count(b"\n") * 4 < raw.count(b"\r")
+            raw = raw.replace(b"\r", b"\n" if few else b"")
+    return raw
+
+
+def split_head(data: bytes) -> tuple[bytes, bytes]:
+    """Header block and body. A message that starts with a blank line has an empty head."""
+    if data.startswith(b"\n"):
+        return b"", data[1:]
+    end = data.find(b"\n\n")
+    if end < 0:
+        return data[:MAX_HEAD], b""
+    return data[: min(end, MAX_HEAD)], data[end + 2 :]
+
+
+def head_text(block: bytes) -> str:
+    """Header bytes as text: UTF-8 (RFC 6532), else Latin-1."""
+    try:
+        return block.decode("utf-8")
+    except UnicodeDecodeError:
+        return block.decode("latin-1")
+
+
+def fields_of(block: bytes) -> Fields:
+    """Read a header block."""
+    pairs = []
+    for line in _FOLD.sub(" ", head_text(block)).split("\n", MAX_FIELDS)[:MAX_FIELDS]:
+        name, colon, value = line.partition(":")
+        if colon and name and len(name) < 80:
+            pairs.append((name.strip().lower(), value.strip()[:4000]))
+    return Fields(pairs)
+
+
+def content_type(value: str) -> tuple[str, dict[str, str]]:
+    """Media type and parameters; an unreadable value is text/plain (RFC 2045 section 5.2)."""
+    if not value:
+        return "text/plain", {}
+    media = value.partition(";")[0].strip().lower()
+    params = {}
+    for name, quoted, bare in _PARAM.findall(value[:4000]):
+        params.setdefault(name.lower().rstrip("*"), quoted or bare)
+    return (media if "/" in media else "text/plain"), params
+
+
+def transfer_decode(body: bytes, encoding: str) -> bytes:
+    """Undo base64 or quoted-printable; what is broken comes back as far as it can be read."""
+    encoding = encoding.strip().lower()
+    if encoding == "quoted-printable":
+        return binascii.a2b_qp(body)
+    if encoding == "base64":
+        data = body[: MAX_TEXT * 6]
+        for padding in (b"", b"=", b"=="):
+            try:
+                return binascii.a2b_base64(data + padding)
+            except binascii.Error:
+                continue
+    return body
+
+
+def to_text(data: bytes, charset: str) -> str:
+    """Bytes as text in the named charset; a wrong or unknown name falls back to UTF-8, then Latin-1."""
+    name = charset.strip().strip("'\"").lower()
+    if not name or name in ("us-ascii", "ascii"):
+        name = "iso2022_jp_ext" if b"\x1b$" in data else "utf-8"
+    name = _CHARSETS.get(name, name)
+    try:
+        return data.decode(name)
+    except (LookupError, UnicodeError, ValueError):
+        pass
+    if name != "utf-8":
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+    if name.startswith("iso2022"):
+        return data.decode("iso2022_jp_ext", "replace")
+    return data.decode("latin-1")
+
+
+def from_html(text: str) -> str:
+    """HTML as plain lines: style and script dropped, block ends as line ends, entities resolved."""
+    for _ in range(20):
+        start = _HTML_DROP.search(text)
+        if start is None:
+            break
+        close = text.lower().find("</" + start.group(1).lower(), start.end())
+        if close < 0:
+            text = text[: start.start()]
+            break
+        text = text[: start.start()] + " " + text[close + len(start.group(1)) + 2 :]
+    text = _BREAK.sub("\n", text.replace("\n", " "))
+    text = unescape(_TAG.sub("", text)).replace("\xa0", " ")
+    return "\n".join(line.strip() for line in text.split("\n"))
+
+
+def decode_words(value: str) -> str:
+    """RFC 2047 encoded words as text."""
+    if "=?" not in value:
+        return value
+    try:
+        return "".join(
+            to_text(chunk, charset or "") if isinstance(chunk, bytes) else chunk
+            for chunk, charset in decode_header(value[:2000])
+        )
+    except (ValueError, LookupError, binascii.Error):
+        return value
+
+
+def leaves(fields: Fields, body: bytes) -> list[Part]:
+    """The leaf parts in order. ``message/*`` parts are leaves: what is inside them is not the report."""
+    out: list[Part] = []
+    _collect(fields, body, 0, "text/plain", out)
+    return out
+
+
+def _collect(fields: Fields, body: bytes, depth: int, default: str, out: list[Part]) -> None:
+    value = fields.first("content-type")
+    media, params = content_type(value) if value else (default, {})
+    boundary = params.get("boundary", "")
+    if media.startswith("multipart/") and boundary and depth < MAX_DEPTH:
+        sections = _sections(body, boundary.rstrip().encode("utf-8", "surrogateescape"))
+        if sections:
+            inner = "message/rfc822" if media == "multipart/digest" else "text/plain"
+            for section in sections:
+                if len(out) >= MAX_PARTS:
+                    return
+                head, rest = split_head(section)
+                _collect(fields_of(head), rest, depth + 1, inner, out)
+            return
+        media = "text/plain"
+    elif media.startswith("multipart/"):
+        media = "text/plain"
+    out.append(Part(media, params, fields, body, depth))
+
+
+def _sections(body: bytes, boundary: bytes) -> list[bytes]:
+    """The bytes between boundary lines; an end mark is not required (reports are often cut off)."""
+    pieces = (b"\n" + body).split(b"\n--" + boundary, MAX_PARTS + 2)
+    out: list[bytes] = []
+    for piece in pieces[1:]:
+        line, _, rest = piece.partition(b"\n")
+        mark = line.strip()
+        if mark == b"--":
+            break
+        if mark:
+            # The boundary is the beginning of a longer one: the text belongs to the section before.
+            if out:
+                out[-1] += b"\n--" + boundary + piece
+            continue
+        out.append(rest)
+    return out[:MAX_PARTS]

@@ -1,0 +1,309 @@
+"""``parse``: bytes of one message in, a :class:`~mailops.bounces.report.Report` out.
+
+::
+
+    gate (bytes) ── nothing ──► ordinary
+      │ a sign
+      ▼
+    split ──► feedback report or provider form ──► complaint
+      ├─────► status fields (a part, or inside the text) ──► Action decides the kind
+      ├─────► text of a mail system: fingerprint or a failure sentence, with recipients ──► bounce / delayed
+      ├─────► automatic reply ──► autoreply
+      └─────► ordinary   (also: read receipts, DMARC reports, a person who quotes a bounce)
+
+The kind comes from Action first, then from "will retry" and "gave up"; the reason never decides it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from types import MappingProxyType
+
+from . import arf, dsn, gate, mime, text
+from .autoreply import autoreply_rule
+from .classify import Classification, classify, find_enhanced
+from .mime import Fields, Part
+from .phrases import DELAY, FAILURE, FINAL, FINGERPRINTS, SUCCESS, first_of, flat
+from .report import Kind, OriginalMessage, RecipientResult, Report
+
+_STATUS_PARTS = ("message/delivery-status", "message/global-delivery-status", "message/delivery_status")
+_ORIGINAL_PARTS = ("message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers", "message/rfc822-headers")
+_FEEDBACK_PARTS = ("message/feedback-report",)
+_RECEIPT_PARTS = ("message/disposition-notification", "message/global-disposition-notification")
+_ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"']{1,100}@[\w][\w.\-]{1,200}")
+_TO_LIST = re.compile(r"<([^<>\s]{1,200}@[^<>\s]{1,200})>|([^\s<>,;\"()]{1,100}@[^\s<>,;\"()]{1,200})")
+_FORWARD = re.compile(r"^\s*(?:re|fwd?|wg|tr|aw|rv|enc|i|rif|sv|vs)\s?:", re.I)
+
+
+def parse(raw: bytes) -> Report:
+    """Read one message. Never raises; time and memory are bounded by the limits of :mod:`~mailops.bounces.mime`."""
+    truncated = len(raw) > mime.MAX_BYTES
+    data = mime.newlines(raw[: mime.MAX_BYTES])
+    if data.startswith((b"From ", b">From ")):
+        data = data.partition(b"\n")[2]
+    data = data.lstrip(b"\n")
+    head, body = mime.split_head(data)
+    seen = gate.look(head, body)
+    if not seen.sign:
+        return Report("ordinary", rule="gate", truncated=truncated)
+    fields = mime.fields_of(head)
+    subject = mime.decode_words(fields.first("subject"))
+    return _read(fields, body, subject, seen, truncated)
+
+
+def _read(fields: Fields, body: bytes, subject: str, seen: gate.Gate, truncated: bool) -> Report:
+    parts = mime.leaves(fields, body)
+    truncated = truncated or len(parts) >= mime.MAX_PARTS
+    original = _original(parts)
+    complaint = _complaint(fields, parts, subject, original, truncated)
+    if complaint is not None:
+        return complaint
+    human = _human(parts)
+    status_parts = [part for part in parts if part.media in _STATUS_PARTS]
+    report_text, rest = text.cut(human)
+    if not original.headers and rest:
+        original = _from_headers(rest)
+    if status_parts:
+        status = "\n\n".join(part.text() for part in status_parts)
+        answer = _status(status, False, fields, report_text, subject, original, truncated)
+        if answer is not None:
+            return answer
+    quoted = _is_quoting(fields, subject, seen)
+    if not quoted and ("final-recipient" in human.lower() or "original-recipient" in human.lower()):
+        answer = _status(human, True, fields, report_text, subject, original, truncated)
+        if answer is not None:
+            return answer
+    if not quoted:
+        answer = _notification(human, subject, truncated)
+        if answer is not None:
+            return answer
+        if not any(part.media in _RECEIPT_PARTS for part in parts) or "rejected" in fields.first("auto-submitted"):
+            answer = _plain(fields, report_text, subject, seen, original, truncated)
+            if answer is not None:
+                return answer
+    if any(part.media in _RECEIPT_PARTS for part in parts):
+        return Report("ordinary", rule="receipt", subject=subject, truncated=truncated)
+    rule = autoreply_rule(fields, subject, human)
+    if rule is not None:
+        return Report("autoreply", original=original, rule=rule[0], evidence=rule[1], subject=subject, truncated=truncated)
+    return Report("ordinary", rule="no report", original=original, subject=subject, truncated=truncated)
+
+
+def _is_quoting(fields: Fields, subject: str, seen: gate.Gate) -> bool:
+    """A person who answers or forwards: no daemon, no null sender, and a subject or a thread that says so."""
+    if seen.daemon or seen.null or "x-failed-recipients" in fields:
+        return False
+    return bool(_FORWARD.match(subject) and "auto-submitted" not in fields) or "in-reply-to" in fields
+
+
+def _human(parts: list[Part]) -> str:
+    """The readable text of the report: the text parts before the original; HTML only where nothing else is."""
+    plain: list[str] = []
+    html: list[str] = []
+    for part in parts:
+        if part.media in _ORIGINAL_PARTS:
+            break
+        if part.media == "text/html":
+            html.append(part.text())
+        elif part.media.startswith("text/") and part.media not in ("text/calendar", "text/x-vcard", "text/css"):
+            plain.append(part.text())
+    chosen = plain if any(piece.strip() for piece in plain) else html
+    return "\n\n".join(chosen)[: mime.MAX_TEXT]
+
+
+def _original(parts: list[Part]) -> OriginalMessage:
+    for part in parts:
+        if part.media in _ORIGINAL_PARTS:
+            data = mime.transfer_decode(part.body, part.fields.first("content-transfer-encoding"))
+            head, _ = mime.split_head(data.lstrip(b"\n"))
+            return _from_headers(mime.head_text(head))
+    return OriginalMessage()
+
+
+def _from_headers(block: str) -> OriginalMessage:
+    head = block.lstrip("\n").partition("\n\n")[0][: mime.MAX_HEAD]
+    fields = mime.fields_of(head.encode("utf-8", "surrogateescape"))
+    known = {name: fields.first(name) for name in list(fields)[:100]}
+    if not known:
+        return OriginalMessage()
+    to = tuple(a or b for a, b in _TO_LIST.findall(fields.first("to")[:4000]))
+    envelope = fields.first("return-path").strip("<> ") or fields.first("x-envelope-from").strip("<> ") or None
+    subject = mime.decode_words(fields.first("subject")) if "subject" in fields else None
+    identifier = fields.first("message-id").strip() or None
+    return OriginalMessage(identifier, to, envelope, subject, MappingProxyType(known))
+
+
+def _complaint(
+    fields: Fields, parts: list[Part], subject: str, original: OriginalMessage, truncated: bool
+) -> Report | None:
+    for part in parts:
+        if part.media in _FEEDBACK_PARTS:
+            feedback = arf.read_feedback(part.text())
+            kind = (feedback.get("feedback-type") or ["other"])[0].split(" ")[0].lower()
+            addresses = arf.complaint_addresses(feedback)
+            results = tuple(
+                RecipientResult(address, reason="feedback", rule="arf", evidence="Feedback-Type: " + kind)
+                for address in addresses
+            )
+            return Report("complaint", results, kind, original, "arf", "Feedback-Type: " + kind, subject, truncated)
+    return None
+
+
+def _status(
+    status: str,
+    inline: bool,
+    fields: Fields,
+    human: str,
+    subject: str,
+    original: OriginalMessage,
+    truncated: bool,
+) -> Report | None:
+    message, groups = dsn.read_groups(status, strict=inline)
+    if not groups:
+        return None
+    mta = dsn.host_of(message.get("reporting-mta", "")) if message.get("reporting-mta") else None
+    blocks = {found.address.lower(): found.diagnostic for found in text.find(human)} if human else {}
+    results: list[RecipientResult] = []
+    for group in groups:
+        final = dsn.address_of(group.get("final-recipient") or group.get("x-actual-recipient"))
+        first = dsn.address_of(group.get("original-recipient"))
+        if "@" not in final and "@" in first:
+            final, first = first, final
+        if not final:
+            continue
+        diagnostic = dsn.untyped(group.get("diagnostic-code"))
+        code = dsn.status_of(group.get("status"))
+        action = dsn.action_of(group.get("action"))
+        host = dsn.host_of(group.get("remote-mta")) if group.get("remote-mta") else None
+        own = blocks.get(final.lower()) or (blocks.get(first.lower()) if first else "") or ""
+        answer, shown = _why(code, diagnostic, own, human, host, action)
+        inner = find_enhanced(diagnostic)
+        if code and code[1:] == ".0.0" and inner and inner[0] == code[0]:
+            code = inner
+        results.append(
+            RecipientResult(
+                final,
+                first if first and first.lower() != final.lower() else None,
+                answer.reason,
+                answer.hard,
+                code or inner,
+                action,
+                shown[:1000],
+                host,
+                mta,
+                "dsn:" + answer.rule,
+                answer.matched_text,
+            )
+        )
+    if not results:
+        return None
+    kind, why = _kind(results, human, subject)
+    kept = _unique(results)
+    return Report(kind, kept, None, original, "dsn.inline" if inline else "dsn", why, subject, truncated)
+
+
+def _unique(results: list[RecipientResult]) -> tuple[RecipientResult, ...]:
+    seen: dict[str, RecipientResult] = {}
+    for result in results:
+        seen.setdefault(result.recipient.lower(), result)
+    return tuple(seen.values())
+
+
+def _why(
+    code: str | None, diagnostic: str, own: str, human: str, host: str | None, action: str | None
+) -> tuple[Classification, str]:
+    """Ask the diagnostic, then the recipient's own lines, then the whole report; the first that knows more wins."""
+    if action in ("delivered", "relayed", "expanded", "deliverable"):
+        return classify(enhanced="2.0.0", text=""), diagnostic or own
+    asked = [piece for piece in (diagnostic, own, human) if piece]
+    best: Classification | None = None
+    shown = diagnostic
+    for piece in asked:
+        answer = classify(enhanced=code, text=piece, remote_host=host)
+        if answer.rule.startswith(("text:", "provider:")):
+            return answer, shown or piece
+        if best is None or best.reason in ("undefined", "onhold") and answer.reason not in ("undefined", "onhold"):
+            best = answer
+    return best or classify(enhanced=code, remote_host=host), shown
+
+
+def _kind(results: list[RecipientResult], human: str, subject: str) -> tuple[Kind, str]:
+    actions = {result.action for result in results}
+    if "failed" in actions:
+        return "bounce", "Action: failed"
+    if "delayed" in actions:
+        return "delayed", "Action: delayed"
+    good = actions & {"delivered", "relayed", "expanded", "deliverable"}
+    if good:
+        return "success-dsn", "Action: " + sorted(str(name) for name in good)[0]
+    codes = {result.status[0] for result in results if result.status}
+    if codes == {"2"}:
+        return "success-dsn", "Status: 2"
+    return _kind_of_text(flat(human), subject)
+
+
+def _kind_of_text(prepared: str, subject: str) -> tuple[Kind, str]:
+    low = subject.lower()
+    final = first_of(FINAL, prepared)
+    delay = first_of(DELAY, prepared)
+    if delay and not final:
+        return "delayed", delay
+    if not final and ("(delay)" in low or "delayed mail" in low or low.startswith("delayed:")):
+        return "delayed", subject[:80]
+    return "bounce", final or "failure"
+
+
+def _notification(human: str, subject: str, truncated: bool) -> Report | None:
+    """Amazon's notifications as mail: a JSON object with notificationType or eventType."""
+    start = human.find("{")
+    if start < 0 or ("notificationType" not in human and "eventType" not in human):
+        return None
+    try:
+        item, _ = json.JSONDecoder(strict=False).raw_decode(human[start:])
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(item, dict):
+        return None
+    return None
+
+
+def _plain(
+    fields: Fields, report: str, subject: str, seen: gate.Gate, original: OriginalMessage, truncated: bool
+) -> Report | None:
+    prepared = flat(report[:20_000])
+    named = [mime.decode_words(value) for value in fields.every("x-failed-recipients")]
+    expected = tuple(dict.fromkeys(_ADDRESS.findall(" ".join(named)[:4000])))
+    mark = next((name for name, words in FINGERPRINTS if first_of(words, prepared)), "")
+    failure = first_of(FAILURE, prepared) or first_of(DELAY, prepared) or first_of(FAILURE, subject.lower())
+    strong = seen.daemon or seen.null or bool(expected)
+    if not (expected or mark or (failure and strong)):
+        return None
+    author = fields.first("from")
+    domain = author.rpartition("@")[2].strip("<>() \"").split(" ")[0].rstrip(">") if "@" in author else ""
+    found = text.find(report, expected, domain.lower())
+    if not found and not strong:
+        return None
+    if not found and not (failure and mark):
+        return None
+    kind, why = _kind_of_text(prepared, subject)
+    if kind == "bounce" and not first_of(FAILURE, prepared) and first_of(SUCCESS, prepared):
+        kind, why = "success-dsn", "delivered"
+    results = []
+    for item in found:
+        answer, shown = _why(None, item.diagnostic, "", report, None, None)
+        status = find_enhanced(item.diagnostic) or find_enhanced(report)
+        results.append(
+            RecipientResult(
+                item.address,
+                item.original,
+                answer.reason,
+                answer.hard,
+                status,
+                "delayed" if kind == "delayed" else "failed",
+                (shown or item.diagnostic)[:1000],
+                rule="text:" + answer.rule,
+                evidence=answer.matched_text,
+            )
+        )
+    return Report(kind, tuple(results), None, original, "text." + (mark or "generic"), why, subject, truncated)

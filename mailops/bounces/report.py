@@ -1,0 +1,94 @@
+"""What the reader hands back: one frozen :class:`Report` for each message.
+
+::
+
+    Report
+    ├── kind            bounce, delayed, success-dsn, autoreply, complaint or ordinary
+    ├── results         one RecipientResult for each address the report itself names
+    ├── original        what is known of the message the report is about
+    └── rule, evidence  which rule decided, and the text that made it decide
+
+Kinds are exclusive. ``bounce`` is final (also "gave up after 5 days"); ``delayed`` means the sender still tries, so
+nobody may act on the address; ``ordinary`` is everything that reports nothing, also a person who quotes a bounce.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Kind = Literal["bounce", "delayed", "success-dsn", "autoreply", "complaint", "ordinary"]
+
+_EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientResult:
+    """One recipient and what became of the mail to it.
+
+    ``recipient`` is the address that failed in the end, ``original_recipient`` the one first written to, where the
+    report tells them apart. ``status`` is an RFC 3463 code that stands in the report, or None: it is never invented.
+    ``action`` is RFC 3464's word. ``rule`` names the pattern or code that gave ``reason``, ``evidence`` the text.
+    """
+
+    recipient: str
+    original_recipient: str | None = None
+    reason: str = "undefined"
+    hard: bool = False
+    status: str | None = None
+    action: str | None = None
+    diagnostic: str = ""
+    remote_host: str | None = None
+    reporting_mta: str | None = None
+    rule: str = ""
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalMessage:
+    """The message the report is about, as far as the report carries it.
+
+    ``envelope_from`` is its return path, which holds the VERP token where the sender uses one; ``headers`` are its
+    first header fields by lower-case name (the first value of each), for the caller's own ``X-`` fields.
+    """
+
+    message_id: str | None = None
+    to: tuple[str, ...] = ()
+    envelope_from: str | None = None
+    subject: str | None = None
+    headers: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The reader's answer for one message. ``truncated`` says that a bound was reached and text was left unread."""
+
+    kind: Kind
+    results: tuple[RecipientResult, ...] = ()
+    feedback_type: str | None = None
+    original: OriginalMessage = OriginalMessage()
+    rule: str = ""
+    evidence: str = ""
+    subject: str = ""
+    truncated: bool = False
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The addresses named, in the order of the report."""
+        return tuple(result.recipient for result in self.results)
+
+    @property
+    def summary(self) -> RecipientResult | None:
+        """The one result that stands for the message: the first, or the first soft one where they disagree.
+
+        A message-level flag must never suppress an address whose own answer was soft.
+        """
+        if not self.results:
+            return None
+        failed = [result for result in self.results if result.action not in ("delivered", "relayed", "expanded")]
+        pool = failed or list(self.results)
+        if len({result.hard for result in pool}) > 1:
+            return next(result for result in pool if not result.hard)
+        return pool[0]

@@ -1,0 +1,175 @@
+"""The generic plain-text reader: recipients and their diagnostics out of a report without status fields.
+
+1. The report ends where the copy of the original begins (:func:`cut`).
+2. Recipients stand on lines of their own: an address at the start of a line with nothing, a colon or an error behind
+   it, or behind a label ("Recipient:", "Unknown user:"). Only when no such line exists are the sentences of mail
+   systems asked ("error delivering your mail to <a@b>"). Other addresses in prose are never taken.
+3. What follows a recipient up to the next one is its diagnostic.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from .classify import match_text, prepare
+from .phrases import CUTS
+
+MAX_LINES = 600
+MAX_RECIPIENTS = 200
+
+_ADDR = r"[^\s<>()\[\]:;,\"'|=*]{1,100}@[\w][\w.\-]{1,200}\w|\"[^\"@\n]{1,80}\"@[\w][\w.\-]{1,200}\w"
+_LINE = re.compile(
+    r"^[ \t>*\-•·]{0,16}(?:\d{1,2}[.)]\s)?(<)?[\"']?(?:mailto:|smtp:|rfc822;)?(" + _ADDR + r")[\"']?(>)?[\"']?(.*)$", re.I
+)
+_REST = re.compile(r"^(?:\s*$|\s*[:;,]|\s*\(|\s*\[|\s*<|\s*\.\.\.|\s+-|\s+on\s|\t|\s{2,})", re.I)
+_DDA = re.compile(r"dda:smtp=(" + _ADDR + r")", re.I)
+_REPLY_LINE = re.compile(r"^\s*[245]\d\d[ \-](?:[245]\.\d{1,3}\.\d{1,3}\s)?<?(" + _ADDR + r")>?\s?\.\.\.\s*(.*)$", re.I)
+_LABEL = re.compile(
+    r"^[ \t>*#\-]{0,12}(?:(?:final|original|failed|intended)[ -])?(?:recipients?(?:[ -]address(?:es)?)?|unknown user|"
+    r"invalid final delivery userid|target mail address|failed address|rcpt to|email address|e-mail address|"
+    r"(?:delivery|message) failed \d{1,4} attempts|(?:address|to) \(failed\)|delivery failed to|undeliverable to|"
+    r"could not be delivered to|unable to deliver (?:message|mail) to|user's mailbox is full|mailbox full|"
+    r"user mailbox exceeds allowed size|bad recipient|not delivered to|destinataire|destinatario|destinatário|empfänger|"
+    r"ontvanger|получатель|адрес|宛先|收件人|\[statu?s: error, address)\s{0,4}[:=]\s{0,8}[<\[]?(?:smtp:|rfc822;\s?)?<?("
+    + _ADDR
+    + r")>?(.*)$",
+    re.I,
+)
+_SENTENCE = re.compile(
+    r"(?:(?:deliver(?:ing|ed|y)?\b|delivery failed|send(?:ing)?\b|forward)[^@.:\n]{0,60}\bto\b(?: the following address(?:es)?)?:?"
+    r"|rejected recipient|recipient rejected:?|is full:|unknown user:?|no such user:?|could not find a gateway for"
+    r"|(?:your|the|ihre|votre) (?:message|mail|e-mail|email|nachricht)(?: sent)? to|rcpt to:|mailing list"
+    r"|originally addressed to|address:|error delivering to|the (?:email |e-mail )?address|user \S{1,60}"
+    r"|messages? (?:addressed|sent) to)"
+    r"\s{0,4}[<\"'(\[]{0,2}(" + _ADDR + r")",
+    re.I,
+)
+_ALIAS = re.compile(r"\((?:ultimately )?(?:generated|expanded|forwarded) from:?\s<?(" + _ADDR + r")>?\)", re.I)
+_SENDER_BEFORE = re.compile(
+    r"(?:sent by|from|sender|contact|contacter|reply to|on behalf of|postmaster|write to|address us at|assistance|"
+    r"help|to the address|mail to)\W{0,3}$",
+    re.I,
+)
+_HEADERISH = re.compile(r"^(?:received|return-path|dkim-signature|message-id|mime-version|x-originating-ip):", re.I)
+_RULE = re.compile(r"^[\s\-=_*|#~]{3,}|[\-=_*|#~]{3,}\s*$")
+_LOCAL = re.compile(r"^[ \t]{1,12}([A-Za-z0-9][\w.+\-]{1,40})(?:\s{2,}(.*))?$")
+
+
+@dataclass(slots=True)
+class Found:
+    """A recipient in a text: its address, the alias it came from, and the lines that speak of it."""
+
+    address: str
+    original: str | None = None
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def diagnostic(self) -> str:
+        """The lines as one string."""
+        return " ".join(" ".join(self.lines).split())
+
+
+def cut(text: str) -> tuple[str, str]:
+    """The report, and what comes after it (the copy of the original, or "")."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        stripped = line.strip()
+        if not stripped:
+            continue
+        low = stripped.lower()
+        if len(low) < 100:
+            for words in CUTS:
+                if words in low and (_RULE.search(stripped) or low.rstrip(":. -=|").endswith(words.rstrip(":")) or low.startswith(words)):
+                    return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
+            if (low.startswith("--") or low.startswith("==")) and ("original" in low or "message follows" in low):
+                return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
+        if line[0] not in " \t>" and number and _HEADERISH.match(line) and not lines[number - 1].strip():
+            return "\n".join(lines[:number]), "\n".join(lines[number:])
+    return text, ""
+
+
+def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[Found]:
+    """The recipients of a report. ``expected`` are addresses a header field already names, ``domain`` is the author's."""
+    lines = report.split("\n", MAX_LINES)[:MAX_LINES]
+    found: dict[str, Found] = {}
+    current: Found | None = None
+    before = ""
+    for line in lines:
+        line = line[:1000]
+        alias = _ALIAS.search(line) if "from" in line else None
+        if alias:
+            if current is not None:
+                current.original = alias.group(1)
+            continue
+        hit = _own_line(line, before) if "@" in line else None
+        if hit is not None:
+            address, rest = hit
+            key = address.lower()
+            if len(found) < MAX_RECIPIENTS:
+                current = found.setdefault(key, Found(address))
+                if rest:
+                    current.lines.append(rest)
+        elif current is not None and line.strip() and len(current.lines) < 14:
+            current.lines.append(line.strip())
+        if line.strip():
+            before = line.strip()
+    if expected:
+        wanted = {address.lower() for address in expected}
+        return [found.get(address.lower()) or Found(address) for address in expected if address.lower() in wanted]
+    if found:
+        return list(found.values())
+    joined = " ".join(report.split())[:20_000]
+    sentences: dict[str, Found] = {}
+    for match in _SENTENCE.finditer(joined):
+        address = match.group(1)
+        if address.lower() not in sentences and len(sentences) < MAX_RECIPIENTS:
+            sentences[address.lower()] = Found(address)
+    if sentences:
+        return list(sentences.values())[:1] if len(sentences) > 1 and not _same_list(sentences) else list(sentences.values())
+    return _local_part(lines, domain)
+
+
+def _same_list(found: dict[str, Found]) -> bool:
+    return len({address.rpartition("@")[2] for address in found}) <= 3
+
+
+def _own_line(line: str, before: str) -> tuple[str, str] | None:
+    """(address, rest) when the line is a recipient's own."""
+    match = _LABEL.match(line)
+    if match:
+        return match.group(1), match.group(2).strip(" :>]")
+    match = _LINE.match(line)
+    if match:
+        opened, address, closed, rest = match.groups()
+        if _SENDER_BEFORE.search(before):
+            return None
+        if bool(opened) == bool(closed) and (_REST.match(rest) or _is_error(rest)):
+            return address, rest.strip(" :\t")
+        return None
+    match = _REPLY_LINE.match(line)
+    if match:
+        return match.group(1), line.strip()
+    match = _DDA.search(line)
+    if match:
+        return match.group(1), ""
+    return None
+
+
+def _is_error(rest: str) -> bool:
+    return match_text(prepare(rest)) is not None
+
+
+def _local_part(lines: list[str], domain: str) -> list[Found]:
+    """A name without a domain on a line of its own, right behind a sentence that ends in a colon."""
+    if not domain:
+        return []
+    after = False
+    for line in lines:
+        if not line.strip():
+            continue
+        if after:
+            match = _LOCAL.match(line)
+            return [Found(f"{match.group(1)}@{domain}", lines=[match.group(2) or ""])] if match else []
+        after = line.rstrip().endswith(":")
+    return []
