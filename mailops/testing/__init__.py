@@ -10,9 +10,11 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "smtp_server": ("EXTENSIONS", "ServerTls", "SmtpServer"),
+    "smtp_server": ("SmtpServer",),
+    "smtp_core": ("EXTENSIONS", "ServerTls"),
     "smtp_process": ("SmtpServerProcess",),
-    "smtp_session": ("AuthAttempt", "ReceivedMessage"),
+    "smtp_auth": ("AuthAttempt",),
+    "smtp_session": ("ReceivedMessage",),
     "smtp_books": ("LogEntry", "read_books"),
     "smtp_script": (
         "Rule",

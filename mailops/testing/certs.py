@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mailops.errors import ConfigError
 
-from .smtp_server import ServerTls
+from .smtp_core import ServerTls
 
 KINDS = ("valid", "expired", "wrong-host", "untrusted")
 WRONG_HOST = "another-host.example.test"

@@ -17,8 +17,8 @@ from typing import Any
 import mailops
 
 from .smtp_books import read_books
+from .smtp_core import ServerTls
 from .smtp_script import Rule, rule_to_dict
-from .smtp_server import ServerTls
 
 
 class SmtpServerProcess:

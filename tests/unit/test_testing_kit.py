@@ -14,8 +14,9 @@ import pytest
 import mailops.testing
 from mailops.errors import ConfigError
 from mailops.testing import AuthAttempt, Authority, ServerTls, read_books
+from mailops.testing.smtp_auth import parse_sasl
 from mailops.testing.smtp_books import Books
-from mailops.testing.smtp_session import message_id_of, parse_sasl
+from mailops.testing.smtp_session import message_id_of
 
 
 def test_every_public_name_exists():
