@@ -1,0 +1,259 @@
+"""One client's connection: aiosmtpd's SMTP protocol with our limits, sign-in and answers.
+
+The mail is handed to ``accept`` in a thread; only when that returned, which means durably stored, does the client hear
+250. A client that goes away meanwhile may send the mail again: at least once, never not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+import secrets as randomness
+from typing import TYPE_CHECKING, Any
+
+from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, Session
+
+from ..errors import MessageRefused
+from ..model.address import is_valid
+from ..smtp.checks import check_data
+from .mail import MAX_HOPS, SubmittedMail, hops, one_line, received, status_for
+
+if TYPE_CHECKING:
+    from .server import SubmissionServer
+
+log = logging.getLogger("mailops.submission")
+_TOO_LARGE = "552 5.3.4 The message is larger than this server takes"
+_TEXTS = {
+    "552 Error: Too much mail data": _TOO_LARGE,
+    "552 Error: message size exceeds fixed maximum message size": _TOO_LARGE,
+    "500 Line too long (see RFC5321 4.5.3.1.6)": "554 5.6.0 A line of the message is longer than 998 octets",
+}
+
+
+class SubmissionSession(SMTP):
+    """The server's side of one connection."""
+
+    def __init__(self, server: SubmissionServer) -> None:
+        super().__init__(
+            self,
+            data_size_limit=server.max_size,
+            enable_SMTPUTF8=True,
+            hostname=server.hostname,
+            ident="mailops submission",
+            tls_context=None if server.implicit_tls else server.tls_context,
+            require_starttls=server.starttls_needed,
+            timeout=server.timeout,
+            loop=asyncio.get_running_loop(),
+        )
+        self.server = server
+        self.client = "unknown"
+        self.busy = False
+        self._counted = False
+        self._turned_away = False
+        self._failures = 0
+        # Set here and not by argument: aiosmtpd warns about a combination that is safe with TLS from the start.
+        self._auth_required = server.require_auth
+        self._auth_require_tls = not (server.implicit_tls or server.allow_insecure_loopback)
+        if not server.users:
+            self._auth_methods.clear()
+
+    # --- coming and going ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        if self._original_transport is None:
+            name = transport.get_extra_info("peername")
+            self.client = str(name[0]) if name else "unknown"
+            no = "421 4.3.2 This server is shutting down" if self.server.stopping else None
+            no = no or self.server.meter.opened(self.client)
+            if no:
+                self._turned_away = True
+                log.info("turned away %s: %s", self.client, no)
+                transport.write(no.encode() + b"\r\n")
+                transport.close()
+                return
+            self._counted = True
+            self.server.sessions.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._turned_away:
+            return
+        if self._counted:
+            self._counted = False
+            self.server.meter.closed(self.client)
+            self.server.sessions.discard(self)
+        super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._turned_away:
+            super().data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return None if self._turned_away else super().eof_received()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no mail is under way."""
+        return not self.busy and not (self.envelope and self.envelope.mail_from is not None)
+
+    def goodbye(self) -> None:
+        """End an idle session (RFC 5321 §3.8)."""
+        if self.transport is not None and not self.transport.is_closing():
+            self._writer.write(b"421 4.3.2 This server is shutting down\r\n")
+            self.transport.close()
+
+    def abort(self) -> None:
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.abort()
+
+    async def push(self, status: Any) -> None:
+        await super().push(_TEXTS.get(status, status) if isinstance(status, str) else status)
+
+    async def handle_exception(self, error: Exception) -> str:
+        log.warning("trouble with %s: %s: %s", self.client, type(error).__name__, error)
+        return "451 4.3.0 Trouble in the mail system, try again later"
+
+    # --- signing in ---------------------------------------------------------------------------------------------------
+
+    async def auth_PLAIN(self, _server: Any, args: list[str]) -> AuthResult:
+        blob = await self._response(args, "")
+        if blob is None:
+            return AuthResult(success=False)
+        parts = blob.split(b"\0")
+        if len(parts) != 3:
+            await self.push("501 5.5.2 PLAIN wants three parts")
+            return AuthResult(success=False)
+        return await self._sign_in(parts[1], parts[2])
+
+    async def auth_LOGIN(self, _server: Any, args: list[str]) -> AuthResult:
+        login = await self._response(args, "Username:")
+        if login is None:
+            return AuthResult(success=False)
+        password = await self.challenge_auth("Password:")
+        if password is MISSING:
+            return AuthResult(success=False)
+        return await self._sign_in(login, bytes(password))
+
+    async def _response(self, args: list[str], challenge: str) -> bytes | None:
+        """The initial response, or the answer to the challenge; None when the client was told what is wrong."""
+        if len(args) == 1:
+            answer = await self.challenge_auth(challenge)
+            return None if answer is MISSING else bytes(answer)
+        try:
+            return b"" if args[1] == "=" else base64.b64decode(args[1].encode(), validate=True)
+        except (binascii.Error, ValueError):
+            await self.push("501 5.5.2 This is not base64")
+            return None
+
+    async def _sign_in(self, login: bytes, password: bytes) -> AuthResult:
+        name = login.decode("utf-8", "replace")
+        meter = self.server.meter
+        if not meter.may_sign_in(self.client):
+            return AuthResult(
+                success=False, handled=False, message="454 4.7.0 Too many failed sign-ins, try again later"
+            )
+        if await self.server.in_thread(self.server.users.check, name, password):
+            return AuthResult(success=True, auth_data=_SignedIn(name))
+        meter.failed_login(self.client)
+        self._failures += 1
+        log.warning("failed sign-in from %s", self.client)
+        if self._failures >= 3:
+            await self.push("421 4.7.0 Too many failed sign-ins")
+            if self.transport is not None:
+                self.transport.close()
+            return AuthResult(success=False)
+        return AuthResult(success=False, handled=False, message="535 5.7.8 User name or password is wrong")
+
+    # --- a mail -------------------------------------------------------------------------------------------------------
+
+    async def handle_EHLO(
+        self, _server: Any, session: Session, _envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        kept = [line for line in responses[:-1] if not (line.startswith("250-AUTH") and not self._auth_methods)]
+        return [*kept, "250-PIPELINING", responses[-1]]
+
+    async def handle_MAIL(
+        self, _server: Any, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        sender = "" if address == "<>" else address
+        if sender and not is_valid(sender):
+            return "553 5.1.7 The sender address is not usable"
+        if no := self.server.meter.mail(self._login or self.client):
+            return no
+        envelope.mail_from = sender or "<>"
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 OK"
+
+    async def handle_RCPT(
+        self, _server: Any, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if not is_valid(address):
+            return "553 5.1.3 The recipient address is not usable"
+        if not address.isascii() and not envelope.smtp_utf8:
+            return "553 5.6.7 A non-ASCII address needs the SMTPUTF8 parameter at MAIL"
+        most = self.server.meter.limits.recipients
+        if len(envelope.rcpt_tos) >= most:
+            return f"452 4.5.3 Too many recipients, at most {most} in one mail"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(self, _server: Any, session: Session, envelope: Envelope) -> str:
+        server = self.server
+        data = bytes(envelope.original_content or b"")
+        try:
+            check_data(data, server.max_size)
+        except MessageRefused as error:
+            return status_for(error)
+        if hops(data) > MAX_HOPS:
+            return "554 5.4.6 The mail goes round in circles: too many Received headers"
+        if server.waiting >= server.meter.limits.waiting:
+            return "452 4.3.1 Too many mails are being stored, try again later"
+        protected = server.implicit_tls or session.ssl is not None
+        trace = received(
+            helo=str(session.host_name or ""),
+            peer=self.client,
+            host=server.hostname,
+            at=server.clock.now(),
+            trace=randomness.token_hex(6),
+            esmtp=bool(session.extended_smtp),
+            protected=protected,
+            login=self._login,
+            smtputf8=bool(envelope.smtp_utf8),
+        )
+        mail = SubmittedMail(
+            envelope_from="" if envelope.mail_from == "<>" else str(envelope.mail_from),
+            recipients=tuple(envelope.rcpt_tos),
+            data=trace + data,
+            peer=self.client,
+            helo=str(session.host_name or ""),
+            login=self._login,
+            protected=protected,
+            smtputf8=bool(envelope.smtp_utf8),
+        )
+        self.busy = True
+        server.waiting += 1
+        try:
+            number = await asyncio.shield(server.in_thread(server.accept, mail))
+        except Exception as error:
+            status = status_for(error)
+            log.warning("a mail from %s was not taken: %s: %s", self.client, type(error).__name__, error)
+            return status
+        finally:
+            self.busy = False
+            server.waiting -= 1
+        return f"250 2.0.0 OK queued as {one_line(str(number), 80)}"
+
+    @property
+    def _login(self) -> str | None:
+        who = self.session.auth_data if self.session else None
+        return who.login if isinstance(who, _SignedIn) else None
+
+
+class _SignedIn:
+    """What stays of a sign-in: the name."""
+
+    def __init__(self, login: str) -> None:
+        self.login = login

@@ -1,0 +1,213 @@
+"""The submission listener: binds, protects, limits, and stops without losing a mail.
+
+It listens on loopback unless ``allow_public`` says otherwise, and then only with TLS and sign-in. Passwords are taken
+over TLS only; ``allow_insecure_loopback`` lifts that for clients on this machine. Stopping: no new connections, idle
+sessions hear 421, mails under way are finished, then the rest is cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ..clock import SystemClock
+from ..errors import ConfigError
+from ..ports import Clock, Secrets
+from .limits import Limits, Meter
+from .mail import SubmittedMail
+from .protocol import SubmissionSession
+from .users import Users
+
+
+class SubmissionServer:
+    """Takes mail over SMTP and calls ``accept`` with it, in a thread; what that returns stands in the 250 answer.
+
+    ``accept`` must return only when the mail is durably stored. A :class:`~mailops.errors.MessageRefused` from it is a
+    5xx for the client, every other error a 4xx. ``users`` maps logins to hashes (:func:`hash_password`) or secret
+    references (then ``secrets`` is needed). ``require_auth`` is on as soon as there are users. With ``implicit_tls``
+    the connection is protected from the start (port 465), else STARTTLS is offered.
+
+    Use ``await start()`` / ``await stop()`` on a loop of yours, or a ``with`` statement, which runs one in a thread.
+    Raises :class:`ConfigError` for a combination that is not safe or cannot work.
+    """
+
+    def __init__(
+        self,
+        accept: Callable[[SubmittedMail], object],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        tls_context: ssl.SSLContext | None = None,
+        implicit_tls: bool = False,
+        users: Mapping[str, str] | None = None,
+        secrets: Secrets | None = None,
+        require_auth: bool | None = None,
+        allow_public: bool = False,
+        allow_insecure_loopback: bool = False,
+        max_size: int = 25 * 1024 * 1024,
+        limits: Limits | None = None,
+        timeout: float = 300.0,
+        hostname: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.accept = accept
+        self.host = host
+        self.port = port
+        self.tls_context = tls_context
+        self.implicit_tls = implicit_tls
+        self.users = Users(users or {}, secrets)
+        self.require_auth = bool(self.users) if require_auth is None else require_auth
+        self.allow_insecure_loopback = allow_insecure_loopback
+        self.max_size = max_size
+        self.timeout = timeout
+        self.hostname = hostname or socket.gethostname()
+        self.clock: Clock = clock or SystemClock()
+        self.meter = Meter(limits or Limits(), self.clock)
+        self.sessions: set[SubmissionSession] = set()
+        self.waiting = 0
+        self.stopping = False
+        self._check(allow_public)
+        self.starttls_needed = tls_context is not None and not implicit_tls and allow_public
+        self._listener: asyncio.Server | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._thread: _LoopThread | None = None
+
+    def _check(self, allow_public: bool) -> None:
+        """Refuse what would take mail from strangers or passwords in the clear."""
+        local = is_loopback(self.host)
+        if not local and not allow_public:
+            raise _config(
+                f"The submission listener would be reachable from other machines on {self.host}.",
+                "config.submission_public",
+                "Listen on 127.0.0.1, or allow public listening, which needs TLS and users.",
+                host=self.host,
+            )
+        if not local and (self.tls_context is None or not self.require_auth or self.allow_insecure_loopback):
+            raise _config(
+                f"Listening on {self.host} needs TLS and sign-in.",
+                "config.submission_unprotected",
+                "Give a certificate and users, and require sign-in.",
+                host=self.host,
+            )
+        if self.require_auth and not self.users:
+            raise _config("Sign-in is required, but there are no users.", "config.submission_users", "Add a user.")
+        if self.users and self.tls_context is None and not self.allow_insecure_loopback:
+            raise _config(
+                "There are users but no TLS, so nobody could sign in.",
+                "config.submission_unprotected",
+                "Give a certificate, or allow sign-in without TLS from this machine.",
+            )
+        if self.implicit_tls and self.tls_context is None:
+            raise _config("TLS from the start needs a certificate.", "config.submission_tls", "Give a certificate.")
+        if self.max_size <= 0 or not 0 <= self.port < 65536:
+            raise _config(
+                "Size limit and port must be usable numbers.",
+                "config.submission_number",
+                "Give a size limit above 0 and a port from 0 (any free one) to 65535.",
+                max_size=self.max_size,
+                port=self.port,
+            )
+
+    # --- on a loop ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Bind and serve; afterwards ``port`` is the real one."""
+        self.stopping = False
+        context = self.tls_context if self.implicit_tls else None
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(
+                lambda: SubmissionSession(self), self.host, self.port, ssl=context, backlog=128
+            )
+        except OSError as error:
+            raise _config(
+                f"Cannot listen on {self.host}:{self.port}: {error.strerror or error}.",
+                "config.submission_bind",
+                "Choose a free port; ports below 1024 need the right to bind them.",
+                host=self.host,
+                port=self.port,
+            ) from error
+        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="submission")
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def stop(self, timeout: float = 10.0) -> None:
+        """Stop taking connections, let mails under way end (at most ``timeout`` seconds), then close the rest."""
+        self.stopping = True
+        if self._listener is not None:
+            self._listener.close()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while self.sessions and loop.time() < end:
+            for session in list(self.sessions):
+                if session.idle:
+                    session.goodbye()
+            await asyncio.sleep(0.02)
+        for session in list(self.sessions):
+            session.abort()
+        for _ in range(50):
+            if not self.sessions:
+                break
+            await asyncio.sleep(0.02)
+        if self._threads is not None:
+            # A mail being stored is stored to the end, though its client may not hear of it.
+            await loop.run_in_executor(None, self._threads.shutdown)
+            self._threads = None
+        self._listener = None
+
+    def in_thread(self, work: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Run blocking work off the loop."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+
+    # --- in a thread --------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> SubmissionServer:
+        self._thread = _LoopThread()
+        try:
+            self._thread.run(self.start())
+        except BaseException:
+            self._thread.close()
+            raise
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._thread is not None:
+            try:
+                self._thread.run(self.stop())
+            finally:
+                self._thread.close()
+                self._thread = None
+
+
+class _LoopThread:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="submission", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the name or address means only this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _config(message: str, code: str, fix: str, **facts: Any) -> ConfigError:
+    return ConfigError(message, code=code, facts=facts, fix=fix)
