@@ -15,7 +15,7 @@ from mailops.errors import DeliveryError, PermanentFailure, TemporaryFailure
 from mailops.model.setup import Authentication, DefaultServer, Encryption, Server
 from mailops.ports import Outbound
 from mailops.smtp import SessionPool, SmtpSession, SmtpTransport
-from mailops.smtp.session import RCPT_GROUP
+from mailops.smtp.session import RCPT_GROUP, Limits
 from mailops.testing import (
     Authority,
     ManualClock,
@@ -73,7 +73,8 @@ def session_with(
     *script: Rule, offers: frozenset[str] = PIPELINED, timeout: float = 10.0
 ) -> Iterator[tuple[SmtpSession, SmtpServer]]:
     with SmtpServer(script, extensions=offers) as peer:
-        session = transport().connect(server(peer.port, timeout=timeout))
+        session = transport().connect(server(peer.port))
+        session.limits = Limits.of(server(peer.port, timeout=timeout))  # only the mail, not the connecting, is in haste
         try:
             yield session, peer
         finally:
@@ -402,7 +403,7 @@ def test_an_old_server_is_greeted_with_helo_and_gets_no_parameters() -> None:
 )
 def test_a_broken_greeting_is_temporary(step: str, fault: str, code: str) -> None:
     with SmtpServer([FAULTS[fault](step)]) as peer:
-        error = failure(server(peer.port, timeout=0.3 if fault == "silence" else 10.0))
+        error = failure(server(peer.port, timeout=1.0 if fault == "silence" else 10.0))
     assert isinstance(error, TemporaryFailure)
     assert (error.code, error.facts["stage"]) == (code, step)
     assert error.fix
@@ -514,7 +515,7 @@ def test_starttls_not_offered_is_refused_without_downgrade(authority: Authority)
 )
 def test_a_handshake_that_fails_is_temporary(authority: Authority, fault: str, code: str) -> None:
     with SmtpServer([FAULTS[fault]("tls")], tls=authority.server_tls()) as peer:
-        spec = server(peer.port, encryption=Encryption.STARTTLS, ca_file=authority.ca_file, timeout=0.5)
+        spec = server(peer.port, encryption=Encryption.STARTTLS, ca_file=authority.ca_file, timeout=1.5)
         error = failure(spec)
     assert isinstance(error, TemporaryFailure)
     assert error.facts["stage"] == "starttls"

@@ -114,7 +114,7 @@ FAILURES = {
 def test_a_failed_test_names_step_reply_and_next_step(name: str) -> None:
     script, code, step = FAILURES[name]
     with SmtpServer(script) as peer:
-        result = probe(plain(peer.port, timeout=0.3 if "silence" in name else 5.0))
+        result = probe(plain(peer.port, timeout=1.0 if "silence" in name else 5.0))
         assert peer.accepted == 0
     assert not result.ok
     assert result.code == code
