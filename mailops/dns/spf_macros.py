@@ -64,8 +64,8 @@ class MacroValues:
 
 
 def dotted(ip: IPAddress) -> str:
-    """An address for use in a name: IPv4 as usual, IPv6 as dotted nibbles (section 7.3)."""
-    return str(ip) if ip.version == 4 else ".".join(ip.exploded.replace(":", ""))
+    """An address for use in a name: IPv4 as usual, IPv6 as dotted upper-case nibbles (section 7.4)."""
+    return str(ip) if ip.version == 4 else ".".join(ip.exploded.replace(":", "").upper())
 
 
 def _parts(text: str, explanation: bool) -> Iterator[tuple[str, re.Match[str] | None]]:

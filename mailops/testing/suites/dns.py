@@ -12,6 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...dns.dkim import lookup_key
+from ...dns.dmarc import Identity, Method, evaluate, report_destination, walk
+from ...dns.names import normalise
+from ...dns.psl import PublicSuffixes
 from ...dns.resolver import DnsRun, Resolver
 from ...dns.spf import check_host
 from ..dns_server import DnsServer
@@ -62,6 +66,64 @@ def spf(data: Mapping[str, Any], path: Path) -> Iterator[dict[str, Any]]:
                     "term": outcome.term,
                     "reason": outcome.reason,
                 }
+
+
+def dmarc(data: Mapping[str, Any], path: Path) -> Iterator[dict[str, Any]]:
+    """Evaluate, walk and report-destination cases."""
+    for case in data["cases"]:
+        with (
+            DnsServer(_zone(case["zone"])) as server,
+            DnsRun(Resolver([server.address], timeout=_TIMEOUT)) as run,
+        ):
+            job = {"evaluate": _evaluate, "walk": _walk, "report_destination": _destination}[case["kind"]]
+            yield {"id": case["id"], **run.do(lambda resolver, job=job, case=case: job(resolver, case))}  # type: ignore[misc]  # bound
+
+
+async def _evaluate(resolver: Resolver, case: Case) -> dict[str, Any]:
+    given = case["input"]
+    spf_part = given.get("spf")
+    suffixes = PublicSuffixes(case["public_suffixes"], "case") if case.get("method") == "psl" else None
+    outcome = await evaluate(
+        resolver,
+        given["from_domain"],
+        Identity(spf_part["domain"], spf_part["result"]) if spf_part else None,
+        [Identity(one["domain"], one["result"]) for one in given.get("dkim") or []],
+        method=Method(case["method"]),
+        suffixes=suffixes,
+    )
+    row = outcome.as_dict()
+    return {key: row[key] for key in _EVALUATE_FIELDS}
+
+
+_EVALUATE_FIELDS = (
+    "result", "policy_domain", "policy", "policy_applied", "org_domain", "spf_aligned", "dkim_aligned", "reason",
+)  # fmt: skip
+
+
+async def _walk(resolver: Resolver, case: Case) -> dict[str, Any]:
+    found = await walk(resolver, normalise(case["input"]["domain"]))
+    return {"queries": list(found.queries), "org_domain": found.org_domain}
+
+
+async def _destination(resolver: Resolver, case: Case) -> dict[str, Any]:
+    found = await report_destination(resolver, case["input"]["policy_domain"], case["input"]["uri"])
+    return {"authorized": found.authorized, "query": found.query, "reason": found.reason}
+
+
+def dkim(data: Mapping[str, Any], path: Path) -> Iterator[dict[str, Any]]:
+    """Key-record cases."""
+    for case in data["cases"]:
+        with (
+            DnsServer(_zone(case["zone"])) as server,
+            DnsRun(Resolver([server.address], timeout=_TIMEOUT)) as run,
+        ):
+            given = case["input"]
+            found = run.do(
+                lambda resolver, given=given: lookup_key(resolver, given["selector"], given["domain"])  # type: ignore[misc]  # bound
+            )
+            row = found.as_dict()
+            del row["asked"]
+            yield {"id": case["id"], **row}
 
 
 def write(rows: Iterator[dict[str, Any]], path: Path) -> int:

@@ -1,0 +1,165 @@
+"""DKIM key records: the rules of RFC 6376 section 3.6.1, RFC 8301 (no sha1, no key under 1024 bits) and RFC 8463.
+
+Pure: text in, judgement out. The key length rule is ours on purpose; the cryptography library takes 512-bit keys.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+MIN_BITS = 1024  # RFC 8301 section 3.2: shorter ones never verify
+GOOD_BITS = 2048
+MAX_BITS = 4096  # verifiers need not take longer ones
+
+_TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_FWS = str.maketrans("", "", " \t\r\n")
+
+
+class KeyStatus(StrEnum):
+    """What a verifier can do with the key."""
+
+    VALID = "valid"
+    REVOKED = "revoked"  # p= is empty: the key was withdrawn
+    INVALID = "invalid"
+    MISSING = "missing"
+    TEMPERROR = "temperror"  # could not be found out
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """One key record judged. ``reason`` is a stable word for what is wrong; ``message`` says it in a sentence."""
+
+    status: KeyStatus
+    text: str = ""
+    reason: str = ""
+    message: str = ""
+    key_type: str = "rsa"
+    bits: int = 0
+    testing: bool = False
+    strict_identity: bool = False
+    hashes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    key: bytes = b""
+
+
+class _Wrong(Exception):
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def parse_key(text: str) -> KeyRecord:
+    """Judge a key record (one character an octet, character-strings joined). Never raises."""
+    warnings: list[str] = []
+    try:
+        tags = _tags(text, warnings)
+        return _judge(text, tags, warnings)
+    except _Wrong as problem:
+        return KeyRecord(KeyStatus.INVALID, text, problem.reason, str(problem), warnings=tuple(warnings))
+
+
+def _tags(text: str, warnings: list[str]) -> dict[str, str]:
+    """The tag list of RFC 6376 section 3.2: ``name = value`` between semicolons, the last one may stand."""
+    parts = text.split(";")
+    if len(parts) > 1 and not parts[-1].strip():
+        parts.pop()
+    tags: dict[str, str] = {}
+    for number, part in enumerate(parts):
+        name, equals, value = part.partition("=")
+        name, value = name.strip(" \t\r\n"), value.strip(" \t\r\n")
+        if not equals or not _TAG_NAME.fullmatch(name):
+            if number == 0 and "p=" not in text.replace(" ", ""):
+                raise _Wrong("not_dkim", f"{text[:60]!r} is no DKIM key record")
+            raise _Wrong("bad_syntax", f"{part.strip()[:60]!r} is no tag with a value")
+        odd = next((char for char in value if not (" " <= char <= "~" or char in "\t\r\n")), None)
+        if odd is not None:
+            raise _Wrong("bad_syntax", f"a character outside printable ASCII ({odd!r}) in {name}=")
+        if name in tags:
+            raise _Wrong("duplicate_tag", f"the tag {name}= stands twice")
+        if name == "v" and number:
+            warnings.append("version_not_first")
+        tags[name] = value
+    return tags
+
+
+def _judge(text: str, tags: dict[str, str], warnings: list[str]) -> KeyRecord:
+    version = tags.get("v")
+    if version is not None and version != "DKIM1":
+        raise _Wrong("bad_version", f"v={version} is not DKIM1")
+    if "p" not in tags:
+        raise _Wrong("missing_p", "the key itself (p=) is missing")
+    flags = _list(tags.get("t", ""))
+    testing, strict = "y" in flags, "s" in flags
+    key_type = tags.get("k", "rsa").lower()
+    hashes = tuple(name for name in _list(tags.get("h", "")) if name in ("sha1", "sha256"))
+    encoded = tags["p"].translate(_FWS)
+    if testing:
+        warnings.append("testing")
+    if "g" in tags:
+        warnings.append("obsolete_g")
+    if not encoded:
+        message = "the key was withdrawn (p= is empty): signatures with this selector fail"
+        return KeyRecord(
+            KeyStatus.REVOKED, text, "", message, key_type, 0, testing, strict, hashes, tuple(warnings)
+        )  # fmt: skip
+    if key_type not in ("rsa", "ed25519"):
+        raise _Wrong("unsupported_key_type", f"k={key_type}: verifiers know rsa and ed25519")
+    services = _list(tags.get("s", "*"))
+    if not {"*", "email"} & set(services):
+        raise _Wrong("wrong_service", f"s={tags['s']}: the key is not for e-mail")
+    if "h" in tags and "sha256" not in hashes:
+        raise _Wrong("no_usable_hash", f"h={tags['h']}: sha256 is the only hash verifiers accept (RFC 8301)")
+    key = _decode(encoded)
+    bits = _rsa_bits(key) if key_type == "rsa" else _ed25519_bits(key)
+    if key_type == "rsa":
+        if bits < MIN_BITS:
+            raise _Wrong("key_too_short", f"{bits} bits: verifiers refuse keys under {MIN_BITS} (RFC 8301)")
+        if bits < GOOD_BITS:
+            warnings.append("weak_key")
+        if bits > MAX_BITS:
+            warnings.append("long_key")
+    return KeyRecord(
+        KeyStatus.VALID, text, "", f"{key_type}, {bits} bits", key_type, bits, testing, strict, hashes,
+        tuple(warnings), key,
+    )  # fmt: skip
+
+
+def _list(value: str) -> tuple[str, ...]:
+    return tuple(part.strip().lower() for part in value.split(":") if part.strip())
+
+
+def _decode(encoded: str) -> bytes:
+    if not _BASE64.fullmatch(encoded):
+        raise _Wrong("bad_base64", "p= holds characters that are no base64")
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise _Wrong("bad_base64", "p= is cut off: its length is no whole base64") from None
+
+
+def _rsa_bits(der: bytes) -> int:
+    """The length of an RSA key, as SubjectPublicKeyInfo or bare RSAPublicKey (RFC 6376 erratum 3017)."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    try:
+        key = load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm):
+        raise _Wrong("bad_key", "p= is no RSA key; it was probably cut off or is of another kind") from None
+    if not isinstance(key, RSAPublicKey):
+        raise _Wrong("bad_key", "p= is a key, but no RSA key; k= is missing or wrong")
+    return key.key_size
+
+
+def _ed25519_bits(key: bytes) -> int:
+    """RFC 8463 section 4.2: the bare 32 octets, no wrapping."""
+    if len(key) != 32:
+        hint = " (remove the SubjectPublicKeyInfo wrapping)" if len(key) == 44 else ""
+        raise _Wrong("bad_key", f"an ed25519 key is 32 octets, this has {len(key)}{hint}")
+    return 256
