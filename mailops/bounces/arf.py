@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from .dsn import address_of
+from .mime import Fields, Part
+from .report import OriginalMessage
 
 _FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]{1,60})\s{0,4}:[ \t]*(.*)$")
 _REDACTED = re.compile(r"^(redacted|\[?removed\]?|xxx+|x+)?@?$", re.I)
@@ -31,3 +33,20 @@ def complaint_addresses(fields: dict[str, list[str]]) -> list[str]:
         if found:
             break
     return list(dict.fromkeys(found))
+
+
+def fallback_addresses(original: OriginalMessage) -> list[str]:
+    """The one address the original was sent to, when the report names nobody and the original shows it whole."""
+    return list(original.to) if len(original.to) == 1 else []
+
+
+def provider_form(
+    fields: Fields, parts: list[Part], original: OriginalMessage
+) -> tuple[str, str, list[str]] | None:
+    """(rule, feedback type, addresses) for complaints that are not ARF: Outlook.com's JMRP, Apple's unsubscribe."""
+    recipient = original.headers.get("x-hmxmroriginalrecipient", "")
+    if recipient and len(parts) <= 3:
+        return "complaint.jmrp", "abuse", [address_of(recipient)]
+    if fields.first("x-apple-unsubscribe").lower() == "true":
+        return "complaint.apple", "opt-out", [address_of(fields.first("from"))]
+    return None

@@ -21,7 +21,7 @@ from functools import lru_cache
 
 from .codes import is_generic, reason_of
 from .patterns import STRONG
-from .providers import provider_answer
+from .providers import is_carrier, provider_answer
 from .reasons import is_hard, who_acts
 
 MAX_TEXT = 4000
@@ -84,7 +84,11 @@ def prepare(text: str) -> str:
     text = text[:MAX_TEXT]
     if "@" in text:
         text = _ADDRESS.sub("@", text)
-    return _BLANKS.sub(" ", text).strip().lower()
+    low = _BLANKS.sub(" ", text).strip().lower()
+    # Postfix puts this before every refusal of its own, whatever the cause.
+    if "recipient address rejected:" in low and "recipient address rejected: access denied" not in low:
+        low = low.replace("recipient address rejected:", "")
+    return low
 
 
 def find_enhanced(text: str) -> str | None:
@@ -99,6 +103,12 @@ def find_reply(text: str) -> str | None:
     return match.group(1) if match else None
 
 
+def find_host(text: str) -> str | None:
+    """The remote host a text speaks of."""
+    match = _HOST.search(text)
+    return match.group(1).lower() if match else None
+
+
 def find_stage(prepared: str) -> str | None:
     """Where in the dialogue the refusal came, as far as the text says so: connect, helo, mail, rcpt, data or dot."""
     for words, stage in _STAGES:
@@ -106,6 +116,8 @@ def find_stage(prepared: str) -> str | None:
             return stage
     return None
 
+
+_HOST = re.compile(r"\b(?:host|talking to|server)\s+([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\s{0,2}[\[.:( ]", re.I)
 
 _Compiled = tuple[str, tuple[tuple[bool, tuple[str, ...], str], ...]]
 
@@ -165,12 +177,18 @@ def classify(
     return _classify(str(code or ""), enhanced or "", text[:MAX_TEXT], stage or "", (remote_host or "").lower())
 
 
+def classify_as(reason: str, rule: str, words: str) -> Classification:
+    """An answer that did not come from a reply: a category field, a fingerprint."""
+    return Classification(reason, is_hard(reason), who_acts(reason), rule, words)
+
+
 @lru_cache(maxsize=2048)
 def _classify(code: str, enhanced: str, text: str, stage: str, host: str) -> Classification:
     prepared = prepare(text)
     enhanced = enhanced or find_enhanced(text) or ""
     code = code or find_reply(text) or ""
     stage = stage or find_stage(prepared) or ""
+    host = host or find_host(text) or ""
     reason, rule, words = _decide(code, enhanced, prepared, stage, host)
     soft_class = (enhanced[:1] or code[:1]) == "4"
     return Classification(reason, is_hard(reason, soft_class), who_acts(reason), rule, words)
@@ -180,30 +198,54 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
     """(reason, rule, words)."""
     if enhanced.startswith("2.") or (not enhanced and code.startswith("2")):
         return "delivered", "code:" + (enhanced or code), enhanced or code
-    answer = provider_answer(host, text, enhanced, code, stage)
+    answer = provider_answer(host, text, enhanced)
     if answer is not None:
-        return answer
+        return _by_stage(*answer, enhanced, text, stage, host)
     coded = reason_of(enhanced) if enhanced else None
     found = match_text(text) if text else None
     if found is not None:
         reason, words = found
-        if reason == "userunknown" and coded == "filtered":
-            return "filtered", "code:" + enhanced, words
         if reason in _LATE and coded and not is_generic(enhanced):
             return coded, "code:" + enhanced, enhanced
-        if reason == "blocked" and stage == "mail" and words in ("access denied",):
-            return "rejected", "stage:mail", words
-        return reason, "text:" + reason, words
-    if stage == "mail" and text and enhanced[1:] not in (".1.1",):
+        if reason == "mesgtoobig" and coded == "exceedlimit":
+            return "exceedlimit", "code:" + enhanced, words
+        if reason == "contenterror" and coded == "spamdetected":
+            return "spamdetected", "code:" + enhanced, words
+        return _by_stage(reason, "text:" + reason, words, enhanced, text, stage, host)
+    if "mailbox unavailable" in text:
+        if code[:2] == "55" or enhanced[:1] == "5" or not code:
+            return "userunknown", "text:userunknown", "mailbox unavailable"
+        return "onhold", "text:onhold", "mailbox unavailable"
+    if stage == "mail" and text and coded in (None, "onhold", "securityerror", "userunknown", "blocked", "systemerror"):
         return "rejected", "stage:mail", text[:80]
     if stage in ("connect", "helo") and text:
         return "blocked", "stage:" + stage, text[:80]
-    if coded and not (enhanced[2:] in ("0.0", "7.1", "7.0") and not text):
+    if coded:
         return coded, "code:" + enhanced, enhanced
-    if stage == "rcpt" and code in ("550", "551", "553"):
+    if stage == "rcpt" and code in ("550", "551", "553") and text and "rejected" not in text:
         return "userunknown", "stage:rcpt", code
-    if code.startswith("4"):
-        return "onhold", "code:" + code, code
-    if text and code.startswith("5"):
+    if code[:1] in ("4", "5") and text:
         return "onhold", "code:" + code, code
     return "undefined", "none", ""
+
+
+def _by_stage(
+    reason: str, rule: str, words: str, enhanced: str, text: str, stage: str, host: str
+) -> tuple[str, str, str]:
+    """The exceptions in which the place in the dialogue or the code says what the words alone do not."""
+    temporary = enhanced[:1] == "4"
+    if reason == "userunknown":
+        if enhanced in ("5.2.0", "5.2.1", "4.2.0", "4.2.1") and stage != "rcpt":
+            return "filtered", "code:" + enhanced, words
+        if stage in ("data", "dot") and is_carrier(host, text):
+            return "filtered", "carrier", words
+        if stage == "mail":
+            return "rejected", "stage:mail", words
+    elif reason == "hostunknown":
+        if stage == "mail":
+            return "rejected", "stage:mail", words
+        if temporary or "try again" in text or "temporary" in text:
+            return "networkerror", "temporary", words
+    elif reason in ("blocked", "securityerror") and words == "access denied" and stage == "mail":
+        return "rejected", "stage:mail", words
+    return reason, rule, words

@@ -120,3 +120,23 @@ def reason_of(code: str) -> str | None:
 def is_generic(code: str) -> bool:
     """True when the words beside the code are to be asked first."""
     return "x" + code[1:] in GENERIC
+
+
+CATEGORIES: dict[str, str] = {
+    "bad-mailbox": "userunknown",
+    "bad-domain": "hostunknown",
+    "inactive-mailbox": "suspend",
+    "quota-issues": "mailboxfull",
+    "spam-related": "spamdetected",
+    "virus-related": "virusdetected",
+    "content-related": "contenterror",
+    "policy-related": "policyviolation",
+    "message-expired": "expired",
+    "no-answer-from-host": "networkerror",
+    "bad-connection": "networkerror",
+    "routing-errors": "networkerror",
+    "relaying-issues": "norelaying",
+    "protocol-errors": "syntaxerror",
+    "bad-configuration": "systemerror",
+}
+"""PowerMTA's own classes (X-PowerMTA-BounceCategory); ``other`` and the like say nothing."""

@@ -14,7 +14,7 @@ MAX_GROUPS = 200
 MAX_LINES = 4_000
 
 _FIELD = re.compile(r"^[>\s]{0,6}([A-Za-z][A-Za-z0-9-]{2,60})\s{0,4}:[ \t]*(.*)$")
-_TYPE = re.compile(r"^\s*[A-Za-z0-9-]{2,24}\s*;\s*")
+_TYPE = re.compile(r"^\s*[A-Za-z0-9/-]{2,24}\s*;\s*")
 _XCHAR = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _CODE = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,250}")

@@ -63,6 +63,8 @@ FAILURE = (
     "invalid user address",
     "error message below",
     "group you tried to contact",
+    "incorrectly constructed",
+    "reach the following recipient",
     "not a member of this mailing list",
     "address you sent",
     "non remis",
@@ -218,8 +220,62 @@ CUTS = (
 )
 """Lines that end the report; only where such a line stands alone or is ruled off."""
 
+SUBJECTS = (
+    "failure notice",
+    "delivery failure",
+    "delivery status",
+    "delivery notification",
+    "delivery problem",
+    "delivery error",
+    "delivery has failed",
+    "delivery failed",
+    "mail error",
+    "mail system error",
+    "mail failure",
+    "mail failed",
+    "mail delivery failed",
+    "mail could not be delivered",
+    "message could not be delivered",
+    "returned mail",
+    "returned to sender",
+    "returning message to sender",
+    "undelivered",
+    "undeliverable",
+    "undeliver",
+    "non delivery report",
+    "nondeliverable",
+    "bounce notification",
+    "automatically rejected",
+    "not delivered",
+    "could not be delivered",
+    "non remis",
+    "échec",
+    "unzustellbar",
+    "no se puede entregar",
+    "não entregue",
+    "non recapitabile",
+    "onbestelbaar",
+    "не доставлено",
+    "送信エラー",
+    "エラー通知",
+    "配信不能",
+    "配信エラー",
+    "退信",
+    "系统退信",
+)
+"""Subjects that announce a failure."""
+
+APPLIANCES = frozenset({"mfilter", "mxlogic", "mailfoundry", "james"})
+"""Filters that took the message and handed it on: "user unknown" without an enhanced code came after DATA."""
+
+DEFAULTS = {"exim-syntax": "syntaxerror"}
+"""The reason a fingerprint stands for when its text gives none."""
+
 FINGERPRINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("postfix", ("this is the mail system at host", "this is the postfix program at host")),
+    ("exim-syntax", ("contained one or more recipient addresses that were incorrectly constructed",)),
+    ("mxlogic", ("included is a copy of the message header", "a message that you have sent could not be delivered to one or more")),
+    ("james", ("error message below: 550 - requested action not taken",)),
     ("exim", ("this message was created automatically by mail delivery software",)),
     ("qmail", ("this is the qmail-send program", "i'm afraid i wasn't able to deliver your message")),
     ("sendmail", ("----- transcript of session follows", "the following addresses had permanent fatal errors")),
@@ -231,7 +287,6 @@ FINGERPRINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("domino", ("was not delivered to:", "failure reasons")),
     ("interscan", ("message from interscan",)),
     ("mfilter", ("-------server message", "-------smtp command")),
-    ("mxlogic", ("included is a copy of the message header",)),
     ("hmailserver", ("hmailserver",)),
     ("mailenable", ("mailenable:",)),
     ("groupwise", ("the message that you sent was undeliverable to the following",)),

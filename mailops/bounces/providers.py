@@ -1,29 +1,369 @@
 """Answers of large receivers that mean something of their own, as data.
 
-Each row: (marks in the remote host, or "" for any host; words in the text or "^x.y.z" for an enhanced code; reason).
-The sources are the providers' public postmaster pages.
+A row of ``PROVIDERS`` holds marks (parts of the remote host's name, or words that only this provider writes) and what
+its answers mean: words in the prepared text, or ``^5.7.1`` for an enhanced code. ``~`` before a word asks for a whole
+token. The sources are the providers' public postmaster pages. ``CARRIERS`` are mobile networks that answer "user
+unknown" after DATA when the subscriber's own filter refused the message.
 """
 
 from __future__ import annotations
 
-_ROWS: tuple[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], ...] = (
+Rows = tuple[tuple[str, str], ...]
+
+PROVIDERS: tuple[tuple[str, tuple[str, ...], Rows], ...] = (
     (
-        ("google.com", "googlemail.com", "gsmtp"),
+        "google",
+        ("google.com", "googlemail.com", "gsmtp", "support.google"),
         (
             ("p=nosuchuser", "userunknown"),
             ("p=disableduser", "suspend"),
             ("p=overquota", "mailboxfull"),
+            ("p=receivingrate", "speeding"),
+            ("p=unsolicitedmessage", "spamdetected"),
+            ("p=unsolicitedip", "spamdetected"),
+            ("p=blockedmessage", "policyviolation"),
+            ("content presents a potential", "policyviolation"),
+            ("p=unauthenticatedemail", "authfailure"),
+            ("p=rfcmessagenoncompliant", "notcompliantrfc"),
+            ("p=tlsrequired", "securityerror"),
             ("very low reputation", "badreputation"),
+            ("likely unsolicited mail", "spamdetected"),
+            ("no mx or a", "networkerror"),
         ),
     ),
+    (
+        "microsoft",
+        ("outlook.com", "hotmail", "office365", "microsoft", "onmicrosoft", "msn.com", "live.com"),
+        (
+            ("recipient address rejected: access denied", "userunknown"),
+            ("access denied. as(201806281)", "userunknown"),
+            ("recipnotfound", "userunknown"),
+            ("recipientnotfound", "userunknown"),
+            ("mailbox unavailable", "userunknown"),
+            ("tenantattribution; relay", "norelaying"),
+            ("^5.7.64", "norelaying"),
+            ("^5.7.54", "norelaying"),
+            ("^5.7.57", "securityerror"),
+            ("^5.7.133", "securityerror"),
+            ("^5.7.124", "rejected"),
+            ("^5.7.129", "rejected"),
+            ("^5.7.501", "spamdetected"),
+            ("^5.7.502", "spamdetected"),
+            ("^5.7.503", "spamdetected"),
+            ("^5.7.504", "rejected"),
+            ("^5.7.505", "policyviolation"),
+            ("^5.7.506", "blocked"),
+            ("^5.7.507", "rejected"),
+            ("^5.7.508", "toomanyconn"),
+            ("^5.7.509", "authfailure"),
+            ("^5.7.510", "notaccept"),
+            ("^5.7.511", "blocked"),
+            ("^5.7.512", "notcompliantrfc"),
+            ("^5.7.515", "authfailure"),
+            ("^4.7.500", "badreputation"),
+            ("^4.7.650", "badreputation"),
+            ("^4.7.651", "badreputation"),
+            ("^5.7.705", "speeding"),
+            ("^5.7.708", "blocked"),
+            ("^5.7.750", "securityerror"),
+            ("^5.2.121", "speeding"),
+            ("^5.2.122", "speeding"),
+            ("weren't sent. please contact your internet service provider", "blocked"),
+            ("block list (s3", "blocked"),
+            ("(s775)", "badreputation"),
+            ("(s843)", "badreputation"),
+            ("(s844)", "badreputation"),
+            ("dy-001", "blocked"),
+            ("dy-002", "blocked"),
+            ("sc-001", "spamdetected"),
+            ("sc-002", "spamdetected"),
+            ("sc-003", "blocked"),
+            ("sc-004", "blocked"),
+            ("ou-001", "blocked"),
+            ("ou-002", "blocked"),
+            ("rp-001", "speeding"),
+            ("rp-002", "speeding"),
+            ("rp-003", "speeding"),
+        ),
+    ),
+    (
+        "yahoo",
+        ("yahoo", "aol.com", "verizonmedia", "yahoodns"),
+        (
+            ("[tss", "badreputation"),
+            ("[ts0", "badreputation"),
+            ("[ipts", "badreputation"),
+            ("[bl2", "blocked"),
+            ("(rly:", "blocked"),
+            ("(con:", "blocked"),
+            ("(dyn:", "blocked"),
+            ("(dns:nr)", "requireptr"),
+            ("(hvu:", "spamdetected"),
+            ("mailbox not found", "userunknown"),
+            ("(554.30)", "suspend"),
+        ),
+    ),
+    (
+        "orange",
+        ("orange.fr", "wanadoo", "ofr_", "ofr0", "lpn0", "laposte"),
+        (
+            ("ofr_103", "blocked"),
+            ("ofr_104", "toomanyconn"),
+            ("ofr_109", "toomanyconn"),
+            ("[104]", "toomanyconn"),
+            ("[401]", "authfailure"),
+            ("[402]", "authfailure"),
+            ("[403]", "rejected"),
+            ("[405]", "toomanyconn"),
+            ("[415]", "rejected"),
+            ("[416]", "userunknown"),
+            ("[417]", "mailboxfull"),
+            ("[418]", "userunknown"),
+            ("[420]", "suspend"),
+            ("[421]", "rejected"),
+            ("[423]", "rejected"),
+            ("[425]", "rejected"),
+            ("[426]", "suspend"),
+            ("[427]", "rejected"),
+            ("[505]", "systemerror"),
+            ("[506]", "spamdetected"),
+            ("[510]", "blocked"),
+            ("[513]", "mesgtoobig"),
+            ("[514]", "mesgtoobig"),
+            ("[515]", "policyviolation"),
+            ("[517]", "rejected"),
+            ("[522]", "mailboxfull"),
+            ("[630]", "policyviolation"),
+            ("_630", "policyviolation"),
+            ("_631", "policyviolation"),
+            ("[99", "blocked"),
+        ),
+    ),
+    (
+        "tencent",
+        ("qq.com", "foxmail", "exmail"),
+        (
+            ("dmarc check failed", "authfailure"),
+            ("spf check failed", "authfailure"),
+            ("suspected spam ip", "blocked"),
+            ("suspected bounce attacks", "blocked"),
+            ("mail content denied", "spamdetected"),
+            ("spam is embedded", "spamdetected"),
+            ("suspected spam", "spamdetected"),
+            ("bad address syntax", "syntaxerror"),
+            ("domain frequency limited", "toomanyconn"),
+            ("ip frequency limited", "toomanyconn"),
+            ("sender frequency limited", "toomanyconn"),
+            ("connection frequency limited", "toomanyconn"),
+            ("frequency of receiving messages", "toomanyconn"),
+            ("mailbox unavailable or access denied", "userunknown"),
+            ("mailbox not found", "userunknown"),
+            ("mail is rejected by recipients", "rejected"),
+            ("sending rejected", "rejected"),
+            ("sender is * blocked", "rejected"),
+        ),
+    ),
+    (
+        "spectrum",
+        ("charter.net", "spectrum.net", "rr.com", "aup#"),
+        (
+            ("aup#in-13", "toomanyconn"),
+            ("aup#13", "toomanyconn"),
+            ("aup#in-15", "speeding"),
+            ("aup#15", "speeding"),
+            ("aup#in-16", "spamdetected"),
+            ("aup#in-10", "blocked"),
+            ("aup#in-11", "blocked"),
+            ("aup#in-12", "blocked"),
+            ("aup#10", "blocked"),
+            ("aup#12", "blocked"),
+            ("aup#pol", "policyviolation"),
+            ("aup#cx", "spamdetected"),
+            ("aup#cdrbl", "blocked"),
+            ("aup#bl", "blocked"),
+            ("aup#sdc", "rejected"),
+            ("aup#lim", "toomanyconn"),
+            ("aup#snd", "rejected"),
+        ),
+    ),
+    (
+        "cox",
+        ("cox.net", "cox.com"),
+        (
+            ("cxbl", "blocked"),
+            ("cdrbl", "blocked"),
+            ("ipbl", "blocked"),
+            ("urlbl", "spamdetected"),
+            ("cxthrt", "speeding"),
+            ("cxmj", "spamdetected"),
+            ("cxdns", "requireptr"),
+            ("cxsndr", "rejected"),
+            ("cxcnct", "toomanyconn"),
+            ("esmtp no data before greeting", "blocked"),
+            ("recipient rejected", "userunknown"),
+        ),
+    ),
+    (
+        "apple",
+        ("apple.com", "icloud.com", "me.com", "mac.com"),
+        (
+            ("[cs01]", "spamdetected"),
+            ("cs01", "policyviolation"),
+            ("hm07", "spamdetected"),
+            ("hm08", "spamdetected"),
+            ("[pr", "blocked"),
+            ("mailbox unavailable", "suspend"),
+            ("rejected due to local policy", "policyviolation"),
+        ),
+    ),
+    (
+        "godaddy",
+        ("secureserver.net", "x.co/", "godaddy"),
+        (
+            ("~ib10", "blocked"),
+            ("~ib11", "blocked"),
+            ("~ib00", "spamdetected"),
+            ("~ib2", "spamdetected"),
+            ("~ib3", "expired"),
+            ("~ib4", "securityerror"),
+            ("~ib5", "spamdetected"),
+            ("~ib6", "speeding"),
+            ("has sent to too many recipients", "speeding"),
+            ("account does not exist", "userunknown"),
+        ),
+    ),
+    (
+        "facebook",
+        ("facebook.com", "postmaster_response"),
+        (
+            ("rcp-p1", "userunknown"),
+            ("rcp-p2", "filtered"),
+            ("rcp-p3", "filtered"),
+            ("rcp-t1", "systemerror"),
+            ("rcp-t", "toomanyconn"),
+            ("int-p1", "userunknown"),
+            ("int-p3", "userunknown"),
+            ("int-p4", "userunknown"),
+            ("int-p2", "mesgtoobig"),
+            ("int-", "systemerror"),
+            ("msg-p1", "mesgtoobig"),
+            ("msg-p2", "contenterror"),
+            ("msg-p", "notcompliantrfc"),
+            ("pol-p7", "authfailure"),
+            ("pol-p6", "virusdetected"),
+            ("pol-p5", "virusdetected"),
+            ("pol-p", "blocked"),
+            ("pol-t", "authfailure"),
+            ("con-t", "toomanyconn"),
+            ("con-p", "blocked"),
+            ("dns-", "rejected"),
+        ),
+    ),
+    (
+        "messagelabs",
+        ("messagelabs", "symanteccloud"),
+        (
+            ("542 @ rejected", "userunknown"),
+            ("please turn on smtp authentication", "securityerror"),
+            ("requested action aborted", "systemerror"),
+            ("envelope blocked", "rejected"),
+        ),
+    ),
+    (
+        "mimecast",
+        ("mimecast",),
+        (
+            ("host network not allowed", "policyviolation"),
+            ("poor reputation", "badreputation"),
+            ("ip reputation", "badreputation"),
+            ("invalid recipient", "userunknown"),
+            ("anti-spoofing", "authfailure"),
+            ("blocked senders", "blocked"),
+            ("administrative prohibition", "blocked"),
+            ("mcspamsignature", "spamdetected"),
+            ("csi.mimecast", "blocked"),
+            ("content examination", "contenterror"),
+            ("relay", "norelaying"),
+            ("^5.7.54", "norelaying"),
+        ),
+    ),
+    (
+        "docomo",
+        ("docomo.ne.jp",),
+        (
+            ("^5.2.0", "filtered"),
+            ("too many recipients", "toomanyconn"),
+            ("service not available, closing", "blocked"),
+        ),
+    ),
+    (
+        "ses receiving",
+        ("inbound-smtp.",),
+        (
+            ("mailbox does not exist", "filtered"),
+            ("mailbox is full", "mailboxfull"),
+            ("message too large", "mesgtoobig"),
+            ("content rejected", "contenterror"),
+            ("message filtered", "filtered"),
+            ("temporary failure", "onhold"),
+        ),
+    ),
+    (
+        "netease",
+        ("163.com", "126.com", "netease", "mail.163"),
+        (
+            ("dt:spm", "spamdetected"),
+            ("dt:sum", "spamdetected"),
+            ("dt:suf", "rejected"),
+            ("mi:frl", "speeding"),
+            ("mi:cel", "toomanyconn"),
+            ("mi:dmc", "toomanyconn"),
+            ("mi:spb", "blocked"),
+            ("rp:qrc", "speeding"),
+            ("rp:trc", "speeding"),
+            ("rp:cel", "toomanyconn"),
+            ("mi:stc", "speeding"),
+        ),
+    ),
+    (
+        "t-online",
+        ("t-online.de",),
+        (("a problem occurred. (ask your postmaster", "blocked"), ("no dns a-data", "requireptr")),
+    ),
+    (
+        "comcast",
+        ("comcast",),
+        (
+            ("~bl0", "blocked"),
+            ("~rl0", "speeding"),
+            ("ptr_blocked", "requireptr"),
+            ("not our customer", "userunknown"),
+        ),
+    ),
+    ("trend micro", ("ers-", "trendmicro"), (("ers-rbl", "blocked"), ("ers-qil", "blocked"), ("ers-dul", "blocked"))),
 )
 
+CARRIERS = ("docomo.ne.jp", "ezweb.ne.jp", "au.com", "softbank.ne.jp", "vodafone.ne.jp", "disney.ne.jp", "willcom.com")
 
-def provider_answer(host: str, text: str, enhanced: str, code: str, stage: str) -> tuple[str, str, str] | None:
+
+def is_carrier(host: str, text: str) -> bool:
+    """True for the mobile networks of :data:`CARRIERS`."""
+    return any(host.endswith(mark) or mark in text for mark in CARRIERS)
+
+
+def provider_answer(host: str, text: str, enhanced: str) -> tuple[str, str, str] | None:
     """(reason, rule, words) when a provider's own table knows the answer."""
-    for marks, rows in _ROWS:
-        if any(mark in host or mark in text for mark in marks):
-            for words, reason in rows:
-                if (words[0] == "^" and enhanced == words[1:]) or words in text:
-                    return reason, "provider:" + marks[0], words
+    for name, marks, rows in PROVIDERS:
+        if not any(mark in host or mark in text for mark in marks):
+            continue
+        for words, reason in rows:
+            first = words[0]
+            if first == "^":
+                hit = enhanced == words[1:]
+            elif first == "~":
+                hit = (" " + words[1:]) in text
+            else:
+                hit = words in text
+            if hit:
+                return reason, "provider:" + name, words.lstrip("^~")
     return None

@@ -16,15 +16,16 @@ The kind comes from Action first, then from "will retry" and "gave up"; the reas
 
 from __future__ import annotations
 
-import json
 import re
 from types import MappingProxyType
 
 from . import arf, dsn, gate, mime, text
 from .autoreply import autoreply_rule
-from .classify import Classification, classify, find_enhanced
+from .classify import Classification, classify, classify_as, find_enhanced, find_host, find_stage, prepare
 from .mime import Fields, Part
-from .phrases import DELAY, FAILURE, FINAL, FINGERPRINTS, SUCCESS, first_of, flat
+from .codes import CATEGORIES
+from .notify import read_notification
+from .phrases import APPLIANCES, DEFAULTS, DELAY, FAILURE, FINAL, FINGERPRINTS, SUBJECTS, SUCCESS, first_of, flat
 from .report import Kind, OriginalMessage, RecipientResult, Report
 
 _STATUS_PARTS = ("message/delivery-status", "message/global-delivery-status", "message/delivery_status")
@@ -53,7 +54,7 @@ def parse(raw: bytes) -> Report:
 
 
 def _read(fields: Fields, body: bytes, subject: str, seen: gate.Gate, truncated: bool) -> Report:
-    parts = mime.leaves(fields, body)
+    parts = _unwrap(fields, mime.leaves(fields, body), seen)
     truncated = truncated or len(parts) >= mime.MAX_PARTS
     original = _original(parts)
     complaint = _complaint(fields, parts, subject, original, truncated)
@@ -75,7 +76,7 @@ def _read(fields: Fields, body: bytes, subject: str, seen: gate.Gate, truncated:
         if answer is not None:
             return answer
     if not quoted:
-        answer = _notification(human, subject, truncated)
+        answer = read_notification(human, subject, truncated)
         if answer is not None:
             return answer
         if not any(part.media in _RECEIPT_PARTS for part in parts) or "rejected" in fields.first("auto-submitted"):
@@ -88,6 +89,17 @@ def _read(fields: Fields, body: bytes, subject: str, seen: gate.Gate, truncated:
     if rule is not None:
         return Report("autoreply", original=original, rule=rule[0], evidence=rule[1], subject=subject, truncated=truncated)
     return Report("ordinary", rule="no report", original=original, subject=subject, truncated=truncated)
+
+
+def _unwrap(fields: Fields, parts: list[Part], seen: gate.Gate) -> list[Part]:
+    """A gateway may wrap a report whole; the same Message-ID outside and inside tells it from a forwarded one."""
+    if len(parts) != 1 or parts[0].media != "message/rfc822" or not seen.daemon:
+        return parts
+    head, body = mime.split_head(parts[0].body.lstrip(b"\n"))
+    inner = mime.fields_of(head)
+    if inner.first("message-id") and inner.first("message-id") == fields.first("message-id"):
+        return mime.leaves(inner, body)
+    return parts
 
 
 def _is_quoting(fields: Fields, subject: str, seen: gate.Gate) -> bool:
@@ -141,13 +153,18 @@ def _complaint(
         if part.media in _FEEDBACK_PARTS:
             feedback = arf.read_feedback(part.text())
             kind = (feedback.get("feedback-type") or ["other"])[0].split(" ")[0].lower()
-            addresses = arf.complaint_addresses(feedback)
+            addresses = arf.complaint_addresses(feedback) or arf.fallback_addresses(original)
             results = tuple(
                 RecipientResult(address, reason="feedback", rule="arf", evidence="Feedback-Type: " + kind)
                 for address in addresses
             )
             return Report("complaint", results, kind, original, "arf", "Feedback-Type: " + kind, subject, truncated)
-    return None
+    form = arf.provider_form(fields, parts, original)
+    if form is None:
+        return None
+    rule, kind, addresses = form
+    results = tuple(RecipientResult(address, reason="feedback", rule=rule, evidence=kind) for address in addresses)
+    return Report("complaint", results, kind, original, rule, kind, subject, truncated)
 
 
 def _status(
@@ -177,7 +194,9 @@ def _status(
         action = dsn.action_of(group.get("action"))
         host = dsn.host_of(group.get("remote-mta")) if group.get("remote-mta") else None
         own = blocks.get(final.lower()) or (blocks.get(first.lower()) if first else "") or ""
-        answer, shown = _why(code, diagnostic, own, human, host, action)
+        category = group.get("x-powermta-bouncecategory").lower()
+        hint = host or (final.rpartition("@")[2].lower() or None)
+        answer, shown = _why(code, diagnostic, own, human, hint, action, category)
         inner = find_enhanced(diagnostic)
         if code and code[1:] == ".0.0" and inner and inner[0] == code[0]:
             code = inner
@@ -210,22 +229,37 @@ def _unique(results: list[RecipientResult]) -> tuple[RecipientResult, ...]:
     return tuple(seen.values())
 
 
+_HUMAN_REASONS = frozenset(
+    ("mailboxfull", "mesgtoobig", "spamdetected", "virusdetected", "suspend", "authfailure", "norelaying", "policyviolation")
+)
+"""Reasons the whole text may give when the code says something specific: words nobody writes by chance."""
+
+
 def _why(
-    code: str | None, diagnostic: str, own: str, human: str, host: str | None, action: str | None
+    code: str | None, diagnostic: str, own: str, human: str, host: str | None, action: str | None, category: str = ""
 ) -> tuple[Classification, str]:
     """Ask the diagnostic, then the recipient's own lines, then the whole report; the first that knows more wins."""
     if action in ("delivered", "relayed", "expanded", "deliverable"):
         return classify(enhanced="2.0.0", text=""), diagnostic or own
-    asked = [piece for piece in (diagnostic, own, human) if piece]
+    if category in CATEGORIES:
+        return classify_as(CATEGORIES[category], "category", category), diagnostic or own
+    stage = find_stage(prepare(own)) or find_stage(prepare(diagnostic)) or find_stage(prepare(human[:4000]))
+    if host is None:
+        host = find_host(own)
     best: Classification | None = None
-    shown = diagnostic
-    for piece in asked:
-        answer = classify(enhanced=code, text=piece, remote_host=host)
-        if answer.rule.startswith(("text:", "provider:")):
-            return answer, shown or piece
-        if best is None or best.reason in ("undefined", "onhold") and answer.reason not in ("undefined", "onhold"):
+    for number, piece in enumerate((diagnostic, own, human)):
+        if not piece.strip():
+            continue
+        answer = classify(enhanced=code, text=piece, stage=stage, remote_host=host)
+        if number == 2 and code and code[1:] != ".0.0" and answer.reason not in _HUMAN_REASONS:
+            answer = classify(enhanced=code, stage=stage, remote_host=host)
+        if answer.rule.startswith(("text:", "provider:", "carrier", "temporary")) or (
+            answer.rule.startswith(("code:", "stage:")) and answer.reason not in ("onhold", "undefined") and number == 0
+        ):
+            return answer, diagnostic or own or piece
+        if best is None or (best.reason in ("undefined", "onhold") and answer.reason not in ("undefined", "onhold")):
             best = answer
-    return best or classify(enhanced=code, remote_host=host), shown
+    return best or classify(enhanced=code, remote_host=host), diagnostic or own
 
 
 def _kind(results: list[RecipientResult], human: str, subject: str) -> tuple[Kind, str]:
@@ -254,20 +288,6 @@ def _kind_of_text(prepared: str, subject: str) -> tuple[Kind, str]:
     return "bounce", final or "failure"
 
 
-def _notification(human: str, subject: str, truncated: bool) -> Report | None:
-    """Amazon's notifications as mail: a JSON object with notificationType or eventType."""
-    start = human.find("{")
-    if start < 0 or ("notificationType" not in human and "eventType" not in human):
-        return None
-    try:
-        item, _ = json.JSONDecoder(strict=False).raw_decode(human[start:])
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(item, dict):
-        return None
-    return None
-
-
 def _plain(
     fields: Fields, report: str, subject: str, seen: gate.Gate, original: OriginalMessage, truncated: bool
 ) -> Report | None:
@@ -275,33 +295,49 @@ def _plain(
     named = [mime.decode_words(value) for value in fields.every("x-failed-recipients")]
     expected = tuple(dict.fromkeys(_ADDRESS.findall(" ".join(named)[:4000])))
     mark = next((name for name, words in FINGERPRINTS if first_of(words, prepared)), "")
-    failure = first_of(FAILURE, prepared) or first_of(DELAY, prepared) or first_of(FAILURE, subject.lower())
-    strong = seen.daemon or seen.null or bool(expected)
-    if not (expected or mark or (failure and strong)):
+    low = subject.lower()
+    announced = first_of(SUBJECTS, low)
+    failure = first_of(FAILURE, prepared) or first_of(DELAY, prepared)
+    author = fields.first("from").lower()
+    machine = "no-reply" in author or "noreply" in author
+    strong = seen.daemon or seen.null or bool(expected) or (machine and bool(original.headers))
+    if not (expected or mark or (strong and (failure or announced))):
         return None
-    author = fields.first("from")
     domain = author.rpartition("@")[2].strip("<>() \"").split(" ")[0].rstrip(">") if "@" in author else ""
-    found = text.find(report, expected, domain.lower())
-    if not found and not strong:
+    found = text.find(report, expected, domain)
+    if not strong and not (found and mark):
         return None
-    if not found and not (failure and mark):
+    if not found and autoreply_rule(fields, subject, report) and not mark and not announced:
+        return None
+    if not found and not (failure and (mark or announced or seen.daemon)):
         return None
     kind, why = _kind_of_text(prepared, subject)
-    if kind == "bounce" and not first_of(FAILURE, prepared) and first_of(SUCCESS, prepared):
+    if kind == "bounce" and first_of(SUCCESS, prepared) and not first_of(FAILURE, prepared):
         kind, why = "success-dsn", "delivered"
+    action = {"delayed": "delayed", "success-dsn": "delivered"}.get(kind, "failed")
     results = []
-    for item in found:
-        answer, shown = _why(None, item.diagnostic, "", report, None, None)
-        status = find_enhanced(item.diagnostic) or find_enhanced(report)
+    for item in found or [text.Found("")]:
+        own = item.diagnostic
+        host = find_host(own) or item.address.rpartition("@")[2].lower() or None
+        answer, shown = _why(None, "", own, report, host, "delivered" if kind == "success-dsn" else None)
+        if answer.reason in ("undefined", "onhold") and kind == "delayed":
+            answer = classify_as("expired", "delayed", why)
+        elif answer.reason in ("undefined", "onhold") and mark in DEFAULTS:
+            answer = classify_as(DEFAULTS[mark], "fingerprint:" + mark, mark)
+        elif answer.reason in ("undefined", "onhold", "userunknown") and item.address.lower().endswith("@googlegroups.com"):
+            answer = classify_as("rejected", "fingerprint:google groups", "google groups")
+        elif answer.reason == "userunknown" and mark in APPLIANCES and not find_enhanced(own or report):
+            answer = classify_as("filtered", "fingerprint:" + mark, answer.matched_text)
         results.append(
             RecipientResult(
                 item.address,
                 item.original,
                 answer.reason,
                 answer.hard,
-                status,
-                "delayed" if kind == "delayed" else "failed",
-                (shown or item.diagnostic)[:1000],
+                find_enhanced(own) or find_enhanced(report),
+                action,
+                shown[:1000],
+                find_host(own),
                 rule="text:" + answer.rule,
                 evidence=answer.matched_text,
             )

@@ -21,6 +21,8 @@ from typing import Literal
 
 Kind = Literal["bounce", "delayed", "success-dsn", "autoreply", "complaint", "ordinary"]
 
+GOOD_ACTIONS = frozenset({"delivered", "relayed", "expanded", "deliverable"})
+
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -28,7 +30,7 @@ _EMPTY: Mapping[str, str] = MappingProxyType({})
 class RecipientResult:
     """One recipient and what became of the mail to it.
 
-    ``recipient`` is the address that failed in the end, ``original_recipient`` the one first written to, where the
+    ``recipient`` is the address that failed in the end ("" when the report names nobody), ``original_recipient`` the one first written to, where the
     report tells them apart. ``status`` is an RFC 3463 code that stands in the report, or None: it is never invented.
     ``action`` is RFC 3464's word. ``rule`` names the pattern or code that gave ``reason``, ``evidence`` the text.
     """
@@ -76,8 +78,14 @@ class Report:
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """The addresses named, in the order of the report."""
-        return tuple(result.recipient for result in self.results)
+        """The addresses the report is about; those delivered in a mixed report are only in ``results``."""
+        return tuple(result.recipient for result in self._concerned() if result.recipient)
+
+    def _concerned(self) -> tuple[RecipientResult, ...]:
+        if self.kind not in ("bounce", "delayed"):
+            return self.results
+        wanted = tuple(result for result in self.results if result.action not in GOOD_ACTIONS)
+        return wanted or self.results
 
     @property
     def summary(self) -> RecipientResult | None:
@@ -87,8 +95,7 @@ class Report:
         """
         if not self.results:
             return None
-        failed = [result for result in self.results if result.action not in ("delivered", "relayed", "expanded")]
-        pool = failed or list(self.results)
+        pool = self._concerned()
         if len({result.hard for result in pool}) > 1:
             return next(result for result in pool if not result.hard)
         return pool[0]

@@ -41,10 +41,11 @@ _SENTENCE = re.compile(
     r"|rejected recipient|recipient rejected:?|is full:|unknown user:?|no such user:?|could not find a gateway for"
     r"|(?:your|the|ihre|votre) (?:message|mail|e-mail|email|nachricht)(?: sent)? to|rcpt to:|mailing list"
     r"|originally addressed to|address:|error delivering to|the (?:email |e-mail )?address|user \S{1,60}"
-    r"|messages? (?:addressed|sent) to)"
+    r"|messages? (?:addressed|sent) to|reach the following recipients?:)"
     r"\s{0,4}[<\"'(\[]{0,2}(" + _ADDR + r")",
     re.I,
 )
+_TO = re.compile(r"^[ \t]{0,8}to:\s{0,20}<?(" + _ADDR + r")>?\s*$", re.I)
 _ALIAS = re.compile(r"\((?:ultimately )?(?:generated|expanded|forwarded) from:?\s<?(" + _ADDR + r")>?\)", re.I)
 _SENDER_BEFORE = re.compile(
     r"(?:sent by|from|sender|contact|contacter|reply to|on behalf of|postmaster|write to|address us at|assistance|"
@@ -114,9 +115,8 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
             current.lines.append(line.strip())
         if line.strip():
             before = line.strip()
-    if expected:
-        wanted = {address.lower() for address in expected}
-        return [found.get(address.lower()) or Found(address) for address in expected if address.lower() in wanted]
+    if expected and (not found or any(address.lower() in found for address in expected)):
+        return [found.get(address.lower()) or Found(address) for address in expected]
     if found:
         return list(found.values())
     joined = " ".join(report.split())[:20_000]
@@ -126,12 +126,14 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
         if address.lower() not in sentences and len(sentences) < MAX_RECIPIENTS:
             sentences[address.lower()] = Found(address)
     if sentences:
-        return list(sentences.values())[:1] if len(sentences) > 1 and not _same_list(sentences) else list(sentences.values())
-    return _local_part(lines, domain)
+        return list(sentences.values())[:1]
+    return _header_line(lines) or _local_part(lines, domain)
 
 
-def _same_list(found: dict[str, Found]) -> bool:
-    return len({address.rpartition("@")[2] for address in found}) <= 3
+def _header_line(lines: list[str]) -> list[Found]:
+    """The one ``To:`` line of a report that quotes a few fields of the original and says nothing else."""
+    hits = [match.group(1) for match in map(_TO.match, lines) if match]
+    return [Found(hits[0])] if len(set(hits)) == 1 else []
 
 
 def _own_line(line: str, before: str) -> tuple[str, str] | None:
