@@ -135,7 +135,7 @@ def _compile() -> tuple[_Compiled, ...]:
 
 
 _TABLE = _compile()
-_LATE = frozenset({"blocked", "rejected", "expired", "networkerror", "systemerror", "syntaxerror", "filtered", "onhold"})
+_LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror", "filtered", "onhold"})
 
 
 def match_text(prepared: str) -> tuple[str, str] | None:
@@ -237,14 +237,14 @@ def _by_stage(
     if reason == "userunknown":
         if enhanced in ("5.2.0", "5.2.1", "4.2.0", "4.2.1") and stage != "rcpt":
             return "filtered", "code:" + enhanced, words
-        if stage in ("data", "dot") and is_carrier(host, text):
+        if stage != "rcpt" and enhanced[1:] != ".1.1" and is_carrier(host, text):
             return "filtered", "carrier", words
         if stage == "mail":
             return "rejected", "stage:mail", words
     elif reason == "hostunknown":
         if stage == "mail":
             return "rejected", "stage:mail", words
-        if temporary or "try again" in text or "temporary" in text:
+        if temporary or "not found, try again" in text or "temporary" in text:
             return "networkerror", "temporary", words
     elif reason in ("blocked", "securityerror") and words == "access denied" and stage == "mail":
         return "rejected", "stage:mail", words

@@ -20,6 +20,7 @@ FAILURE = (
     "cannot deliver",
     "unable to deliver",
     "able to deliver your message",
+    "able to deliver the following",
     "failed to deliver",
     "undeliverable",
     "undelivered",
@@ -267,6 +268,9 @@ SUBJECTS = (
 
 APPLIANCES = frozenset({"mfilter", "mxlogic", "mailfoundry", "james"})
 """Filters that took the message and handed it on: "user unknown" without an enhanced code came after DATA."""
+
+VERIZON = ("vtext.com", "vzwpix.com", "vzw.com", "vzwmail.net")
+"""Networks that answer in James' words before they take the message: there, an unknown user is one."""
 
 DEFAULTS = {"exim-syntax": "syntaxerror"}
 """The reason a fingerprint stands for when its text gives none."""

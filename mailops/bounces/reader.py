@@ -21,11 +21,11 @@ from types import MappingProxyType
 
 from . import arf, dsn, gate, mime, text
 from .autoreply import autoreply_rule
-from .classify import Classification, classify, classify_as, find_enhanced, find_host, find_stage, prepare
+from .classify import Classification, classify, classify_as, find_enhanced, find_host, find_stage, match_text, prepare
 from .mime import Fields, Part
 from .codes import CATEGORIES
 from .notify import read_notification
-from .phrases import APPLIANCES, DEFAULTS, DELAY, FAILURE, FINAL, FINGERPRINTS, SUBJECTS, SUCCESS, first_of, flat
+from .phrases import APPLIANCES, DEFAULTS, DELAY, FAILURE, FINAL, FINGERPRINTS, SUBJECTS, SUCCESS, VERIZON, first_of, flat
 from .report import Kind, OriginalMessage, RecipientResult, Report
 
 _STATUS_PARTS = ("message/delivery-status", "message/global-delivery-status", "message/delivery_status")
@@ -93,12 +93,14 @@ def _read(fields: Fields, body: bytes, subject: str, seen: gate.Gate, truncated:
 
 def _unwrap(fields: Fields, parts: list[Part], seen: gate.Gate) -> list[Part]:
     """A gateway may wrap a report whole; the same Message-ID outside and inside tells it from a forwarded one."""
-    if len(parts) != 1 or parts[0].media != "message/rfc822" or not seen.daemon:
+    if not seen.daemon or any(part.media in _STATUS_PARTS for part in parts):
         return parts
-    head, body = mime.split_head(parts[0].body.lstrip(b"\n"))
-    inner = mime.fields_of(head)
-    if inner.first("message-id") and inner.first("message-id") == fields.first("message-id"):
-        return mime.leaves(inner, body)
+    for part in parts[:3]:
+        if part.media == "message/rfc822":
+            head, body = mime.split_head(part.body.lstrip(b"\n"))
+            inner = mime.fields_of(head)
+            if inner.first("message-id") and inner.first("message-id") == fields.first("message-id"):
+                return mime.leaves(inner, body)
     return parts
 
 
@@ -196,7 +198,11 @@ def _status(
         own = blocks.get(final.lower()) or (blocks.get(first.lower()) if first else "") or ""
         category = group.get("x-powermta-bouncecategory").lower()
         hint = host or (final.rpartition("@")[2].lower() or None)
+        if host is None and mta and mta.startswith("inbound-smtp."):
+            hint = mta  # Amazon's receiving side answers with templates its customer chose
         answer, shown = _why(code, diagnostic, own, human, hint, action, category)
+        if answer.reason == "userunknown" and len(groups) == 1:
+            answer = _softer(answer, human)
         inner = find_enhanced(diagnostic)
         if code and code[1:] == ".0.0" and inner and inner[0] == code[0]:
             code = inner
@@ -262,6 +268,14 @@ def _why(
     return best or classify(enhanced=code, remote_host=host), diagnostic or own
 
 
+def _softer(answer: Classification, human: str) -> Classification:
+    """The mailbox is there after all: the human part says that it is full or disabled. One recipient only."""
+    found = match_text(prepare(human)) if human else None
+    if found is not None and found[0] in ("mailboxfull", "suspend"):
+        return classify_as(found[0], "text:" + found[0], found[1])
+    return answer
+
+
 def _kind(results: list[RecipientResult], human: str, subject: str) -> tuple[Kind, str]:
     actions = {result.action for result in results}
     if "failed" in actions:
@@ -320,13 +334,20 @@ def _plain(
         own = item.diagnostic
         host = find_host(own) or item.address.rpartition("@")[2].lower() or None
         answer, shown = _why(None, "", own, report, host, "delivered" if kind == "success-dsn" else None)
+        if answer.reason == "undefined" and own.strip():
+            answer = classify_as("onhold", "text:unclear", own[:80])
         if answer.reason in ("undefined", "onhold") and kind == "delayed":
             answer = classify_as("expired", "delayed", why)
         elif answer.reason in ("undefined", "onhold") and mark in DEFAULTS:
             answer = classify_as(DEFAULTS[mark], "fingerprint:" + mark, mark)
         elif answer.reason in ("undefined", "onhold", "userunknown") and item.address.lower().endswith("@googlegroups.com"):
             answer = classify_as("rejected", "fingerprint:google groups", "google groups")
-        elif answer.reason == "userunknown" and mark in APPLIANCES and not find_enhanced(own or report):
+        elif (
+            answer.reason == "userunknown"
+            and mark in APPLIANCES
+            and not find_enhanced(own or report)
+            and not item.address.lower().endswith(VERIZON)
+        ):
             answer = classify_as("filtered", "fingerprint:" + mark, answer.matched_text)
         results.append(
             RecipientResult(

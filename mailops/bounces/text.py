@@ -81,7 +81,7 @@ def cut(text: str) -> tuple[str, str]:
         low = stripped.lower()
         if len(low) < 100:
             for words in CUTS:
-                if words in low and (_RULE.search(stripped) or low.rstrip(":. -=|").endswith(words.rstrip(":")) or low.startswith(words)):
+                if words in low and (low.startswith(words) or _RULE.search(stripped)):
                     return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
             if (low.startswith("--") or low.startswith("==")) and ("original" in low or "message follows" in low):
                 return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
