@@ -197,7 +197,7 @@ class Wire:
 
     def _fill(self, waiting: bytes, limit: float) -> None:
         try:
-            chunk = self.sock.recv(65536)
+            chunk = self.sock.recv(16384)
         except TimeoutError:
             raise WireError("timeout", f"no complete answer within {limit:g} s") from None
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
