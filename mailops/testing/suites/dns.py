@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...dns.aggregate import read_file
 from ...dns.dkim import lookup_key
 from ...dns.dmarc import Identity, Method, evaluate, report_destination, walk
 from ...dns.names import normalise
 from ...dns.psl import PublicSuffixes
 from ...dns.resolver import DnsRun, Resolver
 from ...dns.spf import check_host
+from ...errors import InputRefused
 from ..dns_server import DnsServer
 from ..dns_zone import split_text
 
@@ -124,6 +126,31 @@ def dkim(data: Mapping[str, Any], path: Path) -> Iterator[dict[str, Any]]:
             row = found.as_dict()
             del row["asked"]
             yield {"id": case["id"], **row}
+
+
+def aggregate(data: Mapping[str, Any], path: Path) -> Iterator[dict[str, Any]]:
+    """Aggregate-report cases; files are relative to the case file."""
+    for case in data["cases"]:
+        try:
+            report = read_file(path.parent / case["file"])[0]
+        except InputRefused as problem:
+            yield {"id": case["id"], "error": True, "code": problem.code, "reason": problem.message}
+            continue
+        yield {
+            "id": case["id"],
+            "report_id": report.report_id,
+            "org_name": report.org_name,
+            "domain": report.domain,
+            "p": report.p,
+            "begin": report.begin,
+            "end": report.end,
+            "records": len(report.records),
+            "messages": report.messages,
+            "dmarc_pass": report.dmarc_pass,
+            "sources": report.sources,
+            "generation": report.generation,
+            "recovered": report.recovered,
+        }
 
 
 def write(rows: Iterator[dict[str, Any]], path: Path) -> int:
