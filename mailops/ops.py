@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .clock import SystemClock
 from .model.mail import Attachment, Submission
 from .model.setup import AliasDomain, Company, MailClass, Server, Setup
-from .ports import Clock, Secrets, Transport
+from .ports import Clock, Secrets
 from .workspace import Workspace, find
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .queue.lease import Settled
     from .queue.service import Queue
     from .routing import Route
-    from .smtp.probe import ConnectionTest
+    from .smtp import ConnectionTest, SmtpTransport
 
 
 class Ops:
@@ -98,7 +98,7 @@ class Ops:
 
         return SecretStore(self.workspace.path)
 
-    def transport(self) -> Transport:
+    def transport(self) -> SmtpTransport:
         """A new SMTP transport."""
         from .smtp import SmtpTransport
 
@@ -192,7 +192,7 @@ class Ops:
         if server is None:
             raise not_found("outgoing server", key, [s.key for s in setup.servers])
         mail_from = sender or probe_sender(server, setup.alias_domains)
-        return test_connection(server, self.transport(), mail_from)
+        return test_connection(server, self.transport(), sender=mail_from)
 
     def _settled(self, done: Sequence[Settled]) -> None:
         """Tell the threads what became of their notifications."""

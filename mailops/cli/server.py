@@ -93,7 +93,7 @@ def test(ctx: typer.Context, key: str, sender: str = typer.Option(None, "--from"
     if json:
         print_json(found)
     else:
-        table(["Step", "Result", "Answer"], [(s.name, "ok" if s.ok else "failed", s.reply) for s in found.steps])
+        table(["Step", "Result", "Answer"], [(s.label, s.state.value, s.reply) for s in found.steps])
         say(found.message)
         say(found.note if found.ok else f"What to do: {found.fix}")
     raise typer.Exit(0 if found.ok else 1)

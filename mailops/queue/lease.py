@@ -39,6 +39,7 @@ class Leased:
     return_path: str | None
     mail_class: str
     auto_delete: bool
+    thread_message_id: int | None
     queued_at: datetime
     attempts: int
     recipients: tuple[str, ...]
@@ -126,6 +127,7 @@ def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool
         m.c.return_path,
         m.c.mail_class,
         m.c.auto_delete,
+        m.c.thread_message_id,
         m.c.queued_at,
         m.c.attempts,
         *content,
@@ -134,7 +136,7 @@ def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool
         query = query.join(c, c.c.mail_id == m.c.id)
     leased = []
     for row in connection.execute(query):
-        mail_id, message_id, sender, domain, company, forced, path, kind, auto, queued, tries, *rest = row
+        mail_id, message_id, sender, domain, company, forced, path, kind, auto, thread, queued, tries, *rest = row
         raw, start, end, utf8, eight = rest or (b"", 0, 0, False, False)
         waiting, others = people[mail_id]
         leased.append(
@@ -149,6 +151,7 @@ def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool
                 path,
                 kind,
                 auto,
+                thread,
                 queued,
                 tries,
                 tuple(waiting),

@@ -143,20 +143,21 @@ def history(engine: Engine, mail_id: int) -> list[HistoryLine]:
 
 def causes(engine: Engine, chosen: QueueFilter | None = None, *, limit: int = 20) -> list[tuple[str, str, int]]:
     """Failed and waiting deliveries grouped: (reason word, recipient domain, number), most first."""
+    reason = sa.func.coalesce(d.c.reason, sa.literal_column("'undefined'"))
     query = (
-        sa.select(sa.func.coalesce(d.c.reason, "undefined"), d.c.domain, sa.func.count().label("n"))
+        sa.select(reason, d.c.domain, sa.func.count().label("n"))
         .where(
             d.c.state.in_([DeliveryState.FAILED.value, DeliveryState.BOUNCED.value])
             | ((d.c.state == DeliveryState.PENDING.value) & d.c.reason.is_not(None))
         )
-        .group_by(sa.func.coalesce(d.c.reason, "undefined"), d.c.domain)
+        .group_by(reason, d.c.domain)
         .order_by(sa.desc("n"))
         .limit(limit)
     )
     if chosen is not None and not chosen.is_empty:
         query = query.where(d.c.mail_id.in_(sa.select(m.c.id).where(*chosen.where())))
     with explained("grouping failures"), reading(engine) as connection:
-        return [(str(reason), str(domain), int(n)) for reason, domain, n in connection.execute(query)]
+        return [(str(word), str(domain), int(n)) for word, domain, n in connection.execute(query)]
 
 
 def _mail(row: Any, people: tuple[DeliveryView, ...]) -> MailView:

@@ -30,7 +30,7 @@ from sqlalchemy.engine import Engine
 
 from ..errors import DeliveryError, MailopsError, RouteError, StoreError
 from ..model.setup import RetryPolicy, Server, Setup
-from ..model.states import MailState
+from ..model.states import FailureType, MailState
 from ..ports import Clock, Outbound, RecipientReply, SendResult, Session, Transport
 from ..routing import Route, Router, RouteRequest
 from . import lease as leases
@@ -276,11 +276,14 @@ class Worker:
             return_path=mail.return_path,
         )
         route = self._router.route(request)
-        if not route.header_from or not route.envelope_from:
+        if route.failure is not None or not route.header_from or not route.envelope_from:
             raise RouteError(
-                "The mail has no From, and no notification address is configured.",
-                code="route.from_missing",
-                fix="Set an alias domain with a default-from address for the company, or give the mail a From.",
+                "The mail's From cannot be used."
+                if route.failure is FailureType.FROM_INVALID
+                else "The mail has no From, and no notification address is configured.",
+                code=f"route.{(route.failure or FailureType.FROM_MISSING).value}",
+                facts={"from": mail.header_from},
+                fix="Set an alias domain with a default-from address for the company, or give the mail a usable From.",
             )
         raw = mail.raw
         if route.header_from != mail.header_from:

@@ -1,0 +1,73 @@
+"""From on the wire, envelope sender, Return-Path, Reply-To: pure rules once the server is chosen."""
+
+from __future__ import annotations
+
+from ..model.address import envelope_address, normalise, parse_addresses
+from ..model.setup import AliasDomain, Setup
+from .filters import FromFilter
+from .select import notification_address, sender_of
+
+REPLY_TO_LIMIT = 68  # characters; longer ones lose the company's name, then the name altogether
+
+
+def header_from(text: str | None, send_as: str | None) -> str | None:
+    """The From on the wire: the text as written when it already is ``send_as`` (or nothing is to change), else the
+    sender's name with that address. Without a display name the old local part becomes the name."""
+    sender = sender_of(text)
+    if sender is None:
+        return send_as
+    if send_as is None or normalise(send_as) == sender.normalised:
+        return text if len(parse_addresses(text)) == 1 else str(sender)
+    return format_address_unencoded(sender.name or sender.local, send_as)
+
+
+def format_address_unencoded(name: str, spec: str) -> str:
+    """``"Name" <spec>`` with the name as plain text, for showing; composing encodes it (RFC 2047)."""
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}" <{spec}>' if name else spec
+
+
+def return_path(given: str | None, alias_domain: AliasDomain | None, setup: Setup) -> str | None:
+    """The address for reports: the caller's own, else the alias domain's bounce address, else the default sender."""
+    if given:
+        return given
+    if alias_domain is not None and alias_domain.bounce_address:
+        return alias_domain.bounce_address
+    return setup.profile.default_server.email_from or None
+
+
+def envelope_from(candidate: str | None, sender: str | None, allowed: FromFilter) -> str | None:
+    """The envelope sender on the wire (RFC 5321 §4.1.1.2): the bounce candidate if the server's filter allows it, else
+    the From address; domain as A-labels. None when neither is usable."""
+    bounce = sender_of(candidate)
+    person = sender_of(sender)
+    if bounce is not None and (allowed.allows(bounce.normalised) or person is None):
+        return envelope_address(bounce.spec)
+    return envelope_address(person.spec) if person else None
+
+
+def reply_to(
+    alias_domain: AliasDomain | None, *, alias: str | None = None, company: str | None = None, record: str | None = None
+) -> str | None:
+    """Where replies go: the record's alias (complete address), else the catchall; named after company and record as
+    far as :data:`REPLY_TO_LIMIT` allows. None without either: a mail without Reply-To gets its From."""
+    spec = alias or (alias_domain.catchall_address if alias_domain else None)
+    if not spec:
+        return None
+    for name in (" ".join(filter(None, (company, record))), record or "", ""):
+        text = format_address_unencoded(name, spec) if name else spec
+        if len(text) <= REPLY_TO_LIMIT:
+            return text
+    return spec
+
+
+def relay_from(author: str, alias_domain: AliasDomain | None, setup: Setup) -> str:
+    """The From of a follower's reply that is relayed to the others: kept when its domain is the alias domain, else the
+    author's name with the notification address (OUT-53)."""
+    person = sender_of(author)
+    notification = notification_address(alias_domain, setup)
+    if person is None or notification is None or alias_domain is None:
+        return author
+    if person.domain == alias_domain.name.lower():
+        return author
+    return format_address_unencoded(person.name or person.local, notification)

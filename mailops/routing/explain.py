@@ -1,0 +1,174 @@
+"""The whole answer for one mail: server, From before and after, envelope sender, and every reason.
+
+The queue asks the same :class:`Router` that explains, so an explanation is what happens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import MailopsError, RouteError
+from ..model.address import is_valid
+from ..model.setup import Authentication, Encryption, Server, Setup
+from ..model.states import FailureType
+from . import envelope
+from .filters import read_filter
+from .select import RULES, Choice, Rule, RouteRequest, choose_server, notification_address, sender_of
+
+DEFAULT_KEY = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a mail would leave. ``server`` is None for the default server. ``failure`` is set when it cannot leave."""
+
+    request: RouteRequest
+    server: Server | None
+    rule: Rule
+    header_from_before: str | None
+    header_from: str | None
+    envelope_from: str | None
+    return_path: str | None
+    notification: str | None
+    passed_over: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...] = ()
+    failure: FailureType | None = None
+    parameter_ignored: bool = False
+
+    @property
+    def rewritten(self) -> bool:
+        return bool(self.header_from_before) and self.header_from != self.header_from_before
+
+    def effective_server(self, setup: Setup) -> Server:
+        """The server to connect to; the default server as a :class:`Server`."""
+        return self.server if self.server is not None else default_server(setup)
+
+    def sentences(self) -> list[str]:
+        """The explanation in words: what, why, and why not the others."""
+        name = f"server {self.server.name!r} ({self.server.key})" if self.server else "the default server"
+        lines = [f"The mail leaves through {name}: {self.rule.words} (rule {self.rule.number}, {self.rule.id})."]
+        if not self.header_from_before:
+            lines.append(f"The mail has no From; it is sent as {self.header_from or 'nobody: it cannot leave'}.")
+        elif self.rewritten:
+            lines.append(f"From is rewritten: {self.header_from_before} → {self.header_from}.")
+        else:
+            lines.append(f"From stays: {self.header_from}.")
+        lines.append(f"Envelope sender (bounces come back there): {self.envelope_from or 'none'}.")
+        if self.return_path and self.envelope_from and self.return_path.lower() != self.envelope_from.lower():
+            lines.append(f"The bounce address {self.return_path} is not used: the server's FROM filter does not hold it.")
+        if self.server is not None and self.request.forced_server is None and self.parameter_ignored:
+            lines.append("mail.default.from_filter is ignored, since an outgoing server is configured.")
+        lines += [f"Not {key}: {reason}." for key, reason in self.passed_over]
+        lines += [f"Warning: {text}" for text in self.warnings]
+        if self.failure:
+            lines.append(f"It cannot leave: {self.failure.value}.")
+        return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """The explanation as JSON-ready values, with stable names."""
+        return {
+            "server": self.server.key if self.server else None,
+            "server_name": self.server.name if self.server else "default server",
+            "rule": {"number": self.rule.number, "id": self.rule.id, "words": self.rule.words},
+            "from_before": self.header_from_before,
+            "from_after": self.header_from,
+            "rewritten": self.rewritten,
+            "envelope_from": self.envelope_from,
+            "return_path": self.return_path,
+            "notification_address": self.notification,
+            "passed_over": [{"server": key, "reason": reason} for key, reason in self.passed_over],
+            "warnings": list(self.warnings),
+            "failure": self.failure.value if self.failure else None,
+            "sentences": self.sentences(),
+        }
+
+
+def default_server(setup: Setup) -> Server:
+    """The default server of the profile as a server value."""
+    default = setup.profile.default_server
+    return Server(
+        key=DEFAULT_KEY,
+        name="default server",
+        host=default.host or "",
+        port=default.port,
+        encryption=default.encryption if default.host else Encryption.NONE,
+        authentication=Authentication.LOGIN if default.login else Authentication.NONE,
+        login=default.login,
+        password=default.password,
+        ca_file=default.ca_file,
+        from_filter=default.from_filter,
+    )
+
+
+def route(request: RouteRequest, setup: Setup) -> Route:
+    """Decide how a mail leaves. Raises :class:`RouteError` when no server can carry it."""
+    return _route(request, setup, choose_server(request, setup))
+
+
+def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
+    notification = notification_address(request.alias_domain, setup)
+    before = request.sender if request.sender and request.sender.strip() else None
+    sender = sender_of(before)
+    failure = None
+    if before and sender is None:
+        failure = FailureType.FROM_INVALID
+    after = envelope.header_from(before, choice.send_as) if sender else (choice.send_as or notification)
+    if failure:
+        after = before
+    elif after is None:
+        failure = FailureType.FROM_MISSING
+    bounce = envelope.return_path(request.return_path, request.alias_domain, setup)
+    wire = None if failure else envelope.envelope_from(bounce, after, read_filter(_filter_text(choice, setup)))
+    final = sender_of(after)
+    if failure is None and (wire is None or final is None or not is_valid(final.spec)):
+        failure = FailureType.FROM_INVALID
+    return Route(
+        request=request,
+        server=choice.server,
+        rule=choice.rule,
+        header_from_before=before,
+        header_from=after,
+        envelope_from=wire,
+        return_path=bounce,
+        notification=notification,
+        passed_over=choice.passed_over,
+        warnings=choice.warnings,
+        failure=failure,
+        parameter_ignored=bool(setup.parameters.get("mail.default.from_filter")),
+    )
+
+
+def _filter_text(choice: Choice, setup: Setup) -> str | None:
+    if choice.server is not None:
+        return choice.server.from_filter
+    parameter = setup.parameters.get("mail.default.from_filter")
+    return parameter if not read_filter(parameter).is_empty else setup.profile.default_server.from_filter
+
+
+class Router:
+    """Routes mail for one set-up, remembering answers: many mails share few senders."""
+
+    LIMIT = 50_000
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self._known: dict[RouteRequest, Route | MailopsError] = {}
+
+    def route(self, request: RouteRequest) -> Route:
+        """As :func:`route`."""
+        found = self._known.get(request)
+        if found is None:
+            try:
+                found = route(request, self.setup)
+            except RouteError as error:
+                found = error
+            if len(self._known) >= self.LIMIT:
+                self._known.clear()
+            self._known[request] = found
+        if isinstance(found, MailopsError):
+            raise found
+        return found
+
+
+__all__ = ["DEFAULT_KEY", "RULES", "Route", "RouteRequest", "Router", "default_server", "route"]

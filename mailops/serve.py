@@ -1,0 +1,128 @@
+"""``mailops serve``: takes mail from applications over SMTP and sends what is due, in one process.
+
+The listener stores a mail before it answers 250. A second thread runs the queue, at intervals and as soon as
+something came in, so that applications need no scheduler of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import ssl
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from .errors import ConfigError, MailopsError
+from .model.mail import Submission
+from .submission import Limits, SubmissionServer, SubmittedMail
+
+if TYPE_CHECKING:
+    from .ops import Ops
+
+
+def accept(ops: Ops, mail: SubmittedMail) -> str:
+    """Store a submitted mail; the answer's text holds its id in the queue."""
+    submission = Submission(
+        raw=mail.data,
+        sender=mail.envelope_from or None,
+        envelope_to=mail.recipients,
+        origin="smtp",
+    )
+    return f"queued as {ops.queue.submit(submission)}"
+
+
+def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -> SubmissionServer:
+    """The submission listener as the settings want it."""
+    settings = ops.workspace.settings.serve
+    context = None
+    if settings.tls_cert:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                "The listener's certificate cannot be read.",
+                code="config.submission_tls",
+                facts={"tls_cert": settings.tls_cert, "tls_key": settings.tls_key, "reason": str(error)},
+                fix="Give PEM files that belong together, readable by this user.",
+            ) from error
+    return SubmissionServer(
+        lambda mail: accept(ops, mail),
+        host or settings.host,
+        settings.port if port is None else port,
+        tls_context=context,
+        users=settings.users,
+        secrets=ops.secrets,
+        require_auth=settings.require_auth or None,
+        allow_public=settings.allow_public,
+        max_size=settings.max_size,
+        limits=Limits(
+            recipients=settings.max_recipients,
+            messages_per_minute=settings.messages_per_minute,
+            connections=settings.connections_per_client,
+        ),
+        clock=ops.clock,
+    )
+
+
+def serve(
+    ops: Ops, *, host: str | None = None, port: int | None = None, queue_every: float = 30.0, seconds: float = 0.0
+) -> None:
+    """Listen and send until SIGTERM or SIGINT (or for ``seconds``); then finish what is under way."""
+    asyncio.run(_serve(ops, make_server(ops, host=host, port=port), queue_every, seconds))
+
+
+async def _serve(ops: Ops, server: SubmissionServer, queue_every: float, seconds: float) -> None:
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, over.set)
+    runner = _QueueRunner(ops, queue_every)
+    await server.start()
+    sys.stdout.write(f"mailops takes mail on {server.host}:{server.port} (workspace {ops.workspace.path})\n")
+    sys.stdout.flush()
+    if queue_every > 0:
+        runner.start()
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), seconds or None)
+    finally:
+        await server.stop()
+        await asyncio.to_thread(runner.stop)
+
+
+class _QueueRunner:
+    """Runs the queue every some seconds in a thread."""
+
+    def __init__(self, ops: Ops, every: float) -> None:
+        self._ops = ops
+        self._every = every
+        self._over = threading.Event()
+        self._worker = ops.queue.worker()
+        self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._worker.stop()
+        if self._thread.is_alive():
+            self._thread.join(timeout=60)
+
+    def _run(self) -> None:
+        while not self._over.wait(self._every):
+            try:
+                report = self._worker.run()
+            except MailopsError as error:
+                sys.stderr.write(f"Queue: {error.message} [{error.code}] {error.fix}\n")
+                continue
+            if report.handled:
+                sys.stdout.write(
+                    f"Queue: {report.sent} sent, {report.deferred + report.unknown} deferred, {report.failed} failed\n"
+                )
+                sys.stdout.flush()
