@@ -29,45 +29,60 @@ _HEADERS = (
     b"\nreturn-path: \n",
     b"\nreturn-path:  <>",
 )
-_AUTHORS = (
+_DAEMONS = (
     b"mailer-daemon",
     b"mailerdaemon",
     b"mailer_daemon",
-    b"mailer daemon",
+    b"mailer daemon@",
     b"mail-daemon",
     b"maildaemon",
     b"postmaster",
     b"post_master",
+    b"post-master",
     b"poostmaster",
-    b"mail delivery",
     b"mail.delivery",
+    b"maildelivery",
+    b"mail-delivery",
+    b"daemon@",
+    b"mailsystem@",
+    b"mail-system@",
+    b"bounce",
+    b"microsoftexchange",
+    b"interscan",
+    b"antivirus",
+    b"no-reply@sns",
+    b"-admin@",
+    b"amazonses",
+    b"<>",
+)
+"""Addresses of mail systems; a name alone can be forged too easily to count for as much."""
+
+_NAMES = (
+    b"mail delivery",
+    b"mailer daemon",
+    b"mail daemon",
     b"delivery system",
     b"delivery subsystem",
     b"delivery service",
     b"delivery agent",
+    b"delivery notification",
     b"mail administrator",
     b"mail system",
     b"mail server",
     b"mailserver",
     b"system administrator",
+    b"microsoft exchange",
+    b"microsoft outlook",
+    b"internet mail",
     b"jetmail",
     b"gateway",
-    b"daemon@",
-    b"bounce",
-    b"microsoftexchange",
-    b"microsoft exchange",
-    b"interscan",
-    b"symantec",
-    b"no-reply@sns",
-    b"-admin@",
     b"feedback",
     b"fbl",
     b"complaint",
     b"abuse",
     b"staff@hotmail",
-    b"amazonses",
-    b"<>",
 )
+
 _SUBJECTS = (
     b"deliver",
     b"undeliv",
@@ -129,10 +144,15 @@ _OPENINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What the gate saw. ``sign`` is "" for ordinary mail; ``daemon`` and ``null`` are the two strong signs."""
+    """What the gate saw. ``sign`` is "" for ordinary mail.
+
+    ``daemon`` (the author's address is a mail system's) and ``null`` (no return path) are strong signs, ``named`` (only
+    its display name is) is a weak one.
+    """
 
     sign: str
     daemon: bool = False
+    named: bool = False
     null: bool = False
 
 
@@ -158,8 +178,10 @@ def look(head: bytes, body: bytes) -> Gate:
             null = null or b"return-path" in mark
             break
     author = _value(low, b"\nfrom:")
-    daemon = any(mark in author for mark in _AUTHORS)
-    if daemon:
+    address = author[author.rfind(b"<") :] if b"<" in author else author
+    daemon = any(mark in address for mark in _DAEMONS)
+    named = not daemon and any(mark in author for mark in _NAMES + _DAEMONS)
+    if daemon or named:
         sign = sign or "author"
     if not sign:
         subject = _value(low, b"\nsubject:")
@@ -176,4 +198,4 @@ def look(head: bytes, body: bytes) -> Gate:
     if not null and sign:
         path = _value(low, b"\nreturn-path:").strip()
         null = b"\nreturn-path:" in low and (path in (b"", b"<>") or path.startswith((b"<mailer-daemon", b"mailer-daemon")))
-    return Gate(sign, daemon, null)
+    return Gate(sign, daemon, named, null)

@@ -12,6 +12,7 @@ named ``weak`` are only asked when a more specific enhanced code does not decide
 from __future__ import annotations
 
 STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("userunknown", ("bad destination mailbox",)),
     ("spamdetected", ("due to spam classification", "due to spam", "rejected as spam", "is considered spam")),
     (
         "norelaying",
@@ -1541,9 +1542,6 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "was not delivered within",
             "not delivered within",
             "still undelivered after",
-            "giving up",
-            "gave up",
-            "given up",
             "after multiple retries",
             "delivery failed * attempts",
             "did not accept our requests to connect",

@@ -21,11 +21,12 @@ from types import MappingProxyType
 
 from . import arf, dsn, gate, mime, text
 from .autoreply import autoreply_rule
-from .classify import Classification, classify, classify_as, find_enhanced, find_host, find_stage, match_text, prepare
+from .classify import Classification, classify, classify_as, find_enhanced, find_host, find_reply, find_stage, match_text, prepare
 from .mime import Fields, Part
 from .codes import CATEGORIES
 from .notify import read_notification
 from .phrases import APPLIANCES, DEFAULTS, DELAY, FAILURE, FINAL, FINGERPRINTS, SUBJECTS, SUCCESS, VERIZON, first_of, flat
+from .providers import CARRIERS
 from .report import Kind, OriginalMessage, RecipientResult, Report
 
 _STATUS_PARTS = ("message/delivery-status", "message/global-delivery-status", "message/delivery_status")
@@ -189,6 +190,8 @@ def _status(
         first = dsn.address_of(group.get("original-recipient"))
         if "@" not in final and "@" in first:
             final, first = first, final
+        if "@" not in final and len(groups) == 1 and len(blocks) == 1:
+            final = next(iter(blocks))
         if not final:
             continue
         diagnostic = dsn.untyped(group.get("diagnostic-code"))
@@ -197,12 +200,15 @@ def _status(
         host = dsn.host_of(group.get("remote-mta")) if group.get("remote-mta") else None
         own = blocks.get(final.lower()) or (blocks.get(first.lower()) if first else "") or ""
         category = group.get("x-powermta-bouncecategory").lower()
-        hint = host or (final.rpartition("@")[2].lower() or None)
+        domain = final.rpartition("@")[2].lower()
+        hint = domain if host is None or domain.endswith(CARRIERS) else host
         if host is None and mta and mta.startswith("inbound-smtp."):
             hint = mta  # Amazon's receiving side answers with templates its customer chose
         answer, shown = _why(code, diagnostic, own, human, hint, action, category)
         if answer.reason == "userunknown" and len(groups) == 1:
             answer = _softer(answer, human)
+            if _is_hearsay(group.get("diagnostic-code"), code, own):
+                answer = classify_as("filtered", "hearsay", answer.matched_text)
         inner = find_enhanced(diagnostic)
         if code and code[1:] == ".0.0" and inner and inner[0] == code[0]:
             code = inner
@@ -276,6 +282,13 @@ def _softer(answer: Classification, human: str) -> Classification:
     return answer
 
 
+def _is_hearsay(diagnostic: str, code: str | None, own: str) -> bool:
+    """Prose without a type, a reply code or a status of its own: no server's word, so no reason to suppress."""
+    if own or dsn.untyped(diagnostic) != diagnostic.strip() or find_enhanced(diagnostic) or find_reply(diagnostic):
+        return False
+    return code is None or code[1:] == ".0.0"
+
+
 def _kind(results: list[RecipientResult], human: str, subject: str) -> tuple[Kind, str]:
     actions = {result.action for result in results}
     if "failed" in actions:
@@ -314,7 +327,13 @@ def _plain(
     failure = first_of(FAILURE, prepared) or first_of(DELAY, prepared)
     author = fields.first("from").lower()
     machine = "no-reply" in author or "noreply" in author
-    strong = seen.daemon or seen.null or bool(expected) or (machine and bool(original.headers))
+    strong = (
+        seen.daemon
+        or seen.null
+        or bool(expected)
+        or bool(original.headers and (machine or seen.named))
+        or bool(seen.named and mark)
+    )
     if not (expected or mark or (strong and (failure or announced))):
         return None
     domain = author.rpartition("@")[2].strip("<>() \"").split(" ")[0].rstrip(">") if "@" in author else ""

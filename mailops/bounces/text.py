@@ -45,8 +45,9 @@ _SENTENCE = re.compile(
     r"\s{0,4}[<\"'(\[]{0,2}(" + _ADDR + r")",
     re.I,
 )
+_BRACKET = re.compile(r"^\s+<(" + _ADDR + r")>\s*:(.*)$", re.I)
 _TO = re.compile(r"^[ \t]{0,8}to:\s{0,20}<?(" + _ADDR + r")>?\s*$", re.I)
-_ALIAS = re.compile(r"\((?:ultimately )?(?:generated|expanded|forwarded) from:?\s<?(" + _ADDR + r")>?\)", re.I)
+_ALIAS = re.compile(r"(?:\(?(?:ultimately )?generated|\(expanded|\(forwarded) (?:from|by):?\s<?(" + _ADDR + r")>?", re.I)
 _SENDER_BEFORE = re.compile(
     r"(?:sent by|from|sender|contact|contacter|reply to|on behalf of|postmaster|write to|address us at|assistance|"
     r"help|to the address|mail to)\W{0,3}$",
@@ -98,10 +99,12 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
     before = ""
     for line in lines:
         line = line[:1000]
-        alias = _ALIAS.search(line) if "from" in line else None
+        alias = _ALIAS.search(line) if " from" in line or " by " in line else None
         if alias:
             if current is not None:
                 current.original = alias.group(1)
+            elif len(found) < MAX_RECIPIENTS:
+                current = found.setdefault(alias.group(1).lower(), Found(alias.group(1)))
             continue
         hit = _own_line(line, before) if "@" in line else None
         if hit is not None:
@@ -146,6 +149,9 @@ def _own_line(line: str, before: str) -> tuple[str, str] | None:
         opened, address, closed, rest = match.groups()
         if _SENDER_BEFORE.search(before):
             return None
+        second = _BRACKET.match(rest)
+        if second:
+            return second.group(1), second.group(2).strip(" :\t")
         if bool(opened) == bool(closed) and (_REST.match(rest) or _is_error(rest)):
             return address, rest.strip(" :\t")
         return None
