@@ -341,7 +341,7 @@ def test_a_report_for_an_auto_deleted_mail_still_counts(ops_on: Callable[..., Op
 def test_a_report_about_nobodys_mail_is_kept_and_marks_nothing(sqlite_ops: Ops) -> None:
     from mailops.testing import build_dsn
 
-    foreign = build_dsn(b"Message-ID: <a@b>\r\nTo: x@y.example\r\n\r\nhi\r\n", "x@y.example", "5.1.1", "550 5.1.1 unknown")
+    foreign = build_dsn(b"Message-ID: <a@b>\r\nTo: x@y.example\r\n\r\nhi\r\n", "x@y.example", "5.1.1", "550 5.1.1 unknown", "mx.y.example")
     taken = sqlite_ops.bounces.take(foreign)
     assert (taken.report.kind, taken.matched) == ("bounce", 0)
     assert len(sqlite_ops.bounces.recent()) == 1
