@@ -30,7 +30,7 @@ _LABEL = re.compile(
     r"invalid final delivery userid|target mail address|failed address|rcpt to|email address|e-mail address|"
     r"(?:delivery|message) failed \d{1,4} attempts|(?:address|to) \(failed\)|delivery failed to|undeliverable to|"
     r"could not be delivered to|unable to deliver (?:message|mail) to|user's mailbox is full|mailbox full|"
-    r"user mailbox exceeds allowed size|bad recipient|not delivered to|destinataire|destinatario|destinatário|empfänger|"
+    r"user mailbox exceeds allowed size|bad recipient|error-for|not delivered to|destinataire|destinatario|destinatário|empfänger|"
     r"ontvanger|получатель|адрес|宛先|收件人|\[statu?s: error, address)\s{0,4}[:=]\s{0,8}[<\[]?(?:smtp:|rfc822;\s?)?<?("
     + _ADDR
     + r")>?(.*)$",
