@@ -34,7 +34,6 @@ SINGLE = frozenset(
 _NAME = re.compile(r"[!-9;-~]+\Z")
 _BREAKS = re.compile(r"[\r\n\0]")
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-_LONG = re.compile(rb"[^\r\n]{%d}" % (MAX_LINE + 1))
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
 
 
@@ -161,10 +160,9 @@ def check_data(data: bytes, max_size: int | None = None) -> None:
             facts={"position": at},
             fix="Encode binary content as base64.",
         )
-    if hit := _LONG.search(data):
-        end = data.find(b"\r\n", hit.start())
-        line = data.count(b"\n", 0, hit.start()) + 1
-        octets = (end if end >= 0 else len(data)) - hit.start()
+    lengths = [len(line) for line in data.split(b"\r\n")]
+    if max(lengths) > MAX_LINE:
+        line, octets = next((n, size) for n, size in enumerate(lengths, start=1) if size > MAX_LINE)
         raise MessageRefused(
             f"Line {line} of the message is longer than {MAX_LINE} octets.",
             code="message.line_too_long",
