@@ -1,0 +1,224 @@
+"""The calendar of ends: client secrets, certificates, refresh tokens, API keys; and who still uses passwords.
+
+Warnings begin 60 and 30 days ahead, the last 7 are critical (AZ-18). A refresh token of Microsoft ends 90 days after
+its last use, one of Google's Testing status 7 days after the sign-in, other Google ones after six months without use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from ..model.setup import Authentication, Server
+from ..model.verdict import Finding, Severity, Verdict, VerdictState
+from ..providers import password_rules, provider, provider_of_host
+from ..secrets import SecretStore
+from .account import Connected
+
+WARN_DAYS = (60, 30, 7)
+IDLE_DAYS = 90
+TESTING_DAYS = 7
+GOOGLE_IDLE_DAYS = 182
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Something that ends at a moment. ``affects`` are the accounts or servers that stop working then."""
+
+    kind: str  # client_secret, certificate, refresh_token, api_key
+    name: str
+    at: datetime
+    affects: tuple[str, ...] = ()
+    fix: str = ""
+
+    def days(self, now: datetime) -> int:
+        """Whole days left; negative once it is over."""
+        return (self.at - now).days
+
+    @property
+    def label(self) -> str:
+        kinds = {
+            "client_secret": "Client secret",
+            "certificate": "Certificate",
+            "refresh_token": "Sign-in (refresh token)",
+            "api_key": "API key",
+        }
+        return f"{kinds.get(self.kind, self.kind)} of {self.name}"
+
+
+def ends_of(
+    accounts: Iterable[Connected],
+    *,
+    secrets: SecretStore | None = None,
+    servers: Sequence[Server] = (),
+    api_keys: Sequence[tuple[str, date]] = (),
+) -> list[End]:
+    """All ends of these accounts, soonest first. ``secrets`` lets certificates be read; ``api_keys`` are name and
+    date as a person noted them."""
+    found: list[End] = []
+    for connected in accounts:
+        account, grant = connected.account, connected.grant
+        keys = {account.key.lower(), account.user.lower()}
+        uses = tuple(s.key for s in servers if {s.key.lower(), (s.login or "").lower()} & keys)
+        affects = uses or (account.key,)
+        if account.secret_ends:
+            fix = (
+                "Make a new client secret (24 months at most), store it and its end date; both work until the old one "
+                "ends, so nothing is interrupted."
+            )
+            found.append(End("client_secret", account.key, _end_of(account.secret_ends), affects, fix))
+        if account.certificate_public and secrets is not None:
+            end = _certificate_end(account.certificate_public, secrets)
+            if end is not None:
+                fix = "Make a new certificate, upload it beside the old one, then change it here."
+                found.append(End("certificate", account.key, end, affects, fix))
+        if grant is None or grant.refresh_token is None or account.flow.app_only:
+            continue
+        used = grant.renewed_at or grant.granted_at
+        if account.provider == "gmail" and account.testing and grant.granted_at:
+            fix = "Connect again; for good make the consent screen Internal, or publish it."
+            found.append(End("refresh_token", account.key, grant.granted_at + timedelta(TESTING_DAYS), affects, fix))
+        elif used is not None:
+            days = IDLE_DAYS if account.provider == "outlook" else GOOGLE_IDLE_DAYS
+            fix = "It is renewed at each use: send or fetch once, or run `mailops doctor`; else connect again."
+            found.append(End("refresh_token", account.key, used + timedelta(days), affects, fix))
+    for name, day in api_keys:
+        found.append(End("api_key", name, _end_of(day), (name,), "Make a new key and store it."))
+    return sorted(found, key=lambda e: e.at)
+
+
+def _end_of(day: date) -> datetime:
+    """A date as a person reads it in the console: the beginning of that day in UTC, to be on the safe side."""
+    return datetime.combine(day, time(), UTC)
+
+
+def _certificate_end(where: str, secrets: SecretStore) -> datetime | None:
+    from pathlib import Path
+
+    from cryptography import x509
+
+    try:
+        data = (
+            Path(where.removeprefix("file:")).read_bytes()
+            if ":" not in where or where.startswith("file:")
+            else secrets.reveal(where).encode()
+        )
+        return x509.load_pem_x509_certificate(data).not_valid_after_utc
+    except (OSError, ValueError):
+        return None
+
+
+def verdict_of_end(end: End, now: datetime) -> Verdict:
+    """How urgent an end is: fine, warning (60 and 30 days), critical (7 days), over."""
+    days = end.days(now)
+    evidence: dict[str, Any] = {
+        "kind": end.kind,
+        "ends": end.at.isoformat(),
+        "days": days,
+        "affects": list(end.affects),
+    }
+    names = ", ".join(end.affects)
+    if end.at <= now:
+        state, code, level = VerdictState.FAILED, "calendar.over", "error"
+        found = f"Ended on {end.at:%Y-%m-%d}; affected: {names}."
+    elif days <= WARN_DAYS[2]:
+        state, code, level = VerdictState.FAILED, "calendar.critical", "critical"
+        found = f"Ends in {days} days, on {end.at:%Y-%m-%d}; then these stop: {names}."
+    elif days <= WARN_DAYS[0]:
+        state, code, level = VerdictState.WARNING, "calendar.soon", "warning" if days <= WARN_DAYS[1] else "notice"
+        found = f"Ends in {days} days, on {end.at:%Y-%m-%d}; then these stop: {names}."
+    else:
+        state, code, level = VerdictState.PASSED, "calendar.fine", ""
+        found = f"Ends on {end.at:%Y-%m-%d} ({days} days)."
+    evidence["level"] = level
+    fix = end.fix if state is not VerdictState.PASSED else ""
+    return Verdict(
+        "oauth.calendar", end.name, state, end.label, found, "More than 60 days left", fix, code, evidence, now
+    )
+
+
+# --- iCalendar --------------------------------------------------------------------------------------------------------
+
+
+def icalendar(ends: Sequence[End], now: datetime) -> str:
+    """The ends as an iCalendar file (RFC 5545) with alarms 60, 30 and 7 days ahead; CRLF line ends."""
+    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//mailops//calendar of ends//EN", "CALSCALE:GREGORIAN"]
+    for end in ends:
+        day = end.at.astimezone(UTC)
+        lines += [
+            "BEGIN:VEVENT",
+            f"UID:{_uid(end)}",
+            f"DTSTAMP:{now.astimezone(UTC):%Y%m%dT%H%M%SZ}",
+            f"DTSTART;VALUE=DATE:{day:%Y%m%d}",
+            f"DTEND;VALUE=DATE:{day + timedelta(days=1):%Y%m%d}",
+            f"SUMMARY:{_escape(end.label + ' ends')}",
+            f"DESCRIPTION:{_escape('Affected: ' + ', '.join(end.affects) + '. ' + end.fix)}",
+            "TRANSP:TRANSPARENT",
+        ]
+        for days in WARN_DAYS:
+            lines += [
+                "BEGIN:VALARM",
+                "ACTION:DISPLAY",
+                f"DESCRIPTION:{_escape(f'{end.label} ends in {days} days')}",
+                f"TRIGGER:-P{days}D",
+                "END:VALARM",
+            ]
+        lines.append("END:VEVENT")
+    lines.append("END:VCALENDAR")
+    return "".join(_fold(line) for line in lines)
+
+
+def _uid(end: End) -> str:
+    import hashlib
+
+    return hashlib.sha256(f"{end.kind}\0{end.name}".encode()).hexdigest()[:32] + "@mailops.invalid"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace(";", "\\;").replace(",", "\\,").replace("\r", "").replace("\n", "\\n")
+
+
+def _fold(line: str) -> str:
+    """RFC 5545 section 3.1: at most 75 octets a line, never inside a character."""
+    out, size = "", 0
+    for char in line:
+        width = len(char.encode())
+        if size + width > 75:
+            out, size = out + "\r\n ", 1
+        out, size = out + char, size + width
+    return out + "\r\n"
+
+
+# --- who still uses passwords -----------------------------------------------------------------------------------------
+
+
+def password_servers(servers: Sequence[Server], today: date, *, protocol: str = "smtp") -> list[Finding]:
+    """The servers that sign in with a password at a provider that stops taking them, with the dates of its rules."""
+    found: list[Finding] = []
+    for server in servers:
+        if server.authentication is not Authentication.LOGIN:
+            continue
+        of = provider_of_host(server.host)
+        if of is None and server.provider in ("outlook", "gmail"):
+            of = provider(server.provider)
+        rules = password_rules(of.id, protocol) if of else ()
+        closing = [r for r in rules if not r.taken and r.since]
+        if of is None or not closing:
+            continue
+        rule = closing[-1]
+        assert rule.since is not None
+        over = rule.since <= today
+        days = (rule.since - today).days
+        when = f"since {rule.since:%Y-%m-%d}" if over else f"from {rule.since:%Y-%m-%d} ({days} days from now)"
+        found.append(
+            Finding(
+                "auth.password_retired" if over else "auth.password_ends",
+                Severity.ERROR if over else Severity.WARNING,
+                f"{server.name} signs in at {of.name} with a password; {when} such sign-ins are not taken by default.",
+                fix="Connect this server by OAuth: mailops connect " + of.id + ".",
+                facts={"server": server.key, "since": rule.since.isoformat(), "says": rule.says, "source": rule.source},
+            )
+        )
+    return found

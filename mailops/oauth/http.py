@@ -1,0 +1,41 @@
+"""The HTTP session that msal and google-auth share: time-outs always set, TLS verified, the CA in force known.
+
+A custom CA file wins over ``REQUESTS_CA_BUNDLE`` (plain ``requests`` has it the other way round, which bites behind
+proxies that inspect TLS). A sandbox mounts an adapter on the session and answers inside the process.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import requests
+
+TIMEOUT = 20.0
+
+
+class HttpSession(requests.Session):
+    """A ``requests`` session with a default time-out; ``ca_file`` is used for every request when given."""
+
+    def __init__(self, ca_file: str | None = None, timeout: float = TIMEOUT) -> None:
+        super().__init__()
+        self.ca_file = ca_file
+        self.timeout = timeout
+        if ca_file:
+            self.verify = ca_file
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        kwargs["timeout"] = kwargs.get("timeout") or self.timeout
+        if self.ca_file and kwargs.get("verify") in (None, True):
+            kwargs["verify"] = self.ca_file
+        return super().request(*args, **kwargs)
+
+
+def ca_in_force(session: requests.Session) -> str:
+    """Which certificate authorities this session trusts, in words."""
+    if isinstance(session, HttpSession) and session.ca_file:
+        return session.ca_file
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if session.trust_env and os.environ.get(name):
+            return f"{os.environ[name]} (from {name})"
+    return "the bundle of the certifi package"
