@@ -9,6 +9,7 @@ and marked ``recovered``.
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,10 +22,12 @@ from .aggregate_xml import MAX_RECOVER, read_strict, read_tolerant, refuse
 
 MAX_FILE = 32 * 1024 * 1024
 MAX_XML = 48 * 1024 * 1024
-MAX_RATIO = 200  # real reports reach some 40
+MAX_RATIO = 160  # real reports reach some 100
 RATIO_FROM = 1024 * 1024
 MAX_ENTRIES = 64
 MAX_NESTING = 3
+MAX_BOUNDARIES = 1000
+MAX_HEADER = 256 * 1024
 _PIECE = 65536
 
 
@@ -58,6 +61,8 @@ def _reports(data: bytes, depth: int) -> Iterator[AggregateReport]:
     if data[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
         yield from _zip(data, depth)
     elif data[:2] == b"\x1f\x8b":
+        for _ in _gunzip(data):  # counted first: a bomb is refused before any of it is parsed
+            pass
         yield from _unpacked(_gunzip(data), depth)
     elif _looks_like_xml(data):
         yield _xml(iter([data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]), data)
@@ -118,22 +123,27 @@ def _bounded(total: int, packed: int) -> None:
 
 def _gunzip(data: bytes) -> Iterator[bytes]:
     """Decompress gzip members one after another, in pieces; raises on truncation."""
-    total, rest = 0, data
-    while rest[:2] == b"\x1f\x8b":
+    total, at = 0, 0
+    while data[at : at + 2] == b"\x1f\x8b":
         engine = zlib.decompressobj(wbits=31)
         while not engine.eof:
-            try:
-                piece = engine.decompress(rest, _PIECE)
-            except zlib.error as problem:
-                raise refuse("gzip", f"the gzip data is damaged: {problem}") from problem
-            rest = engine.unconsumed_tail if not engine.eof else engine.unused_data
-            total += len(piece)
-            _bounded(total, len(data))
-            if piece:
-                yield piece
-            elif not engine.eof and not rest:
+            if at >= len(data):
                 raise refuse("gzip", "the gzip data ends in the middle")
-        rest = rest.lstrip(b"\x00")
+            fed = data[at : at + _PIECE]  # fed in pieces too: the engine copies what it has not used yet
+            at += len(fed)
+            while fed and not engine.eof:
+                try:
+                    piece = engine.decompress(fed, _PIECE)
+                except zlib.error as problem:
+                    raise refuse("gzip", f"the gzip data is damaged: {problem}") from problem
+                fed = engine.unconsumed_tail
+                total += len(piece)
+                _bounded(total, len(data))
+                if piece:
+                    yield piece
+        at -= len(engine.unused_data)
+        while data[at : at + 1] == b"\x00":
+            at += 1
 
 
 def _zip(data: bytes, depth: int) -> Iterator[AggregateReport]:
@@ -192,6 +202,8 @@ def _mail(data: bytes, depth: int) -> Iterator[AggregateReport]:
     import email
     import email.policy
 
+    if data.count(b"\n--") > MAX_BOUNDARIES or not re.search(rb"\r?\n\r?\n", data[:MAX_HEADER]):
+        raise refuse("mail", "neither a report nor a mail that carries one")
     try:
         message = email.message_from_bytes(data, policy=email.policy.compat32)
         parts = [part for part in message.walk() if not part.is_multipart()]

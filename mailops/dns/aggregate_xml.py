@@ -22,6 +22,7 @@ MAX_TEXT = 16_384
 MAX_ROWS = 500_000
 MAX_COUNT = 10**12
 MAX_RECOVER = 8 * 1024 * 1024
+MAX_TAGS = 500_000
 
 _CONTAINERS = frozenset(
     {"feedback", "report_metadata", "date_range", "policy_published", "record", "row", "policy_evaluated", "reason",
@@ -130,6 +131,11 @@ class ReportBuilder:
         self._text.clear()
         self._size = 0
 
+    @property
+    def row_is_whole(self) -> bool:
+        """Whether the open row says who sent how much with which outcome."""
+        return {"source_ip", "count", "disposition"} <= self._row.keys()
+
     def _record(self) -> AggregateRecord:
         row = self._row
         return AggregateRecord(
@@ -231,7 +237,7 @@ def _no_doctype(*_: Any) -> None:
 
 def read_tolerant(data: bytes) -> AggregateReport:
     """Rescue what can be read from broken XML: known tags count, everything else is text."""
-    if len(data) > MAX_RECOVER:
+    if len(data) > MAX_RECOVER or data.count(b"<") > MAX_TAGS:
         raise refuse("broken", "the XML is broken and the file too large to be mended", limit=MAX_RECOVER)
     text = _decode(data)
     if re.search(r"<!(?:DOCTYPE|ENTITY)", text, re.IGNORECASE):
@@ -255,7 +261,10 @@ def read_tolerant(data: bytes) -> AggregateReport:
             builder.end(builder.stack[-1])
         if name in ("record", "report_metadata", "policy_published"):
             while len(builder.stack) > 1:
-                builder.end(builder.stack[-1]) if builder.stack[-1] != "record" else builder.stack.pop()
+                if builder.stack[-1] == "record" and not builder.row_is_whole:
+                    builder.stack.pop()
+                else:
+                    builder.end(builder.stack[-1])
         builder.start(name)
         if match.group().endswith("/>"):
             builder.end(name)

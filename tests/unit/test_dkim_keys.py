@@ -1,0 +1,114 @@
+"""DKIM key records and their look-up."""
+
+from __future__ import annotations
+
+import base64
+from functools import lru_cache
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mailops.dns.dkim import KeyLookup, lookup_key
+from mailops.dns.dkim_key import KeyStatus, parse_key
+from mailops.dns.dkim_message import sign_message, verify_message
+from mailops.testing.dns_world import dns_world
+
+
+@lru_cache
+def key_pair(bits: int = 2048) -> tuple[bytes, str]:
+    key = rsa.generate_private_key(65537, bits)
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    return pem, f"v=DKIM1; k=rsa; p={base64.b64encode(public).decode()}"
+
+
+def look(zone: dict[str, list[object]], domain: str = "company-name.com", selector: str = "odoo") -> KeyLookup:
+    with dns_world(zone, timeout=0.3) as (_, run):  # type: ignore[arg-type]  # mixed forms
+        return run.do(lambda resolver: lookup_key(resolver, selector, domain))
+
+
+NAME = "odoo._domainkey.company-name.com"
+TARGET = "odoo._domainkey.odoo.com"
+
+
+@pytest.mark.parametrize(
+    ("zone", "status", "reason"),
+    [
+        ({NAME: [f"CNAME {TARGET}."], TARGET: ["KEY"]}, "valid", ""),
+        ({NAME: [f"CNAME {TARGET}."]}, "missing", "dangling_cname"),
+        ({NAME: ["TXT v=DKIM1; p="]}, "revoked", ""),
+        ({NAME: ["KEY", "TXT other"]}, "invalid", "multiple_records"),
+        ({NAME: [{"type": "TXT", "fault": "servfail"}]}, "temperror", "servfail"),
+        ({NAME: [{"type": "TXT", "fault": "timeout"}]}, "temperror", "timeout"),
+        ({"company-name.com": ["A 192.0.2.1"]}, "missing", "no_record"),
+    ],
+)
+def test_what_stands_at_a_selector(zone: dict[str, list[object]], status: str, reason: str) -> None:
+    filled = {
+        name: [f"TXT {key_pair()[1]}" if one == "KEY" else one for one in entries] for name, entries in zone.items()
+    }
+    found = look(filled)
+    assert found.status == status
+    assert found.record.reason == reason
+
+
+@pytest.mark.req("DKIM-07")
+@pytest.mark.parametrize("domain", ["company-name.com", "marketing.company-name.com"])
+def test_a_doubled_name_is_recognised(domain: str) -> None:
+    doubled = f"odoo._domainkey.{domain}.company-name.com"
+    found = look({doubled: [f"CNAME {TARGET}."], TARGET: [f"TXT {key_pair()[1]}"]}, domain)
+    assert (found.status, found.record.reason, found.found_at) == (KeyStatus.MISSING, "doubled_name", doubled)
+    assert "appended the domain" in found.record.message
+
+
+def test_a_wildcard_is_noticed() -> None:
+    assert look({"*._domainkey.company-name.com": ["TXT v=DKIM1; p="]}).wildcard
+    assert not look({NAME: ["TXT v=DKIM1; p="]}).wildcard
+
+
+def test_a_target_without_its_final_dot_is_explained() -> None:
+    found = look({NAME: [f"CNAME {TARGET}.company-name.com."]})
+    assert "final dot" in found.record.message
+
+
+@given(st.text(st.characters(max_codepoint=255), max_size=80))
+@settings(max_examples=200, deadline=None)
+def test_no_key_record_breaks_the_parser(text: str) -> None:
+    assert parse_key(text).status in set(KeyStatus)
+    assert parse_key("v=DKIM1; p=" + text).status in set(KeyStatus)
+
+
+MESSAGE = b"From: Ann <ann@company-name.com>\r\nTo: bob@example.com\r\nSubject: hi\r\nDate: Mon, 23 Nov 2026 01:00:00 +0000\r\n\r\nHello\r\n"
+
+
+def results(message: bytes, record: str) -> list[str]:
+    with dns_world({NAME: [f"TXT {record}"]}) as (_, run):
+        return [one.result for one in run.do(lambda resolver: verify_message(resolver, message))]
+
+
+@pytest.mark.req("DKIM-01")
+def test_a_signed_message_verifies_and_one_changed_byte_fails() -> None:
+    private, record = key_pair()
+    signed = sign_message(MESSAGE, selector="odoo", domain="company-name.com", private_key=private)
+    assert results(signed, record) == ["pass"]
+    assert results(signed.replace(b"Hello", b"Hellp"), record) == ["fail"]
+    assert results(signed.replace(b"Subject: hi", b"Subject: ho"), record) == ["fail"]
+    assert results(b"From: eve@example.net\r\n" + signed, record) == ["fail"]
+    assert results(MESSAGE, record) == []
+
+
+def test_a_key_nobody_accepts_never_verifies() -> None:
+    private, record = key_pair()
+    signed = sign_message(MESSAGE, selector="odoo", domain="company-name.com", private_key=private)
+    assert results(signed, "v=DKIM1; p=") == ["permerror"]
+    assert results(signed, record.replace("k=rsa;", "k=rsa; h=sha1;")) == ["permerror"]
+    with dns_world({NAME: [{"type": "TXT", "fault": "servfail"}]}, timeout=0.3) as (_, run):
+        assert [one.result for one in run.do(lambda resolver: verify_message(resolver, signed))] == ["temperror"]
