@@ -16,6 +16,7 @@ carriers answer "user unknown" after DATA when the subscriber's own filter refus
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -68,6 +69,9 @@ _STAGES: tuple[tuple[str, str], ...] = (
 )
 
 
+_STAGE_MARKS = ("in reply", "refused", "after ", "like", "sender was", "failed", "[", "smtp:", "following", ">>> ")
+
+
 @dataclass(frozen=True, slots=True)
 class Classification:
     """The answer: reason (Sisimai's word), hard, who must act, the rule and the words that gave it."""
@@ -111,54 +115,85 @@ def find_host(text: str) -> str | None:
 
 def find_stage(prepared: str) -> str | None:
     """Where in the dialogue the refusal came, as far as the text says so: connect, helo, mail, rcpt, data or dot."""
-    for words, stage in _STAGES:
-        if words in prepared:
-            return stage
+    if any(mark in prepared for mark in _STAGE_MARKS):
+        for words, stage in _STAGES:
+            if words in prepared:
+                return stage
     return None
 
 
 _HOST = re.compile(r"\b(?:host|talking to|server)\s+([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\s{0,2}[\[.:( ]", re.I)
 
-_Compiled = tuple[str, tuple[tuple[bool, tuple[str, ...], str], ...]]
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """One reason's patterns. ``anchors`` are words, one of which stands in every pattern of the group: most texts are
+    done with after a handful of them instead of hundreds of patterns."""
+
+    reason: str
+    patterns: tuple[tuple[str, ...], ...]
+    words: tuple[str, ...]
+    anchors: tuple[tuple[str, tuple[int, ...]], ...]
 
 
-def _compile() -> tuple[_Compiled, ...]:
-    table = []
-    for reason, patterns in STRONG:
-        rows = []
-        for pattern in patterns:
-            start = pattern.startswith("^")
-            body = pattern[1:] if start else pattern
-            rows.append((start, tuple(piece.strip() if piece != body else piece for piece in body.split("*")), pattern))
-        table.append((reason, tuple(rows)))
-    return tuple(table)
+def compile_table(table: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[_Group, ...]:
+    """Prepare a table of patterns for :func:`match_text`."""
+    groups = []
+    for reason, patterns in table:
+        pieces = tuple(tuple(piece.strip() or piece for piece in words.split("*")) for words in patterns)
+        pieces = tuple(one if len(one) > 1 else (words,) for one, words in zip(pieces, patterns, strict=True))
+        left = set(range(len(pieces)))
+        tokens: dict[str, set[int]] = {}
+        for number, one in enumerate(pieces):
+            for token in one[0].removeprefix("^").split(" "):
+                if len(token) > 2:
+                    tokens.setdefault(token, set()).add(number)
+        anchors: list[tuple[str, tuple[int, ...]]] = []
+        while left and tokens:
+            best = max(tokens, key=lambda token: (len(tokens[token] & left), len(token), token))
+            covered = tokens.pop(best) & left
+            if not covered:
+                break
+            anchors.append((best, tuple(sorted(covered))))
+            left -= covered
+        anchors.extend((pieces[number][0].removeprefix("^"), (number,)) for number in sorted(left))
+        groups.append(_Group(reason, pieces, patterns, tuple(anchors)))
+    return tuple(groups)
 
 
-_TABLE = _compile()
+_TABLE = compile_table(STRONG)
 _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror", "filtered", "onhold"})
 
 
 def match_text(prepared: str) -> tuple[str, str] | None:
     """The first group of the table with a pattern in the text: (reason, pattern)."""
-    for reason, rows in _TABLE:
-        for start, pieces, pattern in rows:
-            if start:
-                if prepared.startswith(pieces[0]):
-                    return reason, pattern
-                continue
-            if pieces[0] not in prepared:
-                continue
-            if len(pieces) == 1:
-                return reason, pattern
-            place = prepared.find(pieces[0]) + len(pieces[0])
-            for piece in pieces[1:]:
-                place = prepared.find(piece, place, place + 160)
-                if place < 0:
-                    break
-                place += len(piece)
-            else:
-                return reason, pattern
+    for group in _TABLE:
+        best = -1
+        for anchor, numbers in group.anchors:
+            if anchor in prepared:
+                for number in numbers:
+                    if (best < 0 or number < best) and _stands(group.patterns[number], prepared):
+                        best = number
+                        break
+        if best >= 0:
+            return group.reason, group.words[best]
     return None
+
+
+def _stands(pieces: tuple[str, ...], prepared: str) -> bool:
+    """True when the pieces follow each other in the text, each within 160 characters of the one before."""
+    first = pieces[0]
+    if first[0] == "^":
+        return prepared.startswith(first[1:])
+    place = prepared.find(first)
+    if place < 0 or len(pieces) == 1:
+        return place >= 0
+    place += len(first)
+    for piece in pieces[1:]:
+        place = prepared.find(piece, place, place + 160)
+        if place < 0:
+            return False
+        place += len(piece)
+    return True
 
 
 def classify(

@@ -17,6 +17,9 @@ from html import unescape
 
 MAX_BYTES = 2_000_000
 """Bytes of a message that are looked at."""
+PEEK = 6_000
+"""Bytes the gate reads: a header block longer than this is read whole only when these say why."""
+
 MAX_HEAD = 128_000
 MAX_FIELDS = 1_000
 MAX_PARTS = 60
@@ -104,6 +107,19 @@ def newlines(raw: bytes) -> bytes:
             few = raw.count(b"\n") * 4 < raw.count(b"\r")
             raw = raw.replace(b"\r", b"\n" if few else b"")
     return raw
+
+
+def split_message(raw: bytes) -> tuple[bytes, bytes]:
+    """Header block and body of a whole message: bounded, with LF line ends, without an mbox line before it."""
+    data = newlines(raw[:MAX_BYTES])
+    if data.startswith((b"From ", b">From ")):
+        data = data.partition(b"\n")[2]
+    return split_head(data.lstrip(b"\n"))
+
+
+def peek(raw: bytes) -> tuple[bytes, bytes]:
+    """Header block and the opening of the body, without touching the rest of the message."""
+    return split_message(raw[:PEEK]) if len(raw) > PEEK else split_message(raw)
 
 
 def split_head(data: bytes) -> tuple[bytes, bytes]:

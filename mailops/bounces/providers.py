@@ -435,8 +435,12 @@ def is_carrier(host: str, text: str) -> bool:
 
 def provider_answer(host: str, text: str, enhanced: str) -> tuple[str, str, str] | None:
     """(reason, rule, words) when a provider's own table knows the answer."""
+    seen = host + " " + text
     for name, marks, rows in PROVIDERS:
-        if not any(mark in host or mark in text for mark in marks):
+        for mark in marks:
+            if mark in seen:
+                break
+        else:
             continue
         for words, reason in rows:
             first = words[0]

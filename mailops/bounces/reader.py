@@ -41,14 +41,11 @@ _FORWARD = re.compile(r"^\s*(?:re|fwd?|wg|tr|aw|rv|enc|i|rif|sv|vs)\s?:", re.I)
 def parse(raw: bytes) -> Report:
     """Read one message. Never raises; time and memory are bounded by the limits of :mod:`~mailops.bounces.mime`."""
     truncated = len(raw) > mime.MAX_BYTES
-    data = mime.newlines(raw[: mime.MAX_BYTES])
-    if data.startswith((b"From ", b">From ")):
-        data = data.partition(b"\n")[2]
-    data = data.lstrip(b"\n")
-    head, body = mime.split_head(data)
-    seen = gate.look(head, body)
+    head, opening = mime.peek(raw)
+    seen = gate.look(head, opening)
     if not seen.sign:
         return Report("ordinary", rule="gate", truncated=truncated)
+    head, body = mime.split_message(raw)
     fields = mime.fields_of(head)
     subject = mime.decode_words(fields.first("subject"))
     return _read(fields, body, subject, seen, truncated)
