@@ -1,0 +1,292 @@
+"""What becomes of a received mail: one pure function, rules in a fixed order, each noted in the trace.
+
+::
+
+    1 known Message-ID ────────────▶ duplicate          6 all of To is catchall ──▶ notice, refused
+    2 answers one of our notices ──▶ dropped            7 aliases ────────────────▶ create / update / policy notice
+    3 a bounce ────────────────────▶ recorded           8 the server's own model ─▶ create
+    4 (sender's counters to 0)                          9 catchall beside others ─▶ notice, refused
+    5 a reply ─────────────────────▶ posted            10 nothing fits ───────────▶ no route
+                                                       11 routes that create pass the loop check
+
+``to`` (Delivered-To and To) decides about bounce, catchall and forwards; ``recipients`` (with Cc and Resent-*) about
+aliases. Nothing here reads a clock, a database or the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from . import notices
+from .aliases import matching
+from .bounce_signs import bounce_sign
+from .bouncing import bounce_effect
+from .loops import is_marked
+from .values import (
+    Alias,
+    AliasStatus,
+    Decision,
+    GatewayView,
+    InboundMail,
+    Key,
+    Kind,
+    MessageFacts,
+    Notice,
+    Policy,
+    Route,
+    Step,
+)
+
+MAX_REFERENCES = 32
+
+
+def route_inbound(mail: InboundMail, view: GatewayView) -> Decision:
+    """Decide about one mail. The view answers questions about the store; nothing is changed."""
+    return _Run(mail, view).decide()
+
+
+class _Run:
+    """One decision in the making; holds the trace."""
+
+    def __init__(self, mail: InboundMail, view: GatewayView) -> None:
+        self.mail, self.view = mail, view
+        self.trace: list[Step] = []
+        self.notices: list[Notice] = []
+        self.statuses: list[tuple[Key, AliasStatus]] = []
+        self.refusals: list[tuple[str, str]] = []
+        self.author: Key | None = None
+
+    def note(self, rule: str, found: str) -> None:
+        self.trace.append(Step(rule, found))
+
+    def end(self, kind: Kind, code: str, reason: str, **more: object) -> Decision:
+        plain = Decision(
+            kind,
+            code,
+            reason,
+            self.mail.message_id,
+            notices=tuple(self.notices),
+            author=self.author,
+            statuses=tuple(self.statuses),
+            trace=tuple(self.trace),
+        )
+        return replace(plain, **more)  # type: ignore[arg-type]  # the names are Decision's own fields
+
+    # --- the order ----------------------------------------------------------------------------------------------------
+
+    def decide(self) -> Decision:
+        mail, view = self.mail, self.view
+        if view.handled((mail.message_id, *mail.other_ids)):
+            self.note("duplicate", f"{mail.message_id} was taken before")
+            return self.end(Kind.DUPLICATE, "duplicate", "This mail was taken before; nothing is done twice.")
+        self.note("duplicate", "the Message-ID is new")
+        if is_marked((*mail.references, *mail.in_reply_to)):
+            self.note("loop-reply", "it answers one of our own notices")
+            return self.end(Kind.LOOP_REPLY, "loop_reply", "It answers a notice of the gateway; dropped to end a loop.")
+        sign = bounce_sign(mail, {d.bounce_address.lower() for d in view.domains if d.bounce_address})
+        if sign:
+            self.note("bounce", sign)
+            effect = bounce_effect(mail, view)
+            about = effect.address or "an address that could not be read"
+            return self.end(Kind.BOUNCE, "bounce", f"A delivery report about {about}: {sign}.", bounce=effect)
+        self.note("bounce", "none of the three signs of a bounce")
+        return replace(self.ordinary(), reset=mail.sender_address or None)
+
+    def ordinary(self) -> Decision:
+        mail, view = self.mail, self.view
+        found = self.answered()
+        aliases: tuple[Alias, ...] = matching(view.aliases, mail.recipients, view.allowed_domains)
+        if found is not None and found.record is not None:
+            others = self.other_models(found)
+            if others:
+                self.note("forward", f"To names {_names(others)}, of another kind than the answered record")
+                aliases = others
+            else:
+                decision = self.reply(found, aliases)
+                if decision:
+                    return decision
+        catchalls = {d.catchall_address.lower() for d in view.domains if d.catchall_address}
+        if mail.to and all(address in catchalls for address in mail.to):
+            self.note("catchall", "every address in To is a catchall and no known mail is answered")
+            return self.catchall()
+        self.note("catchall", "To is not the catchall alone")
+        if aliases:
+            self.note("aliases", f"addressed: {_names(aliases)}")
+            return self.by_aliases(aliases)
+        self.note("aliases", "no alias has one of these addresses")
+        decision = self.fallback(catchalls)
+        if decision:
+            return decision
+        if any(address in catchalls for address in mail.to):
+            self.note("catchall-beside", "a catchall stands beside addresses nobody has")
+            return self.catchall()
+        self.note("no-route", "nothing fits")
+        who = ", ".join(mail.recipients) or "no address at all"
+        return self.end(
+            Kind.NO_ROUTE, "no_route", f"Nobody here has this address ({who}), and no known mail is answered."
+        )
+
+    # --- replies ------------------------------------------------------------------------------------------------------
+
+    def answered(self) -> MessageFacts | None:
+        """The newest known message among the references (the last 32); else that of In-Reply-To."""
+        for name, ids in (("References", self.mail.references), ("In-Reply-To", self.mail.in_reply_to)):
+            known = [m for i in ids[-MAX_REFERENCES:] if (m := self.view.message(i)) is not None and not m.force_new]
+            if known:
+                newest = max(known, key=lambda m: m.order)
+                self.note("reply", f"{name} names {newest.message_id}")
+                return newest
+        self.note("reply", "no known message is referenced")
+        return None
+
+    def parent(self, found: MessageFacts) -> MessageFacts:
+        """The message that is answered: the one In-Reply-To names, else the newest known reference."""
+        known = (self.view.message(i) for i in self.mail.in_reply_to)
+        return next((m for m in known if m is not None and not m.force_new and m.record == found.record), found)
+
+    def other_models(self, found: MessageFacts) -> tuple[Alias, ...]:
+        """Aliases of another model in To: then the mail is a forward, not a reply."""
+        model = self.model_of(found)
+        hits = matching(self.view.aliases, self.mail.to, self.view.allowed_domains)
+        return tuple(a for a in hits if a.model != model)
+
+    def model_of(self, found: MessageFacts) -> str | None:
+        record = self.view.record(found.record) if found.record is not None else None
+        return record.model if record else found.model
+
+    def reply(self, found: MessageFacts, aliases: tuple[Alias, ...]) -> Decision | None:
+        """Post on the answered record. An alias of the same model that is addressed too applies its policy."""
+        model = self.model_of(found)
+        alias = next((a for a in aliases if a.model == model), None)
+        facts = self.view.model(model) if model else None
+        if model is None or facts is None or not facts.accepts_mail:
+            self.note("reply", f"records of kind {model or 'unknown'} take no mail")
+            return None
+        record = self.view.record(found.record) if found.record is not None else None
+        self.author = self.find_author(record.key if record else None)
+        if alias and not self.permitted(alias, record.key if record else alias.parent):
+            return self.refused()
+        if record is None:
+            self.note("reply", "the answered record is gone: a new one is made")
+            return self.checked((Route(model, None, alias),))
+        parent = self.parent(found)
+        route = Route(model, record.key, alias)
+        words = f"It answers {parent.message_id}."
+        return self.end(Kind.REPLY, "reply", words, routes=(route,), parent=parent, internal=parent.internal)
+
+    # --- aliases ------------------------------------------------------------------------------------------------------
+
+    def by_aliases(self, aliases: tuple[Alias, ...]) -> Decision:
+        routes: list[Route] = []
+        for alias in aliases:
+            bound = self.view.record(alias.record) if alias.record is not None else None
+            facts = self.view.model(alias.model)
+            if facts is None or not facts.accepts_mail:
+                self.note("alias", f"{alias.local}: records of kind {alias.model} take no mail")
+                continue
+            reference = bound.key if bound else alias.parent
+            author = self.find_author(reference)
+            self.author = self.author if self.author is not None else author
+            if self.permitted(alias, reference, author):
+                routes.append(Route(alias.model, bound.key if bound else None, alias))
+        if routes:
+            return self.checked(tuple(routes))
+        if self.refusals:
+            return self.refused()
+        return self.end(Kind.NO_ROUTE, "model_refuses", f"{_names(aliases)} lead to records that take no mail.")
+
+    def fallback(self, catchalls: set[str]) -> Decision | None:
+        """The target model of the incoming server; technical addresses alone never make a record."""
+        name = self.view.fallback_model
+        if not name:
+            return None
+        technical = catchalls | {d.notification_address.lower() for d in self.view.domains if d.notification_address}
+        if self.mail.to and all(address in technical for address in self.mail.to):
+            self.note("server-model", "only technical addresses are written to")
+            return None
+        facts = self.view.model(name)
+        if facts is None or not facts.accepts_mail:
+            self.note("server-model", f"records of kind {name} take no mail")
+            return None
+        self.note("server-model", f"the incoming server makes records of kind {name}")
+        self.author = self.find_author(None)
+        return self.checked((Route(name, None, None),))
+
+    def checked(self, routes: tuple[Route, ...]) -> Decision:
+        """Routes that create pass the loop check; one block refuses the mail whole."""
+        view, sender = self.view, self.mail.sender_address
+        creating = [r for r in routes if r.creates]
+        if creating and sender and sender not in view.allowed_senders:
+            count = view.created_by(sender, view.now - timedelta(minutes=view.limits.minutes))
+            limit = f"{count} of {view.limits.threshold} records in {view.limits.minutes} minutes"
+            self.note("loop", f"{sender} made {limit}")
+            if count >= view.limits.threshold:
+                notice = notices.loop_notice(self.mail, view, creating[0].alias)
+                self.notices = [notice] if notice else []
+                return self.end(Kind.LOOP_BLOCKED, "loop", f"{sender} has reached its limit: {limit}.")
+        elif creating:
+            self.note("loop", "the sender is on the allow-list" if sender else "the mail names no sender")
+        self.statuses += [(r.alias.key, AliasStatus.VALID) for r in routes if r.alias]
+        kind = Kind.CREATE if creating else Kind.UPDATE
+        made = ", ".join(f"{r.model} by {r.alias.local if r.alias else 'the incoming server'}" for r in routes)
+        return self.end(
+            kind, kind.value, f"{'New record' if creating else 'Posted on the bound record'}: {made}.", routes=routes
+        )
+
+    # --- who may write ------------------------------------------------------------------------------------------------
+
+    def find_author(self, record: Key | None) -> Key | None:
+        """The contact with the sender's address: followers of the record first, then users, then others.
+
+        A sender that is the address of an alias is nobody: robots must not be taken for people.
+        """
+        address = self.mail.sender_address
+        if not address or any(a.address and a.address.lower() == address for a in self.view.aliases):
+            return None
+        facts = self.view.record(record) if record is not None else None
+        followers = facts.followers if facts else frozenset()
+        people = self.view.contacts(address)
+        best = min(people, key=lambda c: (c.key not in followers, not c.is_user), default=None)
+        return best.key if best else None
+
+    def permitted(self, alias: Alias, reference: Key | None, author: Key | None = None) -> bool:
+        """Whether the alias's policy lets this author in; a refusal is noted and answered."""
+        author = author if author is not None else self.author
+        code = None
+        if alias.policy is Policy.PARTNERS and author is None:
+            code = "alias_partners"
+        elif alias.policy is Policy.FOLLOWERS:
+            record = self.view.record(reference) if reference is not None else None
+            if record is None:
+                code = "alias_config_error"
+                self.statuses.append((alias.key, AliasStatus.INVALID))
+            elif author is None or author not in record.followers:
+                code = "alias_followers"
+        if code is None:
+            self.note("policy", f"{alias.local} takes mail from {alias.policy.value}")
+            return True
+        words = {
+            "alias_partners": "only known contacts may write to it",
+            "alias_followers": "only followers of its record may write to it",
+            "alias_config_error": "it is for followers only, yet has no record that could be followed",
+        }[code]
+        self.note("policy", f"{alias.local}: {words}")
+        self.refusals.append((code, f"{alias.address or alias.local}: {words}."))
+        notice = notices.policy_notice(self.mail, self.view, alias, code)
+        if notice:
+            self.notices.append(notice)
+        return False
+
+    def refused(self) -> Decision:
+        code, reason = self.refusals[0]
+        return self.end(Kind.REFUSED, code, reason)
+
+    def catchall(self) -> Decision:
+        notice = notices.catchall_notice(self.mail, self.view)
+        self.notices = [notice] if notice else []
+        return self.end(Kind.REFUSED, "catchall", "It is written to the catchall and answers no known mail.")
+
+
+def _names(aliases: tuple[Alias, ...]) -> str:
+    return ", ".join(a.address or a.local for a in aliases)

@@ -1,0 +1,128 @@
+"""The mails the gateway itself sends to a sender whose mail it did not take.
+
+To the Return-Path, else to From; never to the null path or in answer to automatic mail (RFC 3834 §2). From is
+``MAILER-DAEMON`` at the company's bounce address, so that a notice that cannot be delivered ends there.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from ..bounces.mime import from_html
+from ..model.address import format_address
+from .loops import marked_id
+from .values import Alias, GatewayView, InboundMail, Notice
+
+QUOTED = 2_000  # characters of the mail that a notice repeats
+_BLANK = re.compile(r"[\s\u200b\u00a0]+")
+
+
+def unanswerable(mail: InboundMail) -> str | None:
+    """Why no notice may be sent, or None when one may."""
+    if mail.return_path == "":
+        return "the mail has the null return path"
+    if mail.automatic:
+        return "the mail says it was sent automatically"
+    if mail.return_path is None and mail.sender is None:
+        return "the mail names no sender"
+    return None
+
+
+def catchall_notice(mail: InboundMail, view: GatewayView) -> Notice | None:
+    """The catchall was written to directly: say how to reach the company."""
+    company = view.company
+    whom = f"{company.name or 'us'} at {company.email}" if company.email else (company.name or "us another way")
+    text = (
+        f"Hello {_name(mail)},\n\n"
+        f"Your mail was not taken: {', '.join(mail.to) or 'the address'} only collects answers to mails we sent, and "
+        f"yours answers none of them.\n\nPlease write to {whom} instead.\n"
+    )
+    return _notice(mail, view, text, "catchall", reply_to=company.email)
+
+
+def policy_notice(mail: InboundMail, view: GatewayView, alias: Alias, code: str) -> Notice | None:
+    """The alias does not take mail from this sender; its own text is used when it has a visible one."""
+    name = alias.address or alias.local
+    own = _visible(alias.bounced_content)
+    who = {
+        "alias_partners": "it takes mail only from addresses of registered contacts",
+        "alias_followers": "it takes mail only from certain addresses",
+        "alias_config_error": "it is not set up completely. Please try again later, or reach us another way",
+    }[code]
+    text = (
+        own
+        if own and code != "alias_config_error"
+        else f"Hello {_name(mail)},\n\nYour mail to {name} was not taken: {who}.\n"
+    )
+    return _notice(mail, view, text, code)
+
+
+def loop_notice(mail: InboundMail, view: GatewayView, alias: Alias | None) -> Notice | None:
+    """Too many records by this sender in a short time."""
+    name = (alias.address or alias.local) if alias else (mail.to[0] if mail.to else "this address")
+    text = (
+        f"Hello {_name(mail)},\n\nYour mail to {name} was not taken: you have written to it too many times in the last "
+        f"{view.limits.minutes} minutes. Please wait a while before you write again.\n"
+    )
+    return _notice(mail, view, text, "loop")
+
+
+def failure_notice(mail: InboundMail, view: GatewayView, alias: Alias | None) -> Notice | None:
+    """The record could not be made; the fault is on our side."""
+    name = (alias.address or alias.local) if alias else "this address"
+    text = f"Hello {_name(mail)},\n\nYour mail to {name} could not be handled. Please try again later.\n"
+    return _notice(mail, view, text, "creation_failed")
+
+
+def _notice(
+    mail: InboundMail, view: GatewayView, text: str, reason: str, *, reply_to: str | None = None
+) -> Notice | None:
+    if unanswerable(mail):
+        return None
+    to = mail.return_path or (mail.sender.spec if mail.sender else "")
+    domain = view.company.domain.name if view.company.domain else "mailops.invalid"
+    return Notice(
+        to=to,
+        sender=_from(mail, view),
+        subject=f"Re: {mail.subject}",
+        text=f"{text}\n{_quote(mail)}",
+        references=(mail.message_id, marked_id(mail.message_id, domain)),
+        reply_to=reply_to,
+        reason=reason,
+    )
+
+
+def _from(mail: InboundMail, view: GatewayView) -> str:
+    bounce = view.company.domain.bounce_address if view.company.domain else None
+    if bounce:
+        return format_address("MAILER-DAEMON", bounce)
+    catchalls = {d.catchall_address for d in view.domains}
+    if mail.written_to and not any(a in catchalls for a in mail.to):
+        return mail.written_to
+    return format_address("MAILER-DAEMON", view.company.email or "mailer-daemon@mailops.invalid")
+
+
+def _name(mail: InboundMail) -> str:
+    if mail.sender is None:
+        return ""
+    return mail.sender.name or mail.sender.spec
+
+
+def _quote(mail: InboundMail) -> str:
+    body = mail.text.strip()[:QUOTED]
+    lines = [f"> {line}" for line in body.splitlines()]
+    return "\n".join([f"> Subject: {mail.subject}", ">", *lines]) + "\n"
+
+
+def _visible(html: str | None) -> str:
+    """The text of an HTML fragment; "" when nothing would be seen."""
+    if not html:
+        return ""
+    text = from_html(html).strip()
+    return text if _BLANK.sub("", text) else ""
+
+
+def as_pre(text: str) -> str:
+    """Plain text as an HTML fragment that shows it as it is."""
+    return f"<pre>{escape(text)}</pre>"

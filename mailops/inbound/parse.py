@@ -1,0 +1,153 @@
+"""Raw bytes → :class:`InboundMail`. Bounded, and nothing raises on broken mail.
+
+MIME is split by :mod:`mailops.bounces.mime`, whose business broken mail is. Header fields are read here, since their
+whole length matters (the *last* references count, and every recipient). Identification fields are repaired: an id that
+was folded in the middle is put together again (RFC 5322 §3.6.4 forbids the fold, mail programs do it all the same).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from ..bounces.mime import (
+    MAX_BYTES,
+    Part,
+    decode_words,
+    fields_of,
+    head_text,
+    leaves,
+    newlines,
+    split_head,
+    to_text,
+    transfer_decode,
+)
+from ..model.address import Address, normalise, parse_addresses
+from .bounce_signs import read_report
+from .values import InboundMail
+
+MAX_VALUE = 64_000  # characters of one header field
+MAX_LINES = 2_000
+MAX_PEOPLE = 1_000
+MAX_BODY = 400_000  # characters of body kept in a thread
+
+_FOLD = re.compile(r"\n(?=[ \t])")
+_ID = re.compile(r"<([^<>]{1,2000})>")
+_SPACE = re.compile(r"\s+")
+_DUPLICATE_ID_FIELDS = ("x-mailops-message-id", "x-odoo-message-id")
+
+
+def parse(raw: bytes) -> InboundMail:
+    """Read a mail. A mail without Message-ID gets one made from its bytes, so that it too counts once."""
+    data = newlines(raw[:MAX_BYTES])
+    if data.startswith(b"From ") and b"\n" in data:  # an mbox line before the header
+        data = data.partition(b"\n")[2]
+    head, body = split_head(data)
+    fields = _fields(head)
+
+    def first(name: str) -> str:
+        return fields.get(name, [""])[0]
+
+    people = {name: _people(fields.get(name, [])) for name in ("to", "delivered-to", "cc", "resent-to", "resent-cc")}
+    to = _specs(people["delivered-to"] + people["to"])
+    recipients = _specs(
+        [*people["delivered-to"], *people["to"], *people["cc"], *people["resent-to"], *people["resent-cc"]]
+    )
+    sender_text = first("from") or first("sender")
+    senders = _people([sender_text])
+    own = message_ids(first("message-id"))
+    parts = leaves(fields_of(head), body)
+    text, html = _bodies(parts)
+    return InboundMail(
+        message_id=own[0] if own else f"<{hashlib.sha256(raw).hexdigest()[:40]}@no-message-id.mailops.invalid>",
+        made_id=not own,
+        other_ids=tuple(i for name in _DUPLICATE_ID_FIELDS for i in message_ids(first(name))),
+        sender=senders[0] if senders else None,
+        sender_text=decode_words(sender_text),
+        return_path=_return_path(fields),
+        to=to,
+        recipients=recipients,
+        written_to=people["to"][0].spec if people["to"] else None,
+        subject=_SPACE.sub(" ", decode_words(first("subject"))).strip()[:2000],
+        date=_date(first("date")),
+        references=message_ids(" ".join(fields.get("references", []))),
+        in_reply_to=message_ids(first("in-reply-to")),
+        content_type=first("content-type"),
+        automatic=first("auto-submitted").partition(";")[0].strip().lower() not in ("", "no"),
+        text=text,
+        html=html,
+        size=len(raw),
+        reported=read_report(parts),
+    )
+
+
+def message_ids(value: str) -> tuple[str, ...]:
+    """The ids in a Message-ID, References or In-Reply-To value, in order, each with its brackets."""
+    found = [f"<{_SPACE.sub('', inner)}>" for inner in _ID.findall(value)]
+    if not found:  # some programs leave the brackets out
+        found = [f"<{word}>" for word in value.split() if "@" in word and not set(word) & set("<>,;")]
+    return tuple(dict.fromkeys(found))
+
+
+def _fields(head: bytes) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in _FOLD.sub(" ", head_text(head)).split("\n")[:MAX_LINES]:
+        name, colon, value = line.partition(":")
+        if colon and name and len(name) < 80:
+            found.setdefault(name.strip().lower(), []).append(value.strip()[-MAX_VALUE:])
+    return found
+
+
+def _people(values: list[str]) -> list[Address]:
+    people = []
+    for value in values[:50]:
+        for person in parse_addresses(value):
+            people.append(Address(decode_words(person.name), person.spec))
+            if len(people) >= MAX_PEOPLE:
+                return people
+    return people
+
+
+def _specs(people: list[Address]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(normalise(p.spec) for p in people))
+
+
+def _return_path(fields: dict[str, list[str]]) -> str | None:
+    """The reverse-path the receiving server noted (RFC 5321 §4.4): None = no header, "" = the null path."""
+    values = fields.get("return-path")
+    if not values:
+        return None
+    found = parse_addresses(values[0])
+    if found:
+        return found[0].spec
+    return "" if values[0].replace(" ", "") == "<>" else None
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _bodies(parts: list[Part]) -> tuple[str, str | None]:
+    """Plain text for people, and the HTML source where the mail has one."""
+    plain: str | None = None
+    html: Part | None = None
+    for part in parts:
+        if part.fields.first("content-disposition").lower().startswith("attachment"):
+            continue
+        if part.media == "text/plain" and plain is None:
+            plain = part.text()
+        elif part.media == "text/html" and html is None:
+            html = part
+    text = plain if plain is not None and plain.strip() else (html.text() if html else plain or "")
+    return text[:MAX_BODY].replace("\x00", ""), _source(html) if html else None
+
+
+def _source(part: Part) -> str:
+    data = transfer_decode(part.body, part.fields.first("content-transfer-encoding"))
+    return to_text(data, part.params.get("charset", ""))[:MAX_BODY].replace("\x00", "")

@@ -1,0 +1,318 @@
+"""What the gateway reads and what it answers, as frozen values.
+
+The decision (:func:`mailops.inbound.decide.route_inbound`) is pure: it asks a :class:`GatewayView` for facts and returns
+a :class:`Decision` that says what is to happen and why. A store, a test or a what-if run each bring their own view.
+Keys of aliases, records and contacts are opaque to the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from ..model.address import Address
+from ..model.setup import AliasDomain
+
+Key = int | str
+
+
+class Policy(StrEnum):
+    """Who may write to an alias."""
+
+    EVERYONE = "everyone"
+    PARTNERS = "partners"  # the sender must be a known contact
+    FOLLOWERS = "followers"  # the sender must follow the bound, answered or parent record
+
+
+class AliasStatus(StrEnum):
+    """Whether an alias has proven itself."""
+
+    NOT_TESTED = "not_tested"
+    VALID = "valid"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """An address that makes records of ``model``, or posts on ``record`` (a bound alias).
+
+    ``domain`` None: the alias has no full address. ``any_domain``: its local part alone is enough, whatever the domain.
+    ``defaults`` are values for new records; ``bounced_content`` is the alias's own text for refusals.
+    """
+
+    key: Key
+    local: str
+    domain: str | None
+    model: str
+    policy: Policy = Policy.EVERYONE
+    any_domain: bool = False
+    record: Key | None = None
+    parent: Key | None = None
+    bounced_content: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    owner: Key | None = None
+    company: Key | None = None
+
+    @property
+    def address(self) -> str | None:
+        return f"{self.local}@{self.domain}" if self.domain else None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """A kind of record: may mail create and update it, and has it a bounce counter?"""
+
+    name: str
+    accepts_mail: bool = True
+    bounce_counter: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFacts:
+    """An existing record and the contacts that follow it."""
+
+    key: Key
+    model: str
+    followers: frozenset[Key] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFacts:
+    """A message already in the database. ``order`` grows with age: the newest has the highest.
+
+    ``model`` is kept apart from ``record`` so that a record that is gone still tells its kind. ``notified`` are the
+    contacts that got it by mail; ``force_new`` marks a message whose answers start new threads.
+    """
+
+    message_id: str
+    order: int
+    record: Key | None = None
+    model: str | None = None
+    author: Key | None = None
+    internal: bool = False
+    force_new: bool = False
+    notified: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ContactFacts:
+    """A known, active contact. ``email`` is its normalised first address."""
+
+    key: Key
+    email: str
+    is_user: bool = False
+    bounces: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyFacts:
+    """The receiving company: its public address and its alias domain."""
+
+    name: str = ""
+    email: str | None = None
+    domain: AliasDomain | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoopLimits:
+    """At most ``threshold`` records by one sender within ``minutes``."""
+
+    minutes: int = 120
+    threshold: int = 20
+
+
+class GatewayView(Protocol):
+    """The facts a decision may ask for, read at one moment."""
+
+    @property
+    def domains(self) -> tuple[AliasDomain, ...]:
+        """All alias domains."""
+
+    @property
+    def company(self) -> CompanyFacts:
+        """The receiving company."""
+
+    @property
+    def aliases(self) -> tuple[Alias, ...]:
+        """All aliases, in order of name."""
+
+    @property
+    def limits(self) -> LoopLimits:
+        """The loop limits in force."""
+
+    @property
+    def allowed_domains(self) -> frozenset[str]:
+        """Domains for which a local part alone counts; empty = all."""
+
+    @property
+    def allowed_senders(self) -> frozenset[str]:
+        """Normalised senders the loop check never blocks."""
+
+    @property
+    def fallback_model(self) -> str | None:
+        """The target model of the incoming server that brought the mail."""
+
+    @property
+    def now(self) -> datetime:
+        """The moment of the decision, UTC."""
+
+    def handled(self, message_ids: tuple[str, ...]) -> bool:
+        """Whether a mail with one of these ids was taken before."""
+
+    def message(self, message_id: str) -> MessageFacts | None:
+        """The stored message with this Message-ID."""
+
+    def model(self, name: str) -> ModelFacts | None:
+        """A kind of record."""
+
+    def record(self, key: Key) -> RecordFacts | None:
+        """A record, or None when it is gone."""
+
+    def contacts(self, address: str) -> tuple[ContactFacts, ...]:
+        """Active contacts with this normalised address."""
+
+    def contact(self, key: Key) -> ContactFacts | None:
+        """One contact."""
+
+    def counted_records(self, address: str) -> tuple[Key, ...]:
+        """Records with a bounce counter whose normalised address is this one."""
+
+    def created_by(self, sender: str, since: datetime) -> int:
+        """How many records this normalised sender's mails made since then, of any model."""
+
+    def bounced_at(self, address: str, message_ids: tuple[str, ...]) -> tuple[datetime, ...]:
+        """When campaign mails to this address bounced, the campaign mail among ``message_ids`` counted as of now."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMail:
+    """A received mail as far as the gateway reads it. Addresses are normalised, ids keep their angle brackets.
+
+    ``to`` = Delivered-To + To; ``recipients`` = those + Cc + Resent-To + Resent-Cc. ``return_path`` is None when the
+    header is missing and "" for the null path ``<>``. ``made_id`` says the mail had no Message-ID of its own.
+    """
+
+    message_id: str
+    made_id: bool
+    other_ids: tuple[str, ...]
+    sender: Address | None
+    sender_text: str
+    return_path: str | None
+    to: tuple[str, ...]
+    recipients: tuple[str, ...]
+    written_to: str | None
+    subject: str
+    date: datetime | None
+    references: tuple[str, ...]
+    in_reply_to: tuple[str, ...]
+    content_type: str
+    automatic: bool
+    text: str
+    html: str | None
+    size: int
+    reported: Reported | None = None
+
+    @property
+    def sender_address(self) -> str:
+        return self.sender.normalised if self.sender else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What the report parts of a bounce say: the failed address, and ids of the original mail."""
+
+    address: str | None
+    message_ids: tuple[str, ...]
+    text: str
+
+
+class Kind(StrEnum):
+    """What becomes of a mail."""
+
+    DUPLICATE = "duplicate"
+    LOOP_REPLY = "loop_reply"  # an answer to one of our own notices: dropped without a word
+    BOUNCE = "bounce"  # a delivery report, recorded
+    REPLY = "reply"
+    CREATE = "create"
+    UPDATE = "update"  # posted on the record an alias is bound to
+    REFUSED = "refused"  # answered with a notice: catchall, policy, configuration
+    LOOP_BLOCKED = "loop_blocked"  # too many records by this sender; answered with a notice
+    NO_ROUTE = "no_route"  # nobody here has this address: the mail server or the caller says so
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One thing to do: post on ``record``, or create a record of ``model`` and post there."""
+
+    model: str
+    record: Key | None
+    alias: Alias | None
+
+    @property
+    def creates(self) -> bool:
+        return self.record is None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A mail the gateway sends by itself. ``references`` carry the mark that stops answers to it."""
+
+    to: str
+    sender: str
+    subject: str
+    text: str
+    references: tuple[str, ...]
+    reply_to: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BounceEffect:
+    """What a bounce changes: counters up by one each, a notification marked, perhaps an address blacklisted."""
+
+    address: str | None
+    message: MessageFacts | None
+    contacts: tuple[Key, ...]
+    records: tuple[Key, ...]
+    notified: tuple[Key, ...]
+    blacklist: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rule the mail passed, and what it found."""
+
+    rule: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to happen with a mail, why, and every rule passed on the way.
+
+    ``code`` is a stable word (``catchall``, ``alias_partners`` …), ``reason`` the sentence for people. ``reset`` is the
+    sender's address when its bounce counters go back to 0.
+    """
+
+    kind: Kind
+    code: str
+    reason: str
+    message_id: str
+    routes: tuple[Route, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    author: Key | None = None
+    parent: MessageFacts | None = None
+    internal: bool = False
+    bounce: BounceEffect | None = None
+    reset: str | None = None
+    statuses: tuple[tuple[Key, AliasStatus], ...] = ()
+    trace: tuple[Step, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the mail was taken (the mail server should not refuse it)."""
+        return self.kind is not Kind.NO_ROUTE
