@@ -1,8 +1,8 @@
 """Is this mail a bounce, about whom, and about which of our mails? The gateway's own, strict reading.
 
 Three signs, each enough: it is written to the bounce address of any alias domain; its sender's local part is
-``mailer-daemon``; its outer type is ``multipart/report`` (RFC 6522; read receipts, RFC 8098, fall under it too). What the
-report means (hard or soft, reason, provider) is :mod:`mailops.bounces`; here only address and ids are needed.
+``mailer-daemon``; its outer type is ``multipart/report`` (RFC 6522; read receipts, RFC 8098, fall under it too). What
+the report means (hard or soft, reason, provider) is :mod:`mailops.bounces`; here only address and ids are needed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What the gateway reads and what it answers, as frozen values.
 
-The decision (:func:`mailops.inbound.decide.route_inbound`) is pure: it asks a :class:`GatewayView` for facts and returns
-a :class:`Decision` that says what is to happen and why. A store, a test or a what-if run each bring their own view.
-Keys of aliases, records and contacts are opaque to the decision.
+The decision (:func:`mailops.inbound.decide.route_inbound`) is pure: it asks a :class:`GatewayView` for facts and
+returns a :class:`Decision` that says what is to happen and why. A store, a test or a what-if run each bring their own
+view. Keys of aliases, records and contacts are opaque to the decision.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Gateway cases: configuration + raw message → decision, created records, notices, counters.
 
-The case's configuration becomes a :class:`CaseView`; the raw message is built byte by byte and goes through the product's
-own reading and deciding. Counters are then moved the way the decision says.
+The case's configuration becomes a :class:`CaseView`; the raw message is built byte by byte and goes through the
+product's own reading and deciding. Counters are then moved the way the decision says.
 """
 
 from __future__ import annotations
