@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
 from ..errors import MailopsError
 from .output import print_error
+
+# The base of what the parser refuses. Newer typer carries its own click, so it is taken from typer's family tree.
+_RefusedByParser: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 # name → (module, one line of help); the modules import their heavy parts inside the commands
 GROUPS: dict[str, tuple[str, str]] = {
@@ -30,18 +33,18 @@ GROUPS: dict[str, tuple[str, str]] = {
 class _Tree(TyperGroup):
     """Top-level commands, plus groups that load on demand."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return sorted({*super().list_commands(ctx), *(n for n in GROUPS if _exists(n))})
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in GROUPS and _exists(cmd_name):
             module = import_module(f".{GROUPS[cmd_name][0]}", __package__)
             group: Any = typer.main.get_command(module.app)
             group.name = cmd_name
-            return group  # type: ignore[no-any-return]
+            return group
         return super().get_command(ctx, cmd_name)
 
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """The list of commands without loading the groups behind it."""
         formatter.write_usage(ctx.command_path, "[OPTIONS] COMMAND [ARGS]…")
         formatter.write_paragraph()
@@ -99,20 +102,23 @@ def run() -> None:
     from . import commands  # noqa: F401  (registers the top-level commands)
 
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)
     except MailopsError as error:
         print_error(error, json_wanted="--json" in sys.argv)
         sys.exit(1 if error.code == "run.checks_failed" else 2)
-    except click.exceptions.Abort:
-        sys.stderr.write("Stopped.\n")
-        sys.exit(2)
-    except click.exceptions.Exit as done:
+    except typer.Exit as done:
         sys.exit(done.exit_code)
-    except click.ClickException as error:
-        error.show()
+    except _RefusedByParser as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: its help is the answer
+            sys.stdout.write(error.format_message().rstrip() + "\n")
+        else:
+            error.show()
         sys.exit(2)
     except BrokenPipeError:
+        # the reader went away (head, less): what it wanted it has; the flush at exit must not complain either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("Stopped.\n")
         sys.exit(2)
+    sys.exit(status if isinstance(status, int) else 0)

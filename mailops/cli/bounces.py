@@ -13,7 +13,9 @@ from ..errors import InputRefused
 from .app import open_ops
 from .output import print_json, progress, say, table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Read reports that came back: parse, explain, take in, rates.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Read reports that came back: parse, explain, take in, rates."
+)
 JSON = typer.Option(False, "--json", help="Print JSON.")
 FILES = typer.Argument(..., help="Message files, folders of .eml files, or mbox files.", exists=True)
 MAX_FILE = 50 * 1024 * 1024

@@ -51,7 +51,9 @@ def send(
     cc: list[str] = typer.Option([], help="A Cc recipient."),
     bcc: list[str] = typer.Option([], help="A Bcc recipient."),
     attach: list[Path] = typer.Option([], help="A file to attach.", exists=True, dir_okay=False),
-    raw: Path = typer.Option(None, help="Send this complete message (.eml; '-' = standard input) instead.", allow_dash=True),
+    raw: Path = typer.Option(
+        None, help="Send this complete message (.eml; '-' = standard input) instead.", allow_dash=True
+    ),
     company: str = typer.Option(None, help="The company key."),
     server: str = typer.Option(None, help="Force this outgoing server."),
     at: str = typer.Option(None, help="Not before this time, such as 2026-01-31T14:30+01:00."),

@@ -7,7 +7,9 @@ import typer
 from .app import open_ops
 from .output import print_json, say, table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Companies and their alias domains; system parameters.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Companies and their alias domains; system parameters."
+)
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
 

@@ -11,7 +11,9 @@ from ..model.states import MailState
 from .app import open_ops
 from .output import frame_table, print_json, progress, say, table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at queued mail; retry, send now, cancel; run the queue job.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look at queued mail; retry, send now, cancel; run the queue job."
+)
 JSON = typer.Option(False, "--json", help="Print JSON.")
 STATE = typer.Option(None, "--state", help="Outgoing, Sent, 'Delivery Failed' or Cancelled.")
 SERVER = typer.Option(None, "--server", help="The server of the last attempt.")
@@ -39,7 +41,8 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
         return
     table(["State", "Mails"], [(s.label, health["counts"][s]) for s in MailState])
     oldest = health["oldest"]
-    say(f"Due now: {health['due']}; with workers: {health['held']}; oldest waits since: {oldest.isoformat() if oldest else '-'}")
+    since = oldest.isoformat() if oldest else "-"
+    say(f"Due now: {health['due']}; with workers: {health['held']}; oldest waits since: {since}")
 
 
 @app.command("list")
@@ -65,13 +68,20 @@ def listing(
     for mail in page.mails:
         people = ", ".join(d.recipient for d in mail.deliveries[:2]) + (" …" if len(mail.deliveries) > 2 else "")
         why = (mail.failure_reason or "")[:90]
-        rows.append((mail.id, mail.state.label, mail.header_from, people, (mail.subject or "")[:40], mail.server_key, why))
+        rows.append(
+            (mail.id, mail.state.label, mail.header_from, people, (mail.subject or "")[:40], mail.server_key, why)
+        )
     table(["Id", "State", "From", "To", "Subject", "Server", "Reason"], rows)
     say(f"{page.total} mails fit; shown from {page.offset + 1 if page.mails else 0}.")
 
 
 @app.command("show")
-def show(ctx: typer.Context, mail_id: int, raw: bool = typer.Option(False, help="Print the message itself."), json: bool = JSON) -> None:
+def show(
+    ctx: typer.Context,
+    mail_id: int,
+    raw: bool = typer.Option(False, help="Print the message itself."),
+    json: bool = JSON,
+) -> None:
     """One mail: recipients with the server's answers, and its history."""
     ops = open_ops(ctx)
     if raw:
@@ -88,7 +98,10 @@ def show(ctx: typer.Context, mail_id: int, raw: bool = typer.Option(False, help=
         ["Recipient", "State", "Code", "Answer", "Cause"],
         [(d.recipient, d.state.label, d.enhanced or d.code, d.reply, d.reason) for d in mail.deliveries],
     )
-    table(["At (UTC)", "Event", "Recipient", "Server", "By"], [(h.at, h.kind, h.recipient, h.server_key, h.actor) for h in lines])
+    table(
+        ["At (UTC)", "Event", "Recipient", "Server", "By"],
+        [(h.at, h.kind, h.recipient, h.server_key, h.actor) for h in lines],
+    )
 
 
 @app.command("history")
@@ -98,7 +111,10 @@ def history(ctx: typer.Context, mail_id: int, json: bool = JSON) -> None:
     if json:
         print_json(lines)
     else:
-        table(["At (UTC)", "Event", "Recipient", "Server", "By", "Data"], [(h.at, h.kind, h.recipient, h.server_key, h.actor, h.data) for h in lines])
+        table(
+            ["At (UTC)", "Event", "Recipient", "Server", "By", "Data"],
+            [(h.at, h.kind, h.recipient, h.server_key, h.actor, h.data) for h in lines],
+        )
 
 
 @app.command("causes")
@@ -184,11 +200,16 @@ def _act(ctx: typer.Context, action: str, chosen: Any, yes: bool, json: bool) ->
     elif action == "send_now":
         say(f"{done.sent} sent, {done.deferred + done.unknown} deferred, {done.failed} failed.")
     else:
-        say(f"{done.count} mails: {words} done." + (f" {done.busy} are being sent right now and were left alone." if done.busy else ""))
+        say(
+            f"{done.count} mails: {words} done."
+            + (f" {done.busy} are being sent right now and were left alone." if done.busy else "")
+        )
 
 
 @app.command("run")
-def run(ctx: typer.Context, limit: int = typer.Option(None, help="At most this many mails."), json: bool = JSON) -> None:
+def run(
+    ctx: typer.Context, limit: int = typer.Option(None, help="At most this many mails."), json: bool = JSON
+) -> None:
     """One run of the queue job (Mail: Email Queue Manager): everything due is tried once."""
     queue = open_ops(ctx).queue
     due = queue.health()["due"]
@@ -200,11 +221,17 @@ def run(ctx: typer.Context, limit: int = typer.Option(None, help="At most this m
         print_json(report)
     else:
         rate = report.handled / report.seconds if report.seconds else 0
-        say(f"{report.sent} sent, {report.failed} failed, {report.deferred + report.unknown} deferred in {report.seconds:.1f} s ({rate:.0f}/s).")
+        later = report.deferred + report.unknown
+        took = f"in {report.seconds:.1f} s ({rate:.0f}/s)"
+        say(f"{report.sent} sent, {report.failed} failed, {later} deferred {took}.")
 
 
 @app.command("vacuum")
-def vacuum(ctx: typer.Context, days: float = typer.Option(None, help="Keep sent mails this long (default: settings)."), json: bool = JSON) -> None:
+def vacuum(
+    ctx: typer.Context,
+    days: float = typer.Option(None, help="Keep sent mails this long (default: settings)."),
+    json: bool = JSON,
+) -> None:
     """Auto-Vacuum: remove old sent mails; failures and counters stay."""
     from datetime import timedelta
 

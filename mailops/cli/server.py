@@ -8,7 +8,9 @@ from ..errors import ConfigError
 from .app import open_ops
 from .output import print_json, say, table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Outgoing servers: list, add, remove, Test Connection.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Outgoing servers: list, add, remove, Test Connection."
+)
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
 
@@ -20,7 +22,15 @@ def listing(ctx: typer.Context, json: bool = JSON) -> None:
         print_json(servers)
         return
     rows = [
-        (s.key, s.name, f"{s.host}:{s.port}", s.encryption.value, s.from_filter or "(none)", s.priority, "yes" if s.active else "no")
+        (
+            s.key,
+            s.name,
+            f"{s.host}:{s.port}",
+            s.encryption.value,
+            s.from_filter or "(none)",
+            s.priority,
+            "yes" if s.active else "no",
+        )
         for s in servers
     ]
     table(["Key", "Name", "Address", "Encryption", "FROM filter", "Priority", "Active"], rows)
@@ -87,7 +97,9 @@ def remove(ctx: typer.Context, key: str, json: bool = JSON) -> None:
 
 
 @app.command("test")
-def test(ctx: typer.Context, key: str, sender: str = typer.Option(None, "--from", help="Try this sender."), json: bool = JSON) -> None:
+def try_connection(
+    ctx: typer.Context, key: str, sender: str = typer.Option(None, "--from", help="Try this sender."), json: bool = JSON
+) -> None:
     """Test Connection: connects, signs in, tries sender and recipient, sends no mail."""
     found = open_ops(ctx).test_connection(key, sender=sender)
     if json:
@@ -108,6 +120,9 @@ def check(ctx: typer.Context, json: bool = JSON) -> None:
     if json:
         print_json(findings)
     else:
-        table(["Weight", "Code", "Finding", "What to do"], [(f.severity.value, f.code, f.message, f.fix) for f in findings])
+        table(
+            ["Weight", "Code", "Finding", "What to do"],
+            [(f.severity.value, f.code, f.message, f.fix) for f in findings],
+        )
         say(f"{len(findings)} findings.")
     raise typer.Exit(1 if any(f.severity.value in ("blocking", "error") for f in findings) else 0)

@@ -1,0 +1,61 @@
+# mailops: everything from a fresh clone. `make` lists what there is.
+#
+# The environment lives in .venv. A stamp says for which pyproject.toml and constraints.txt it was made, so a second
+# `make` does nothing; without network nothing is asked for once the packages are there.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.stamp
+WORKERS ?= 2
+ARGS ?=
+
+.PHONY: help demo test lab app bench doctor check clean env
+
+help: ## List the targets (this list)
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+env: $(STAMP) ## Make the environment in .venv (the other targets do it by themselves)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "mailops needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "What to do: install one and name it, such as: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "This Python has no venv module." >&2; \
+	  echo "What to do: on Debian and Ubuntu, install the package python3-venv, then run make again." >&2; exit 2; }
+	@test -x $(PY) || { echo "Making the environment in .venv (about 450 MB; one to two minutes) ..."; $(PYTHON) -m venv $(VENV); }
+	@bash .ci/install $(PY)
+	@mkdir -p $(VENV)/share/jupyter/lab/settings
+	@printf '%s\n' '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' \
+	  > $(VENV)/share/jupyter/lab/settings/overrides.json
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Send, receive, bounce and analyse a month of made mail; leaves reports/index.html
+	@$(PY) -m mailops.demo $(ARGS)
+
+test: $(STAMP) ## Run all tests (ARGS='-k queue' for some of them)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+lab: $(STAMP) ## Open the notebooks in JupyterLab
+	@$(PY) -m jupyterlab --ip=127.0.0.1 --notebook-dir=notebooks $(ARGS)
+
+app: $(STAMP) ## Serve the notebooks as an app (voila), on this machine only, behind a token
+	@$(PY) -m voila --token --Voila.ip=127.0.0.1 $(ARGS) notebooks
+
+bench: $(STAMP) ## Measure the queue beside smtp-source and smtplib
+	@$(PY) benchmarks/queue.py $(ARGS)
+
+doctor: ## Explain what is missing or broken on this machine
+	@if test -x $(PY); then $(PY) -m mailops.doctor; else $(PYTHON) -m mailops.doctor; fi
+
+check: $(STAMP) ## Style and types: ruff and mypy
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+clean: ## Remove the environment, caches and what the demo left
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist reports demo-workspace
