@@ -1,0 +1,41 @@
+"""Cards, tables and views for notebooks: each is a widget live, HTML in a report, and plain text in a log."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Actions": "actions",
+    "Card": "faces",
+    "CheckCard": "check",
+    "CopyField": "copyfield",
+    "Figure": "charts",
+    "Form": "form",
+    "Headline": "panel",
+    "Panel": "panel",
+    "Progress": "progress",
+    "QueueView": "queue_view",
+    "RouteCard": "route_card",
+    "SecretField": "form",
+    "ServersView": "servers_view",
+    "StepCard": "step",
+    "Table": "table",
+    "Tiles": "panel",
+    "bar_chart": "charts",
+    "line_chart": "charts",
+    "safe_html": "sanitise",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'mailops.widgets' has no attribute {name!r}")
+    return getattr(import_module(f".{home}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

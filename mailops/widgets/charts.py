@@ -1,0 +1,112 @@
+"""Charts as SVG, with a title that states the finding, the figures as a table, and a text alternative.
+
+Colours are fixed and readable on both grounds (3:1 or more on white and on near-black); text takes the page's colour.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from .faces import Card
+from .theme import INK, SANS, details, esc, heading, html_table
+
+PALETTE = ("#3b82d6", "#d9534f", "#c58a1a", "#3a9a5b", "#8a6fd1")
+
+
+class Figure(Card):
+    """A chart: ``title`` states the finding; ``columns`` and ``rows`` are its figures."""
+
+    def __init__(self, title: str, svg: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        self.title, self.svg, self.columns, self.rows = title, svg, list(columns), [list(r) for r in rows]
+
+    def html(self) -> str:
+        drawing = f'<div role="img" aria-label="{esc(self.title)}" style="max-width:820px;color:{INK}">{self.svg}</div>'
+        table = details("The figures as a table", html_table(self.columns, self.rows[:200]))
+        return f'<div style="font-family:{SANS};color:{INK};margin:10px 0">{heading(self.title)}{drawing}{table}</div>'
+
+    def text(self) -> str:
+        lines = [self.title, " | ".join(self.columns)]
+        return "\n".join(lines + [" | ".join(str(v) for v in row) for row in self.rows[:20]])
+
+
+def bar_chart(
+    title: str,
+    labels: Sequence[str],
+    values: Sequence[float],
+    *,
+    unit: str = "",
+    low: Sequence[float] | None = None,
+    high: Sequence[float] | None = None,
+    label: str = "group",
+) -> Figure:
+    """Horizontal bars, the first on top; ``low``/``high`` draw intervals."""
+    height = max(1.3, 0.36 * len(labels) + 0.8)
+    figure, axes = _axes(height)
+    places = range(len(labels))
+    axes.barh(list(places), values, color=PALETTE[0], height=0.62)
+    if low is not None and high is not None:
+        below = [max(0.0, v - a) for v, a in zip(values, low, strict=True)]
+        above = [max(0.0, b - v) for v, b in zip(values, high, strict=True)]
+        axes.errorbar(values, list(places), xerr=[below, above], fmt="none", ecolor="#808080", elinewidth=1.4, capsize=3)
+    axes.set_yticks(list(places), labels)
+    axes.invert_yaxis()
+    axes.set_xlabel(unit)
+    columns = [label, unit or "value"] + (["low", "high"] if low is not None and high is not None else [])
+    rows: list[list[Any]] = []
+    for n, name in enumerate(labels):
+        row: list[Any] = [name, _number(values[n])]
+        if low is not None and high is not None:
+            row += [_number(low[n]), _number(high[n])]
+        rows.append(row)
+    return Figure(title, _svg(figure), columns, rows)
+
+
+def line_chart(title: str, x: Sequence[str], series: dict[str, Sequence[float]], *, unit: str = "") -> Figure:
+    """Lines over days."""
+    figure, axes = _axes(2.8)
+    for (name, values), colour in zip(series.items(), PALETTE, strict=False):
+        axes.plot(range(len(x)), values, label=name, color=colour, linewidth=1.8, marker="o", markersize=3)
+    step = max(1, len(x) // 8)
+    axes.set_xticks(range(0, len(x), step), [x[n] for n in range(0, len(x), step)])
+    axes.set_ylabel(unit)
+    axes.set_ylim(bottom=0)
+    if len(series) > 1:
+        axes.legend(frameon=False, fontsize=9, ncols=len(series), loc="upper left", bbox_to_anchor=(0, 1.16))
+    rows = [[day, *(_number(values[n]) for values in series.values())] for n, day in enumerate(x)]
+    return Figure(title, _svg(figure), ["day", *series], rows)
+
+
+def _axes(height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure as Drawing
+
+    figure = Drawing(figsize=(8.2, height), layout="constrained")
+    axes = figure.add_subplot()
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(axis="both", alpha=0.25)
+    axes.set_axisbelow(True)
+    figure.patch.set_alpha(0)
+    axes.patch.set_alpha(0)
+    return figure, axes
+
+
+def _svg(figure: Any) -> str:
+    """The drawing as SVG whose text and axes take the page's colour; ids made its own, no metadata."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mailops", "font.family": "sans-serif"}):
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = text.replace("#000000", "currentColor").replace("stroke: #b0b0b0", "stroke: currentColor")
+    text = re.sub(r'<svg [^>]*viewBox="([^"]+)"[^>]*>', r'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" style="width:100%;height:auto;fill:currentColor">', text, count=1)
+    return text
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value - round(value)) < 1e-9 else f"{value:,.2f}"

@@ -1,0 +1,43 @@
+"""One object, three faces: a widget live, HTML in reports and untrusted notebooks, text in terminals and logs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import ipywidgets
+
+
+class Card:
+    """The base of everything that is shown. A subclass gives :meth:`html` and :meth:`text`, and may give a live
+    :meth:`build`; without one the widget shows the HTML. :meth:`refresh` redraws a live card."""
+
+    def html(self) -> str:
+        """The card as HTML that stands alone: no script, inline style."""
+        raise AssertionError(f"{type(self).__name__} has no HTML face")
+
+    def text(self) -> str:
+        """The card as plain text."""
+        raise AssertionError(f"{type(self).__name__} has no text face")
+
+    def build(self) -> ipywidgets.Widget:
+        """The live widget."""
+        return ipywidgets.HTML(self.html())
+
+    @cached_property
+    def widget(self) -> Any:
+        """The live widget, made on first use."""
+        return self.build()
+
+    def refresh(self) -> None:
+        """Redraw the live widget from what is true now."""
+        if "widget" in self.__dict__ and isinstance(self.widget, ipywidgets.HTML):
+            self.widget.value = self.html()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        from ..secrets import redact
+
+        bundle = dict(self.widget._repr_mimebundle_(**kwargs) or {})
+        bundle["text/html"] = redact(self.html())
+        bundle["text/plain"] = redact(self.text())
+        return bundle

@@ -1,0 +1,112 @@
+"""Colours, spacing and small pieces of HTML that every card shares.
+
+Colours come from the page's own theme variables (JupyterLab, voila, our reports) with fallbacks, so light and dark are
+right without a switch. State is always an icon **and** a word on a solid ground with a contrast above 4.5:1 in both
+themes. Everything here is inline style: sanitised notebooks drop style sheets.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+INK = "var(--jp-content-font-color1, var(--mo-ink, #1f2328))"
+MUTED = "var(--jp-content-font-color2, var(--mo-muted, #57606a))"
+LINE = "var(--jp-border-color2, var(--mo-line, #d0d7de))"
+GROUND = "var(--jp-layout-color1, var(--mo-ground, transparent))"
+TINT = "var(--jp-layout-color2, var(--mo-tint, rgba(127,127,127,.09)))"
+MONO = "var(--jp-code-font-family, ui-monospace, 'DejaVu Sans Mono', Menlo, monospace)"
+SANS = "var(--jp-content-font-family, system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif)"
+
+TONES = {
+    "good": "#1a7f37",
+    "warn": "#8a5a00",
+    "bad": "#c0202c",
+    "info": "#0860c4",
+    "calm": "#57606a",
+}
+STATE_TONES = {
+    "passed": ("✓", "good"),
+    "warning": ("!", "warn"),
+    "failed": ("✗", "bad"),
+    "unknown": ("?", "warn"),
+    "checking": ("⟳", "info"),
+    "ready": ("▸", "info"),
+    "waiting": ("…", "calm"),
+    "skipped": ("–", "calm"),
+    "sent": ("✓", "good"),
+    "outgoing": ("▸", "info"),
+    "cancelled": ("–", "calm"),
+    "bounced": ("✗", "bad"),
+    "pending": ("▸", "info"),
+    "ignored": ("–", "calm"),
+}
+
+
+def esc(value: object) -> str:
+    """Text as HTML."""
+    return escape("" if value is None else str(value))
+
+
+def chip(word: str, tone: str = "calm", icon: str = "") -> str:
+    """A small label: icon and word in white on a solid ground."""
+    text = f"{icon} {word}".strip()
+    return (
+        f'<span style="display:inline-block;padding:1px 8px;border-radius:10px;background:{TONES[tone]};color:#fff;'
+        f'font-size:12px;line-height:18px;font-weight:600;white-space:nowrap">{esc(text)}</span>'
+    )
+
+
+def state_chip(state: str, word: str | None = None) -> str:
+    """The label of a state."""
+    icon, tone = STATE_TONES.get(state, ("", "calm"))
+    return chip(word or state.capitalize(), tone, icon)
+
+
+def box(inner: str, *, accent: str | None = None, role: str = "") -> str:
+    """A card's frame; ``accent`` colours its left edge."""
+    edge = f"border-left:4px solid {TONES[accent]};" if accent else ""
+    attribute = f' role="{role}"' if role else ""
+    return (
+        f'<div{attribute} style="font-family:{SANS};font-size:14px;line-height:1.5;color:{INK};background:{GROUND};'
+        f"border:1px solid {LINE};{edge}border-radius:6px;padding:12px 16px;margin:8px 0;max-width:1100px;"
+        f'overflow-wrap:anywhere">{inner}</div>'
+    )
+
+
+def heading(text: str, level: int = 3) -> str:
+    """A heading in a card."""
+    size = {2: 20, 3: 16, 4: 14}[level]
+    return f'<h{level} style="font-size:{size}px;line-height:1.3;font-weight:650;margin:0 0 4px;color:{INK}">{esc(text)}</h{level}>'
+
+
+def paragraph(text: str, *, muted: bool = False) -> str:
+    """A line of prose."""
+    return f'<p style="margin:2px 0;color:{MUTED if muted else INK}">{esc(text)}</p>'
+
+
+def code(text: str) -> str:
+    """A raw answer or value, selectable, wrapped."""
+    return (
+        f'<pre style="font-family:{MONO};font-size:12.5px;line-height:1.45;margin:4px 0;padding:8px 10px;'
+        f"background:{TINT};color:{INK};border-radius:4px;white-space:pre-wrap;overflow-wrap:anywhere;"
+        f'max-height:320px;overflow-y:auto">{esc(text)}</pre>'
+    )
+
+
+def details(summary: str, inner: str) -> str:
+    """Something to open."""
+    return f'<details style="margin:4px 0"><summary style="cursor:pointer;color:{INK}">{esc(summary)}</summary>{inner}</details>'
+
+
+def html_table(columns: list[str], rows: list[list[object]], *, caption: str = "", raw: bool = False) -> str:
+    """A static table; with ``raw`` cells are HTML already."""
+    cell = f"padding:5px 10px;border-bottom:1px solid {LINE};text-align:left;vertical-align:top"
+    head = "".join(f'<th scope="col" style="{cell};font-weight:650;white-space:nowrap">{esc(c)}</th>' for c in columns)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{cell}">{c if raw else esc(c)}</td>' for c in row) + "</tr>" for row in rows
+    )
+    title = f'<caption style="text-align:left;font-weight:650;padding:4px 0;color:{INK}">{esc(caption)}</caption>' if caption else ""
+    return (
+        f'<div style="overflow-x:auto;max-width:1100px;margin:8px 0"><table style="border-collapse:collapse;width:100%;'
+        f'font-family:{SANS};font-size:13.5px;color:{INK}">{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
