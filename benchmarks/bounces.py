@@ -62,13 +62,18 @@ def letters(count: int = 400) -> list[bytes]:
         body = "Dear all, here are the numbers of the week and some words about them.\n" * (10 + number % 300)
         head = (
             f"Return-Path: <ann{number}@example.com>\nReceived: from mx1.example.com (mx1.example.com [192.0.2.1]) by "
-            "mx2.example.net with ESMTPS id 4abc; Mon, 13 Apr 2026 09:00:00 +0200\nDKIM-Signature: v=1; a=rsa-sha256; "
-            "d=example.com; s=s1; h=from:to:subject;\n bh=abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG=;\n b=" + "A" * 300
-            + f"\nFrom: Ann Lee <ann{number}@example.com>\nTo: Bob <bob@example.net>\nSubject: Numbers of week {number}\n"
+            "mx2.example.net with ESMTPS id 4abc; Mon, 13 Apr 2026 09:00:00 +0200\n"
+            "DKIM-Signature: v=1; a=rsa-sha256; "
+            "d=example.com; s=s1; h=from:to:subject;\n bh=abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG=;\n b="
+            + "A"
+            * 300
+            + f"\nFrom: Ann Lee <ann{number}@example.com>\nTo: Bob <bob@example.net>\n"
+            f"Subject: Numbers of week {number}\n"
             f"Date: Mon, 13 Apr 2026 09:00:00 +0200\nMessage-ID: <{number}.abc@example.com>\nMIME-Version: 1.0\n"
         )
         if number % 3:
-            text = f'{head}Content-Type: multipart/alternative; boundary="x"\n\n--x\nContent-Type: text/plain\n\n{body}\n--x\n'
+            text = f'{head}Content-Type: multipart/alternative; boundary="x"\n\n'
+            text += f"--x\nContent-Type: text/plain\n\n{body}\n--x\n"
             text += f"Content-Type: text/html\n\n<p>{body}</p>\n--x--\n"
         else:
             text = f"{head}List-Id: <week.example.com>\nContent-Type: text/plain; charset=utf-8\n\n{body}"
@@ -119,7 +124,9 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=DEFAULT)
     parser.add_argument("--seconds", type=float, default=3.0, help="time for each row")
     arguments = parser.parse_args()
-    messages = [file.read_bytes() for file in sorted(arguments.folder.rglob("*.eml"))] if arguments.folder.is_dir() else []
+    messages = (
+        [file.read_bytes() for file in sorted(arguments.folder.rglob("*.eml"))] if arguments.folder.is_dir() else []
+    )
     source = str(arguments.folder) if messages else "made here"
     messages = messages or made()
     reports = [raw for raw in messages if parse(raw).kind != "ordinary"]
@@ -135,11 +142,16 @@ def main() -> int:
     if ordinary:
         print(f"{'mailops, others in folder':<28} {rate(parse, ordinary, arguments.seconds):>10,.0f}/s")
     own = rate(parse, mail, arguments.seconds)
-    print(f"{'mailops, ordinary mail':<28} {own:>10,.0f}/s   ({len(mail)} letters, mean {sum(map(len, mail)) / len(mail) / 1000:.1f} kB)")
+    print(
+        f"{'mailops, ordinary mail':<28} {own:>10,.0f}/s   ({len(mail)} letters, "
+        f"mean {sum(map(len, mail)) / len(mail) / 1000:.1f} kB)"
+    )
     for name, work in others().items():
         other = rate(work, mail, arguments.seconds)
         print(f"{name + ', ordinary':<28} {other:>10,.0f}/s   mailops is {own / other:.2f} times as fast")
-    replies = [f"550 5.1.1 <user{number}@dest.example>: Recipient address rejected: User unknown" for number in range(2000)]
+    replies = [
+        f"550 5.1.1 <user{number}@dest.example>: Recipient address rejected: User unknown" for number in range(2000)
+    ]
     _cached.cache_clear()
     start = time.perf_counter()
     for reply in replies:

@@ -40,9 +40,7 @@ def fallback_addresses(original: OriginalMessage) -> list[str]:
     return list(original.to) if len(original.to) == 1 else []
 
 
-def provider_form(
-    fields: Fields, parts: list[Part], original: OriginalMessage
-) -> tuple[str, str, list[str]] | None:
+def provider_form(fields: Fields, parts: list[Part], original: OriginalMessage) -> tuple[str, str, list[str]] | None:
     """(rule, feedback type, addresses) for complaints that are not ARF: Outlook.com's JMRP, Apple's unsubscribe."""
     recipient = original.headers.get("x-hmxmroriginalrecipient", "")
     if recipient and len(parts) <= 3:

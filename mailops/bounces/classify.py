@@ -4,8 +4,8 @@ Asked in this order, each step with the rule and the words that gave the answer:
 
 1. a provider's own table (:mod:`~mailops.bounces.providers`), when the remote host or its text is recognised;
 2. the words (:mod:`~mailops.bounces.patterns`), specific before general, several languages;
-3. the enhanced code (:mod:`~mailops.bounces.codes`), which goes before the words when it is a specific one and the words
-   are of a kind that every refusal contains;
+3. the enhanced code (:mod:`~mailops.bounces.codes`), which goes before the words when it is a specific one and the
+   words are of a kind that every refusal contains;
 4. the reply code and the stage of the dialogue.
 
 Words outrank a generic code because servers send 5.1.1 for rate limits and 5.7.1 for everything. An unknown user is
@@ -124,6 +124,7 @@ def find_stage(prepared: str) -> str | None:
 
 _HOST = re.compile(r"\b(?:host|talking to|server)\s+([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\s{0,2}[\[.:( ]", re.I)
 
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     """One reason's patterns. ``anchors`` are words, one of which stands in every pattern of the group: most texts are
@@ -205,7 +206,7 @@ def classify(
 ) -> Classification:
     """Classify one refusal.
 
-    ``code`` is the reply code (``550``), ``enhanced`` the RFC 3463 code, ``text`` the reply or the diagnostic, ``stage``
+    ``code`` is the reply code (``550``), ``enhanced`` the RFC 3463 code, ``text`` the reply or diagnostic, ``stage``
     connect, helo, mail, rcpt, data or dot, ``remote_host`` the name of the server that answered. All are optional: what
     is missing is looked for in the text. Never raises.
     """

@@ -36,9 +36,7 @@ class Match:
     confidence: float
 
 
-def match(
-    result: RecipientResult | None, report: Report, candidates: Sequence[Candidate], *, now: datetime
-) -> Match:
+def match(result: RecipientResult | None, report: Report, candidates: Sequence[Candidate], *, now: datetime) -> Match:
     """The delivery that one result of a report speaks of.
 
     ``candidates`` are the deliveries of the original Message-ID and those to the result's addresses.

@@ -110,7 +110,15 @@ _SUBJECTS = (
     b"mancat",
     b"onbestelbaar",
 )
-_OPENING_ANCHORS = (b"deliver", b"following", b"this is the ", b"not taken", b"permanently", b"of the office", b"allowed")
+_OPENING_ANCHORS = (
+    b"deliver",
+    b"following",
+    b"this is the ",
+    b"not taken",
+    b"permanently",
+    b"of the office",
+    b"allowed",
+)
 """One of these stands in every opening: most mail has none of them in its first lines."""
 
 _OPENINGS = (

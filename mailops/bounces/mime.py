@@ -155,7 +155,7 @@ def content_type(value: str) -> tuple[str, dict[str, str]]:
     if not value:
         return "text/plain", {}
     media = value.partition(";")[0].strip().lower()
-    params = {}
+    params: dict[str, str] = {}
     for name, quoted, bare in _PARAM.findall(value[:4000]):
         params.setdefault(name.lower().rstrip("*"), quoted or bare)
     return (media if "/" in media else "text/plain"), params

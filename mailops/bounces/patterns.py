@@ -1482,7 +1482,6 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "remote host closed connection",
             "connection closed",
             "broken pipe",
-            "establish an smtp connection",
             "couldn't connect",
             "could not connect",
             "cannot connect",

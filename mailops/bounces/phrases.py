@@ -89,7 +89,8 @@ FAILURE = (
     "konnte nicht zugestellt",
     "nicht zustellbar",
     "unzustellbar",
-    "zustellung * fehlgeschlagen",
+    "zustellung fehlgeschlagen",
+    "zustellung ist fehlgeschlagen",
     "non è stato possibile recapitare",
     "impossibile recapitare",
     "non recapitabile",
@@ -216,7 +217,6 @@ CUTS = (
     "bounced e-mail:",
     "headers of the original message",
     "begin original message",
-    "the first * lines of the message",
     "original mail info",
 )
 """Lines that end the report; only where such a line stands alone or is ruled off."""
@@ -278,7 +278,13 @@ DEFAULTS = {"exim-syntax": "syntaxerror"}
 FINGERPRINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("postfix", ("this is the mail system at host", "this is the postfix program at host")),
     ("exim-syntax", ("contained one or more recipient addresses that were incorrectly constructed",)),
-    ("mxlogic", ("included is a copy of the message header", "a message that you have sent could not be delivered to one or more")),
+    (
+        "mxlogic",
+        (
+            "included is a copy of the message header",
+            "a message that you have sent could not be delivered to one or more",
+        ),
+    ),
     ("james", ("error message below: 550 - requested action not taken",)),
     ("exim", ("this message was created automatically by mail delivery software",)),
     ("qmail", ("this is the qmail-send program", "i'm afraid i wasn't able to deliver your message")),

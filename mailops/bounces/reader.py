@@ -21,16 +21,44 @@ from types import MappingProxyType
 
 from . import arf, dsn, gate, mime, text
 from .autoreply import autoreply_rule
-from .classify import Classification, classify, classify_as, find_enhanced, find_host, find_reply, find_stage, match_text, prepare
-from .mime import Fields, Part
+from .classify import (
+    Classification,
+    classify,
+    classify_as,
+    find_enhanced,
+    find_host,
+    find_reply,
+    find_stage,
+    match_text,
+    prepare,
+)
 from .codes import CATEGORIES
+from .mime import Fields, Part
 from .notify import read_notification
-from .phrases import APPLIANCES, DEFAULTS, DELAY, FAILURE, FINAL, FINGERPRINTS, SUBJECTS, SUCCESS, VERIZON, first_of, flat
+from .phrases import (
+    APPLIANCES,
+    DEFAULTS,
+    DELAY,
+    FAILURE,
+    FINAL,
+    FINGERPRINTS,
+    SUBJECTS,
+    SUCCESS,
+    VERIZON,
+    first_of,
+    flat,
+)
 from .providers import CARRIERS
 from .report import Kind, OriginalMessage, RecipientResult, Report
 
 _STATUS_PARTS = ("message/delivery-status", "message/global-delivery-status", "message/delivery_status")
-_ORIGINAL_PARTS = ("message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers", "message/rfc822-headers")
+_ORIGINAL_PARTS = (
+    "message/rfc822",
+    "text/rfc822-headers",
+    "message/global",
+    "message/global-headers",
+    "message/rfc822-headers",
+)
 _FEEDBACK_PARTS = ("message/feedback-report",)
 _RECEIPT_PARTS = ("message/disposition-notification", "message/global-disposition-notification")
 _ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"']{1,100}@[\w][\w.\-]{1,200}")
@@ -85,7 +113,9 @@ def _read(fields: Fields, body: bytes, subject: str, seen: gate.Gate, truncated:
         return Report("ordinary", rule="receipt", subject=subject, truncated=truncated)
     rule = autoreply_rule(fields, subject, human)
     if rule is not None:
-        return Report("autoreply", original=original, rule=rule[0], evidence=rule[1], subject=subject, truncated=truncated)
+        return Report(
+            "autoreply", original=original, rule=rule[0], evidence=rule[1], subject=subject, truncated=truncated
+        )
     return Report("ordinary", rule="no report", original=original, subject=subject, truncated=truncated)
 
 
@@ -239,7 +269,16 @@ def _unique(results: list[RecipientResult]) -> tuple[RecipientResult, ...]:
 
 
 _HUMAN_REASONS = frozenset(
-    ("mailboxfull", "mesgtoobig", "spamdetected", "virusdetected", "suspend", "authfailure", "norelaying", "policyviolation")
+    (
+        "mailboxfull",
+        "mesgtoobig",
+        "spamdetected",
+        "virusdetected",
+        "suspend",
+        "authfailure",
+        "norelaying",
+        "policyviolation",
+    )
 )
 """Reasons the whole text may give when the code says something specific: words nobody writes by chance."""
 
@@ -333,7 +372,7 @@ def _plain(
     )
     if not (expected or mark or (strong and (failure or announced))):
         return None
-    domain = author.rpartition("@")[2].strip("<>() \"").split(" ")[0].rstrip(">") if "@" in author else ""
+    domain = author.rpartition("@")[2].strip('<>() "').split(" ")[0].rstrip(">") if "@" in author else ""
     found = text.find(report, expected, domain)
     if not strong and not (found and mark):
         return None
@@ -356,7 +395,9 @@ def _plain(
             answer = classify_as("expired", "delayed", why)
         elif answer.reason in ("undefined", "onhold") and mark in DEFAULTS:
             answer = classify_as(DEFAULTS[mark], "fingerprint:" + mark, mark)
-        elif answer.reason in ("undefined", "onhold", "userunknown") and item.address.lower().endswith("@googlegroups.com"):
+        elif answer.reason in ("undefined", "onhold", "userunknown") and item.address.lower().endswith(
+            "@googlegroups.com"
+        ):
             answer = classify_as("rejected", "fingerprint:google groups", "google groups")
         elif (
             answer.reason == "userunknown"

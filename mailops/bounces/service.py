@@ -120,7 +120,9 @@ class Bounces:
             delivery = connection.execute(
                 sa.select(d.c.id).where(d.c.mail_id == row.mail_id, d.c.recipient == row.recipient)
             ).scalar()
-            found.append(Candidate(row.mail_id, delivery, row.message_id, row.recipient, row.at, people[row.message_id]))
+            found.append(
+                Candidate(row.mail_id, delivery, row.message_id, row.recipient, row.at, people[row.message_id])
+            )
         return found
 
     def _record(

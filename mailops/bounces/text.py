@@ -20,7 +20,8 @@ MAX_RECIPIENTS = 200
 
 _ADDR = r"[^\s<>()\[\]:;,\"'|=*]{1,100}@[\w][\w.\-]{1,200}\w|\"[^\"@\n]{1,80}\"@[\w][\w.\-]{1,200}\w"
 _LINE = re.compile(
-    r"^[ \t>*\-•·]{0,16}(?:\d{1,2}[.)]\s)?(<)?[\"']?(?:mailto:|smtp:|rfc822;)?(" + _ADDR + r")[\"']?(>)?[\"']?(.*)$", re.I
+    r"^[ \t>*\-•·]{0,16}(?:\d{1,2}[.)]\s)?(<)?[\"']?(?:mailto:|smtp:|rfc822;)?(" + _ADDR + r")[\"']?(>)?[\"']?(.*)$",
+    re.I,
 )
 _REST = re.compile(r"^(?:\s*$|\s*[:;,]|\s*\(|\s*\[|\s*<|\s*\.\.\.|\s+-|\s+on\s|\t|\s{2,})", re.I)
 _DDA = re.compile(r"dda:smtp=(" + _ADDR + r")", re.I)
@@ -30,15 +31,15 @@ _LABEL = re.compile(
     r"invalid final delivery userid|target mail address|failed address|rcpt to|email address|e-mail address|"
     r"(?:delivery|message) failed \d{1,4} attempts|(?:address|to) \(failed\)|delivery failed to|undeliverable to|"
     r"could not be delivered to|unable to deliver (?:message|mail) to|user's mailbox is full|mailbox full|"
-    r"user mailbox exceeds allowed size|bad recipient|error-for|not delivered to|destinataire|destinatario|destinatário|empfänger|"
-    r"ontvanger|получатель|адрес|宛先|收件人|\[statu?s: error, address)\s{0,4}[:=]\s{0,8}[<\[]?(?:smtp:|rfc822;\s?)?<?("
-    + _ADDR
-    + r")>?(.*)$",
+    r"user mailbox exceeds allowed size|bad recipient|error-for|not delivered to|"
+    r"destinataire|destinatario|destinatário|empfänger|ontvanger|получатель|адрес|宛先|收件人|"
+    r"\[statu?s: error, address)\s{0,4}[:=]\s{0,8}[<\[]?(?:smtp:|rfc822;\s?)?<?(" + _ADDR + r")>?(.*)$",
     re.I,
 )
 _SENTENCE = re.compile(
-    r"(?:(?:deliver(?:ing|ed|y)?\b|delivery failed|send(?:ing)?\b|forward)[^@.:\n]{0,60}\bto\b(?: the following address(?:es)?)?:?"
-    r"|rejected recipient|recipient rejected:?|is full:|unknown user:?|no such user:?|could not find a gateway for"
+    r"(?:(?:deliver(?:ing|ed|y)?\b|delivery failed|send(?:ing)?\b|forward)[^@.:\n]{0,60}\bto\b"
+    r"(?: the following address(?:es)?)?:?|rejected recipient|recipient rejected:?|is full:|unknown user:?"
+    r"|no such user:?|could not find a gateway for"
     r"|(?:your|the|ihre|votre) (?:message|mail|e-mail|email|nachricht)(?: sent)? to|rcpt to:|mailing list"
     r"|originally addressed to|address:|error delivering to|the (?:email |e-mail )?address|user \S{1,60}"
     r"|messages? (?:addressed|sent) to|reach the following recipients?:)"
@@ -47,7 +48,9 @@ _SENTENCE = re.compile(
 )
 _BRACKET = re.compile(r"^\s+<(" + _ADDR + r")>\s*:(.*)$", re.I)
 _TO = re.compile(r"^[ \t]{0,8}to:\s{0,20}<?(" + _ADDR + r")>?\s*$", re.I)
-_ALIAS = re.compile(r"(?:\(?(?:ultimately )?generated|\(expanded|\(forwarded) (?:from|by):?\s<?(" + _ADDR + r")>?", re.I)
+_ALIAS = re.compile(
+    r"(?:\(?(?:ultimately )?generated|\(expanded|\(forwarded) (?:from|by):?\s<?(" + _ADDR + r")>?", re.I
+)
 _SENDER_BEFORE = re.compile(
     r"(?:sent by|from|sender|contact|contacter|reply to|on behalf of|postmaster|write to|address us at|assistance|"
     r"help|to the address|mail to)\W{0,3}$",
@@ -84,7 +87,7 @@ def cut(text: str) -> tuple[str, str]:
             for words in CUTS:
                 if words in low and (low.startswith(words) or _RULE.search(stripped)):
                     return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
-            if (low.startswith("--") or low.startswith("==")) and ("original" in low or "message follows" in low):
+            if low.startswith(("--", "==")) and ("original" in low or "message follows" in low):
                 return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
         if line[0] not in " \t>" and number and _HEADERISH.match(line) and not lines[number - 1].strip():
             return "\n".join(lines[:number]), "\n".join(lines[number:])
@@ -92,7 +95,7 @@ def cut(text: str) -> tuple[str, str]:
 
 
 def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[Found]:
-    """The recipients of a report. ``expected`` are addresses a header field already names, ``domain`` is the author's."""
+    """The recipients of a report. ``expected`` are those a header field names, ``domain`` is the author's."""
     lines = report.split("\n", MAX_LINES)[:MAX_LINES]
     found: dict[str, Found] = {}
     current: Found | None = None
