@@ -64,7 +64,7 @@ def title_and_question(notebook: Mapping[str, Any], name: str) -> tuple[str, str
 
 def _plain(markdown: str) -> str:
     without_links = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
-    return re.sub(r"[*_`]{1,3}(\S(?:.*?\S)?)[*_`]{1,3}", r"\1", without_links).strip()
+    return re.sub(r"[*`]{1,3}(\S(?:.*?\S)?)[*`]{1,3}", r"\1", without_links).strip()
 
 
 def find(given: str | Path) -> Path:

@@ -1,0 +1,127 @@
+"""Starts the child process of a run and makes sure that it and its kernel end in time, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+GRACE = 10.0  # seconds past the limit for starting and for writing the notebook, before the child is killed
+_SOCKET_ROOM = 60  # characters; a Unix socket's path may have 107 in all
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the child ended. ``kind``: done, raised, timeout, died (the kernel), start (of the kernel), runner, lost."""
+
+    kind: str
+    ename: str = ""
+    evalue: str = ""
+    step: int | None = None
+
+
+def run_child(work: Path, parameters: Mapping[str, Any], *, seconds: float, environment: Mapping[str, str]) -> Outcome:
+    """Run ``work/input.ipynb`` in a child process; returns after at most ``seconds`` + :data:`GRACE`.
+
+    The child and its kernel work in a private temporary folder that is gone afterwards. Nothing is raised for what the
+    notebook does.
+    """
+    root = tempfile.gettempdir()
+    scratch = Path(tempfile.mkdtemp(prefix="mo-", dir=root if len(root) <= _SOCKET_ROOM else "/tmp"))  # noqa: S108
+    try:
+        for folder in ("cwd", "ipython", "run"):
+            (scratch / folder).mkdir(mode=0o700)
+        job = {"parameters": dict(parameters), "seconds": seconds, "cwd": str(scratch / "cwd")}
+        return _supervise(work, job, seconds + GRACE, _environment(environment, scratch))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _environment(extra: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    environment = {
+        **os.environ,
+        "IPYTHONDIR": str(scratch / "ipython"),  # the user's start-up files and history stay out of jobs
+        "JUPYTER_RUNTIME_DIR": str(scratch / "run"),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "PYTHONUTF8": "1",
+        **extra,
+    }
+    package = Path(__file__).resolve().parent.parent.parent
+    if not {"site-packages", "dist-packages"} & set(package.parts):  # a checkout that is not installed
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
+    return environment
+
+
+def _supervise(work: Path, job: dict[str, Any], seconds: float, environment: dict[str, str]) -> Outcome:
+    log = work / "child.log"
+    with open(log, "wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "mailops.jobs.child"],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            cwd=work,
+            env=environment,
+            start_new_session=True,
+        )
+    timed_out = False
+    try:
+        assert child.stdin is not None
+        try:
+            child.stdin.write(json.dumps(job).encode() + b"\n")
+            child.stdin.flush()
+        except BrokenPipeError:
+            pass  # it died at once; the log says why
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+    finally:
+        if child.returncode is None:  # too long, or this process was interrupted
+            _kill_group(child.pid)
+            child.wait()
+        if not (work / "outcome.json").exists():
+            _kill_kernel(work / "kernel.pid")
+        if child.stdin is not None:
+            try:
+                child.stdin.close()
+            except BrokenPipeError:
+                pass
+    return _outcome(work, timed_out, log)
+
+
+def _outcome(work: Path, timed_out: bool, log: Path) -> Outcome:
+    try:
+        said = json.loads((work / "outcome.json").read_text("utf-8"))
+        return Outcome(said["kind"], said.get("ename") or "", said.get("evalue") or "", said.get("step"))
+    except (OSError, ValueError, KeyError):
+        if timed_out:
+            return Outcome("timeout")
+        last = log.read_bytes()[-2000:].decode("utf-8", "replace").strip().splitlines()
+        return Outcome("lost", "", last[-1] if last else "")
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _kill_kernel(pid_file: Path) -> None:
+    """The kernel leads a session of its own, so the child's group does not reach it."""
+    try:
+        pid = int(pid_file.read_text("ascii"))
+        if os.getpgid(pid) == pid:
+            _kill_group(pid)
+    except (OSError, ValueError):
+        pass  # it never started, or is gone
