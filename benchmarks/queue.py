@@ -186,7 +186,9 @@ def main() -> None:
         for sessions in sorted(set(options.workers)):
             ceilings[sessions] = source(port, options.mails, options.size, sessions)
             _row(f"smtp-source, {sessions} session(s)", ceilings[sessions], ceilings[sessions], None)
-        _row("smtplib in a loop, 1 session", plain(port, min(options.mails, 20_000), options.size), ceilings.get(1), None)
+        _row(
+            "smtplib in a loop, 1 session", plain(port, min(options.mails, 20_000), options.size), ceilings.get(1), None
+        )
         for kind in options.database:
             for workers in options.workers:
                 with tempfile.TemporaryDirectory() as folder:
@@ -198,7 +200,12 @@ def main() -> None:
                         raise SystemExit("not every mail was sent")
                     ops.close()
                 _row(f"mailops {kind}: submitted, durably", stored, ceilings.get(1), None)
-                _row(f"mailops {kind}: drained by {workers} worker(s)", options.mails / seconds, ceilings.get(workers), peak)
+                _row(
+                    f"mailops {kind}: drained by {workers} worker(s)",
+                    options.mails / seconds,
+                    ceilings.get(workers),
+                    peak,
+                )
         if options.memory:
             _memory(port, options.memory)
 
@@ -220,7 +227,10 @@ def _memory(port: int, queued: int) -> None:
 
 def _row(what: str, rate: float | None, ceiling: float | None, peak: int | None) -> None:
     share = f"{rate / ceiling:.2f}" if rate and ceiling else "-"
-    print(f"{what:44} {f'{rate:.0f}' if rate else 'absent':>9} {share:>15} {f'{peak / 1024:.0f}' if peak else '':>9}", flush=True)
+    print(
+        f"{what:44} {f'{rate:.0f}' if rate else 'absent':>9} {share:>15} {f'{peak / 1024:.0f}' if peak else '':>9}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

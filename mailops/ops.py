@@ -166,11 +166,16 @@ class Ops:
         return self.queue.submit(submission, urgent=urgent)
 
     def explain(
-        self, *, sender: str | None, company: str | None = None, server: str | None = None, return_path: str | None = None
+        self,
+        *,
+        sender: str | None,
+        company: str | None = None,
+        server: str | None = None,
+        return_path: str | None = None,
     ) -> Route:
         """Which server would carry a mail of this sender, with which From and envelope sender, and why."""
         from .queue.submit import alias_domain_of, company_of
-        from .routing import RouteRequest, Router
+        from .routing import Router, RouteRequest
 
         setup = self.setup
         request = RouteRequest(

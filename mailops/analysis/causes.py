@@ -8,7 +8,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from ..bounces.reasons import is_hard, plain_words
+from ..bounces.reasons import is_hard, plain
 from ..store import schema
 from ..store.database import explained, reading
 from .bounce_rate import since_day, tally_frame
@@ -34,8 +34,8 @@ def causes(engine: Engine, *, since: str | None, now: datetime) -> pd.DataFrame:
         recipients=("recipient", "nunique"), domains=("domain", "nunique"), example=("reply", "max")
     )
     grouped = grouped.sort_values("recipients", ascending=False).reset_index()
-    grouped.insert(1, "meaning", [plain_words(r) for r in grouped["reason"]])
-    grouped.insert(2, "hard", ["hard" if is_hard(r, None) else "soft" for r in grouped["reason"]])
+    grouped.insert(1, "meaning", [plain(r) for r in grouped["reason"]])
+    grouped.insert(2, "hard", ["hard" if is_hard(r) else "soft" for r in grouped["reason"]])
     return grouped
 
 

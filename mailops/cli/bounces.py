@@ -82,7 +82,7 @@ def parse(files: list[Path] = FILES, json: bool = JSON) -> None:
 def explain(file: Path = typer.Argument(..., exists=True, dir_okay=False), json: bool = JSON) -> None:
     """One message in words: what it is, by which rule, and what to do."""
     from ..bounces import parse as read
-    from ..bounces.reasons import plain_words
+    from ..bounces.reasons import plain
 
     report = read(file.read_bytes())
     if json:
@@ -91,7 +91,7 @@ def explain(file: Path = typer.Argument(..., exists=True, dir_okay=False), json:
     say(f"Kind: {report.kind} (rule {report.rule}: {report.evidence!r})")
     for found in report.results:
         say(
-            f"{found.recipient}: {plain_words(found.reason)} ({found.reason}, {'hard' if found.hard else 'soft'}, "
+            f"{found.recipient}: {plain(found.reason)} ({found.reason}, {'hard' if found.hard else 'soft'}, "
             f"{found.status or 'no status'})\n  rule {found.rule}: {found.evidence!r}\n  {found.diagnostic}"
         )
 

@@ -122,7 +122,13 @@ def is_valid(spec: str) -> bool:
     A domain needs no dot; address literals ``[127.0.0.1]`` are allowed; limits of RFC 5321 §4.5.3.1 hold.
     """
     local, at, domain = spec.rpartition("@")
-    if not at or not local or not domain or len(local.encode()) > 64 or any(ord(c) < 33 or ord(c) == 127 for c in domain):
+    if (
+        not at
+        or not local
+        or not domain
+        or len(local.encode()) > 64
+        or any(ord(c) < 33 or ord(c) == 127 for c in domain)
+    ):
         return False
     ascii_local = "".join(c if c.isascii() else "u" for c in local)
     if not (_DOT_ATOM.match(ascii_local) or _QUOTED.match(ascii_local)):

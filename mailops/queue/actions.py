@@ -56,7 +56,9 @@ def preview(engine: Engine, action: str, chosen: QueueFilter) -> Preview:
         able = [*chosen.where(), m.c.state.in_([s.value for s in states]), m.c.lease_owner.is_(None)]
         count = _count(connection, able)
         rows = connection.execute(sa.select(m.c.subject, m.c.header_from).where(*able).order_by(m.c.id).limit(3))
-        examples = tuple(f"{subject or '(no subject)'} — from {sender or 'the notification address'}" for subject, sender in rows)
+        examples = tuple(
+            f"{subject or '(no subject)'} — from {sender or 'the notification address'}" for subject, sender in rows
+        )
     words = " or ".join(s.label for s in states)
     return Preview(action, count, total - count, f"only mails in state {words} that no worker holds", examples)
 
@@ -107,9 +109,7 @@ def cancel(
             .where(d.c.mail_id.in_(ids), d.c.state.in_([DeliveryState.PENDING.value, DeliveryState.FAILED.value]))
             .values(state=DeliveryState.CANCELLED.value, updated_at=now)
         )
-        connection.execute(
-            sa.update(m).where(m.c.id.in_(ids)).values(state=MailState.CANCELLED.value, finished_at=now)
-        )
+        connection.execute(sa.update(m).where(m.c.id.in_(ids)).values(state=MailState.CANCELLED.value, finished_at=now))
 
     return _move(engine, "cancel", "cancelled", chosen, clock, actor, move, on_progress)
 

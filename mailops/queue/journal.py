@@ -71,7 +71,10 @@ class Journal:
         """Record what the server answered for each recipient."""
         if len(result.replies) == 1 and result.replies[0].accepted and result.replies[0].stage == "body":
             reply = result.replies[0]
-            self._write(b"a%d %d %s\n" % (attempt_id, reply.code, json.dumps([reply.recipient, reply.enhanced, reply.text]).encode()))
+            self._write(
+                b"a%d %d %s\n"
+                % (attempt_id, reply.code, json.dumps([reply.recipient, reply.enhanced, reply.text]).encode())
+            )
             return
         rows = [[r.recipient, r.code, r.enhanced, r.text[:2000], r.stage] for r in result.replies]
         self._write(b"e%d %s\n" % (attempt_id, json.dumps([rows, result.unknown]).encode()))

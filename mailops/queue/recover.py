@@ -30,9 +30,7 @@ class Recovered:
     unknown: int = 0
 
     def __add__(self, other: Recovered) -> Recovered:
-        return Recovered(
-            self.settled + other.settled, self.released + other.released, self.unknown + other.unknown
-        )
+        return Recovered(self.settled + other.settled, self.released + other.released, self.unknown + other.unknown)
 
 
 def recover(engine: Engine, journals: Path, *, now: datetime) -> Recovered:
@@ -83,5 +81,3 @@ def _settle_worker(
     lease.release(engine, worker, never)
     lease.settle(engine, worker, settled, now=now)
     return Recovered(len(settled) - unknown, len(never), unknown)
-
-

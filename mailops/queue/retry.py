@@ -36,7 +36,9 @@ def next_try(policy: RetryPolicy, *, queued_at: datetime, attempts: int, now: da
     if age >= timedelta(seconds=policy.give_up) and attempts >= MINIMUM_ATTEMPTS:
         return NextTry(None, f"gave up after {attempts} attempts in {_words(age)}")
     wait = pause(policy, attempts)
-    return NextTry(now + timedelta(seconds=wait), f"attempt {attempts} failed for now; next in {_words(timedelta(seconds=wait))}")
+    return NextTry(
+        now + timedelta(seconds=wait), f"attempt {attempts} failed for now; next in {_words(timedelta(seconds=wait))}"
+    )
 
 
 def _words(span: timedelta) -> str:

@@ -101,9 +101,7 @@ class Queue:
         """One run of the queue job: everything due is tried once."""
         return self.worker(on_progress=on_progress).run(limit=limit, ids=ids)
 
-    def send_now(
-        self, chosen: QueueFilter, *, on_progress: Callable[[RunReport], None] | None = None
-    ) -> RunReport:
+    def send_now(self, chosen: QueueFilter, *, on_progress: Callable[[RunReport], None] | None = None) -> RunReport:
         """*Send Now*: try the chosen *Outgoing* mails at once, whatever their schedule."""
         return self.run(ids=actions.sendable(self._engine, chosen), on_progress=on_progress)
 

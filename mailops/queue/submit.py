@@ -129,7 +129,9 @@ def store(
                 "attempts": 0,
             }
         )
-    result = connection.execute(sa.insert(schema.mails).returning(schema.mails.c.id, sort_by_parameter_order=True), rows)
+    result = connection.execute(
+        sa.insert(schema.mails).returning(schema.mails.c.id, sort_by_parameter_order=True), rows
+    )
     ids = [int(row[0]) for row in result]
     connection.execute(
         sa.insert(schema.contents),
@@ -195,4 +197,3 @@ def parse_when(text: str) -> datetime:
             fix="Write it as 2026-01-31T14:30+01:00 (without a zone it is UTC).",
         ) from error
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-

@@ -81,7 +81,9 @@ def health(engine: Engine, *, now: datetime) -> dict[str, Any]:
     outgoing = m.c.state == MailState.OUTGOING.value
     with explained("looking at the queue"), reading(engine) as connection:
         due = connection.execute(sa.select(sa.func.count()).where(outgoing, m.c.due_at <= now)).scalar_one()
-        oldest = connection.execute(sa.select(m.c.queued_at).where(outgoing).order_by(m.c.due_at, m.c.id).limit(1)).scalar()
+        oldest = connection.execute(
+            sa.select(m.c.queued_at).where(outgoing).order_by(m.c.due_at, m.c.id).limit(1)
+        ).scalar()
         held = connection.execute(sa.select(sa.func.count()).where(m.c.lease_owner.is_not(None))).scalar_one()
     return {"counts": counts(engine), "due": int(due), "oldest": oldest, "held": int(held)}
 
@@ -136,7 +138,9 @@ def raw(engine: Engine, mail_id: int) -> bytes:
 def history(engine: Engine, mail_id: int) -> list[HistoryLine]:
     """Every event of a mail, oldest first; also of mails that are gone."""
     e = schema.events
-    query = sa.select(e.c.at, e.c.kind, e.c.recipient, e.c.server_key, e.c.actor, e.c.data).where(e.c.mail_id == mail_id)
+    query = sa.select(e.c.at, e.c.kind, e.c.recipient, e.c.server_key, e.c.actor, e.c.data).where(
+        e.c.mail_id == mail_id
+    )
     with explained("reading the history"), reading(engine) as connection:
         return [HistoryLine(*row) for row in connection.execute(query.order_by(e.c.id))]
 

@@ -344,9 +344,7 @@ class Worker:
             self._step(step)
 
 
-def _requests(
-    batch: int, limit: int | None, ids: Sequence[int] | None
-) -> Iterator[tuple[int, Sequence[int] | None]]:
+def _requests(batch: int, limit: int | None, ids: Sequence[int] | None) -> Iterator[tuple[int, Sequence[int] | None]]:
     """What to lease, batch by batch: (how many, of which ids)."""
     if ids is not None:
         for at in range(0, len(ids), batch):

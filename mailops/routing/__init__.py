@@ -1,7 +1,7 @@
 """Which server carries a mail, with which From and envelope sender, and why."""
 
 from .explain import DEFAULT_KEY, Route, Router, default_server, route
-from .select import Choice, Rule, RouteRequest, choose_server, in_order, notification_address
+from .select import Choice, RouteRequest, Rule, choose_server, in_order, notification_address
 
 __all__ = [
     "DEFAULT_KEY",

@@ -14,7 +14,7 @@ from ..model.setup import Authentication, Encryption, Server, Setup
 from ..model.states import FailureType
 from . import envelope
 from .filters import read_filter
-from .select import RULES, Choice, Rule, RouteRequest, choose_server, notification_address, sender_of
+from .select import RULES, Choice, RouteRequest, Rule, choose_server, notification_address, sender_of
 
 DEFAULT_KEY = "default"
 
@@ -56,7 +56,9 @@ class Route:
             lines.append(f"From stays: {self.header_from}.")
         lines.append(f"Envelope sender (bounces come back there): {self.envelope_from or 'none'}.")
         if self.return_path and self.envelope_from and self.return_path.lower() != self.envelope_from.lower():
-            lines.append(f"The bounce address {self.return_path} is not used: the server's FROM filter does not hold it.")
+            lines.append(
+                f"The bounce address {self.return_path} is not used: the server's FROM filter does not hold it."
+            )
         if self.server is not None and self.request.forced_server is None and self.parameter_ignored:
             lines.append("mail.default.from_filter is ignored, since an outgoing server is configured.")
         lines += [f"Not {key}: {reason}." for key, reason in self.passed_over]

@@ -54,7 +54,11 @@ def parse_filter(text: str | None) -> FromFilter:
     for part in (p.strip() for p in (text or "").split(",")):
         if not part:
             continue
-        good = is_valid(part) and bool(_DOMAIN.match(part.rpartition("@")[2])) if "@" in part else bool(_DOMAIN.match(part))
+        good = (
+            is_valid(part) and bool(_DOMAIN.match(part.rpartition("@")[2]))
+            if "@" in part
+            else bool(_DOMAIN.match(part))
+        )
         if not good:
             raise ConfigError(
                 f"The FROM filter part {part!r} is neither a domain nor an address.",

@@ -77,7 +77,9 @@ class Choice:
 
 def in_order(servers: Sequence[Server]) -> list[Server]:
     """Active servers in the order they are asked: priority, name (alphabetical), creation."""
-    return sorted((s for s in servers if s.active), key=lambda s: (s.priority, s.name.lower(), s.name, s.created, s.key))
+    return sorted(
+        (s for s in servers if s.active), key=lambda s: (s.priority, s.name.lower(), s.name, s.created, s.key)
+    )
 
 
 def notification_address(alias_domain: AliasDomain | None, setup: Setup) -> str | None:

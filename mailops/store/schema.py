@@ -200,7 +200,9 @@ events = sa.Table(
     metadata,
     _id(),
     sa.Column("at", Utc, nullable=False),
-    sa.Column("kind", sa.String(40), nullable=False),  # submitted, sent, deferred, failed, bounced, retried, cancelled …
+    sa.Column(
+        "kind", sa.String(40), nullable=False
+    ),  # submitted, sent, deferred, failed, bounced, retried, cancelled …
     sa.Column("mail_id", BigId),  # no foreign key: events outlive mails
     sa.Column("message_id", sa.String(998)),
     sa.Column("recipient", sa.String(320)),

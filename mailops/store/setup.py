@@ -46,7 +46,9 @@ def load(engine: Engine, profile: Profile) -> Setup:
     with explained("reading the set-up"), reading(engine) as connection:
         domains = {
             int(r.id): AliasDomain(r.name, r.bounce_alias, r.catchall_alias, r.default_from, r.sequence, int(r.id))
-            for r in connection.execute(sa.select(t.alias_domains).order_by(t.alias_domains.c.sequence, t.alias_domains.c.id))
+            for r in connection.execute(
+                sa.select(t.alias_domains).order_by(t.alias_domains.c.sequence, t.alias_domains.c.id)
+            )
         }
         companies = tuple(
             Company(r.key, r.name, r.email, domains.get(r.alias_domain_id), int(r.id))
@@ -134,7 +136,9 @@ def check_server(server: Server) -> None:
             f"The key {server.key!r} is taken.", code="server.key", fix="Choose another key.", facts={"key": server.key}
         )
     if server.authentication is not Authentication.CLI and not server.host:
-        raise ConfigError("The server has no host.", code="server.host", facts={"key": server.key}, fix="Give its SMTP host.")
+        raise ConfigError(
+            "The server has no host.", code="server.host", facts={"key": server.key}, fix="Give its SMTP host."
+        )
     if not 1 <= server.port <= 65535:
         raise ConfigError(
             "The port is out of range.", code="server.port", facts={"port": server.port}, fix="Use 587, 465 or 2525."
@@ -261,4 +265,3 @@ def not_found(what: str, name: str, known: list[str]) -> NotFound:
     near = get_close_matches(name, known, 1)
     fix = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known) or 'none yet'}."
     return NotFound(f"There is no {what} {name!r}.", facts={"name": name, "known": known}, fix=fix)
-

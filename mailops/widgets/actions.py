@@ -63,7 +63,9 @@ class Actions(Card):
             return
         examples = "".join(f'<li style="margin:1px 0">{esc(e)}</li>' for e in seen.examples)
         listing = f'<ul style="margin:4px 0;padding-left:20px">{examples}</ul>' if examples else ""
-        self._answer.value = box(f"<b>{esc(action.label)}:</b> {esc(seen.sentence)}{listing}", accent="info", role="status")
+        self._answer.value = box(
+            f"<b>{esc(action.label)}:</b> {esc(seen.sentence)}{listing}", accent="info", role="status"
+        )
         self._pending = action if seen.count else None
         self._ask_row.layout.display = "" if seen.count else "none"
 

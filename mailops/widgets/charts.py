@@ -50,7 +50,9 @@ def bar_chart(
     if low is not None and high is not None:
         below = [max(0.0, v - a) for v, a in zip(values, low, strict=True)]
         above = [max(0.0, b - v) for v, b in zip(values, high, strict=True)]
-        axes.errorbar(values, list(places), xerr=[below, above], fmt="none", ecolor="#808080", elinewidth=1.4, capsize=3)
+        axes.errorbar(
+            values, list(places), xerr=[below, above], fmt="none", ecolor="#808080", elinewidth=1.4, capsize=3
+        )
     axes.set_yticks(list(places), labels)
     axes.invert_yaxis()
     axes.set_xlabel(unit)
@@ -104,7 +106,12 @@ def _svg(figure: Any) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = text.replace("#000000", "currentColor").replace("stroke: #b0b0b0", "stroke: currentColor")
-    text = re.sub(r'<svg [^>]*viewBox="([^"]+)"[^>]*>', r'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" style="width:100%;height:auto;fill:currentColor">', text, count=1)
+    text = re.sub(
+        r'<svg [^>]*viewBox="([^"]+)"[^>]*>',
+        r'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" style="width:100%;height:auto;fill:currentColor">',
+        text,
+        count=1,
+    )
     return text
 
 

@@ -42,7 +42,9 @@ class CheckCard(Card):
 
     def html(self) -> str:
         v = self.verdict
-        parts = [f'<div style="display:flex;gap:10px;align-items:baseline;flex-wrap:wrap">{state_chip(v.state.value)}{heading(v.title)}</div>']
+        parts = [
+            f'<div style="display:flex;gap:10px;align-items:baseline;flex-wrap:wrap">{state_chip(v.state.value)}{heading(v.title)}</div>'
+        ]
         parts.append(paragraph(f"Looked at: {v.subject}", muted=True))
         if v.found:
             parts.append(f'<div style="margin-top:4px"><b>Found</b>{code(v.found)}</div>')
@@ -51,7 +53,9 @@ class CheckCard(Card):
         if v.fix and v.state is not VerdictState.PASSED:
             parts.append(f'<p style="margin:6px 0"><b>What to do next:</b> {esc(v.fix)}</p>')
         if v.evidence:
-            parts.append(details("Evidence", code(json.dumps(v.evidence, indent=2, default=str, ensure_ascii=False)[:20_000])))
+            parts.append(
+                details("Evidence", code(json.dumps(v.evidence, indent=2, default=str, ensure_ascii=False)[:20_000]))
+            )
         if v.at:
             parts.append(f'<div style="font-size:12px;color:{MUTED}">Checked {esc(_when(v.at))}</div>')
         role = "alert" if v.state is VerdictState.FAILED else "status"

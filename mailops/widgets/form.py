@@ -36,7 +36,9 @@ class Form(Card):
         press = ipywidgets.Button(description=self._label, button_style="primary")
         press.on_click(lambda _: self.submit())
         self._answer = ipywidgets.VBox([])
-        head = [ipywidgets.HTML(f'<b style="font-family:{SANS};color:{INK}">{esc(self.title)}</b>')] if self.title else []
+        head = (
+            [ipywidgets.HTML(f'<b style="font-family:{SANS};color:{INK}">{esc(self.title)}</b>')] if self.title else []
+        )
         return ipywidgets.VBox([*head, *rows, press, self._answer])
 
     def submit(self) -> None:
@@ -45,9 +47,15 @@ class Form(Card):
         try:
             answer = self._submit(values)
         except MailopsError as error:
-            self._answer.children = (ipywidgets.HTML(box(f"{esc(error.message)} <b>{esc(error.fix)}</b>", accent="bad", role="alert")),)
+            self._answer.children = (
+                ipywidgets.HTML(box(f"{esc(error.message)} <b>{esc(error.fix)}</b>", accent="bad", role="alert")),
+            )
             return
-        shown = answer.widget if isinstance(answer, Card) else ipywidgets.HTML(box(esc(answer), accent="info", role="status"))
+        shown = (
+            answer.widget
+            if isinstance(answer, Card)
+            else ipywidgets.HTML(box(esc(answer), accent="info", role="status"))
+        )
         self._answer.children = (shown,)
 
     def html(self) -> str:

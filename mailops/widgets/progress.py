@@ -40,7 +40,9 @@ class Progress(Card):
         return ipywidgets.HBox([self._bar, self._shown])
 
     def _line(self) -> str:
-        return f'<span role="status" style="font-family:{SANS};color:{INK};margin-left:10px">{esc(self._words())}</span>'
+        return (
+            f'<span role="status" style="font-family:{SANS};color:{INK};margin-left:10px">{esc(self._words())}</span>'
+        )
 
     def refresh(self) -> None:
         if "widget" in self.__dict__:

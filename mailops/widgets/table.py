@@ -283,7 +283,11 @@ class Table(Card):
                 else:
                     cells.append(esc(value))
             rows.append(cells)
-        more = paragraph(f"The first {len(page.rows)} of {page.total:,}.", muted=True) if page.total > len(page.rows) else ""
+        more = (
+            paragraph(f"The first {len(page.rows)} of {page.total:,}.", muted=True)
+            if page.total > len(page.rows)
+            else ""
+        )
         return html_table([c.label for c in self.columns], rows, caption=self.caption, raw=True) + more
 
     def text(self) -> str:

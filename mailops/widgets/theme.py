@@ -105,7 +105,11 @@ def html_table(columns: list[str], rows: list[list[object]], *, caption: str = "
     body = "".join(
         "<tr>" + "".join(f'<td style="{cell}">{c if raw else esc(c)}</td>' for c in row) + "</tr>" for row in rows
     )
-    title = f'<caption style="text-align:left;font-weight:650;padding:4px 0;color:{INK}">{esc(caption)}</caption>' if caption else ""
+    title = (
+        f'<caption style="text-align:left;font-weight:650;padding:4px 0;color:{INK}">{esc(caption)}</caption>'
+        if caption
+        else ""
+    )
     return (
         f'<div style="overflow-x:auto;max-width:1100px;margin:8px 0"><table style="border-collapse:collapse;width:100%;'
         f'font-family:{SANS};font-size:13.5px;color:{INK}">{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -37,7 +37,7 @@ def test_a_mail_waits_as_outgoing_and_leaves_with_the_run(ops_on: Callable[..., 
         [got] = smtp.messages
         assert got.envelope_from == "bounce@acme.example"
         assert got.recipients == ("bob@x.example",)
-        assert b"From: \"Ann\" <ann@acme.example>\r\n" in got.data
+        assert b'From: "Ann" <ann@acme.example>\r\n' in got.data
         assert got.message_id == mail.message_id
         assert [line.kind for line in ops.queue.history(mail_id)] == ["submitted", "sent"]
 
@@ -341,7 +341,13 @@ def test_a_report_for_an_auto_deleted_mail_still_counts(ops_on: Callable[..., Op
 def test_a_report_about_nobodys_mail_is_kept_and_marks_nothing(sqlite_ops: Ops) -> None:
     from mailops.testing import build_dsn
 
-    foreign = build_dsn(b"Message-ID: <a@b>\r\nTo: x@y.example\r\n\r\nhi\r\n", "x@y.example", "5.1.1", "550 5.1.1 unknown", "mx.y.example")
+    foreign = build_dsn(
+        b"Message-ID: <a@b>\r\nTo: x@y.example\r\n\r\nhi\r\n",
+        "x@y.example",
+        "5.1.1",
+        "550 5.1.1 unknown",
+        "mx.y.example",
+    )
     taken = sqlite_ops.bounces.take(foreign)
     assert (taken.report.kind, taken.matched) == ("bounce", 0)
     assert len(sqlite_ops.bounces.recent()) == 1

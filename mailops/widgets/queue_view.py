@@ -1,0 +1,257 @@
+"""The queue as a person works with it: figures, filters, a paged table, actions with preview, one mail in detail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+
+from ..model.mail import MailView
+from ..model.states import MailState
+from ..queue.filters import QueueFilter
+from .actions import Action, Actions, Preview
+from .faces import Card
+from .panel import Tiles
+from .table import Column, Rows, Table, state_cell
+from .theme import MUTED, SANS, box, code, details, esc, heading, html_table, paragraph, state_chip
+
+if TYPE_CHECKING:
+    from ..ops import Ops
+
+COLUMNS = (
+    Column("number", "Mail", sortable=False),
+    Column("state", "State", kind="state"),
+    Column("sender", "From"),
+    Column("recipients", "To"),
+    Column("subject", "Subject"),
+    Column("age", "Submitted (UTC)"),
+    Column("attempts", "Tries", kind="number"),
+    Column("server", "Server"),
+    Column("reason", "Reason"),
+)
+ANY = "Any state"
+
+
+class QueueView(Card):
+    """The queue of a workspace. ``state`` narrows what is shown first; ``limit`` is the size of a page."""
+
+    def __init__(self, ops: Ops, *, state: MailState | None = None, limit: int = 25) -> None:
+        self.ops = ops
+        self.filter = QueueFilter(state=state)
+        self.table = Table(
+            COLUMNS,
+            self._page,
+            caption="Mails, newest first",
+            empty="No mail fits. Sent mails leave the queue when they are auto-deleted or vacuumed.",
+            limit=limit,
+            selectable=True,
+            on_open=self.open,
+        )
+        self.actions = Actions(
+            [
+                self._action("Retry", "retry", ""),
+                self._action("Send Now", "send_now", ""),
+                self._action("Cancel Email", "cancel", ""),
+            ],
+            on_done=self.refresh,
+        )
+
+    # --- figures ------------------------------------------------------------------------------------------------------
+
+    def tiles(self) -> Tiles:
+        """Counts by state and what is due."""
+        health = self.ops.queue.health()
+        counts = health["counts"]
+        failed = counts[MailState.FAILED]
+        return Tiles(
+            [
+                (MailState.OUTGOING.label, f"{counts[MailState.OUTGOING]:,}", "info"),
+                ("Due now", f"{health['due']:,}", None),
+                (MailState.FAILED.label, f"{failed:,}", "bad" if failed else "good"),
+                (MailState.SENT.label, f"{counts[MailState.SENT]:,}", "good"),
+                (MailState.CANCELLED.label, f"{counts[MailState.CANCELLED]:,}", None),
+                ("Oldest waits since", f"{health['oldest']:%Y-%m-%d %H:%M}" if health["oldest"] else "–", None),
+            ]
+        )
+
+    def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
+        page = self.ops.queue.page(self.filter, offset=offset, limit=limit, sort=sort or "id", descending=descending)
+        return Rows([_row(mail) for mail in page.mails], page.total)
+
+    # --- actions ------------------------------------------------------------------------------------------------------
+
+    def chosen(self) -> QueueFilter:
+        """The ticked mails; without any, everything the filter shows."""
+        return QueueFilter(ids=self.table.selected) if self.table.selected else self.filter
+
+    def _action(self, label: str, name: str, style: str) -> Action:
+        return Action(label, lambda: self._preview(label, name), lambda say: self._run(label, name, say), style)
+
+    def _preview(self, label: str, name: str) -> Preview:
+        if self.chosen().is_empty:
+            return Preview("Tick mails in the table, or narrow the list first.", count=0)
+        seen = self.ops.queue.preview(name, self.chosen())
+        mails = "mail" if seen.count == 1 else "mails"
+        sentence = f"{seen.count:,} {mails}."
+        if seen.left_out:
+            sentence += f" {seen.left_out:,} more are left out: {seen.reason}."
+        if not seen.count:
+            sentence = f"Nothing to do: {seen.reason} can be taken."
+        return Preview(sentence, seen.examples, seen.count)
+
+    def _run(self, label: str, name: str, say: Any) -> str:
+        chosen = self.chosen()
+        if name == "send_now":
+            done = self.ops.queue.send_now(chosen, on_progress=lambda r: say(f"Send Now: {r.handled:,} handled …"))
+            self.table.clear_selection()
+            return f"Send Now: {done.sent:,} sent, {done.deferred + done.unknown:,} deferred, {done.failed:,} failed."
+        act = self.ops.queue.retry if name == "retry" else self.ops.queue.cancel
+        moved = act(chosen, actor="notebook")
+        self.table.clear_selection()
+        busy = f" {moved.busy:,} are being sent right now and were left alone." if moved.busy else ""
+        after = " They leave with the next run of the queue job, or by Send Now." if name == "retry" else ""
+        return f"{label}: {moved.count:,} {'mail' if moved.count == 1 else 'mails'} done.{after}{busy}"
+
+    # --- one mail -----------------------------------------------------------------------------------------------------
+
+    def open(self, mail_id: int) -> None:
+        """Show one mail below the table."""
+        if "widget" in self.__dict__:
+            self._detail.value = mail_html(self.ops, mail_id)
+
+    # --- faces --------------------------------------------------------------------------------------------------------
+
+    def causes_html(self) -> str:
+        """Failures grouped by cause and recipient domain."""
+        from ..bounces.reasons import plain
+
+        rows: list[list[object]] = [[plain(reason), domain, f"{n:,}"] for reason, domain, n in self.ops.queue.causes()]
+        if not rows:
+            return ""
+        return html_table(["Cause", "Recipient domain", "Recipients"], rows, caption="Why mails fail or wait")
+
+    def build(self) -> ipywidgets.Widget:
+        self._tiles = ipywidgets.HTML(self.tiles().html())
+        self._causes = ipywidgets.HTML(self.causes_html())
+        self._detail = ipywidgets.HTML(
+            paragraph("Press a mail's number to see its recipients, answers and history.", muted=True)
+        )
+        wide = {"description_width": "90px"}
+        states = [(ANY, ""), *((s.label, s.value) for s in MailState)]
+        self._state = ipywidgets.Dropdown(
+            options=states, value=self.filter.state.value if self.filter.state else "", description="State", style=wide
+        )
+        self._text = ipywidgets.Text(
+            description="Contains", placeholder="subject or reason", style=wide, continuous_update=False
+        )
+        self._to = ipywidgets.Text(
+            description="To", placeholder="address or domain", style=wide, continuous_update=False
+        )
+        self._from = ipywidgets.Text(
+            description="From", placeholder="address or domain", style=wide, continuous_update=False
+        )
+        for control in (self._state, self._text, self._to, self._from):
+            control.layout.width = "270px"
+            control.observe(lambda _: self._narrow(), names="value")
+        filters = ipywidgets.HBox([self._state, self._text, self._to, self._from])
+        filters.layout.flex_flow = "row wrap"
+        return ipywidgets.VBox(
+            [self._tiles, filters, self.actions.widget, self.table.widget, self._detail, self._causes]
+        )
+
+    def _narrow(self) -> None:
+        state = MailState(self._state.value) if self._state.value else None
+        self.filter = QueueFilter(
+            state=state,
+            text=self._text.value.strip() or None,
+            recipient=self._to.value.strip() or None,
+            sender=self._from.value.strip() or None,
+        )
+        self.table.clear_selection()
+        self.table.reload(first=True)
+
+    def refresh(self) -> None:
+        if "widget" in self.__dict__:
+            self._tiles.value = self.tiles().html()
+            self._causes.value = self.causes_html()
+            self.table.reload()
+
+    def html(self) -> str:
+        return self.tiles().html() + self.table.html() + self.causes_html()
+
+    def text(self) -> str:
+        return f"{self.tiles().text()}\n{self.table.text()}"
+
+
+def _row(mail: MailView) -> dict[str, Any]:
+    people = [d.recipient for d in mail.deliveries]
+    shown = ", ".join(people[:2]) + (f" and {len(people) - 2} more" if len(people) > 2 else "")
+    return {
+        "id": mail.id,
+        "label": f"mail {mail.id}",
+        "number": mail.id,
+        "state": state_cell(mail.state.value, mail.state.label),
+        "sender": mail.header_from or "(notification address)",
+        "recipients": shown,
+        "subject": mail.subject or "(no subject)",
+        "age": f"{mail.created_at:%Y-%m-%d %H:%M}",
+        "attempts": mail.attempts,
+        "server": mail.server_key,
+        "reason": mail.failure_reason,
+    }
+
+
+def mail_html(ops: Ops, mail_id: int) -> str:
+    """One mail: recipients with the server's answers, history, and what it looks like (sanitised)."""
+    mail = ops.queue.mail(mail_id)
+    rows: list[list[object]] = [
+        [
+            esc(d.recipient),
+            state_chip(d.state.value, d.state.label),
+            esc(" ".join(str(x) for x in (d.code, d.enhanced) if x)),
+            esc(d.reply),
+            esc(d.reason),
+        ]
+        for d in mail.deliveries
+    ]
+    lines: list[list[object]] = [
+        [f"{h.at:%Y-%m-%d %H:%M:%S}", h.kind, h.recipient, h.server_key, h.actor] for h in ops.queue.history(mail_id)
+    ]
+    reason = f'<p style="margin:6px 0"><b>Reason:</b> {esc(mail.failure_reason)}</p>' if mail.failure_reason else ""
+    return box(
+        f'<div style="display:flex;gap:10px;align-items:baseline">{state_chip(mail.state.value, mail.state.label)}'
+        f"{heading(f'Mail {mail.id}: {mail.subject or str()}')}</div>"
+        + paragraph(
+            f"From {mail.header_from or 'the notification address'}; {mail.size:,} bytes; {mail.message_id}", muted=True
+        )
+        + reason
+        + html_table(["Recipient", "State", "Code", "What the server said", "Cause"], rows, raw=True)
+        + details("History (UTC)", html_table(["At", "Event", "Recipient", "Server", "By"], lines))
+        + details("The message", preview_html(ops.queue.raw(mail_id)))
+    )
+
+
+def preview_html(raw: bytes) -> str:
+    """A message's main headers and its body, sanitised, as HTML."""
+    import email
+    import email.policy
+
+    from .sanitise import safe_html
+
+    message = email.message_from_bytes(raw[:500_000], policy=email.policy.default)
+    head = "\n".join(f"{name}: {message[name]}" for name in ("From", "To", "Cc", "Subject", "Date") if message[name])
+    body = message.get_body(("html", "plain"))
+    try:
+        content = body.get_content() if body is not None else ""
+    except (LookupError, ValueError):
+        content = "(this body cannot be decoded)"
+    html = body is not None and body.get_content_subtype() == "html"
+    shown = (
+        f'<div style="font-family:{SANS};color:inherit">{safe_html(content)}</div>' if html else code(content[:20_000])
+    )
+    note = (
+        f'<div style="font-size:12px;color:{MUTED}">Pictures and scripts of the mail are left out.</div>'
+        if html
+        else ""
+    )
+    return code(head) + shown + note

@@ -1,0 +1,35 @@
+"""Why a mail would go the way it goes, as a card."""
+
+from __future__ import annotations
+
+from ..routing import Route
+from .faces import Card
+from .theme import box, chip, details, esc, heading, html_table, paragraph
+
+
+class RouteCard(Card):
+    """A route explained: server, rule, From before and after, envelope sender, everyone passed over."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+
+    def html(self) -> str:
+        r = self.route
+        name = r.server.name if r.server else "the default server"
+        rows: list[list[object]] = [
+            ["Rule", f"{r.rule.number}: {r.rule.words}"],
+            ["From as written", r.header_from_before or "(none)"],
+            ["From on the wire", r.header_from or "(cannot leave)"],
+            ["Envelope sender", r.envelope_from or "(none)"],
+        ]
+        passed: list[list[object]] = [[key, reason] for key, reason in r.passed_over]
+        warnings = "".join(f'<p style="margin:4px 0">{chip("warning", "warn", "!")} {esc(w)}</p>' for w in r.warnings)
+        body = heading(f"Leaves through {name}") + html_table(["", ""], rows) + warnings
+        if r.failure:
+            body += paragraph(f"It cannot leave: {r.failure.value}")
+        if passed:
+            body += details(f"Why not the other {len(passed)}", html_table(["Server", "Reason"], passed))
+        return box(body, accent="bad" if r.failure else "warn" if r.warnings else "good", role="status")
+
+    def text(self) -> str:
+        return "\n".join(self.route.sentences())

@@ -1,0 +1,154 @@
+"""Outgoing servers as a person works with them: the plan, explanations, Test Connection, a real test mail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+
+from ..model.setup import Server
+from ..model.verdict import Severity, Verdict, VerdictState
+from ..routing import in_order
+from .check import CheckCard
+from .faces import Card
+from .form import Form
+from .panel import Panel
+from .route_card import RouteCard
+from .theme import chip, esc, html_table, paragraph
+
+if TYPE_CHECKING:
+    from ..ops import Ops
+
+TONES = {Severity.BLOCKING: "bad", Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.NOTE: "info"}
+
+
+class PlanCard(Card):
+    """The servers in the order they are asked, and what the plan validator says of them."""
+
+    def __init__(self, ops: Ops) -> None:
+        self.ops = ops
+
+    def html(self) -> str:
+        from ..routing.plan import validate
+
+        setup = self.ops.setup
+        asked = in_order(setup.servers)
+        rest = [s for s in setup.servers if s not in asked]
+        rows = [[esc(cell) for cell in _row(s)] for s in [*asked, *rest]]
+        html = html_table(
+            ["Priority", "Server", "Address", "Encryption", "FROM filter", "For", "Active"],
+            list(rows),
+            caption="Servers, in the order they are asked",
+            raw=True,
+        )
+        findings = validate(setup)
+        if not findings:
+            return html + paragraph("✓ The plan holds against every rule.")
+        marks: list[list[object]] = [
+            [chip(f.severity.value, TONES[f.severity]), esc(f.message), esc(f.fix)] for f in findings
+        ]
+        return html + html_table(["", "What the plan check found", "What to do next"], marks, raw=True)
+
+    def text(self) -> str:
+        return "\n".join(" | ".join(str(c) for c in _row(s)) for s in in_order(self.ops.setup.servers))
+
+
+def _row(server: Server) -> list[Any]:
+    return [
+        server.priority,
+        f"{server.name} ({server.key})",
+        f"{server.host}:{server.port}" if server.host else "the default server's",
+        server.encryption.value,
+        server.from_filter or "(none)",
+        server.mail_class.value if server.mail_class else "any mail",
+        "yes" if server.active else "no",
+    ]
+
+
+def connection_verdict(ops: Ops, server: Server) -> Verdict:
+    """*Test Connection* of one server as a verdict."""
+    found = ops.test_connection(server.key)
+    seen = "\n".join(
+        f"{step.label}: {step.state.value}{' — ' + step.reply if step.reply else ''}" for step in found.steps
+    )
+    return Verdict(
+        check=f"connection:{server.key}",
+        subject=f"{server.name} at {server.host}:{server.port}",
+        state=VerdictState.PASSED if found.ok else VerdictState.FAILED,
+        title=f"Test Connection: {server.name}",
+        found=f"{found.message}\n{seen}",
+        expected="Connects, signs in, and takes sender and recipient. No mail is sent.",
+        fix=found.fix if not found.ok else found.note,
+        code=found.code,
+        evidence={"transcript": list(found.transcript)} if found.transcript else {},
+        at=ops.clock.now(),
+    )
+
+
+class ServersView(Card):
+    """Plan, one Test Connection card a server, the explanation of a From, and a real test mail."""
+
+    def __init__(self, ops: Ops, *, sender: str = "", recipient: str = "") -> None:
+        self.ops = ops
+        self.plan = PlanCard(ops)
+        self.tests = [self._test(server) for server in in_order(ops.setup.servers)]
+        self.explain = Form(
+            [("sender", "From", sender)],
+            lambda v: RouteCard(ops.explain(sender=v["sender"] or None)),
+            button="Explain",
+            title="Which server would carry a mail with this From?",
+        )
+        self.real = Form(
+            [("sender", "From", sender), ("to", "To", recipient)],
+            self._send,
+            button="Send test mail",
+            title="Send a real test mail (a passed Test Connection does not prove that mail goes out)",
+        )
+
+    def _test(self, server: Server) -> CheckCard:
+        first = Verdict(
+            check=f"connection:{server.key}",
+            subject=f"{server.name} at {server.host}:{server.port}",
+            state=VerdictState.READY,
+            title=f"Test Connection: {server.name}",
+            expected="Connects, signs in, and takes sender and recipient. No mail is sent.",
+        )
+        return CheckCard(first, lambda: connection_verdict(self.ops, server), on_verdict=self.ops.run.record)
+
+    def _send(self, values: dict[str, str]) -> str:
+        mail_id = self.ops.send(
+            sender=values["sender"] or None,
+            to=[values["to"]],
+            subject="mailops test mail",
+            text="This mail was sent by a person to see that mail goes out.",
+            urgent=True,
+        )
+        mail = self.ops.queue.mail(mail_id)
+        via = f" through {mail.server_key}" if mail.server_key else ""
+        return f"Mail {mail_id} is {mail.state.label}{via}. {mail.failure_reason or ''}".strip()
+
+    def test_all(self) -> list[Verdict]:
+        """Run every Test Connection now and record the verdicts (for headless runs)."""
+        servers = in_order(self.ops.setup.servers)
+        for card, server in zip(self.tests, servers, strict=True):
+            card.verdict = self.ops.run.record(connection_verdict(self.ops, server))
+            card.refresh()
+        return [card.verdict for card in self.tests]
+
+    def _all(self) -> Panel:
+        return Panel(self.plan, self.explain, *self.tests, self.real)
+
+    def build(self) -> ipywidgets.Widget:
+        return self._all().build()
+
+    def html(self) -> str:
+        return self._all().html()
+
+    def text(self) -> str:
+        return self._all().text()
+
+    def refresh(self) -> None:
+        self._all().refresh()
+
+
+__all__ = ["PlanCard", "ServersView", "connection_verdict"]
