@@ -13,7 +13,7 @@ STAMP := $(VENV)/.stamp
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help demo test lab app bench doctor check clean env
+.PHONY: help demo test lab app bench doctor check docs clean env
 
 help: ## List the targets (this list)
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -56,6 +56,9 @@ check: $(STAMP) ## Style and types: ruff and mypy
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+
+docs: $(STAMP) ## Write the reference pages that follow from the code
+	@$(PY) docs/generate.py
 
 clean: ## Remove the environment, caches and what the demo left
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist reports demo-workspace

@@ -26,7 +26,7 @@ class ProfileSection(_Section):
     """What database this is about: ``hosting`` decides many defaults."""
 
     hosting: Hosting = Hosting.ON_PREMISE
-    database: str = Field("mailops", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    database: str = Field(default="mailops", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     hosted_suffix: str = "odoo.com"
     web_base_url: str | None = None
 
@@ -35,10 +35,10 @@ class DefaultServerSection(_Section):
     """The server used when no outgoing server is defined (the "CLI server"). ``password`` is a reference."""
 
     host: str | None = None
-    port: int = Field(25, ge=1, le=65535)
+    port: int = Field(default=25, ge=1, le=65535)
     encryption: Encryption = Encryption.NONE
     login: str | None = None
-    password: str | None = Field(None, pattern=r"^(env|file|keyring|vault):.+")
+    password: str | None = Field(default=None, pattern=r"^(env|file|keyring|vault):.+")
     ca_file: str | None = None
     from_filter: str | None = None
     email_from: str | None = None
@@ -48,27 +48,27 @@ class DatabaseSection(_Section):
     """``url``: a file path (relative to the workspace) or postgresql://…; ``busy_seconds``: wait for a lock."""
 
     url: str = "mailops.db"
-    busy_seconds: float = Field(30.0, gt=0)
+    busy_seconds: float = Field(default=30.0, gt=0)
 
 
 class QueueSection(_Section):
     """``batch``: mails per lease; ``interval_minutes``: how often the queue job runs (at least 5, 15 is recommended);
     ``keep_sent_days``: Auto-Vacuum removes sent mails older than this."""
 
-    batch: int = Field(200, ge=1, le=5_000)
-    interval_minutes: int = Field(60, ge=5)
-    keep_sent_days: float = Field(7.0, ge=0)
+    batch: int = Field(default=200, ge=1, le=5_000)
+    interval_minutes: int = Field(default=60, ge=5)
+    keep_sent_days: float = Field(default=7.0, ge=0)
 
 
 class ServeSection(_Section):
     """The submission listener of ``mailops serve``."""
 
     host: str = "127.0.0.1"
-    port: int = Field(2525, ge=0, le=65535)
-    max_size: int = Field(26_214_400, ge=1024)
-    max_recipients: int = Field(100, ge=1)
-    messages_per_minute: int = Field(600, ge=1)
-    connections_per_client: int = Field(20, ge=1)
+    port: int = Field(default=2525, ge=0, le=65535)
+    max_size: int = Field(default=26_214_400, ge=1024)
+    max_recipients: int = Field(default=100, ge=1)
+    messages_per_minute: int = Field(default=600, ge=1)
+    connections_per_client: int = Field(default=20, ge=1)
     tls_cert: str | None = None
     tls_key: str | None = None
     require_auth: bool = False

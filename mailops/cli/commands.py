@@ -149,3 +149,16 @@ def where(ctx: typer.Context, json: bool = JSON) -> None:
         print_json({"workspace": workspace.path, "database": url.rpartition("@")[2]})
     else:
         say(f"Workspace {workspace.path}\nDatabase  {url.rpartition('@')[2]}")
+
+
+@app.command()
+def doctor(json: bool = JSON) -> None:
+    """Explain what is missing or broken on this machine; exit 1 when something is."""
+    from ..doctor import examine, lines
+
+    findings = examine()
+    if json:
+        print_json(findings)
+    else:
+        say("\n".join(lines(findings)))
+    raise typer.Exit(1 if any(found.ok is False for found in findings) else 0)

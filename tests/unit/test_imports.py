@@ -1,0 +1,181 @@
+"""Imports point one way, heavy packages stay in their rooms, and the command line starts light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "mailops"
+
+# A room may import rooms of its own level or below. What stands in no line is a module of the lowest level.
+LEVELS = {
+    **dict.fromkeys(("model", "errors", "ports", "clock", "__init__"), 0),
+    **dict.fromkeys(
+        "routing queue inbound bounces dns oauth providers analysis store smtp submission secrets threads settings workspace campaigns".split(),
+        1,
+    ),
+    **dict.fromkeys(("checks", "guides"), 2),
+    **dict.fromkeys(("ops", "serve", "doctor"), 3),
+    **dict.fromkeys(("cli", "jobs", "widgets"), 4),
+    **dict.fromkeys(("testing", "demo"), 5),
+}
+# The composition root names the rooms above it for type checkers and lazily; so do these single links.
+LAZY_UPWARD = {("ops", "jobs"), ("ops", "checks"), ("ops", "guides"), ("ops", "widgets")}
+
+HOMES = {
+    "ipywidgets": {"widgets"},
+    "anywidget": {"widgets"},
+    "papermill": {"jobs"},
+    "nbconvert": {"jobs"},
+    "pandas": {"analysis", "widgets"},
+}
+LAZY_PANDAS = {"mailops/ops.py", "mailops/queue/service.py", "mailops/bounces/service.py", "mailops/dns/aggregate_frames.py"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement: where it stands, what it names, and whether it runs when the module is read."""
+
+    file: str
+    line: int
+    target: str
+    lazy: bool
+    typing: bool
+
+
+def imports_of(path: Path, source: str | None = None) -> list[Import]:
+    name = path.relative_to(ROOT).as_posix()
+    package = list(path.relative_to(ROOT).with_suffix("").parts[:-1])
+    found: list[Import] = []
+
+    def walk(node: ast.AST, lazy: bool, typing: bool) -> None:
+        if isinstance(node, ast.Import):
+            found.extend(Import(name, node.lineno, alias.name, lazy, typing) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            if stem == "mailops":
+                found.extend(Import(name, node.lineno, f"mailops.{alias.name}", lazy, typing) for alias in node.names)
+            else:
+                found.append(Import(name, node.lineno, stem, lazy, typing))
+        inside = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for child in node.body:
+                walk(child, inside, True)
+            for child in node.orelse:
+                walk(child, inside, typing)
+            return
+        for child in ast.iter_child_nodes(node):
+            walk(child, inside, typing)
+
+    walk(ast.parse(source if source is not None else path.read_text("utf-8")), False, False)
+    return found
+
+
+def room(dotted: str) -> str:
+    parts = dotted.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def offence(found: Import) -> str | None:
+    """What is wrong with an import, in words; None when it is allowed."""
+    own = room(found.file.removesuffix(".py").replace("/", "."))
+    top = found.target.split(".")[0]
+    where = f"{found.file}:{found.line} imports {found.target}"
+    if top in HOMES and not found.typing and own not in {*HOMES[top], "demo"}:
+        if top == "pandas" and found.lazy and found.file in LAZY_PANDAS:
+            return None
+        return f"{where}: only {', '.join(sorted(HOMES[top]))} may"
+    if top != "mailops":
+        return None
+    other = room(found.target)
+    if other not in LEVELS and other in ("Ops", "Verdict", "VerdictState", "MailopsError", "__version__"):
+        other = "ops" if other == "Ops" else "model"
+    if other not in LEVELS or own not in LEVELS:
+        return f"{where}: {own if own not in LEVELS else other} has no place in the layers yet (tests/unit/test_imports.py)"
+    if found.typing or own == other:
+        return None
+    if LEVELS[other] > LEVELS[own] and not (found.lazy and ((own, other) in LAZY_UPWARD or own == "__init__")):
+        return f"{where}: {own} is below {other}"
+    return None
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_imports_point_one_way_and_heavy_packages_stay_home():
+    offences = [said for path in MODULES for found in imports_of(path) if (said := offence(found))]
+    assert offences == []
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "said"),
+    [
+        ("model/x.py", "from ..queue import lease", "model is below queue"),
+        ("routing/x.py", "import pandas", "only analysis, widgets may"),
+        ("queue/service.py", "import pandas as pd", "only analysis, widgets may"),
+        ("jobs/x.py", "import ipywidgets", "only widgets may"),
+        ("cli/x.py", "def f():\n    import papermill", "only jobs may"),
+        ("smtp/x.py", "from mailops import Ops", "smtp is below ops"),
+        ("bounces/x.py", "def f():\n    from ..testing import SmtpServer", "bounces is below testing"),
+    ],
+)
+def test_the_rule_finds_an_offender_and_names_the_line(file, source, said):
+    offences = [offence(found) for found in imports_of(PACKAGE / file, source)]
+    line = 1 + source.count("\n")
+    assert offences[0] is not None
+    assert said in offences[0]
+    assert f"mailops/{file}:{line} " in offences[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("queue/service.py", "def frame():\n    import pandas"),
+        ("queue/x.py", "if TYPE_CHECKING:\n    import pandas"),
+        ("ops.py", "def run():\n    from .jobs.verdicts import RunContext"),
+        ("cli/x.py", "from ..ops import Ops"),
+    ],
+)
+def test_the_rule_lets_through_what_is_meant(file, source):
+    assert [offence(found) for found in imports_of(PACKAGE / file, source)] == [None]
+
+
+def loaded_after(code: str) -> set[str]:
+    """The top-level names of all modules read by a fresh interpreter that runs ``code``."""
+    script = f"import sys\n{code}\nprint('\\n'.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT, check=True)
+    return set(done.stdout.split("\n"))
+
+
+HEAVY = {"sqlalchemy", "alembic", "pandas", "numpy", "ipywidgets", "papermill", "cryptography", "dns", "nbconvert", "matplotlib"}
+
+
+def test_importing_mailops_is_light():
+    assert loaded_after("import mailops") & (HEAVY | {"rich", "typer", "pydantic", "httpx", "msal"}) == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["queue", "--help"], ["bounces", "--help"]])
+def test_help_is_light(arguments):
+    code = (
+        f"import contextlib, io\nsys.argv = {['mailops', *arguments]!r}\nfrom mailops.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):\n    main()\n"
+        "assert 'Commands' in out.getvalue()"
+    )
+    assert loaded_after(code) & HEAVY == set()
+
+
+def test_public_names_are_the_documented_ones():
+    import mailops
+
+    assert sorted(mailops.__all__) == ["MailopsError", "Ops", "Verdict", "VerdictState", "__version__"]
+    for name in mailops.__all__:
+        assert getattr(mailops, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Opps'"):
+        mailops.Opps  # noqa: B018
