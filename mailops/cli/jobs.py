@@ -9,7 +9,9 @@ import typer
 from .app import open_ops
 from .output import print_json, say, table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Notebook runs: history and details; the notebooks there are.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Notebook runs: history and details; the notebooks there are."
+)
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
 
@@ -32,7 +34,15 @@ def listing(
         print_json(runs)
         return
     rows = [
-        (r.id, r.notebook, r.status, r.exit_code, f"{r.started_at:%Y-%m-%d %H:%M:%S}", _seconds(r), (r.error or {}).get("error", ""))
+        (
+            r.id,
+            r.notebook,
+            r.status,
+            r.exit_code,
+            f"{r.started_at:%Y-%m-%d %H:%M:%S}",
+            _seconds(r),
+            (r.error or {}).get("error", ""),
+        )
         for r in runs
     ]
     table(["Run", "Notebook", "Status", "Exit", "Started (UTC)", "Seconds", "Reason"], rows)
@@ -43,7 +53,9 @@ def _seconds(run: Any) -> str:
 
 
 @app.command("show")
-def show(ctx: typer.Context, run_id: str = typer.Argument(..., help="A run's id, or the beginning of it."), json: bool = JSON) -> None:
+def show(
+    ctx: typer.Context, run_id: str = typer.Argument(..., help="A run's id, or the beginning of it."), json: bool = JSON
+) -> None:
     """One run: how it ended, what its checks said, which files it left."""
     from ..jobs.history import settle
     from ..jobs.history import show as detail_of
@@ -55,8 +67,14 @@ def show(ctx: typer.Context, run_id: str = typer.Argument(..., help="A run's id,
         print_json(detail)
         return
     run = detail.run
-    say(f"Run {run.id} of {run.notebook}: {run.status}" + (f" (exit {run.exit_code})" if run.exit_code is not None else ""))
-    say(f"Started {run.started_at:%Y-%m-%d %H:%M:%S} UTC" + (f", took {_seconds(run)} s" if run.seconds is not None else ""))
+    say(
+        f"Run {run.id} of {run.notebook}: {run.status}"
+        + (f" (exit {run.exit_code})" if run.exit_code is not None else "")
+    )
+    say(
+        f"Started {run.started_at:%Y-%m-%d %H:%M:%S} UTC"
+        + (f", took {_seconds(run)} s" if run.seconds is not None else "")
+    )
     if run.parameters:
         say("With " + ", ".join(f"{k}={v}" for k, v in run.parameters.items()))
     if run.error:

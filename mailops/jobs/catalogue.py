@@ -92,7 +92,11 @@ def read(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_NOTEBOOK:
             raise ValueError(f"larger than {MAX_NOTEBOOK:,} bytes")
         notebook = json.loads(path.read_text("utf-8"))
-        if not isinstance(notebook, dict) or notebook.get("nbformat") != 4 or not isinstance(notebook.get("cells"), list):
+        if (
+            not isinstance(notebook, dict)
+            or notebook.get("nbformat") != 4
+            or not isinstance(notebook.get("cells"), list)
+        ):
             raise ValueError("not a notebook of format 4")
     except (OSError, ValueError) as error:
         raise RunError(

@@ -85,7 +85,13 @@ def execute(job: dict[str, Any], work: Path) -> dict[str, Any]:
             cwd=job["cwd"],
         )
     except papermill.PapermillExecutionError as error:
-        return {"ok": False, "kind": "raised", "ename": error.ename, "evalue": str(error.evalue), "step": error.cell_index}
+        return {
+            "ok": False,
+            "kind": "raised",
+            "ename": error.ename,
+            "evalue": str(error.evalue),
+            "step": error.cell_index,
+        }
     except CellTimeoutError:
         return {"ok": False, "kind": "timeout", "ename": "CellTimeoutError", "evalue": ""}
     except DeadKernelError:

@@ -8,6 +8,7 @@ left behind, which was never cleaned of secrets, is removed.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ def settle(workspace: Workspace, clock: Clock) -> tuple[str, ...]:
                 continue
             shutil.rmtree(work, ignore_errors=True)
             os.close(lock)
+        if _close_as_published(workspace, run, clock):
+            continue
         error = {
             "error": "The process of this run ended before the run did.",
             "code": "run.abandoned",
@@ -72,6 +75,16 @@ def settle(workspace: Workspace, clock: Clock) -> tuple[str, ...]:
         if finish_run(workspace.engine, run.id, status="error", exit_code=2, error=error, at=clock.now()):
             settled.append(run.id)
     return tuple(settled)
+
+
+def _close_as_published(workspace: Workspace, run: Run, clock: Clock) -> bool:
+    """A run that died between publishing and closing did end: its result.json says how."""
+    try:
+        said = json.loads((workspace.runs / run.id / "result.json").read_text("utf-8"))
+        status, exit_code, error = said["status"], said["exit_code"], said["error"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return finish_run(workspace.engine, run.id, status=status, exit_code=exit_code, error=error, at=clock.now())
 
 
 def show(workspace: Workspace, run_id: str) -> RunDetail:

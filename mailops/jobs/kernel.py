@@ -21,7 +21,11 @@ PICTURES = ("image/png", "image/jpeg", "image/gif", "application/pdf")
 def _redacted(content: Any) -> Any:
     if not isinstance(content, dict):
         return content
-    kept = {k: v for k, v in content.get("data", {}).items() if k in PICTURES} if isinstance(content.get("data"), dict) else {}
+    kept = (
+        {k: v for k, v in content.get("data", {}).items() if k in PICTURES}
+        if isinstance(content.get("data"), dict)
+        else {}
+    )
     clean = redact_value(content)
     if kept:
         clean["data"].update(kept)  # a picture's bytes are no text

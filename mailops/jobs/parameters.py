@@ -38,7 +38,12 @@ class Parameter:
 def parameters_of(notebook: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """The parameters of a notebook (nbformat 4 as read from JSON). Raises :class:`RunError` for an unreadable cell."""
     source = next(
-        (_text(c.get("source", "")) for c in notebook["cells"] if "parameters" in c.get("metadata", {}).get("tags", ())), ""
+        (
+            _text(c.get("source", ""))
+            for c in notebook["cells"]
+            if "parameters" in c.get("metadata", {}).get("tags", ())
+        ),
+        "",
     )
     try:
         body = ast.parse(source).body
@@ -204,6 +209,11 @@ def _wrong(parameter: Parameter, given: str, wanted: str) -> RunError:
     return RunError(
         f"{parameter.name} wants {wanted}, not {given!r}.",
         code="run.parameter",
-        facts={"parameter": parameter.name, "given": given, "type": parameter.type or "str", "default": parameter.default},
+        facts={
+            "parameter": parameter.name,
+            "given": given,
+            "type": parameter.type or "str",
+            "default": parameter.default,
+        },
         fix=f"Give {parameter.name} as {wanted}." + (f" ({parameter.help})" if parameter.help else ""),
     )

@@ -31,7 +31,11 @@ def render(result: RunResult, verdicts: Sequence[Verdict], notebook: dict[str, A
 
 def _head(result: RunResult) -> str:
     icon, word = RUN_WORDS[result.status]
-    rows = [("Notebook", escape(result.notebook)), ("Started", moment(result.started_at)), ("Took", f"{result.seconds:.1f} s")]
+    rows = [
+        ("Notebook", escape(result.notebook)),
+        ("Started", moment(result.started_at)),
+        ("Took", f"{result.seconds:.1f} s"),
+    ]
     if result.parameters:
         given = ", ".join(f"<code>{escape(k)}={escape(str(v))}</code>" for k, v in result.parameters.items())
         rows.append(("Parameters", given))

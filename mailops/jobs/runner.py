@@ -219,7 +219,9 @@ def decide(outcome: Outcome, verdicts: Sequence[Verdict], stopped_early: bool) -
             fix="Open the report's last section for the whole error.",
         )
     return "error", RunError(
-        "The notebook's Python process could not be started." if outcome.kind == "start" else "The run's own process failed.",
+        "The notebook's Python process could not be started."
+        if outcome.kind == "start"
+        else "The run's own process failed.",
         code=f"run.{outcome.kind}",
         facts={"reason": redact(f"{outcome.ename} {outcome.evalue}".strip())[:500]},
         fix="Try again; `mailops doctor` checks the installation.",
@@ -282,7 +284,9 @@ def _close(space: Workspace, result: RunResult) -> None:
 def _give_up(space: Workspace, run: Run, error: BaseException, clock: Clock) -> None:
     """The history must not say "running" for a run that this process stopped."""
     said = {
-        "error": "The run was stopped." if isinstance(error, KeyboardInterrupt) else f"The run failed: {type(error).__name__}",
+        "error": "The run was stopped."
+        if isinstance(error, KeyboardInterrupt)
+        else f"The run failed: {type(error).__name__}",
         "code": "run.stopped",
         "facts": {},
         "fix": "Run the notebook again.",

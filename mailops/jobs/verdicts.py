@@ -111,7 +111,13 @@ def changes(before: Sequence[Verdict], now: Sequence[Verdict]) -> tuple[Change, 
             found.append(Change("new", verdict, None))
         elif was.state is not verdict.state:
             failed, failed_before = verdict.state in FAILING, was.state in FAILING
-            kind = "newly failing" if failed and not failed_before else "recovered" if failed_before and not failed else "changed"
+            kind = (
+                "newly failing"
+                if failed and not failed_before
+                else "recovered"
+                if failed_before and not failed
+                else "changed"
+            )
             found.append(Change(kind, verdict, was.state))
     found += [Change("gone", was, was.state) for was in old.values()]
     order = ("newly failing", "recovered", "changed", "new", "gone")
