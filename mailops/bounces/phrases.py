@@ -266,7 +266,7 @@ SUBJECTS = (
 )
 """Subjects that announce a failure."""
 
-APPLIANCES = frozenset({"mfilter", "mxlogic", "mailfoundry", "james"})
+APPLIANCES = frozenset({"mfilter", "mxlogic", "mailfoundry", "james", "biglobe"})
 """Filters that took the message and handed it on: "user unknown" without an enhanced code came after DATA."""
 
 VERIZON = ("vtext.com", "vzwpix.com", "vzw.com", "vzwmail.net")
@@ -285,6 +285,7 @@ FINGERPRINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "a message that you have sent could not be delivered to one or more",
         ),
     ),
+    ("biglobe", ("non-delivered information",)),
     ("james", ("error message below: 550 - requested action not taken",)),
     ("exim", ("this message was created automatically by mail delivery software",)),
     ("qmail", ("this is the qmail-send program", "i'm afraid i wasn't able to deliver your message")),

@@ -55,6 +55,7 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...], Rows], ...] = (
             ("message exceeded 50 hops", "networkerror"),
             ("exceeded google's message size limits", "mesgtoobig"),
             ("no mx or a", "networkerror"),
+            ("could not contact dns", "expired"),
         ),
     ),
     (

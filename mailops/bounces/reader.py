@@ -146,6 +146,8 @@ def _human(parts: list[Part]) -> str:
     for part in parts:
         if part.media in _ORIGINAL_PARTS:
             break
+        if (plain or html) and part.fields.first("content-disposition").lower().startswith("attachment"):
+            continue
         if part.media == "text/html":
             html.append(part.text())
         elif part.media.startswith("text/") and part.media not in ("text/calendar", "text/x-vcard", "text/css"):

@@ -32,7 +32,8 @@ class RecipientResult:
 
     ``recipient`` is the address that failed in the end ("" when the report names nobody), ``original_recipient`` the
     one first written to, where the report tells them apart. ``status`` is an RFC 3463 code that stands in the report,
-    or None: it is never invented. ``action`` is RFC 3464's word. ``rule`` names the pattern or code that gave ``reason``, ``evidence`` the text.
+    or None: it is never invented. ``action`` is RFC 3464's word. ``rule`` names the pattern or code that gave
+    ``reason``, ``evidence`` the text.
     """
 
     recipient: str
