@@ -36,6 +36,8 @@ class Google:
         address, state = flow.authorization_url(
             access_type="offline", prompt="consent", login_hint=self.account.user, state=new_state()
         )
+        if self._on_loopback:
+            address = str(address).replace("https://", "http://", 1)
         return str(address), str(state), {"redirect_uri": redirect_uri, "code_verifier": flow.code_verifier}
 
     def finish(self, kept: Mapping[str, Any], answer: Mapping[str, str]) -> TokenAnswer:
@@ -132,6 +134,11 @@ class Google:
             },
         )
 
+    @property
+    def _on_loopback(self) -> bool:
+        """A sandbox's sign-in page. oauthlib takes https only, even for a page on loopback that nobody can overhear."""
+        return self.account.endpoints.authorize.startswith(("http://127.0.0.1:", "http://localhost:"))
+
     def _flow(self, redirect_uri: str, verifier: str | None) -> Any:
         from google_auth_oauthlib.flow import Flow
 
@@ -143,10 +150,11 @@ class Google:
                 facts={"key": account.key, "missing": "client id"},
                 fix="Enter Client ID and Client Secret first.",
             )
+        authorize = account.endpoints.authorize
         client = {
             "client_id": account.client_id,
             "client_secret": self._secret(),
-            "auth_uri": account.endpoints.authorize,
+            "auth_uri": ("https" + authorize[4:]) if self._on_loopback else authorize,
             "token_uri": account.endpoints.token,
             "redirect_uris": [redirect_uri],
         }
@@ -191,5 +199,9 @@ def _refresh_error(error: Exception) -> dict[str, Any]:
                 **part,
                 "error_description": f"{part.get('error_description', '')} {part.get('error_subtype', '')}".strip(),
             }
-    name, _, rest = str(error.args[0] if error.args else error).partition(":")
-    return {"error": name.strip(), "error_description": rest.strip()}
+    said = str(error.args[0] if error.args else error)
+    if "Reauth" in type(error).__name__:  # google-auth's own words name its command line, which helps nobody here
+        return {"error": "invalid_grant", "error_description": "reauth related error (invalid_rapt)"}
+    name, _, rest = said.partition(":")
+    known = name.replace("_", "").isalpha() and name.islower()
+    return {"error": name if known else "", "error_description": rest.strip() if known else said}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import requests
 from ..errors import AuthError, ConfigError
 from ..ports import Secrets
 from .account import Account, FlowKind
+from .catalogue import refusal
 from .flow import TokenAnswer, new_state, read_answer
 
 _PUBLIC_HOSTS = (
@@ -39,6 +41,8 @@ class Microsoft:
 
     def begin(self, redirect_uri: str) -> tuple[str, str, dict[str, Any]]:
         """Start the code flow: address to open, state, and what to keep for :meth:`finish`."""
+        # The answer has to stand in the address: it may be pasted back, and the product's own route reads a query.
+        warnings.filterwarnings("ignore", message="response_mode='form_post' is recommended", category=UserWarning)
         flow: dict[str, Any] = self._call(
             lambda app: app.initiate_auth_code_flow(
                 list(self.account.scopes),
@@ -86,7 +90,9 @@ class Microsoft:
     # --- the application itself, and renewal --------------------------------------------------------------------------
 
     def app_only(self) -> TokenAnswer:
-        """Client credentials (RFC 6749 section 4.4)."""
+        """Client credentials (RFC 6749 section 4.4). Needs the tenant's own address: no request is made without."""
+        if self.account.tenant in ("common", "organizations", "consumers") and self.account.authority is None:
+            raise refusal("outlook", {"error": "invalid_grant", "error_codes": [9001023]}, doing="before asking")
         return read_answer(
             self.account, self._call(lambda app: app.acquire_token_for_client(list(self.account.scopes)))
         )
@@ -126,7 +132,7 @@ class Microsoft:
                     account.client_id, client_credential=self._credential(), http_client=self._http, **place
                 )
             )
-        except requests.RequestException as error:
+        except (requests.RequestException, msal.exceptions.MsalError) as error:
             raise unreachable(account, error) from error
         except ValueError as error:
             if "state" in str(error):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import MailopsError
+from ..ports import Clock
 from .redact import register
 from .references import parse_reference, read_env, read_file, read_keyring
 from .secret import Secret
@@ -14,9 +15,9 @@ from .vault import Vault
 class SecretStore:
     """Resolves references for one workspace. Everything it reveals is known to the redactor from then on."""
 
-    def __init__(self, workspace: Path | str) -> None:
+    def __init__(self, workspace: Path | str, *, clock: Clock | None = None) -> None:
         self.workspace = Path(workspace)
-        self.vault = Vault(self.workspace / "secrets")
+        self.vault = Vault(self.workspace / "secrets", clock=clock)
 
     def reveal(self, reference: str) -> str:
         """The value behind a reference, for immediate use.

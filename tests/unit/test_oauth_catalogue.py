@@ -1,0 +1,212 @@
+"""The error catalogue: every row reachable, told apart, in our own words; the shared table row by row where present."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mailops.oauth.catalogue import WHO, Row, clean, explain_reply, explain_token, refusal, row, rows
+
+# A reply as the vendors word it, for each row that is matched by text (fixtures of our own).
+SAMPLES = {
+    "ms-smtp-disabled-tenant": "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. Visit https://aka.ms/smtp_auth_disabled for more information. [AM0PR02CA0001.eurprd02.prod.outlook.com 2026-11-23T03:00:00.000Z 08DE]",
+    "ms-smtp-disabled-mailbox": "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. [X.outlook.com 2026]",
+    "ms-smtp-basic": "535 5.7.139 Authentication unsuccessful, basic authentication is disabled.",
+    "ms-smtp-credentials": "535 5.7.139 Authentication unsuccessful, the user credentials were incorrect.",
+    "ms-smtp-criteria": "535 5.7.139 Authentication unsuccessful, the request did not meet the criteria to be authenticated successfully.",
+    "ms-smtp-5.7.3": "535 5.7.3 Authentication unsuccessful [PR1P264CA0123.FRAP264.PROD.OUTLOOK.COM]",
+    "ms-smtp-5.7.30": "550 5.7.30 Basic authentication is not supported for Client Submission.",
+    "ms-smtp-5.7.57": "530 5.7.57 Client not authenticated to send mail. [X.outlook.com]",
+    "ms-smtp-send-as": "554 5.2.252 SendAsDenied; ann@example.com not allowed to send as info@example.com",
+    "ms-smtp-connections": "432 4.3.2 Concurrent connections limit exceeded.",
+    "ms-smtp-quota": "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; submission quota exceeded",
+    "ms-smtp-5.1.90": "550 5.1.90 Your message can't be sent because you've reached your daily limit",
+    "ms-smtp-5.7.705": "550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP.",
+    "ms-smtp-5.7.5xx": "550 5.7.501 Access denied, spam abuse detected from IP range",
+    "ms-smtp-5.7.520": "550 5.7.520 Access denied, Your organization does not allow external forwarding.",
+    "ms-smtp-5.5.105": "550 5.5.105 External sending is not supported",
+    "ms-smtp-4.7.500": "451 4.7.500 Server busy. Please try again later",
+    "ms-smtp-4.4.2": "421 4.4.2 Connection dropped due to ConnectionReset",
+    "ms-tls-old": "[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol (_ssl.c:1000)",
+    "ms-imap-connected": "BAD User is authenticated but not connected.",
+    "ms-imap-refused": "NO AUTHENTICATE failed.",
+    "ms-pop-refused": "-ERR Authentication failure: unknown user name or bad password.",
+    "ms-imap-bye": "* BYE Connection is closed. 13",
+    "ms-imap-other-mailbox": "the mailbox is empty, or another's mailbox",
+    "google-redirect": ("redirect_uri_mismatch", "Error 400"),
+    "google-unverified-tester": ("access_denied", "The app has not completed the Google verification process"),
+    "google-cancelled": ("access_denied", ""),
+    "google-org-internal": ("org_internal", ""),
+    "google-admin-policy": ("admin_policy_enforced", ""),
+    "google-not-configured": ("access_not_configured", ""),
+    "google-invalid-request": (
+        "invalid_request",
+        "You can't sign in because this app doesn't comply with Google's OAuth 2.0 policy",
+    ),
+    "google-useragent": ("disallowed_useragent", ""),
+    "google-client": ("deleted_client", "The OAuth client was deleted."),
+    "google-delegation": ("unauthorized_client", "Client is unauthorized to retrieve access tokens using this method"),
+    "google-unauthorized": ("unauthorized_client", "Unauthorized"),
+    "google-rapt": ("invalid_grant", "reauth related error (invalid_rapt)"),
+    "google-jwt-time": (
+        "invalid_grant",
+        "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.",
+    ),
+    "google-code": ("invalid_grant", "Bad Request"),
+    "google-expired": ("invalid_grant", "Token has been expired or revoked."),
+    "google-scope": ("invalid_scope", "Invalid device flow scope: https://mail.google.com/"),
+    "google-no-refresh-token": ("no_refresh_token", "no refresh_token in the answer"),
+    "google-100-logins": ("unverified_app", "Your app is limited to 100 sensitive scope logins"),
+    "google-smtp-challenge": '334 {"status":"400","schemes":"Bearer","scope":"https://mail.google.com/"}',
+    "google-smtp-5.7.9": "534-5.7.9 Application-specific password required.",
+    "google-smtp-5.7.14": "534-5.7.14 Please log in via your web browser and then try again.",
+    "google-smtp-5.7.8": "535-5.7.8 Username and Password not accepted.",
+    "google-imap-app-password": "NO [ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)",
+    "google-imap-connections": "NO [ALERT] Too many simultaneous connections. (Failure)",
+    "google-imap-refused": "NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)",
+    "google-smtp-5.4.5": "550-5.4.5 Daily user sending limit exceeded.",
+    "google-smtp-recipients": "452-4.5.3 Your message has too many recipients.",
+    "google-smtp-rate": "421-4.7.0 Try again later, closing connection.",
+    "google-smtp-454": "454 4.7.0 Cannot authenticate due to a temporary system problem.",
+    "google-smtp-5.7.26": "550-5.7.26 This mail has been blocked because the sender is unauthenticated.",
+    "google-smtp-starttls": "530-5.7.0 Must issue a STARTTLS command first.",
+    "mailjet-smtp-535": "535 Authentication failed",
+    "mailjet-401": "401 Unauthorized",
+    "mailjet-sender": "403 sender has not been validated",
+    "mailjet-dns": "DKIMStatus = Error",
+    "mailjet-429": "429 Too many requests",
+    "mailjet-preblocked": "blocked preblocked",
+}
+
+
+def _by_text(one: Row, sample: str | tuple[str, str]) -> Row | None:
+    if isinstance(sample, tuple):
+        return explain_token(one.provider, sample[0], text=sample[1])
+    return explain_reply(one.provider, one.at, sample)
+
+
+def test_there_are_125_rows_with_distinct_ids_and_full_words() -> None:
+    assert len(rows()) == 125
+    assert [name for name, n in Counter(r.id for r in rows()).items() if n > 1] == []
+    for one in rows():
+        assert one.cause.endswith((".", ")"))
+        assert one.fix.endswith((".", ")"))
+        assert one.kind in WHO
+        assert one.codes or one.errors or one.text
+        assert row(one.id) is one
+
+
+@pytest.mark.parametrize("one", rows(), ids=lambda r: r.id)
+def test_every_row_is_reached_by_what_its_provider_says(one: Row) -> None:
+    if one.codes:
+        for number in one.codes:
+            error = one.errors[0] if one.errors else "invalid_grant"
+            assert explain_token("outlook", error, codes=[number]) is one
+            assert explain_token("outlook", "server_error", codes=[str(number)]) is one  # the pairing may change
+            assert explain_token("outlook", None, text=f"AADSTS{number}: words change.") is one
+    else:
+        assert _by_text(one, SAMPLES[one.id]) is one
+
+
+def test_the_other_forms_of_rows_with_several() -> None:
+    same = [
+        ("ms-smtp-send-as", "550 5.7.60 SMTP; Client does not have permissions to send as this sender"),
+        ("ms-smtp-send-as", "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied"),
+        ("ms-smtp-connections", "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded"),
+        ("ms-smtp-4.7.500", "451 4.7.0 Server busy"),
+        ("ms-smtp-5.7.5xx", "550 5.7.512 Access denied"),
+        ("ms-smtp-5.7.705", "550 5.7.705 tenant has exceeded threshold"),
+        ("google-smtp-rate", "450-4.2.1 The user you are trying to contact is receiving mail too quickly"),
+        ("google-smtp-recipients", "550 5.5.3 too many recipients"),
+        ("google-smtp-challenge", "334 eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIn0="),
+    ]
+    for name, text in same:
+        found = explain_reply(row(name).provider, row(name).at, text)
+        assert found is row(name), text
+
+
+def test_an_unknown_number_falls_back_to_the_meaning_of_error() -> None:
+    found = explain_token("outlook", "invalid_grant", codes=[99999999], text="AADSTS99999999: something new")
+    assert found.kind == "reauth"
+    assert found.id == "invalid_grant"
+    assert explain_token("outlook", "never_heard", text="?").kind == "config"
+    assert explain_reply("outlook", "smtp", "250 2.0.0 OK") is None
+
+
+def test_server_names_times_and_trace_ids_are_taken_out() -> None:
+    text = "5.7.3 no [AM0P.prod.outlook.com 2026-11-23T03:00:00Z 08DE] Trace ID: abc-1 Timestamp: 2026-11-23 03:00:00Z"
+    assert clean(text) == "5.7.3 no"
+
+
+def test_a_refusal_carries_words_ids_and_who_but_no_secret() -> None:
+    error = refusal(
+        "outlook",
+        {
+            "error": "invalid_client",
+            "error_codes": [7000215],
+            "error_description": "AADSTS7000215: Invalid client secret provided. client_secret=hunter2hunter2",
+            "trace_id": "t-1",
+            "correlation_id": "c-1",
+        },
+    )
+    assert error.code == "auth.ms-7000215"
+    assert error.facts["trace_id"] == "t-1"
+    assert error.facts["who"]
+    assert "hunter2" not in str(error.as_dict())
+
+
+# --- the shared table -------------------------------------------------------------------------------------------------
+
+
+def _shared_rows(shared: Path) -> list[tuple[str, str, str, str]]:
+    """(section, what is seen, its words, class) of every row of the shared table."""
+    page = shared / "knowledge" / "oauth_errors.md"
+    if not page.is_file():
+        pytest.skip("no knowledge/oauth_errors.md in ../shared")
+    section, found = "", []
+    for line in page.read_text("utf-8").splitlines():
+        if line.startswith("## "):
+            section = line[3:]
+        cells = [c.strip() for c in line.strip().strip("|").split(" | ")]
+        if line.startswith("| ") and not line.startswith("| ---") and cells[-1] != "class":
+            found.append((section, cells[0], " ".join(cells[1:-1]), cells[-1]))
+    return found
+
+
+def test_the_shared_table_row_by_row(shared: Path) -> None:
+    """Each shared row finds a row of ours, a different one each, with the same class; no sentence is copied."""
+    table = _shared_rows(shared)
+    assert len(table) == 125
+    used: Counter[str] = Counter()
+    wrong = []
+    for section, seen, words, kind in table:
+        vendor = (
+            "outlook" if section.startswith("Microsoft") else "gmail" if section.startswith("Google") else "mailjet"
+        )
+        numbers = re.findall(r"\d{5,7}", seen) if "AADSTS" in seen else []
+        sign_in = "sign-in" in section
+        quoted = re.sub(r"[`*]|\\", "", seen)
+        if numbers:
+            ours: Row | None = explain_token(vendor, None, codes=numbers[:1])
+        elif sign_in:
+            name = next((w for w in re.findall(r"[a-z]+_[a-z_]+", quoted) if w not in ("refresh_token", "uri")), "")
+            ours = explain_token(
+                vendor, "" if name == "" else name, text=quoted + " " + ("" if name != "access_denied" else quoted)
+            )
+        else:
+            ours = None
+            for at in ("smtp", "imap", "pop", "tls", "api", "dns", "event"):
+                ours = ours or explain_reply(vendor, at, quoted)
+        if ours is None or ours.kind != kind:
+            wrong.append((seen, ours and (ours.id, ours.kind), kind))
+            continue
+        used[ours.id] += 1
+        for sentence in re.split(r"[;:.]", words):
+            if len(sentence.strip()) > 40:
+                assert sentence.strip() not in ours.cause + ours.fix
+    assert wrong == []
+    assert [name for name, n in used.items() if n > 1] == []
+    assert len(used) == 125
