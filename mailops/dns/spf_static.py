@@ -146,7 +146,8 @@ async def _branch(walk: _Walk, domain: str, via: str, path: tuple[str, ...]) -> 
     if answer.unknown:
         walk.say("spf.unknown", domain, f"the TXT records of {domain} could not be read ({answer.status})", via)
         return Branch(domain, via, None, (), 0, 0, 0, unknown=True, answer=answer)
-    texts = select(answer.texts) if answer.found else ()
+    # several records come in any order; sorted, a proposal made from them is the same each time
+    texts = tuple(sorted(select(answer.texts))) if answer.found else ()
     if len(texts) != 1:
         await _without_record(walk, domain, via, texts, answer)
         return Branch(domain, via, None, texts, 0, 0, 0, answer=answer)

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-from functools import lru_cache
-
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailops.dns.dkim import KeyLookup, lookup_key
 from mailops.dns.dkim_key import KeyStatus, parse_key
 from mailops.dns.dkim_message import sign_message, verify_message
+from mailops.testing.dkim_keys import dkim_key_pair
 from mailops.testing.dns_world import dns_world
-
-
-@lru_cache
-def key_pair(bits: int = 2048) -> tuple[bytes, str]:
-    key = rsa.generate_private_key(65537, bits)
-    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    return pem, f"v=DKIM1; k=rsa; p={base64.b64encode(public).decode()}"
 
 
 def look(zone: dict[str, list[object]], domain: str = "company-name.com", selector: str = "odoo") -> KeyLookup:
@@ -53,7 +36,8 @@ TARGET = "odoo._domainkey.odoo.com"
 )
 def test_what_stands_at_a_selector(zone: dict[str, list[object]], status: str, reason: str) -> None:
     filled = {
-        name: [f"TXT {key_pair()[1]}" if one == "KEY" else one for one in entries] for name, entries in zone.items()
+        name: [f"TXT {dkim_key_pair()[1]}" if one == "KEY" else one for one in entries]
+        for name, entries in zone.items()
     }
     found = look(filled)
     assert found.status == status
@@ -64,7 +48,7 @@ def test_what_stands_at_a_selector(zone: dict[str, list[object]], status: str, r
 @pytest.mark.parametrize("domain", ["company-name.com", "marketing.company-name.com"])
 def test_a_doubled_name_is_recognised(domain: str) -> None:
     doubled = f"odoo._domainkey.{domain}.company-name.com"
-    found = look({doubled: [f"CNAME {TARGET}."], TARGET: [f"TXT {key_pair()[1]}"]}, domain)
+    found = look({doubled: [f"CNAME {TARGET}."], TARGET: [f"TXT {dkim_key_pair()[1]}"]}, domain)
     assert (found.status, found.record.reason, found.found_at) == (KeyStatus.MISSING, "doubled_name", doubled)
     assert "appended the domain" in found.record.message
 
@@ -96,7 +80,7 @@ def results(message: bytes, record: str) -> list[str]:
 
 @pytest.mark.req("DKIM-01")
 def test_a_signed_message_verifies_and_one_changed_byte_fails() -> None:
-    private, record = key_pair()
+    private, record = dkim_key_pair()
     signed = sign_message(MESSAGE, selector="odoo", domain="company-name.com", private_key=private)
     assert results(signed, record) == ["pass"]
     assert results(signed.replace(b"Hello", b"Hellp"), record) == ["fail"]
@@ -106,7 +90,7 @@ def test_a_signed_message_verifies_and_one_changed_byte_fails() -> None:
 
 
 def test_a_key_nobody_accepts_never_verifies() -> None:
-    private, record = key_pair()
+    private, record = dkim_key_pair()
     signed = sign_message(MESSAGE, selector="odoo", domain="company-name.com", private_key=private)
     assert results(signed, "v=DKIM1; p=") == ["permerror"]
     assert results(signed, record.replace("k=rsa;", "k=rsa; h=sha1;")) == ["permerror"]

@@ -1,0 +1,57 @@
+"""One domain, all checks, one report: the front door of the DNS engine.
+
+:func:`check_domain` runs SPF, DKIM and DMARC (and the rest of the ground where asked) over one shared resolver, proves
+every change it proposes, and adds what belongs under such a report: who was asked, which DNS host it is and its guide,
+and that a pass is no promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from ..model.verdict import VerdictState as S
+from .check_auth import check_dkim, check_dmarc, check_spf
+from .domain_model import NO_PROMISE, CheckResult, DomainReport, SendingSetup, verdict
+from .fix import proved
+from .names import parent
+from .providers_data import guess_host, guides_first
+from .resolver import Asker, Resolver
+
+
+async def evaluate_auth(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
+    """SPF, DKIM and DMARC together, unproved."""
+    spf, dkim = await asyncio.gather(check_spf(resolver, setup), check_dkim(resolver, setup))
+    return [*spf, *dkim, *await check_dmarc(resolver, setup, dkim, spf)]
+
+
+async def check_domain(resolver: Resolver, setup: SendingSetup) -> DomainReport:
+    """The report on one domain."""
+    if setup.managed:
+        title = f"{setup.name} is a hosted default domain: SPF, DKIM and DMARC are kept by the host"
+        results = tuple(verdict(check, setup.name, S.PASSED, "managed", title) for check in ("spf", "dkim", "dmarc"))
+        return DomainReport(setup, results, resolver.asked_of, (NO_PROMISE,))
+    found, servers = await asyncio.gather(evaluate_auth(resolver, setup), name_servers(resolver, setup.name))
+    results = await proved(resolver, setup, found, evaluate_auth)
+    host = guess_host(servers)
+    report = DomainReport(setup, results, resolver.asked_of, (), tuple(guides_first(host)), host.title if host else "")
+    notes = []
+    if report.green:
+        notes.append(NO_PROMISE)
+    return DomainReport(setup, results, resolver.asked_of, tuple(notes), report.guides, report.dns_host)
+
+
+async def check_domains(resolver: Resolver, setups: Iterable[SendingSetup]) -> tuple[DomainReport, ...]:
+    """Many domains at once, over one shared memory."""
+    return tuple(await asyncio.gather(*(check_domain(resolver, setup) for setup in setups)))
+
+
+async def name_servers(resolver: Asker, domain: str) -> tuple[str, ...]:
+    """The name servers of the zone a domain is in: the nearest NS set upwards, never a top-level one."""
+    name = domain
+    while name and "." in name:
+        answer = await resolver.ask(name, "NS")
+        if answer.found:
+            return answer.names
+        name = parent(name)
+    return ()

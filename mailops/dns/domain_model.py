@@ -1,0 +1,115 @@
+"""What is asked of a domain, and what comes back: the set-up to check, each result with its change, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..model.verdict import Verdict, VerdictState
+from .names import normalise
+from .records import Change
+
+HOSTED_SUFFIX = "odoo.com"
+NO_PROMISE = "A pass is no promise: receivers apply rules of their own and may still file mail as spam."
+
+
+@dataclass(frozen=True, slots=True)
+class SendingSetup:
+    """Who sends for a domain. ``bounce_domain`` is the alias domain (reverse-path), by default the domain itself.
+
+    ``service`` is a key of :data:`mailops.dns.providers_data.SENDERS` (``odoo`` = the hosted server, ``mailjet`` or
+    ``external:mailjet``, ...), or empty for an own server, then ``selectors`` and ``spf_terms`` say what is expected.
+    """
+
+    domain: str
+    bounce_domain: str = ""
+    hosting: str = "online"
+    service: str = "odoo"
+    database: str = ""
+    selectors: tuple[str, ...] = ()
+    spf_terms: tuple[str, ...] = ()
+    report_to: str = ""
+    sample_ips: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return normalise(self.domain)
+
+    @property
+    def bounce(self) -> str:
+        return normalise(self.bounce_domain) if self.bounce_domain else self.name
+
+    @property
+    def service_key(self) -> str:
+        return self.service.removeprefix("external:")
+
+    @property
+    def managed(self) -> bool:
+        """A hosted default subdomain: its DNS is kept by the host."""
+        return self.name == HOSTED_SUFFIX or self.name.endswith("." + HOSTED_SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One check: the verdict, the change that mends it (already proved where ``proved``), and why none is offered."""
+
+    verdict: Verdict
+    change: Change | None = None
+    proved: bool = False
+    withheld: str = ""
+
+    @property
+    def code(self) -> str:
+        return self.verdict.code
+
+    @property
+    def state(self) -> VerdictState:
+        return self.verdict.state
+
+
+@dataclass(frozen=True, slots=True)
+class DomainReport:
+    """All results of one domain, who was asked, and the lines that belong under it."""
+
+    setup: SendingSetup
+    results: tuple[CheckResult, ...]
+    asked_of: str = ""
+    notes: tuple[str, ...] = ()
+    guides: tuple[tuple[str, str, str], ...] = ()
+    dns_host: str = ""
+    checks: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def green(self) -> bool:
+        """Nothing failed, warned or stayed unknown."""
+        return all(result.state in (VerdictState.PASSED, VerdictState.SKIPPED) for result in self.results)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The proved changes, each once."""
+        return tuple(result.change for result in self.results if result.change is not None and result.proved)
+
+    def result(self, check: str) -> CheckResult:
+        """The first result of a check (``spf``, ``dkim``, ``dmarc``, ...)."""
+        return next(result for result in self.results if result.verdict.check == check)
+
+    def codes(self) -> set[str]:
+        return {result.code for result in self.results}
+
+
+def verdict(
+    check: str,
+    subject: str,
+    state: VerdictState,
+    code: str,
+    title: str,
+    *,
+    found: str = "",
+    expected: str = "",
+    fix: str = "",
+    evidence: dict[str, Any] | None = None,
+    change: Change | None = None,
+) -> CheckResult:
+    """A result in one call."""
+    return CheckResult(Verdict(check, subject, state, title, found, expected, fix, code, evidence or {}), change)

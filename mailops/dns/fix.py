@@ -1,0 +1,138 @@
+"""Proof before advice: a change is offered only when the evaluation, run again with it applied, clears the finding.
+
+For every result with a change the change goes into an overlay zone (:mod:`mailops.dns.overlay`) and the whole check is
+run again over it. The change is withheld when its finding is still there, when another check became worse, or when an
+address that passed SPF by any of the published records no longer passes. The reason is kept either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+
+from ..model.verdict import VerdictState as S
+from .domain_model import CheckResult, SendingSetup
+from .overlay import Overlay
+from .records import Change, ZoneRecord
+from .resolver import Asker
+from .spf import SpfResult, check_domain
+from .spf_parse import select
+from .spf_static import analyse
+
+Evaluate = Callable[[Asker, SendingSetup], Awaitable[list[CheckResult]]]
+
+MAX_SAMPLES = 40
+_RANK = {S.PASSED: 0, S.SKIPPED: 0, S.WARNING: 1, S.UNKNOWN: 2, S.FAILED: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What applying a change did. ``lost`` are addresses that passed before and do not after."""
+
+    cleared: bool
+    worse: tuple[str, ...]
+    lost: tuple[str, ...]
+    lookups_before: int
+    lookups_after: int
+
+    @property
+    def good(self) -> bool:
+        return self.cleared and not self.worse and not self.lost
+
+    @property
+    def reason(self) -> str:
+        """Why the change is not offered, in one sentence; empty for a good one."""
+        if not self.cleared:
+            return "the finding would still be there after the change"
+        if self.worse:
+            return f"after the change something else would be wrong: {'; '.join(self.worse)}"
+        if self.lost:
+            return f"addresses that pass now would not pass any more: {', '.join(self.lost)}"
+        return ""
+
+
+async def prove(
+    resolver: Asker, setup: SendingSetup, result: CheckResult, before: list[CheckResult], evaluate: Evaluate
+) -> Proof:
+    """Apply one result's change to an overlay and look again."""
+    assert result.change is not None
+    overlay = Overlay(resolver, result.change)
+    after = await evaluate(overlay, setup)
+    same = [
+        one
+        for one in after
+        if one.verdict.check == result.verdict.check and one.verdict.subject == result.verdict.subject
+    ]
+    cleared = bool(same) and not any(one.code == result.code for one in same)
+    known = {(one.verdict.check, one.verdict.subject, one.code) for one in before}
+    worst: dict[tuple[str, str], int] = {}
+    for one in before:
+        key = (one.verdict.check, one.verdict.subject)
+        worst[key] = max(worst.get(key, 0), _RANK.get(one.state, 0))
+    worse = tuple(
+        f"{one.code}: {one.verdict.title}"
+        for one in after
+        if (one.verdict.check, one.verdict.subject, one.code) not in known
+        and _RANK.get(one.state, 0) >= 2
+        and _RANK.get(one.state, 0) >= worst.get((one.verdict.check, one.verdict.subject), 0)
+    )
+    lost: tuple[str, ...] = ()
+    first = last = 0
+    if result.verdict.check == "spf":
+        domain = setup.bounce
+        lost = await lost_senders(resolver, overlay, domain, setup.sample_ips)
+        tree = await analyse(overlay, domain)
+        first, last = (await analyse(resolver, domain)).lookups, tree.lookups
+        # an SPF record that is still in error helps nobody, also when it was in error before
+        worse += tuple(
+            f"{one.code}: {one.message}" for one in tree.problems if one.error and one.code not in str(worse)
+        )
+    return Proof(cleared, worse, lost, first, last)
+
+
+async def lost_senders(resolver: Asker, overlay: Asker, domain: str, extra: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Addresses that pass by one of the published records alone and do not pass after the change."""
+    answer = await resolver.ask(domain, "TXT")
+    texts = select(answer.texts) if answer.found else ()
+    lost: list[str] = []
+    for text in texts:
+        others = tuple(ZoneRecord(domain, "TXT", other) for other in texts if other != text)
+        alone = Overlay(resolver, Change("one record alone", (), others))
+        tree = await analyse(alone, domain)
+        networks = [network for branch in tree.branches() for network in branch.networks]
+        samples = [str(network.network_address) for network in networks] + [
+            str(network.broadcast_address) for network in networks if network.num_addresses > 1
+        ]
+        for ip in dict.fromkeys([*extra, *samples][:MAX_SAMPLES]):
+            if (await check_domain(alone, ip, domain)).result is not SpfResult.PASS:
+                continue
+            if (await check_domain(overlay, ip, domain)).result is not SpfResult.PASS:
+                lost.append(str(ip_network(ip).network_address))
+    return tuple(dict.fromkeys(lost))
+
+
+async def proved(
+    resolver: Asker, setup: SendingSetup, results: list[CheckResult], evaluate: Evaluate
+) -> tuple[CheckResult, ...]:
+    """The results with every change proved or withheld."""
+    out: list[CheckResult] = []
+    for result in results:
+        if result.change is None:
+            out.append(result)
+            continue
+        proof = await prove(resolver, setup, result, results, evaluate)
+        shown = {
+            "cleared": proof.cleared,
+            "worse": list(proof.worse),
+            "lost": list(proof.lost),
+            "lookups_before": proof.lookups_before,
+            "lookups_after": proof.lookups_after,
+        }
+        verdict = replace(result.verdict, evidence={**result.verdict.evidence, "proof": shown})
+        if proof.good:
+            out.append(CheckResult(verdict, result.change, True))
+        else:
+            fix = f"No record is proposed: {proof.reason}."
+            out.append(CheckResult(replace(verdict, fix=fix), None, False, proof.reason))
+    return tuple(out)
