@@ -1,0 +1,123 @@
+"""The gateway's view of the store: facts read in the transaction that will carry out the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ..model.setup import Setup
+from ..store import schema
+from ..store import threads as repo
+from ..threads.aliases import aliases
+from ..threads.models import Models
+from .aliases import allowed_domains
+from .loops import limits
+from .values import (
+    Alias,
+    CompanyFacts,
+    ContactFacts,
+    Key,
+    Kind,
+    MessageFacts,
+    ModelFacts,
+    RecordFacts,
+)
+
+FORCE_NEW = ".newthread."
+"""In the id of a message whose answers start new threads."""
+
+e = schema.events
+# Answered or counted once; a mail without a route may come again when the alias is there.
+DONE = (Kind.BOUNCE.value, Kind.REFUSED.value, Kind.LOOP_BLOCKED.value)
+
+
+class StoreView:
+    """A :class:`mailops.inbound.values.GatewayView` over one connection."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        setup: Setup,
+        models: Models,
+        now: datetime,
+        *,
+        fallback_model: str | None = None,
+        allowed_senders: Collection[str] = (),
+    ) -> None:
+        self._connection, self._models = connection, models
+        self.now, self.fallback_model = now, fallback_model
+        self.domains = setup.alias_domains
+        first = setup.companies[0] if setup.companies else None
+        domain = (first.alias_domain if first else None) or (setup.alias_domains[0] if setup.alias_domains else None)
+        self.company = CompanyFacts(first.name if first else "", first.email if first else None, domain)
+        self.limits = limits(setup.parameters)
+        self.allowed_domains = allowed_domains(setup.parameters.get("mail.catchall.domain.allowed"), self.domains)
+        self.allowed_senders = frozenset(found for a in allowed_senders if (found := repo.address_of(a)))
+        self.aliases: tuple[Alias, ...] = aliases(connection)
+
+    def handled(self, message_ids: tuple[str, ...]) -> bool:
+        return any(repo.message_by_mid(self._connection, i) for i in message_ids) or repo.log_has(
+            self._connection, message_ids, DONE
+        )
+
+    def message(self, message_id: str) -> MessageFacts | None:
+        found = repo.message_by_mid(self._connection, message_id)
+        if found is None:
+            return None
+        record = repo.record(self._connection, found.record_id) if found.record_id is not None else None
+        told = repo.notifications_of(self._connection, found.id)
+        return MessageFacts(
+            message_id=found.message_id,
+            order=found.id,
+            record=found.record_id,
+            model=record.model if record else None,
+            author=found.author_id,
+            internal=found.kind == "note",
+            force_new=FORCE_NEW in found.message_id,
+            notified=tuple(x.contact_id for x in told if x.channel == "email" and x.contact_id is not None),
+        )
+
+    def model(self, name: str) -> ModelFacts | None:
+        found = self._models.find(name)
+        return ModelFacts(found.name, found.accepts_mail, found.bounce_counter) if found else None
+
+    def record(self, key: Key) -> RecordFacts | None:
+        found = repo.record(self._connection, int(key))
+        return (
+            RecordFacts(key, found.model, frozenset(repo.follower_ids(self._connection, found.id))) if found else None
+        )
+
+    def contacts(self, address: str) -> tuple[ContactFacts, ...]:
+        return tuple(_facts(x) for x in repo.contacts_at(self._connection, address))
+
+    def contact(self, key: Key) -> ContactFacts | None:
+        found = repo.contact(self._connection, int(key))
+        return _facts(found) if found else None
+
+    def counted_records(self, address: str) -> tuple[Key, ...]:
+        counted = [model.name for model in self._models if model.bounce_counter]
+        return tuple(repo.records_at(self._connection, address, counted))
+
+    def created_by(self, sender: str, since: datetime) -> int:
+        return repo.created_by(self._connection, sender, since)
+
+    def bounced_at(self, address: str, message_ids: tuple[str, ...]) -> tuple[datetime, ...]:
+        """Bounces of mass mails to the address as the event history has them; the present one counts as of now."""
+        mass = sa.select(e.c.mail_id).where(e.c.kind == "submitted", e.c.data["class"].as_string() == "mass")
+        query = sa.select(e.c.at, e.c.message_id).where(
+            e.c.kind == "bounced", sa.func.lower(e.c.recipient) == address, e.c.mail_id.in_(mass)
+        )
+        rows = self._connection.execute(query).all()
+        moments = [row.at for row in rows]
+        if not any(row.message_id in message_ids for row in rows):
+            present = mass.where(e.c.message_id.in_(message_ids)).limit(1)
+            if message_ids and self._connection.execute(present).first():
+                moments.append(self.now)
+        return tuple(moments)
+
+
+def _facts(contact: repo.Contact) -> ContactFacts:
+    return ContactFacts(contact.id, contact.address or "", contact.is_user, contact.bounces)

@@ -1,0 +1,42 @@
+"""Where answers to a record's mails go: the record's alias, else the catchall of its company's domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..inbound.values import Alias
+from ..model.setup import AliasDomain, Company, Setup
+from ..queue.submit import alias_domain_of
+from ..routing.envelope import reply_to
+from ..store.threads import Record
+
+
+def company_of(record: Record, setup: Setup) -> Company | None:
+    """The record's company; a record without one belongs to the first."""
+    return next(
+        (c for c in setup.companies if c.id == record.company_id), setup.companies[0] if setup.companies else None
+    )
+
+
+def domain_of(record: Record, setup: Setup) -> AliasDomain | None:
+    """The alias domain of the record's company; a company without one shares the first by sequence."""
+    return alias_domain_of(setup, company_of(record, setup))
+
+
+def record_alias(record: Record, aliases: Iterable[Alias], domain: AliasDomain | None) -> Alias | None:
+    """The alias that stands for a record: bound to it, else the one that made it, else one that makes such records."""
+    usable = [a for a in aliases if a.address is not None]
+    own = next((a for a in usable if a.record == record.id), None)
+    maker = next((a for a in usable if a.key == record.values.get("alias_id")), None)
+    same = [a for a in usable if a.model == record.model and a.record is None]
+    here = next((a for a in same if domain and a.domain == domain.name), None)
+    return own or maker or here
+
+
+def reply_address(record: Record, aliases: Iterable[Alias], setup: Setup) -> str | None:
+    """The Reply-To of a record's mails, with company and record name as far as they fit."""
+    domain, company = domain_of(record, setup), company_of(record, setup)
+    alias = record_alias(record, aliases, domain)
+    return reply_to(
+        domain, alias=alias.address if alias else None, company=company.name if company else None, record=record.name
+    )

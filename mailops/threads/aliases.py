@@ -1,0 +1,99 @@
+"""Aliases as people make and change them: checked names, a policy, a model, and a status that is earned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.engine import Connection, Engine
+
+from ..errors import ConfigError
+from ..inbound.aliases import check_free, sanitise_local
+from ..inbound.values import Alias, Policy
+from ..model.setup import AliasDomain
+from ..store import threads as repo
+from ..store.database import explained
+from .models import Models
+
+
+def aliases(connection: Connection) -> tuple[Alias, ...]:
+    """All aliases of the store, in order of name."""
+    return tuple(_alias(row) for row in repo.alias_rows(connection))
+
+
+def _alias(row: Any) -> Alias:
+    s = row.settings or {}
+    return Alias(
+        key=int(row.id),
+        local=row.local,
+        domain=row.domain,
+        model=row.model,
+        policy=Policy(s.get("policy", Policy.EVERYONE)),
+        any_domain=bool(s.get("any_domain")),
+        record=s.get("record"),
+        parent=s.get("parent"),
+        bounced_content=s.get("bounced_content"),
+        defaults=s.get("defaults") or {},
+        owner=s.get("owner"),
+        company=s.get("company"),
+    )
+
+
+def save_alias(
+    engine: Engine,
+    local: str,
+    model: str,
+    *,
+    domain: AliasDomain | None,
+    models: Models,
+    policy: Policy | str = Policy.EVERYONE,
+    any_domain: bool = False,
+    record: int | None = None,
+    parent: int | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    owner: str | None = None,
+    company: int | None = None,
+    bounced_content: str | None = None,
+) -> int:
+    """A new alias; returns its id. The name is sanitised (``Sales Team`` becomes ``sales-team``).
+
+    Raises :class:`ConfigError` for an empty or taken name, an unknown policy, or defaults that cannot be stored.
+    """
+    name = sanitise_local(local)
+    models.get(model)
+    if not name:
+        raise ConfigError(
+            "An alias needs a name.", code="config.alias_name", facts={"local": local}, fix="Use letters and digits."
+        )
+    if domain is not None:
+        check_free(name, domain)
+    try:
+        json.dumps(dict(defaults or {}))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            "The alias defaults cannot be stored.",
+            code="config.alias_defaults",
+            facts={"reason": str(error)},
+            fix="Give a dictionary of texts, numbers, true/false and lists.",
+        ) from error
+    settings = {
+        "policy": Policy(policy).value,
+        "any_domain": any_domain,
+        "record": record,
+        "parent": parent,
+        "defaults": dict(defaults or {}),
+        "owner": owner,
+        "company": company,
+        "bounced_content": bounced_content,
+    }
+    with explained("saving an alias"), engine.begin() as connection:
+        taken = [x for x in aliases(connection) if x.local == name and x.domain == (domain.name if domain else None)]
+        if taken:
+            raise ConfigError(
+                f"There is already an alias {name!r} on this domain.",
+                code="config.alias_taken",
+                facts={"local": name, "domain": domain.name if domain else None},
+                fix="Choose another name, or change the one there is.",
+            )
+        return repo.add_alias(connection, name, model, domain_id=domain.id if domain else None, settings=settings)
