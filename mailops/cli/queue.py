@@ -243,7 +243,12 @@ def vacuum(
 
 
 @app.command("rates")
-def rates(ctx: typer.Context, by: str = "domain", since: str = "30d", json: bool = JSON) -> None:
+def rates(
+    ctx: typer.Context,
+    by: str = typer.Option("domain", help="Group by this, such as domain or server."),
+    since: str = typer.Option("30d", help="From when on: 30d, 12w or a date."),
+    json: bool = JSON,
+) -> None:
     """Bounce rates with their 95 % intervals."""
     frame = open_ops(ctx).analysis.bounce_rate(by, since)
     if json:

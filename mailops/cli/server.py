@@ -75,7 +75,7 @@ def add(
         )
     except ValueError as error:
         raise ConfigError(
-            f"{error}.",
+            f"This cannot be used for a server: {error}.",
             code="server.option",
             fix="encryption: starttls, tls, none; authentication: none, login, certificate, oauth, cli.",
         ) from error

@@ -17,7 +17,24 @@ PACKAGE = ROOT / "mailops"
 LEVELS = {
     **dict.fromkeys(("model", "errors", "ports", "clock", "__init__"), 0),
     **dict.fromkeys(
-        "routing queue inbound bounces dns oauth providers analysis store smtp submission secrets threads settings workspace campaigns".split(),
+        [
+            "routing",
+            "queue",
+            "inbound",
+            "bounces",
+            "dns",
+            "oauth",
+            "providers",
+            "analysis",
+            "store",
+            "smtp",
+            "submission",
+            "secrets",
+            "threads",
+            "settings",
+            "workspace",
+            "campaigns",
+        ],
         1,
     ),
     **dict.fromkeys(("checks", "guides"), 2),
@@ -35,7 +52,12 @@ HOMES = {
     "nbconvert": {"jobs"},
     "pandas": {"analysis", "widgets"},
 }
-LAZY_PANDAS = {"mailops/ops.py", "mailops/queue/service.py", "mailops/bounces/service.py", "mailops/dns/aggregate_frames.py"}
+LAZY_PANDAS = {
+    "mailops/ops.py",
+    "mailops/queue/service.py",
+    "mailops/bounces/service.py",
+    "mailops/dns/aggregate_frames.py",
+}
 
 
 @dataclass(frozen=True)
@@ -150,11 +172,24 @@ def test_the_rule_lets_through_what_is_meant(file, source):
 def loaded_after(code: str) -> set[str]:
     """The top-level names of all modules read by a fresh interpreter that runs ``code``."""
     script = f"import sys\n{code}\nprint('\\n'.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT, check=True
+    )
     return set(done.stdout.split("\n"))
 
 
-HEAVY = {"sqlalchemy", "alembic", "pandas", "numpy", "ipywidgets", "papermill", "cryptography", "dns", "nbconvert", "matplotlib"}
+HEAVY = {
+    "sqlalchemy",
+    "alembic",
+    "pandas",
+    "numpy",
+    "ipywidgets",
+    "papermill",
+    "cryptography",
+    "dns",
+    "nbconvert",
+    "matplotlib",
+}
 
 
 def test_importing_mailops_is_light():

@@ -1,0 +1,66 @@
+"""``mailops secrets``: the encrypted vault of the workspace. Values go in, and never come out on the screen."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..errors import ConfigError, NotFound
+from .app import workspace_of
+from .output import print_json, say, table
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Secret references and the encrypted vault.")
+JSON = typer.Option(False, "--json", help="Print JSON.")
+
+
+@app.command("list")
+def listing(ctx: typer.Context, json: bool = JSON) -> None:
+    """Names in the vault, with the reference to write into settings. No values."""
+    from ..secrets import Vault
+    from ..workspace import find
+
+    entries = Vault(find(workspace_of(ctx)).secrets).entries()
+    if json:
+        print_json([{"name": e.name, "reference": f"vault:{e.name}"} for e in entries])
+    else:
+        table(["Name", "Reference"], [(e.name, f"vault:{e.name}") for e in entries])
+
+
+@app.command("set")
+def put(
+    ctx: typer.Context,
+    name: str = typer.Argument(..., help="The name, such as smtp."),
+    json: bool = JSON,
+) -> None:
+    """Put a secret into the vault: asked for on a terminal, else the first line of standard input."""
+    from ..secrets import Vault
+    from ..workspace import find
+
+    vault = Vault(find(workspace_of(ctx)).secrets)
+    value = typer.prompt("Value", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if not value:
+        raise ConfigError("No value was given.", code="secret.empty", fix="Give the value on standard input.")
+    vault.put(name, value)
+    if json:
+        print_json({"name": name, "reference": f"vault:{name}"})
+    else:
+        say(f"Stored. Write it as vault:{name}")
+
+
+@app.command("remove")
+def remove(
+    ctx: typer.Context, name: str = typer.Argument(..., help="The name in the vault."), json: bool = JSON
+) -> None:
+    """Take a secret out of the vault."""
+    from ..secrets import Vault
+    from ..workspace import find
+
+    if not Vault(find(workspace_of(ctx)).secrets).delete(name):
+        raise NotFound(
+            f"The vault holds no {name!r}.", facts={"name": name}, fix="List the names with: mailops secrets list"
+        )
+    if json:
+        print_json({"removed": name})
+    else:
+        say(f"{name} removed.")

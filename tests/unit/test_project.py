@@ -1,0 +1,145 @@
+"""The project's frame: one set of bounds, clean constraints, a Makefile that explains itself, nothing private committed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+# conda-forge's name for a package, where it is not PyPI's
+CONDA_NAMES = {"matplotlib-base": "matplotlib"}
+ONLY_ON_PYPI = {"dkimpy"}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def split(requirement: str) -> tuple[str, str]:
+    name, bound = re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?\s*(.*)", requirement.strip()).groups()
+    return canonical(CONDA_NAMES.get(name, name)), bound
+
+
+def environment() -> tuple[list[str], list[str]]:
+    """The conda and the pip lines of environment.yml (a list of lines is all this file is)."""
+    text = (ROOT / "environment.yml").read_text("utf-8").partition("dependencies:\n")[2]
+    conda, _, pip = text.partition("  - pip:\n")
+    return re.findall(r"^  - (.+)$", conda, re.M), re.findall(r"^      - (.+)$", pip, re.M)
+
+
+def test_environment_has_the_bounds_of_pyproject():
+    conda, pip = environment()
+    wanted = dict(split(r) for r in PYPROJECT["project"]["dependencies"])
+    have = dict(split(r) for r in [*conda, *(p for p in pip if not p.startswith("-e"))])
+    assert have.pop("python") == PYPROJECT["project"]["requires-python"]
+    have.pop("pip")
+    assert have == wanted
+
+
+def test_environment_is_named_and_asks_conda_forge_only():
+    text = (ROOT / "environment.yml").read_text("utf-8")
+    assert re.search(r"^name: mailops$", text, re.M)
+    channels = re.search(r"channels:\n((?:  - .+\n)+)", text).group(1).split()
+    assert [c for c in channels if c != "-"] == ["conda-forge", "nodefaults"]
+    _, pip = environment()
+    assert {split(p)[0] for p in pip if not p.startswith("-e")} == ONLY_ON_PYPI
+    assert pip[-1] == "-e ."
+
+
+def constraints() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def test_constraints_are_names_and_versions_only():
+    for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines():
+        assert line.startswith("# ") or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*==[0-9][A-Za-z0-9.]*", line), line
+
+
+def test_constraints_meet_every_bound():
+    pinned = {canonical(name): version for name, version in constraints().items()}
+    numbers = lambda version: tuple(int(n) for n in re.findall(r"\d+", version)[:3])  # noqa: E731
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    for requirement in [*PYPROJECT["project"]["dependencies"], *extras["test"], *extras["postgres"]]:
+        name, bound = split(requirement)
+        lower = re.search(r">=([\d.]+)", bound).group(1)
+        assert name in pinned, f"{name} has no line in constraints.txt"
+        assert numbers(pinned[name]) >= numbers(lower), f"{name} {pinned[name]} is below {bound}"
+
+
+def test_make_lists_each_target_with_a_sentence():
+    done = subprocess.run(
+        ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    )
+    listed = dict(re.findall(r"^  make (\w+) +(\w.+)$", done.stdout, re.M))
+    assert {"demo", "test", "lab", "app", "bench", "doctor", "check", "clean"} <= set(listed)
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.M).group(1).split()
+    assert set(phony) == set(listed)
+
+
+def test_an_old_python_is_refused_with_a_sentence(tmp_path):
+    old = tmp_path / "python3.9"
+    old.write_text('#!/bin/sh\ncase "$1" in --version) echo Python 3.9.2;; *) exit 1;; esac\n')
+    old.chmod(0o755)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    done = subprocess.run(["make", "env", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert "mailops needs Python 3.11 or newer" in done.stderr
+    assert "Python 3.9.2" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_doctor_runs_on_a_bare_python():
+    """Without site-packages nothing is installed, and that is what it says."""
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "mailops.doctor"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1, done.stderr
+    assert "sqlalchemy is not installed" in done.stdout
+    assert "What to do: Run `make env`" in done.stdout
+
+
+def test_scripts_are_valid_bash():
+    for name in (".ci/run", ".ci/install"):
+        assert (ROOT / name).read_text("utf-8").startswith("#!/usr/bin/env bash\n")
+        subprocess.run(["bash", "-n", ROOT / name], check=True, timeout=30)
+
+
+def tracked() -> list[Path]:
+    try:
+        done = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+# Written apart, so that this file does not find itself.
+FORBIDDEN = {
+    "an open end": r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b(?!@)",
+    "a package registry's host": r"\b(pypi" + r"\.org|files\.python" + r"hosted\.org|registry\.npm" + r"js\.org)",
+    "a path of somebody's machine": r"(?<![\w.])/(work/(main|shared)|tmp/v|home/[a-z]+/|root/\.|Us" + r"ers/[a-z]+/)",
+    "a private key": r"-----BEGIN (RSA |EC )?PRIVATE " + r"KEY-----\n[A-Za-z0-9+/=\n]{200}",
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_tracked_files_hold_none_of(what):
+    pattern = re.compile(FORBIDDEN[what])
+    found = []
+    for path in tracked():
+        if path.suffix in (".eml", ".png", ".gz", ".zip", ".ico", ".woff2"):
+            continue
+        text = path.read_text("utf-8", errors="replace")
+        for hit in pattern.finditer(text):
+            found.append(f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, hit.start()) + 1}: {hit.group(0)[:60]!r}")
+    assert found == [], what
