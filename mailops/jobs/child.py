@@ -1,6 +1,7 @@
-"""The child process of a run: papermill with a kernel over IPC. ``python -m mailops.jobs.child``, one JSON line on stdin.
+"""The child process of a run: papermill with a kernel over IPC.
 
-The line: ``{"parameters": {}, "seconds": float, "cwd": folder}``; the current folder holds ``input.ipynb``. Written:
+Started as ``python -m mailops.jobs.child`` with one JSON line on standard input:
+``{"parameters": {}, "seconds": float, "cwd": folder}``; the current folder holds ``input.ipynb``. Written:
 ``output.ipynb`` (after each step), ``kernel.pid``, and at the end ``outcome.json``. Standard input stays open for as
 long as the parent lives: when it ends, kernel and child end too. Papermill changes the working directory of the whole
 process and costs seconds to import, hence a process of its own.
@@ -107,7 +108,7 @@ def _kernel_manager(pid_file: Path) -> type:
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
-    class JobKernelManager(AsyncKernelManager):  # type: ignore[misc]  # jupyter_client is untyped
+    class JobKernelManager(AsyncKernelManager):
         def __init__(self, **kwargs: Any) -> None:
             if sys.platform != "win32":
                 kwargs["transport"] = "ipc"

@@ -108,7 +108,7 @@ def show(workspace: Workspace, run_id: str) -> RunDetail:
 def previous(engine: Engine, run: Run) -> Run | None:
     """The last finished run of the same notebook with the same parameters, before this one."""
     for other in list_runs(engine, notebook=run.notebook, limit=200):
-        if other.id != run.id and other.started_at <= run.started_at and other.parameters == run.parameters:
-            if other.status in ("passed", "failed"):
-                return other
+        same = other.id != run.id and other.started_at <= run.started_at and other.parameters == run.parameters
+        if same and other.status in ("passed", "failed"):
+            return other
     return None

@@ -59,7 +59,7 @@ def _banner(runs: list[Run]) -> str:
         named = ", ".join(run.notebook for run in bad[:6])
         return (
             '<div class="card banner failed" role="alert"><strong><span aria-hidden="true">✗</span> '
-            f"{len(bad)} of {len(runs)} notebooks need a look</strong><p>{escape(named)}</p></div>"
+            f"{len(bad)} of {len(runs)} notebooks {'needs' if len(bad) == 1 else 'need'} a look</strong><p>{escape(named)}</p></div>"
         )
     word = "The notebook" if len(runs) == 1 else f"All {len(runs)} notebooks"
     return (

@@ -32,7 +32,7 @@ def _redacted(content: Any) -> Any:
     return clean
 
 
-class RedactingSession(Session):  # type: ignore[misc]  # jupyter_client is untyped
+class RedactingSession(Session):
     """A session that redacts the content of everything it sends."""
 
     def send(self, stream: Any, msg_or_type: Any, content: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -41,7 +41,7 @@ class RedactingSession(Session):  # type: ignore[misc]  # jupyter_client is unty
         return super().send(stream, msg_or_type, _redacted(content), *args, **kwargs)
 
 
-class JobKernel(IPKernelApp):  # type: ignore[misc]  # ipykernel is untyped
+class JobKernel(IPKernelApp):
     """The kernel application with that session."""
 
     def _session_default(self) -> Session:

@@ -25,13 +25,16 @@ POLICY = (
 STYLE = """
 :root { color-scheme: light dark; --bg:#f6f7f9; --card:#fff; --text:#1b1f24; --soft:#565f6b; --line:#dfe3e8;
  --link:#0b5cad; --code:#f0f2f5; --passed:#146c2e; --passed-bg:#e6f4ea; --warning:#7a4b00; --warning-bg:#fdf1d8;
- --failed:#a3161b; --failed-bg:#fce8e8; --unknown:#55408f; --unknown-bg:#efeafa; --skipped:#565f6b; --skipped-bg:#eceff2;
+ --failed:#a3161b; --failed-bg:#fce8e8; --unknown:#55408f; --unknown-bg:#efeafa; --skipped:#565f6b;
+ --skipped-bg:#eceff2;
  --jp-layout-color0:#fff; --jp-layout-color1:#fff; --jp-layout-color2:#f0f2f5; --jp-border-color1:#dfe3e8;
  --jp-border-color2:#dfe3e8; --jp-content-font-color0:#1b1f24; --jp-content-font-color1:#1b1f24;
- --jp-content-font-color2:#565f6b; --jp-ui-font-color0:#1b1f24; --jp-ui-font-color1:#1b1f24; --jp-ui-font-color2:#565f6b }
+ --jp-content-font-color2:#565f6b; --jp-ui-font-color0:#1b1f24; --jp-ui-font-color1:#1b1f24;
+ --jp-ui-font-color2:#565f6b }
 @media (prefers-color-scheme: dark) { :root { --bg:#14171b; --card:#1d2126; --text:#e6e9ee; --soft:#a3adb9;
  --line:#343b44; --link:#7ab7f5; --code:#262c33; --passed:#7fd694; --passed-bg:#173321; --warning:#f0c36a;
- --warning-bg:#3a2d10; --failed:#ff9a97; --failed-bg:#431c1d; --unknown:#c5b3f7; --unknown-bg:#2c2446; --skipped:#a3adb9;
+ --warning-bg:#3a2d10; --failed:#ff9a97; --failed-bg:#431c1d; --unknown:#c5b3f7; --unknown-bg:#2c2446;
+ --skipped:#a3adb9;
  --skipped-bg:#2a3038; --jp-layout-color0:#14171b; --jp-layout-color1:#1d2126; --jp-layout-color2:#262c33;
  --jp-border-color1:#343b44; --jp-border-color2:#343b44; --jp-content-font-color0:#e6e9ee;
  --jp-content-font-color1:#e6e9ee; --jp-content-font-color2:#a3adb9; --jp-ui-font-color0:#e6e9ee;
@@ -47,7 +50,8 @@ a:focus-visible, summary:focus-visible { outline:3px solid var(--link); outline-
 .card { background:var(--card); border:1px solid var(--line); border-radius:10px; padding:1rem 1.2rem; margin:.8rem 0 }
 .banner { border-left:6px solid var(--tone); background:var(--tone-bg) }
 .banner strong { color:var(--tone); font-size:1.1rem }
-.passed { --tone:var(--passed); --tone-bg:var(--passed-bg) } .warning { --tone:var(--warning); --tone-bg:var(--warning-bg) }
+.passed { --tone:var(--passed); --tone-bg:var(--passed-bg) } .warning { --tone:var(--warning);
+ --tone-bg:var(--warning-bg) }
 .failed,.error { --tone:var(--failed); --tone-bg:var(--failed-bg) }
 .unknown { --tone:var(--unknown); --tone-bg:var(--unknown-bg) }
 .skipped,.waiting,.ready,.checking { --tone:var(--skipped); --tone-bg:var(--skipped-bg) }
@@ -67,14 +71,16 @@ table { border-collapse:collapse; font-size:.9rem; margin:.6rem 0; font-variant-
 th,td { text-align:left; padding:.35rem .75rem .35rem 0; border-bottom:1px solid var(--line); vertical-align:top }
 th { font-weight:600 } table.dataframe { border:0 } table.dataframe td, table.dataframe th { border-width:0 0 1px }
 pre,code { font-family:ui-monospace,"SF Mono",Consolas,monospace; font-size:.875rem } code { background:var(--code);
- border-radius:4px; padding:.05rem .3rem } pre { background:var(--code); border-radius:8px; padding:.8rem; overflow:auto;
+ border-radius:4px; padding:.05rem .3rem } pre { background:var(--code); border-radius:8px; padding:.8rem;
+ overflow:auto;
  white-space:pre-wrap; margin:.6rem 0 } pre code { padding:0 }
 details { margin:.4rem 0 } summary { cursor:pointer; color:var(--link) }
 img,svg { max-width:100%; height:auto } .anchor-link { display:none }
 .output_svg,.output_png { background:#fff; color:#1b1f24; border-radius:8px; padding:.4rem; margin:.6rem 0 }
 .ansi-red-fg,.ansi-red-intense-fg { color:var(--failed) } .ansi-green-fg,.ansi-green-intense-fg { color:var(--passed) }
 .ansi-yellow-fg,.ansi-yellow-intense-fg { color:var(--warning) } .ansi-bold { font-weight:600 }
-@media print { body { background:#fff; font-size:11pt } main { max-width:none; padding:0 } .card,.tile { break-inside:avoid }
+@media print { body { background:#fff; font-size:11pt } main { max-width:none; padding:0 } .card,.tile {
+ break-inside:avoid }
  a { color:inherit } .banner { print-color-adjust:exact; -webkit-print-color-adjust:exact } }
 """
 

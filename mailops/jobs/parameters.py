@@ -77,7 +77,7 @@ def _parameter(node: ast.stmt, helps: Mapping[int, str]) -> Parameter | None:
 
 
 def bind(parameters: Sequence[Parameter], given: Mapping[str, Any], notebook: str) -> dict[str, Any]:
-    """The given values in their annotated types. Raises :class:`RunError` ``run.parameter`` for the first that is wrong."""
+    """The given values in their annotated types. Raises :class:`RunError` for the first that is wrong."""
     known = {p.name: p for p in parameters}
     bound = {}
     for name, value in given.items():

@@ -7,6 +7,7 @@ The notebook's part is drawn by nbconvert with code hidden and HTML preferred ov
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from .runner import RunResult
 
 DISPLAY = ["text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain"]
+ERROR_MARK = "papermill-error-cell-tag"
 EVIDENCE = 20_000  # characters shown for one check; verdicts.json has it all
+_SCRIPT = re.compile(r"<script\b.*?(?:</script\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _WORST_FIRST = (VerdictState.FAILED, VerdictState.UNKNOWN, VerdictState.WARNING)
 
 
@@ -97,7 +100,7 @@ def _notebook(notebook: dict[str, Any]) -> str:
 
     config = Config()
     config.NbConvertBase.display_data_priority = DISPLAY
-    exporter = HTMLExporter(
+    exporter = HTMLExporter(  # type: ignore[no-untyped-call]  # nbconvert is untyped
         config=config,
         template_name="basic",
         exclude_input=True,
@@ -107,15 +110,27 @@ def _notebook(notebook: dict[str, Any]) -> str:
         mathjax_url="",
         require_js_url="",
     )
-    body, _ = exporter.from_notebook_node(nbformat.from_dict(_without_title(notebook)))
+    node = nbformat.from_dict(_shown(notebook))  # type: ignore[no-untyped-call]  # nbformat is untyped
+    body, _ = exporter.from_notebook_node(node)
     return str(body)
 
 
-def _without_title(notebook: dict[str, Any]) -> dict[str, Any]:
-    """The first heading is the page's already; outputs of a failed gate stay."""
-    cells = [dict(cell) for cell in notebook["cells"]]
+def _shown(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Without what the page has said already: the first heading, papermill's error banners, the gate's traceback."""
+    cells = [dict(c) for c in notebook["cells"] if ERROR_MARK not in c.get("metadata", {}).get("tags", ())]
+    for cell in cells:
+        if "outputs" in cell:
+            cell["outputs"] = [_still(o) for o in cell["outputs"] if o.get("ename") != "ChecksFailed"]
     for cell in cells:
         if cell["cell_type"] == "markdown" and cell["source"].lstrip().startswith("# "):
             cell["source"] = cell["source"].lstrip().partition("\n")[2]
             break
     return {**notebook, "cells": cells}
+
+
+def _still(output: dict[str, Any]) -> dict[str, Any]:
+    """An output without scripts: the page's policy would not run them, and so does not even ask for them."""
+    html = output.get("data", {}).get("text/html")
+    if not isinstance(html, str):
+        return output
+    return {**output, "data": {**output["data"], "text/html": _SCRIPT.sub("", html)}}

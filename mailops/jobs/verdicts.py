@@ -94,7 +94,7 @@ def _checks(count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A check whose state is not what it was at the last run. ``kind``: newly failing, recovered, new, gone, changed."""
+    """A check whose state is not what it was. ``kind``: newly failing, recovered, changed, new, gone."""
 
     kind: str
     verdict: Verdict

@@ -1,4 +1,4 @@
-"""Runs and verdicts in the store: what ran, how it ended, and what each check said. Shared by jobs and live notebooks."""
+"""Runs and verdicts in the store: what ran, how it ended, and what each check said."""
 
 from __future__ import annotations
 

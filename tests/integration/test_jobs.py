@@ -67,10 +67,13 @@ def test_a_healthy_run_leaves_notebook_report_result_and_a_line_in_the_history(s
     assert "import pandas" not in report, "code is hidden"
     assert "Add a second one." in report
     said = json.loads((result.folder / "result.json").read_text())
-    assert said["exit_code"] == 0 and said["checks"] == {"passed": 1, "warning": 1}
+    assert said["exit_code"] == 0
+    assert said["checks"] == {"passed": 1, "warning": 1}
 
     detail = detail_of(sqlite_ops.workspace, result.id[:16])
-    assert detail.run.status == "passed" and detail.run.exit_code == 0 and detail.run.finished_at is not None
+    assert detail.run.status == "passed"
+    assert detail.run.exit_code == 0
+    assert detail.run.finished_at is not None
     assert [v.check for v in detail.verdicts] == ["spf", "mx"]
 
 
@@ -82,7 +85,9 @@ def test_a_failing_gate_is_exit_1_and_the_next_report_says_what_recovered(sqlite
         sqlite_ops.workspace, sqlite_ops.workspace.path / "reports" / "index.html", {"Mails sent": 12345}
     )
     page = index.read_text()
-    assert "1 of 1 notebooks need a look" in page and "12,345" in page and 'href="gate.html"' in page
+    assert "1 of 1 notebooks needs a look" in page
+    assert "12,345" in page
+    assert 'href="gate.html"' in page
     assert (index.parent / "gate.html").read_bytes() == first.report.read_bytes()
 
 
@@ -105,7 +110,9 @@ def test_what_cannot_run_is_exit_2_with_its_reason(
 ) -> None:
     result = run(sqlite_ops, name)
     assert (result.status, result.exit_code, result.retry) == ("error", 2, retry)
-    assert result.error is not None and result.error["code"] == code and result.error["fix"]
+    assert result.error is not None
+    assert result.error["code"] == code
+    assert result.error["fix"]
     assert result.message == said
     assert said in result.report.read_text().replace("&#x27;", "'")
 
@@ -113,7 +120,8 @@ def test_what_cannot_run_is_exit_2_with_its_reason(
 def test_the_time_limit_ends_the_notebook_and_its_kernel(sqlite_ops: Ops) -> None:
     result = run(sqlite_ops, "slow", timeout=5)
     assert (result.status, result.exit_code, result.retry) == ("error", 2, True)
-    assert result.error is not None and result.error["code"] == "run.timeout"
+    assert result.error is not None
+    assert result.error["code"] == "run.timeout"
     assert not alive(int((sqlite_ops.workspace.path / "kernel.pid").read_text()))
 
 
@@ -121,10 +129,12 @@ def test_no_secret_is_left_anywhere(sqlite_ops: Ops, monkeypatch: pytest.MonkeyP
     value = "Planted-Value-7391"
     monkeypatch.setenv("JOB_FIXTURE_VALUE", value)
     result = run(sqlite_ops, "leaks", password="env:JOB_FIXTURE_VALUE")
-    assert result.exit_code == 2 and "ValueError" in result.message
+    assert result.exit_code == 2
+    assert "ValueError" in result.message
     left = everything(sqlite_ops.workspace.path)
     assert "in a sentence •••" in left
-    assert value not in left and value not in str(result)
+    assert value not in left
+    assert value not in str(result)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +150,10 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(
 ) -> None:
     with pytest.raises(RunError) as caught:
         run(sqlite_ops, "healthy", **params)
-    assert caught.value.code == code and said in caught.value.message
-    assert list_runs(sqlite_ops.engine) == () and list(sqlite_ops.workspace.runs.iterdir()) == []
+    assert caught.value.code == code
+    assert said in caught.value.message
+    assert list_runs(sqlite_ops.engine) == ()
+    assert list(sqlite_ops.workspace.runs.iterdir()) == []
 
 
 def test_an_unknown_notebook_is_named(sqlite_ops: Ops) -> None:
@@ -168,7 +180,8 @@ def test_a_run_whose_process_is_killed_is_settled_and_leaves_no_kernel(sqlite_op
     (settled,) = settle(workspace, sqlite_ops.clock)
     (line,) = list_runs(sqlite_ops.engine)
     assert (line.id, line.status, line.exit_code) == (settled, "error", 2)
-    assert line.error is not None and line.error["code"] == "run.abandoned"
+    assert line.error is not None
+    assert line.error["code"] == "run.abandoned"
     assert list(workspace.runs.iterdir()) == [], "the uncleaned work folder is gone"
 
 
@@ -203,5 +216,6 @@ def test_the_command_line_lists_and_shows_runs(sqlite_ops: Ops) -> None:
     (line,) = json.loads(mailops("jobs", "list", "--json").stdout)
     assert (line["id"], line["exit_code"]) == (said["id"], 1)
     shown = mailops("jobs", "show", said["id"])
-    assert "✗ failed" in shown.stdout and "report.html" in shown.stdout
+    assert "✗ failed" in shown.stdout
+    assert "report.html" in shown.stdout
     assert mailops("jobs", "show", "nope").returncode == 2
