@@ -8,6 +8,7 @@ either happens whole or not at all.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ def make_engine(target: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> En
     """An engine with mailops' connection settings; nothing is opened yet."""
     url = database_url(target)
     if url.get_backend_name() == "sqlite":
-        engine = sa.create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False})
+        engine = sa.create_engine(url, json_serializer=_json, connect_args={"timeout": busy_seconds, "check_same_thread": False})
         _sqlite_settings(engine, url.database)
         return engine
     try:
@@ -58,7 +59,12 @@ def make_engine(target: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> En
             facts={"url": url.render_as_string(hide_password=True)},
             fix="Install it with: pip install 'mailops[postgres]'",
         ) from error
-    return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    return sa.create_engine(url, json_serializer=_json, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+
+
+def _json(value: object) -> str:
+    """JSON for a column; times and paths as text."""
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _sqlite_settings(engine: Engine, path: str | None) -> None:

@@ -14,8 +14,10 @@ _HOMES = {
     "Form": "form",
     "Headline": "panel",
     "Panel": "panel",
+    "PlanCard": "servers_view",
     "Progress": "progress",
     "QueueView": "queue_view",
+    "RatesView": "rates_view",
     "RouteCard": "route_card",
     "SecretField": "form",
     "ServersView": "servers_view",
@@ -24,6 +26,7 @@ _HOMES = {
     "Tiles": "panel",
     "bar_chart": "charts",
     "line_chart": "charts",
+    "notebook_list": "catalogue",
     "safe_html": "sanitise",
 }
 

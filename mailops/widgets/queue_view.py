@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from ..model.mail import MailView
-from ..model.states import MailState
+from ..model.states import DeliveryState, MailState
 from ..queue.filters import QueueFilter
 from .actions import Action, Actions, Preview
 from .faces import Card
@@ -197,8 +197,18 @@ def _row(mail: MailView) -> dict[str, Any]:
         "age": f"{mail.created_at:%Y-%m-%d %H:%M}",
         "attempts": mail.attempts,
         "server": mail.server_key,
-        "reason": mail.failure_reason,
+        "reason": _why(mail),
     }
+
+
+def _why(mail: MailView) -> str:
+    """The reason as short as a table wants it: what the other side said of the first recipient in trouble."""
+    for delivery in mail.deliveries:
+        if delivery.reply and delivery.state in (DeliveryState.FAILED, DeliveryState.BOUNCED, DeliveryState.PENDING):
+            said = " ".join(str(x) for x in (delivery.code, delivery.enhanced, delivery.reply) if x)
+            return said if len(said) <= 90 else said[:89] + "…"
+    reason = mail.failure_reason or ""
+    return reason if len(reason) <= 90 else reason[:89] + "…"
 
 
 def mail_html(ops: Ops, mail_id: int) -> str:

@@ -1,0 +1,163 @@
+"""Plays the demonstration and says what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..errors import ConfigError, MailopsError
+from ..jobs import available, run_notebook, write_index
+from ..model.states import MailState
+from ..ops import Ops
+from ..testing import ManualClock
+from ..workspace import FILE, init
+from .month import DAYS, Played, play, start_of_month
+from .world import MARK, World, furnish, remember, remembered
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of the demonstration."""
+    parser = argparse.ArgumentParser(prog="python -m mailops.demo", description="A month of mail on loopback.")
+    parser.add_argument("--folder", type=Path, default=Path("demo-workspace"), help="The demonstration's workspace.")
+    parser.add_argument("--reports", type=Path, default=Path("reports"), help="Where the reports go.")
+    commands = parser.add_subparsers(dest="command")
+    beside = commands.add_parser("with-peers", help="Run a command while the demonstration's mail servers are up.")
+    beside.add_argument("run", nargs=argparse.REMAINDER, help="The command.")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "with-peers":
+            return _with_peers(options.folder, options.run)
+        return _demo(options.folder, options.reports)
+    except MailopsError as error:
+        sys.stderr.write(f"Error: {error.message} [{error.code}]\nWhat to do: {error.fix}\n")
+        return 2
+
+
+def _fresh(folder: Path) -> None:
+    """Clear the demonstration's own folder; never another one."""
+    if not folder.exists():
+        return
+    if not (folder / MARK).exists() and any(folder.iterdir()):
+        raise ConfigError(
+            "This folder holds something else than the demonstration.",
+            code="demo.folder_taken",
+            facts={"folder": str(folder)},
+            fix="Name another folder with --folder, or move this one away.",
+        )
+    shutil.rmtree(folder)
+
+
+def _demo(folder: Path, reports: Path) -> int:
+    began = time.monotonic()
+    _fresh(folder)
+    workspace = init(folder)
+    (workspace.path / MARK).write_text("{}", encoding="utf-8")
+    now = datetime.now(UTC).replace(microsecond=0)
+    clock = ManualClock(start_of_month(now))
+    _say(f"1  Workspace {folder}: {FILE}, a SQLite store, folders for runs and secrets.")
+    with World() as world:
+        remember(workspace.path, world.ports)
+        ops = Ops.open(workspace, clock=clock)
+        furnish(ops, world.ports)
+        setup = ops.setup
+        _say(
+            f"2  {len(setup.companies)} companies, {len(setup.alias_domains)} alias domains, {len(setup.servers)} outgoing "
+            "servers; each server is a real SMTP server on 127.0.0.1."
+        )
+        played = _play(ops, world, clock)
+        _figures(ops, played)
+        codes = _jobs(folder)
+        index = write_index(workspace, reports / "index.html", _facts(ops, played, time.monotonic() - began))
+        ops.close()
+    _close(codes, index, time.monotonic() - began, folder)
+    return 2 if 2 in codes.values() else 0
+
+
+def _play(ops: Ops, world: World, clock: ManualClock) -> Played:
+    _say(f"3  A month of mail ({DAYS} days): submitted, sent over SMTP, put off, refused, bounced …")
+    played = Played()
+    for day, played in enumerate(play(ops, world, clock), start=1):
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r   day {day:2} of {DAYS}: {played.submitted:,} submitted, {played.sent:,} sent ")
+            sys.stderr.flush()
+    if sys.stderr.isatty():
+        sys.stderr.write("\r" + " " * 70 + "\r")
+    return played
+
+
+def _figures(ops: Ops, played: Played) -> None:
+    counts = ops.queue.counts()
+    rate = ops.analysis.overall("60d")
+    _say(f"   {played.submitted:,} mails handed over; {played.sent:,} left, {played.failed:,} were refused for good,")
+    _say(f"   {counts[MailState.OUTGOING]:,} still wait (put off by the other side).")
+    _say(f"4  {played.reports:,} delivery reports came back by SMTP; {played.matched:,} were tied to their mail.")
+    _say(f"   Bounce rate {rate}")
+    _say("5  Why does a mail go where it goes? For example:")
+    for sender in ("Ann Archer <ann@northwind.example>", "Carol Clerk <carol@partner-firm.example>"):
+        for line in ops.explain(sender=sender).sentences()[:3]:
+            _say(f"   {line}")
+
+
+def _jobs(folder: Path) -> dict[str, int]:
+    _say("6  Every notebook as a job (papermill): 0 = fine, 1 = a check failed, 2 = could not run.")
+    codes = {}
+    for info in available():
+        given = {"sender": "Ann Archer <ann@northwind.example>"} if info.name == "outgoing_servers" else {}
+        result = run_notebook(info.name, given, workspace=folder, timeout=300)
+        codes[info.name] = result.exit_code
+        _say(f"   {info.name:20} exit {result.exit_code}  {result.message}")
+    return codes
+
+
+def _facts(ops: Ops, played: Played, seconds: float) -> dict[str, str]:
+    counts = ops.queue.counts()
+    rate = ops.analysis.overall("60d")
+    return {
+        "Mails handed over": f"{played.submitted:,}",
+        "Left the house": f"{played.sent:,}",
+        "Refused for good": f"{played.failed:,}",
+        "Still waiting": f"{counts[MailState.OUTGOING]:,}",
+        "Reports that came back": f"{played.reports:,}",
+        "Tied to their mail": f"{played.matched:,}",
+        "Bounce rate": f"{rate.rate:.2%}",
+        "Seconds": f"{seconds:.0f}",
+    }
+
+
+def _close(codes: dict[str, int], index: Path, seconds: float, folder: Path) -> None:
+    failed = [name for name, code in codes.items() if code == 1]
+    _say(f"\nDone in {seconds:.0f} s.")
+    if failed:
+        _say(f"A check failed in {', '.join(failed)}: the month was made so, and the report says what to do about it.")
+    _say(f"Open next:  {os.path.relpath(index)} (in a browser)")
+    _say("            make lab      the notebooks in JupyterLab, on this month of mail")
+    _say("            make app      the same as an app, without code")
+    _say(f"            .venv/bin/mailops -w {folder} queue list --state failed")
+
+
+def _with_peers(folder: Path, command: list[str]) -> int:
+    command = command[1:] if command[:1] == ["--"] else command
+    if not command:
+        raise ConfigError("with-peers needs a command.", code="demo.no_command", fix="Name one after with-peers.")
+    with World(remembered(folder)):
+        environment = {**os.environ, "MAILOPS_WORKSPACE": str(folder.resolve())}
+        try:
+            return subprocess.run(command, env=environment, check=False).returncode
+        except KeyboardInterrupt:
+            return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The demonstration's organisation and the mail servers around it.
+
+Two companies with an alias domain each; four outgoing servers: daily mail of either domain, the sales mailbox, and a
+dedicated server for newsletters. The servers refuse, defer and bounce as the world does: dead addresses, full mailboxes,
+a domain that is gone, a provider that puts a careless newsletter off, a server that is down for a day.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from ..errors import ConfigError
+from ..model.setup import AliasDomain, Company, Encryption, MailClass, Server
+from ..ops import Ops
+from ..routing.plan import MASS_PARAMETER
+from ..testing import SmtpServer, bounce_later, defer, greylist, refuse
+from ..testing.smtp_script import Rule
+
+MARK = "demo.json"  # says that a folder is the demonstration's, and on which ports its servers listen
+SERVERS = ("daily", "sales", "workshop", "newsletter")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One of the demonstration's mail servers."""
+
+    key: str
+    name: str
+    from_filter: str
+    priority: int
+    mail_class: MailClass | None
+
+
+PEERS = (
+    Peer("daily", "Daily mail", "northwind.example", 1, MailClass.TRANSACTIONAL),
+    Peer("sales", "Sales mailbox", "sales@northwind.example", 1, MailClass.TRANSACTIONAL),
+    Peer("workshop", "Workshop", "tools.example", 2, MailClass.TRANSACTIONAL),
+    Peer("newsletter", "Newsletter", "news.northwind.example", 10, MailClass.MASS),
+)
+
+
+def script() -> tuple[Rule, ...]:
+    """How the outside world answers."""
+    return (
+        refuse("*@closed-shop.example", 550, "5.1.2", "Domain closed-shop.example has no mail service"),
+        refuse("gone.*", 550, "5.1.1", "The email account that you tried to reach does not exist"),
+        refuse("full.*", 552, "5.2.2", "Mailbox full, quota exceeded"),
+        refuse(
+            "*@strict.example", 550, "5.7.1", "Message rejected due to poor reputation of the sender", sender="*news*"
+        ),
+        defer("*@slow.example", 451, "4.7.1", "Too many messages from your address, try again later"),
+        greylist("*@careful.example", text="Greylisted for a moment, please come back"),
+        bounce_later("left.*", "5.1.1", "User unknown; left the company", look="corporate"),
+        bounce_later("quota.*", "5.2.2", "Mailbox is full", code=552, look="webmail"),
+    )
+
+
+class World:
+    """The four servers and the mailbox that reports come back to. Use as a context manager."""
+
+    def __init__(self, ports: dict[str, int] | None = None) -> None:
+        wanted = ports or {}
+        self.servers = {p.key: SmtpServer(script=script(), port=wanted.get(p.key, 0), trace=False) for p in PEERS}
+        self.mailbox = SmtpServer(port=wanted.get("mailbox", 0), trace=False)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> World:
+        try:
+            for server in (*self.servers.values(), self.mailbox):
+                self._stack.enter_context(server)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._stack.close()
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where everybody listens."""
+        return {**{key: server.port for key, server in self.servers.items()}, "mailbox": self.mailbox.port}
+
+    def reports(self) -> list[bytes]:
+        """Send the waiting delivery reports over SMTP to the bounce mailbox, and take them from there."""
+        for server in self.servers.values():
+            server.deliver_bounces(self.mailbox.host, self.mailbox.port)
+        taken = [message.data for message in self.mailbox.messages]
+        self.mailbox.clear()
+        return taken
+
+
+def furnish(ops: Ops, ports: dict[str, int]) -> None:
+    """Companies, alias domains and outgoing servers of the demonstration."""
+    north = ops.save_alias_domain(AliasDomain("northwind.example", sequence=5))
+    tools = ops.save_alias_domain(AliasDomain("tools.example", sequence=10))
+    ops.save_company(Company("northwind", "Northwind Traders", "info@northwind.example", north))
+    ops.save_company(Company("tools", "Northwind Tools", "hello@tools.example", tools))
+    for peer in PEERS:
+        ops.save_server(
+            Server(
+                key=peer.key,
+                name=peer.name,
+                host="127.0.0.1",
+                port=ports[peer.key],
+                encryption=Encryption.NONE,
+                from_filter=peer.from_filter,
+                priority=peer.priority,
+                mail_class=peer.mail_class,
+                timeout=10.0,
+            )
+        )
+    ops.set_parameter(MASS_PARAMETER, "newsletter")
+
+
+def remember(folder: Path, ports: dict[str, int]) -> None:
+    """Write down that this folder is the demonstration's, and its ports."""
+    (folder / MARK).write_text(json.dumps({"ports": ports}), encoding="utf-8")
+
+
+def remembered(folder: Path) -> dict[str, int]:
+    """The ports of a demonstration's folder. Raises :class:`ConfigError` when it is none."""
+    try:
+        ports: dict[str, int] = json.loads((folder / MARK).read_text("utf-8"))["ports"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            "This folder holds no demonstration.",
+            code="demo.none",
+            facts={"folder": str(folder)},
+            fix="Run the demonstration first: make demo",
+        ) from error
+    return ports

@@ -1,0 +1,41 @@
+# %% [markdown]
+# # Bounce rate
+# Which share of your mail comes back, from where and why, and whether that is more than chance.
+
+# %% tags=["parameters"]
+workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+since: str = "30d"  # how far back: 30d, 12w, or a date such as 2026-01-31
+by: str = "domain"  # group by domain, server, sender or class
+limit: float = 0.05  # the job fails when the rate is surely above this share
+
+# %%
+from mailops import Ops
+from mailops.checks import rates
+from mailops.widgets import CheckCard, Headline, RatesView
+
+ops = Ops.open(workspace or None)
+view = RatesView(ops, since=since, by=by)
+
+# %%
+Headline("Bounce rate", "Returned = refused at once, or accepted and sent back later; with 95 % intervals.")
+
+# %%
+CheckCard(ops.run.record(rates.bounce_rate(view.overall, since=since, limit=limit, now=ops.clock.now())))
+
+# %%
+view.tiles()
+
+# %%
+view.chart()
+
+# %%
+view.table()
+
+# %%
+view.causes()
+
+# %%
+view.days()
+
+# %%
+ops.run.require_passed()

@@ -1,0 +1,38 @@
+# %% [markdown]
+# # Outgoing servers
+# Which server carries whose mail, why, and whether it really takes it.
+
+# %% tags=["parameters"]
+workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+sender: str = ""  # explain this From
+recipient: str = ""  # fills in the form for a real test mail
+test_connections: bool = True  # run Test Connection on every active server
+
+# %%
+from mailops import Ops
+from mailops.checks import queue as checks
+from mailops.routing.plan import validate
+from mailops.widgets import CheckCard, Headline, RouteCard, ServersView
+
+ops = Ops.open(workspace or None)
+view = ServersView(ops, sender=sender, recipient=recipient)
+
+# %%
+Headline("Outgoing servers", "A mail asks the filters in this order: full address, domain, notification address, none.")
+
+# %%
+CheckCard(ops.run.record(checks.plan(validate(ops.setup), now=ops.clock.now())))
+
+# %%
+if test_connections:
+    view.test_all()
+view
+
+# %% [markdown]
+# ## Explain a From
+
+# %%
+RouteCard(ops.explain(sender=sender or None))
+
+# %%
+ops.run.require_passed()

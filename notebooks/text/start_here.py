@@ -1,0 +1,46 @@
+# %% [markdown]
+# # Start here
+# What this workspace is, how its mail stands, and which notebook answers which question.
+
+# %% tags=["parameters"]
+workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+
+# %%
+from datetime import timedelta
+
+from mailops import Ops
+from mailops.checks import queue as checks
+from mailops.routing.plan import validate
+from mailops.widgets import CheckCard, Headline, PlanCard, QueueView, notebook_list
+
+ops = Ops.open(workspace or None)
+
+# %%
+Headline("How your mail stands", f"Workspace {ops.workspace.path.name}: figures as of now; run again to refresh.")
+
+# %%
+QueueView(ops).tiles()
+
+# %% [markdown]
+# ## Checks
+
+# %%
+CheckCard(ops.run.record(checks.plan(validate(ops.setup), now=ops.clock.now())))
+
+# %%
+CheckCard(ops.run.record(checks.waiting(ops.queue.health(), now=ops.clock.now(), limit=timedelta(hours=4))))
+
+# %% [markdown]
+# ## Outgoing servers, in the order they are asked
+
+# %%
+PlanCard(ops)
+
+# %% [markdown]
+# ## Which notebook answers what
+
+# %%
+notebook_list()
+
+# %%
+ops.run.require_passed()
