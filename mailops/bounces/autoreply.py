@@ -23,13 +23,25 @@ _SUBJECT = re.compile(
     re.I,
 )
 _RECEIPT = re.compile(
-    r"your (?:message|mail|e-?mail|request|ticket|enquiry|inquiry) (?:\S{1,20} )?(?:has been|was|is) received"
+    r"request received|your (?:message|mail|e-?mail|request|ticket|enquiry|inquiry) (?:\S{1,20} ){0,2}(?:has been|was|is) received"
     r"|(?:we(?:'ve| have)|has) received your (?:message|mail|e-?mail|request|ticket|enquiry|inquiry)"
     r"|ticket.{0,30}(?:created|received)"
     r"|eingangsbestätigung|accusé de réception|acuse de recibo|受付",
     re.I,
 )
 _TAIL = re.compile(r"\((?:automatic response|auto(?:matic)? reply|autoreply|out of office)\)\s*$", re.I)
+_CHALLENGE = (
+    "have your address added to the recipient's allowed",
+    "recipient's allowed list",
+    "approved senders list",
+    "approved sender list",
+    "list of approved senders",
+    "spam arrest",
+    "spamblocker",
+    "boxbe",
+    "challenge-response",
+    "challenge/response",
+)
 _BODY = (
     "i am out of the office",
     "i'm out of the office",
@@ -43,7 +55,6 @@ _BODY = (
     "this is an automatic response",
     "this is an automated response",
     "this is an auto-generated reply",
-    "have your address added to the recipient's allowed",
     "click on the following link to confirm that you are",
     "to complete this verification",
 )
@@ -77,12 +88,14 @@ def autoreply_rule(fields: Fields, subject: str, text: str) -> tuple[str, str] |
     low = text[:1500].lower()
     machine = auto.startswith("auto-") or fields.first("return-path") == "<>"
     if machine or "in-reply-to" in fields or "references" in fields:
-        receipt = _RECEIPT.search(subject) if machine else None
+        receipt = _RECEIPT.search(subject) or _RECEIPT.search(low[:400]) if machine else None
         if receipt:
             return "autoreply.receipt", receipt.group(0)
         for words in _BODY:
             if words in low:
                 return "autoreply.body", words
-    elif "have your address added to the recipient's allowed" in " ".join(low.split()):
-        return "autoreply.challenge", "have your address added to the recipient's allowed"
+    flat = " ".join(low.split())
+    for words in _CHALLENGE:
+        if words in flat:
+            return "autoreply.challenge", words
     return None

@@ -118,6 +118,10 @@ _OPENING_ANCHORS = (
     b"permanently",
     b"of the office",
     b"allowed",
+    b"approved",
+    b"spam",
+    b"boxbe",
+    b"challenge",
 )
 """One of these stands in every opening: most mail has none of them in its first lines."""
 
@@ -138,7 +142,13 @@ _OPENINGS = (
     b"undeliverable",
     b"requested action not taken",
     b"out of the office",
-    b"recipient's allowed",
+    b"allowed list",
+    b"allowed\nlist",
+    b"approved sender",
+    b"spam arrest",
+    b"spamblocker",
+    b"boxbe",
+    b"challenge",
 )
 
 

@@ -207,7 +207,8 @@ def from_html(text: str) -> str:
             text = text[: start.start()]
             break
         text = text[: start.start()] + " " + text[close + len(start.group(1)) + 2 :]
-    text = _BREAK.sub("\n", text.replace("\n", " "))
+    if _BREAK.search(text):
+        text = _BREAK.sub("\n", text.replace("\n", " "))
     text = unescape(_TAG.sub("", text)).replace("\xa0", " ")
     return "\n".join(line.strip() for line in text.split("\n"))
 

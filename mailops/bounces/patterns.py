@@ -875,6 +875,8 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "recipient domain must exist",
             "no mail server found",
             "no mx record found",
+            "no mx or a record",
+            "no a or mx record",
             "nxdomain",
             "non-existent domain",
             "nonexistent domain",

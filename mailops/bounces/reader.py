@@ -96,8 +96,16 @@ def _read(fields: Fields, body: bytes, subject: str, seen: gate.Gate, truncated:
         answer = _status(status, False, fields, report_text, subject, original, truncated)
         if answer is not None:
             return answer
-    quoted = _is_quoting(fields, subject, seen)
-    if not quoted and ("final-recipient" in human.lower() or "original-recipient" in human.lower()):
+    quoted = _is_quoting(fields, subject, seen, human)
+    from_machine = (
+        seen.daemon or seen.null or seen.named or "x-failed-recipients" in fields or "auto-submitted" in fields
+    )
+    reported = fields.first("content-type").lower().startswith("multipart/report")
+    if (
+        not quoted
+        and (from_machine or reported)
+        and ("final-recipient" in human.lower() or "original-recipient" in human.lower())
+    ):
         answer = _status(human, True, fields, report_text, subject, original, truncated)
         if answer is not None:
             return answer
@@ -105,7 +113,8 @@ def _read(fields: Fields, body: bytes, subject: str, seen: gate.Gate, truncated:
         answer = read_notification(human, subject, truncated)
         if answer is not None:
             return answer
-        if not any(part.media in _RECEIPT_PARTS for part in parts) or "rejected" in fields.first("auto-submitted"):
+        refused = "rejected" in fields.first("auto-submitted").lower() or "automatically rejected" in subject.lower()
+        if refused or not any(part.media in _RECEIPT_PARTS for part in parts):
             answer = _plain(fields, report_text, subject, seen, original, truncated)
             if answer is not None:
                 return answer
@@ -132,10 +141,14 @@ def _unwrap(fields: Fields, parts: list[Part], seen: gate.Gate) -> list[Part]:
     return parts
 
 
-def _is_quoting(fields: Fields, subject: str, seen: gate.Gate) -> bool:
+def _is_quoting(fields: Fields, subject: str, seen: gate.Gate, human: str) -> bool:
     """A person who answers or forwards: no daemon, no null sender, and a subject or a thread that says so."""
-    if seen.daemon or seen.null or "x-failed-recipients" in fields:
+    if seen.null or "x-failed-recipients" in fields:
         return False
+    if seen.daemon:
+        # A postmaster is a person at times: then the letter is an answer in a thread.
+        answer = bool(_FORWARD.match(subject)) and "in-reply-to" in fields and "auto-submitted" not in fields
+        return answer and "\n>" in human
     return bool(_FORWARD.match(subject) and "auto-submitted" not in fields) or "in-reply-to" in fields
 
 
@@ -178,19 +191,26 @@ def _from_headers(block: str) -> OriginalMessage:
     return OriginalMessage(identifier, to, envelope, subject, MappingProxyType(known))
 
 
+def _feedback(feedback: dict[str, list[str]], subject: str, original: OriginalMessage, truncated: bool) -> Report:
+    kind = (feedback.get("feedback-type") or ["other"])[0].split(" ")[0].rstrip(";,").lower() or "other"
+    addresses = arf.complaint_addresses(feedback) or arf.fallback_addresses(original)
+    words = "Feedback-Type: " + kind
+    results = tuple(RecipientResult(address, reason="feedback", rule="arf", evidence=words) for address in addresses)
+    return Report("complaint", results, kind, original, "arf", words, subject, truncated)
+
+
 def _complaint(
     fields: Fields, parts: list[Part], subject: str, original: OriginalMessage, truncated: bool
 ) -> Report | None:
     for part in parts:
         if part.media in _FEEDBACK_PARTS:
-            feedback = arf.read_feedback(part.text())
-            kind = (feedback.get("feedback-type") or ["other"])[0].split(" ")[0].lower()
-            addresses = arf.complaint_addresses(feedback) or arf.fallback_addresses(original)
-            results = tuple(
-                RecipientResult(address, reason="feedback", rule="arf", evidence="Feedback-Type: " + kind)
-                for address in addresses
-            )
-            return Report("complaint", results, kind, original, "arf", "Feedback-Type: " + kind, subject, truncated)
+            return _feedback(arf.read_feedback(part.text()), subject, original, truncated)
+    if "feedback-report" in fields.first("content-type").lower():
+        for part in parts:
+            if part.media.startswith("text/"):
+                feedback = arf.read_feedback(part.text())
+                if "feedback-type" in feedback:
+                    return _feedback(feedback, subject, original, truncated)
     form = arf.provider_form(fields, parts, original)
     if form is None:
         return None
@@ -372,15 +392,20 @@ def _plain(
         or bool(original.headers and (machine or seen.named))
         or bool(seen.named and mark)
     )
-    if not (expected or mark or (strong and (failure or announced))):
+    if not strong:
         return None
     domain = author.rpartition("@")[2].strip('<>() "').split(" ")[0].rstrip(">") if "@" in author else ""
     found = text.find(report, expected, domain)
-    if not strong and not (found and mark):
+    answered = any(find_reply(item.diagnostic) or find_enhanced(item.diagnostic) for item in found)
+    if not (expected or mark or failure or announced or answered):
+        return None
+    person = not (seen.daemon or seen.named or expected or mark or announced)
+    if person and autoreply_rule(fields, subject, report):
         return None
     if not found and autoreply_rule(fields, subject, report) and not mark and not announced:
         return None
-    if not found and not (failure and (mark or announced or seen.daemon)):
+    certain = mark or seen.null or "daemon" in author or "<>" in author or bool(original.headers)
+    if not found and not (failure and certain):
         return None
     kind, why = _kind_of_text(prepared, subject)
     if kind == "bounce" and first_of(SUCCESS, prepared) and not first_of(FAILURE, prepared):

@@ -18,7 +18,7 @@ from .phrases import CUTS
 MAX_LINES = 600
 MAX_RECIPIENTS = 200
 
-_ADDR = r"[^\s<>()\[\]:;,\"'|=*]{1,100}@[\w][\w.\-]{1,200}\w|\"[^\"@\n]{1,80}\"@[\w][\w.\-]{1,200}\w"
+_ADDR = r"[^\s<>()\[\]:;,\"'|=*：，；（）]{1,100}@[\w][\w.\-]{1,200}\w|\"[^\"@\n]{1,80}\"@[\w][\w.\-]{1,200}\w"
 _LINE = re.compile(
     r"^[ \t>*\-•·]{0,16}(?:\d{1,2}[.)]\s)?(<)?[\"']?(?:mailto:|smtp:|rfc822;)?(" + _ADDR + r")[\"']?(>)?[\"']?(.*)$",
     re.I,
@@ -31,9 +31,9 @@ _LABEL = re.compile(
     r"invalid final delivery userid|target mail address|failed address|rcpt to|email address|e-mail address|"
     r"(?:delivery|message) failed \d{1,4} attempts|(?:address|to) \(failed\)|delivery failed to|undeliverable to|"
     r"could not be delivered to|unable to deliver (?:message|mail) to|user's mailbox is full|mailbox full|"
-    r"user mailbox exceeds allowed size|bad recipient|error-for|not delivered to|"
-    r"destinataire|destinatario|destinatário|empfänger|ontvanger|получатель|адрес|宛先|收件人|"
-    r"\[statu?s: error, address)\s{0,4}[:=]\s{0,8}[<\[]?(?:smtp:|rfc822;\s?)?<?(" + _ADDR + r")>?(.*)$",
+    r"user mailbox exceeds allowed size|bad recipient|error-for|not delivered to|addressed to|"
+    r"destinataire|destinatario|destinatário|empfänger|ontvanger|получатель|адрес|宛先|收件人|收 件 人|收件者|받는 사람|"
+    r"\[statu?s: error, address)\s{0,4}[:=：]\s{0,8}[<\[]?(?:smtp:|rfc822;\s?)?<?(" + _ADDR + r")>?(.*)$",
     re.I,
 )
 _SENTENCE = re.compile(
