@@ -98,6 +98,16 @@ def test_every_notebook_has_a_line():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_s_parameters_stand_in_its_line(path):
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    given = next(c for c in cells if "parameters" in c["metadata"].get("tags", []))
+    names = set(re.findall(r"^(\w+)\s*(?::|=)", "".join(given["source"]), re.M)) - {"workspace"}
+    for page in (README, (DOCS / "notebooks.md").read_text("utf-8")):
+        line = re.search(rf"^\| `{path.stem}` \|.*$", page, re.M).group(0)
+        assert set(re.findall(r"`(\w+)`", line)) - {path.stem} == names
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_committed_notebook_is_clean(path):
     book = json.loads(path.read_text("utf-8"))
     for number, cell in enumerate(book["cells"]):
@@ -112,9 +122,8 @@ def test_a_committed_notebook_is_clean(path):
 def test_a_notebook_and_its_text_pair_are_the_same(path):
     import jupytext
 
-    pair = path.with_suffix(".py")
-    if not pair.exists():
-        pytest.skip(f"{path.name} has no text pair")
+    pair = path.parent / "text" / f"{path.stem}.py"
+    assert pair.exists(), f"{path.name} has no text pair in notebooks/text"
 
     def cells(book: object) -> list[tuple[str, str]]:
         return [(cell.cell_type, cell.source.strip()) for cell in book.cells]
