@@ -121,7 +121,7 @@ def mail(engine: Engine, mail_id: int) -> MailView:
                 f"There is no mail {mail_id} in the queue.",
                 code="queue.mail_unknown",
                 facts={"id": mail_id},
-                fix="It may have been sent and removed (auto-delete, Auto-Vacuum): mailops queue history keeps its events.",
+                fix="It may be sent and removed (auto-delete, Auto-Vacuum): mailops queue history keeps its events.",
             )
         return _mail(row, _deliveries(connection, [mail_id]).get(mail_id, ()))
 

@@ -112,7 +112,7 @@ class Worker:
         self._stop = True
 
     def run(self, *, limit: int | None = None, ids: Sequence[int] | None = None) -> RunReport:
-        """Send until nothing is due (or ``limit`` mails were handled). With ``ids`` only those, whatever their schedule.
+        """Send until nothing is due (or ``limit`` mails were handled). With ``ids`` only those, whatever their time.
 
         Raises :class:`StoreError` when the store fails; what was sent by then is settled by the next run.
         """
@@ -177,7 +177,7 @@ class Worker:
                 leases.release(self._engine, self.name, coming.result().mails)
         report.stopped = self._stop
 
-    def _take(self, size: int, ids: list[int] | None) -> _Batch:
+    def _take(self, size: int, ids: Sequence[int] | None) -> _Batch:
         now = self._clock.now()
         mails = leases.lease(self._engine, self.name, now=now, batch=size, duration=self._lease, ids=ids)
         if mails:
