@@ -56,10 +56,10 @@ def _banner(runs: list[Run]) -> str:
         return '<div class="card banner skipped"><strong>– No notebook has run yet</strong></div>'
     bad = [run for run in runs if run.status != "passed"]
     if bad:
-        named = ", ".join(run.notebook for run in bad[:6])
+        named, needs = ", ".join(run.notebook for run in bad[:6]), "needs" if len(bad) == 1 else "need"
         return (
             '<div class="card banner failed" role="alert"><strong><span aria-hidden="true">✗</span> '
-            f"{len(bad)} of {len(runs)} notebooks {'needs' if len(bad) == 1 else 'need'} a look</strong><p>{escape(named)}</p></div>"
+            f"{len(bad)} of {len(runs)} notebooks {needs} a look</strong><p>{escape(named)}</p></div>"
         )
     word = "The notebook" if len(runs) == 1 else f"All {len(runs)} notebooks"
     return (
@@ -97,6 +97,7 @@ def _card(run: Run, folder: Path) -> str:
         name = f"{run.notebook}.html" if run.notebook != "index" else "index-notebook.html"
         part = folder / f".{name}.part"
         shutil.copyfile(source, part)
+        part.chmod(0o600)
         part.replace(folder / name)
         heading = f'<a href="{escape(name)}">{heading}</a>'
     message = str(said.get("message") or (run.error or {}).get("error") or "")
@@ -120,4 +121,5 @@ def _result(run: Run) -> dict[str, Any]:
 def _replace(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.write_text(text, "utf-8")
+    part.chmod(0o600)
     part.replace(path)

@@ -76,7 +76,8 @@ pre,code { font-family:ui-monospace,"SF Mono",Consolas,monospace; font-size:.875
  white-space:pre-wrap; margin:.6rem 0 } pre code { padding:0 }
 details { margin:.4rem 0 } summary { cursor:pointer; color:var(--link) }
 img,svg { max-width:100%; height:auto } .anchor-link { display:none }
-.output_svg,.output_png { background:#fff; color:#1b1f24; border-radius:8px; padding:.4rem; margin:.6rem 0 }
+.output_svg,.output_png { width:fit-content; max-width:100%; background:#fff; color:#1b1f24; border-radius:8px;
+ padding:.4rem; margin:.6rem 0 }
 .ansi-red-fg,.ansi-red-intense-fg { color:var(--failed) } .ansi-green-fg,.ansi-green-intense-fg { color:var(--passed) }
 .ansi-yellow-fg,.ansi-yellow-intense-fg { color:var(--warning) } .ansi-bold { font-weight:600 }
 @media print { body { background:#fff; font-size:11pt } main { max-width:none; padding:0 } .card,.tile {

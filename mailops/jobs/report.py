@@ -22,13 +22,16 @@ DISPLAY = ["text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdo
 ERROR_MARK = "papermill-error-cell-tag"
 EVIDENCE = 20_000  # characters shown for one check; verdicts.json has it all
 _SCRIPT = re.compile(r"<script\b.*?(?:</script\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
 _WORST_FIRST = (VerdictState.FAILED, VerdictState.UNKNOWN, VerdictState.WARNING)
 
 
 def render(result: RunResult, verdicts: Sequence[Verdict], notebook: dict[str, Any]) -> str:
     """The report's HTML. Everything given is redacted already."""
     parts = [_head(result), _error(result.error), _changed(result.changed), _verdicts(verdicts)]
-    parts.append(f"<h2>The notebook</h2>\n{_notebook(notebook)}")
+    shown = _notebook(notebook)
+    if _TAG.sub("", shown).strip() or "<img" in shown or "<svg" in shown:
+        parts.append(f"<h2>The notebook</h2>\n{shown}")
     return page(f"{result.title}: {RUN_WORDS[result.status][1]}", "\n".join(filter(None, parts)))
 
 

@@ -77,7 +77,7 @@ def test_a_healthy_run_leaves_notebook_report_result_and_a_line_in_the_history(s
     assert [v.check for v in detail.verdicts] == ["spf", "mx"]
 
 
-def test_a_failing_gate_is_exit_1_and_the_next_report_says_what_recovered(sqlite_ops: Ops) -> None:
+def test_a_failing_gate_is_exit_1_and_the_index_links_its_report(sqlite_ops: Ops) -> None:
     first = run(sqlite_ops, "gate")
     assert (first.status, first.exit_code, first.message) == ("failed", 1, "1 of 3 checks failed: spf")
     assert "Publish the record." in first.report.read_text()
