@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,15 +104,6 @@ def verdicts_of(engine: Engine, run_id: str) -> tuple[Verdict, ...]:
     for row in rows:
         latest[row.check, row.subject] = _verdict(row)
     return tuple(latest.values())
-
-
-def verdict_counts(engine: Engine, run_ids: Sequence[str]) -> dict[str, dict[str, int]]:
-    """For each run the number of verdicts by state."""
-    counts: dict[str, dict[str, int]] = {run_id: {} for run_id in run_ids}
-    for run_id in run_ids:
-        for verdict in verdicts_of(engine, run_id):
-            counts[run_id][verdict.state.value] = counts[run_id].get(verdict.state.value, 0) + 1
-    return counts
 
 
 def _run(row: Any) -> Run:
