@@ -38,6 +38,8 @@ class SmtpServer:
     inside the server is raised by ``close``: a broken peer must not pass for a quiet one.
     """
 
+    session_type: type[SmtpSession] = SmtpSession
+
     def __init__(
         self,
         script: Iterable[Rule] = (),
@@ -63,18 +65,26 @@ class SmtpServer:
         if self._thread is not None:
             return self
         self._loop.set_exception_handler(self._keep_error)
+        # The loop runs in its own thread from the start: the caller may be inside another loop (a notebook is).
+        self._thread = threading.Thread(target=self._loop.run_forever, name="smtp-peer", daemon=True)
+        self._thread.start()
+        listening = self._loop.create_server(lambda: self.session_type(self._core), self.host, self.port, backlog=512)
         try:
-            self._listener = self._loop.run_until_complete(
-                self._loop.create_server(lambda: SmtpSession(self._core), self.host, self.port, backlog=512)
-            )
+            self._listener = asyncio.run_coroutine_threadsafe(listening, self._loop).result(timeout=10)
         except OSError:
-            self._loop.close()
-            self._core.books.close()
+            self._end_loop()
             raise
         self.port = self._listener.sockets[0].getsockname()[1]
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"smtp-peer-{self.port}", daemon=True)
-        self._thread.start()
         return self
+
+    def _end_loop(self) -> None:
+        if self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=10)
+        if not self._loop.is_closed():
+            self._loop.close()
+            self._core.books.close()
+        self._thread = None
 
     def _keep_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -87,12 +97,7 @@ class SmtpServer:
         if self._thread is not None and self._listener is not None:
             self._loop.call_soon_threadsafe(self._listener.close)
             asyncio.run_coroutine_threadsafe(self._core.stop(), self._loop).result(timeout=10)
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout=10)
-        if not self._loop.is_closed():
-            self._loop.close()
-            self._core.books.close()
-        self._thread = None
+        self._end_loop()
         if self._errors:
             raise self._errors.pop(0)
 
