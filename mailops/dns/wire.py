@@ -72,7 +72,7 @@ def type_code(rdtype: str) -> int:
 def question(name: str, rdtype: str) -> bytes:
     """The question section for an askable name."""
     out = bytearray()
-    for label in name.split("."):
+    for label in name.split(".") if name else ():
         octets = label.encode("latin-1")
         out.append(len(octets))
         out += octets

@@ -1,0 +1,110 @@
+"""MX records (RFC 5321 section 5.1, RFC 7505 null MX) and forward-confirmed reverse DNS of a sending address."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from dataclasses import dataclass
+
+from ..model.verdict import VerdictState as S
+from .answer import Answer
+from .domain_model import CheckResult, verdict
+from .names import normalise, reverse_name
+from .resolver import Asker
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+async def check_mx(resolver: Asker, domain: str) -> list[CheckResult]:
+    """Whether mail for the domain has somewhere to go."""
+    domain = normalise(domain)
+    answer = await resolver.ask(domain, "MX")
+    evidence = {"answer": answer.as_dict()}
+    found = ", ".join(answer.lines)
+    if answer.unknown:
+        title = f"the MX records could not be read ({answer.status})"
+        return [verdict("mx", domain, S.UNKNOWN, "mx.unknown", title, evidence=evidence)]
+    if not answer.found:
+        address = await resolver.ask(domain, "A")
+        title = "no MX record: " + (
+            "mail goes to the address of the domain itself" if address.found else "no mail arrives"
+        )
+        fix = f"Publish an MX record for {domain}, or a null MX (0 .) when no mail is wanted."
+        state = S.WARNING if address.found else S.FAILED
+        return [verdict("mx", domain, state, "mx.missing", title, fix=fix, evidence=evidence)]
+    hosts = [host for _, host in answer.exchanges]
+    if hosts == [""]:
+        title = "a null MX: the domain takes no mail, so no bounces or replies either"
+        return [verdict("mx", domain, S.WARNING, "mx.null", title, found=found, evidence=evidence)]
+    results = []
+    if "" in hosts:
+        title = "a null MX beside others: receivers of mail for this domain cannot tell what is meant (RFC 7505)"
+        results.append(verdict("mx", domain, S.FAILED, "mx.null_with_others", title, found=found, evidence=evidence))
+    looked = await asyncio.gather(*(_target(resolver, host) for host in hosts if host))
+    for host, code, text, answers in looked:
+        if code:
+            evidence_one = {"answer": answer.as_dict(), "asked": [one.as_dict() for one in answers]}
+            state = S.UNKNOWN if code == "mx.target_unknown" else S.FAILED
+            results.append(verdict("mx", domain, state, code, text, found=host, evidence=evidence_one))
+    if not results:
+        title = f"{len(hosts)} mail server{'s' if len(hosts) > 1 else ''}, each with an address"
+        results.append(verdict("mx", domain, S.PASSED, "mx.ok", title, found=found, evidence=evidence))
+    return results
+
+
+async def _target(resolver: Asker, host: str) -> tuple[str, str, str, tuple[Answer, ...]]:
+    if _is_address(host):
+        return host, "mx.target_is_address", f"{host} is an address; an MX needs a name (RFC 1035 section 3.3.9)", ()
+    four, six = await asyncio.gather(resolver.ask(host, "A"), resolver.ask(host, "AAAA"))
+    if four.chain or six.chain:
+        return (
+            host,
+            "mx.target_is_alias",
+            f"{host} is an alias; an MX must not point to one (RFC 2181 section 10.3)",
+            (four,),
+        )
+    if four.found or six.found:
+        return host, "", "", (four, six)
+    if four.unknown or six.unknown:
+        return host, "mx.target_unknown", f"the address of {host} could not be read", (four, six)
+    return host, "mx.target_without_address", f"{host} has no address", (four, six)
+
+
+@dataclass(frozen=True, slots=True)
+class ReverseCheck:
+    """The names of an address and those that lead back to it (RFC 8601 section 2.7.3 ``iprev``)."""
+
+    ip: str
+    result: str  # pass, fail, temperror
+    names: tuple[str, ...]
+    confirmed: tuple[str, ...]
+    reason: str
+
+
+async def check_reverse(resolver: Asker, ip: str, *, limit: int = 10) -> ReverseCheck:
+    """Forward-confirmed reverse DNS of a sending address."""
+    address = ipaddress.ip_address(ip)
+    answer = await resolver.ask(reverse_name(ip), "PTR")
+    if answer.unknown:
+        return ReverseCheck(ip, "temperror", (), (), f"the PTR of {ip} could not be read ({answer.status})")
+    if not answer.found:
+        return ReverseCheck(ip, "fail", (), (), f"{ip} has no name (PTR); many receivers refuse such senders")
+    names = answer.names[:limit]
+    kind = "A" if address.version == 4 else "AAAA"
+    answers = await asyncio.gather(*(resolver.ask(name, kind) for name in names))
+    good = tuple(
+        name
+        for name, one in zip(names, answers, strict=True)
+        if one.found and any(ipaddress.ip_address(text) == address for text in one.names)
+    )
+    if good:
+        return ReverseCheck(ip, "pass", names, good, f"{good[0]} leads back to {ip}")
+    if any(one.unknown for one in answers):
+        return ReverseCheck(ip, "temperror", names, (), "the names of the address could not all be read")
+    return ReverseCheck(ip, "fail", names, (), f"{', '.join(names)} does not lead back to {ip}")
