@@ -23,7 +23,8 @@ _SUBJECT = re.compile(
     re.I,
 )
 _RECEIPT = re.compile(
-    r"request received|your (?:message|mail|e-?mail|request|ticket|enquiry|inquiry) (?:\S{1,20} ){0,2}(?:has been|was|is) received"
+    r"request received"
+    r"|your (?:message|mail|e-?mail|request|ticket|enquiry|inquiry) (?:\S{1,20} ){0,2}(?:has been|was|is) received"
     r"|(?:we(?:'ve| have)|has) received your (?:message|mail|e-?mail|request|ticket|enquiry|inquiry)"
     r"|ticket.{0,30}(?:created|received)"
     r"|eingangsbestätigung|accusé de réception|acuse de recibo|受付",

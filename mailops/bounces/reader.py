@@ -415,7 +415,7 @@ def _plain(
     for item in found or [text.Found("")]:
         own = item.diagnostic
         host = find_host(own) or item.address.rpartition("@")[2].lower() or None
-        answer, shown = _why(None, "", own, report, host, "delivered" if kind == "success-dsn" else None)
+        answer, shown = _why(None, item.reply, own, report, host, "delivered" if kind == "success-dsn" else None)
         if answer.reason == "undefined" and own.strip():
             answer = classify_as("onhold", "text:unclear", own[:80])
         if answer.reason in ("undefined", "onhold") and kind == "delayed":

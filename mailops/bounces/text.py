@@ -24,6 +24,7 @@ _LINE = re.compile(
     re.I,
 )
 _REST = re.compile(r"^(?:\s*$|\s*[:;,]|\s*\(|\s*\[|\s*<|\s*\.\.\.|\s+-|\s+on\s|\t|\s{2,})", re.I)
+_MALFORMED = re.compile(r"^\s{1,8}[^<>@]{1,80}<(" + _ADDR + r")>:\s?(malformed address.*)$", re.I)
 _DDA = re.compile(r"dda:smtp=(" + _ADDR + r")", re.I)
 _REPLY_LINE = re.compile(r"^\s*[245]\d\d[ \-](?:[245]\.\d{1,3}\.\d{1,3}\s)?<?(" + _ADDR + r")>?\s?\.\.\.\s*(.*)$", re.I)
 _LABEL = re.compile(
@@ -32,7 +33,8 @@ _LABEL = re.compile(
     r"(?:delivery|message) failed \d{1,4} attempts|(?:address|to) \(failed\)|delivery failed to|undeliverable to|"
     r"could not be delivered to|unable to deliver (?:message|mail) to|user's mailbox is full|mailbox full|"
     r"user mailbox exceeds allowed size|bad recipient|error-for|not delivered to|addressed to|"
-    r"destinataire|destinatario|destinatário|empfänger|ontvanger|получатель|адрес|宛先|收件人|收 件 人|收件者|받는 사람|"
+    r"destinataire|destinatario|destinatário|empfänger|ontvanger|получатель|адрес|宛先|收件人|"
+    r"收 件 人|收件者|받는 사람|"
     r"\[statu?s: error, address)\s{0,4}[:=：]\s{0,8}[<\[]?(?:smtp:|rfc822;\s?)?<?(" + _ADDR + r")>?(.*)$",
     re.I,
 )
@@ -40,7 +42,7 @@ _SENTENCE = re.compile(
     r"(?:(?:deliver(?:ing|ed|y)?\b|delivery failed|send(?:ing)?\b|forward)[^@.:\n]{0,60}\bto\b"
     r"(?: the following address(?:es)?)?:?|rejected recipient|recipient rejected:?|is full:|unknown user:?"
     r"|no such user:?|could not find a gateway for"
-    r"|(?:your|the|ihre|votre) (?:message|mail|e-mail|email|nachricht)(?: sent)? to|rcpt to:|mailing list"
+    r"|(?:your|the|ihre|votre) (?:message|mail|e-mail|email|nachricht)(?: sent)? to:?|rcpt to:|mailing list"
     r"|originally addressed to|address:|error delivering to|the (?:email |e-mail )?address|user \S{1,60}"
     r"|messages? (?:addressed|sent) to|reach the following recipients?:)"
     r"\s{0,4}[<\"'(\[]{0,2}(" + _ADDR + r")",
@@ -63,11 +65,20 @@ _LOCAL = re.compile(r"^[ \t]{1,12}([A-Za-z0-9][\w.+\-]{1,40})(?:\s{2,}(.*))?$")
 
 @dataclass(slots=True)
 class Found:
-    """A recipient in a text: its address, the alias it came from, and the lines that speak of it."""
+    """A recipient in a text: address, the alias it came from, the lines that speak of it, how far it stands in."""
 
     address: str
     original: str | None = None
     lines: list[str] = field(default_factory=list)
+    indent: int = 0
+
+    @property
+    def reply(self) -> str:
+        """The server's own words where the report marks them: Sendmail's ``(reason: ...)``, or ""."""
+        for line in self.lines:
+            if line.startswith("(reason: "):
+                return line[9:].rstrip(")")
+        return ""
 
     @property
     def diagnostic(self) -> str:
@@ -99,7 +110,7 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
     lines = report.split("\n", MAX_LINES)[:MAX_LINES]
     found: dict[str, Found] = {}
     current: Found | None = None
-    before = ""
+    before = last = ""
     for line in lines:
         line = line[:1000]
         alias = _ALIAS.search(line) if " from" in line or " by " in line else None
@@ -109,12 +120,15 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
             elif len(found) < MAX_RECIPIENTS:
                 current = found.setdefault(alias.group(1).lower(), Found(alias.group(1)))
             continue
-        hit = _own_line(line, before) if "@" in line else None
+        indent = len(line) - len(line.lstrip())
+        deeper = current is not None and indent > current.indent + 1 and bool(last.strip())
+        last = line
+        hit = _own_line(line, before, deeper) if "@" in line else None
         if hit is not None:
             address, rest = hit
             key = address.lower()
             if len(found) < MAX_RECIPIENTS:
-                current = found.setdefault(key, Found(address))
+                current = found.setdefault(key, Found(address, indent=indent))
                 if rest:
                     current.lines.append(rest)
         elif current is not None and line.strip() and len(current.lines) < 14:
@@ -142,12 +156,12 @@ def _header_line(lines: list[str]) -> list[Found]:
     return [Found(hits[0])] if len(set(hits)) == 1 else []
 
 
-def _own_line(line: str, before: str) -> tuple[str, str] | None:
-    """(address, rest) when the line is a recipient's own."""
+def _own_line(line: str, before: str, deeper: bool) -> tuple[str, str] | None:
+    """(address, rest) when the line is a recipient's own. A ``deeper`` line continues the recipient before it."""
     match = _LABEL.match(line)
     if match:
         return match.group(1), match.group(2).strip(" :>]")
-    match = _LINE.match(line)
+    match = None if deeper else _LINE.match(line)
     if match:
         opened, address, closed, rest = match.groups()
         if _SENDER_BEFORE.search(before):
@@ -161,6 +175,9 @@ def _own_line(line: str, before: str) -> tuple[str, str] | None:
     match = _REPLY_LINE.match(line)
     if match:
         return match.group(1), line.strip()
+    match = _MALFORMED.match(line)
+    if match:
+        return match.group(1), match.group(2)
     match = _DDA.search(line)
     if match:
         return match.group(1), ""
