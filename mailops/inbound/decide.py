@@ -148,6 +148,8 @@ class _Run:
     def other_models(self, found: MessageFacts) -> tuple[Alias, ...]:
         """Aliases of another model in To: then the mail is a forward, not a reply."""
         model = self.model_of(found)
+        if model is None:
+            return ()
         hits = matching(self.view.aliases, self.mail.to, self.view.allowed_domains)
         return tuple(a for a in hits if a.model != model)
 

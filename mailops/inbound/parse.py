@@ -37,6 +37,7 @@ _FOLD = re.compile(r"\n(?=[ \t])")
 _ID = re.compile(r"<([^<>]{1,2000})>")
 MAX_ID = 900  # characters; a longer id counts as none
 MAX_SPEC = 320
+MAX_COMMENTS = 100
 _SPACE = re.compile(r"\s+")
 _DUPLICATE_ID_FIELDS = ("x-mailops-message-id", "x-odoo-message-id")
 
@@ -105,6 +106,8 @@ def _fields(head: bytes) -> dict[str, list[str]]:
 def _people(values: list[str]) -> list[Address]:
     people = []
     for value in values[:50]:
+        if value.count("(") > MAX_COMMENTS:  # the library reads nested comments by recursion
+            value = value.replace("(", "")
         for person in parse_addresses(value):
             if len(person.spec) <= MAX_SPEC:
                 people.append(Address(_tidy(decode_words(person.name)), person.spec))

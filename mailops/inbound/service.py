@@ -191,13 +191,19 @@ class Gateway:
         if effect.message is not None:
             found = repo.message_by_mid(tx, effect.message.message_id)
             if found is not None:
-                reason = effect.text if effect.address else NO_ERROR
-                who = [int(k) for k in (effect.contacts or (effect.message.notified if not effect.address else ()))]
-                on_bounce(tx, found.id, who, effect.address, reason[:4000])
+                self._mark(tx, found.id, effect)
         if effect.blacklist:
             values = {"at": now, "kind": "blacklisted", "recipient": effect.address, "actor": "gateway"}
             tx.execute(sa.insert(schema.events).values(**values, data={"reason": "five bounces in thirteen weeks"}))
         self._keep_report(tx, mail, raw, effect)
+
+    def _mark(self, tx: Connection, row: int, effect: BounceEffect) -> None:
+        """Turn the notification red. A report without readable address says only that somebody did not get it, unless
+        the bounce service has found out who."""
+        if effect.address is not None:
+            on_bounce(tx, row, [int(k) for k in effect.contacts], effect.address, effect.text[:4000])
+        elif not any(x.state == "bounce" for x in repo.notifications_of(tx, row)):
+            on_bounce(tx, row, [int(k) for k in (effect.message.notified if effect.message else ())], None, NO_ERROR)
 
     def _keep_report(self, tx: Connection, mail: InboundMail, raw: bytes, effect: BounceEffect) -> None:
         """Keep the raw report, unless the bounce service has it already."""

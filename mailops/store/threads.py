@@ -294,6 +294,19 @@ def messages_of(connection: Connection, record_id: int) -> list[Message]:
     ]
 
 
+def first_id(connection: Connection, record_id: int) -> str | None:
+    """The Message-ID of a thread's first entry."""
+    query = sa.select(m.c.message_id).where(m.c.record_id == record_id).order_by(m.c.id).limit(1)
+    found: str | None = connection.execute(query).scalar()
+    return found
+
+
+def first_row(connection: Connection, record_id: int) -> int | None:
+    """The row id of a thread's first entry."""
+    found: int | None = connection.execute(sa.select(sa.func.min(m.c.id)).where(m.c.record_id == record_id)).scalar()
+    return found
+
+
 def add_notification(connection: Connection, values: Mapping[str, Any]) -> int:
     """A new notification."""
     return _inserted(connection, n, values)

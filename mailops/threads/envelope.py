@@ -101,13 +101,14 @@ class Envelopes:
         moved = {x.id for x in again if x.mail_id is not None and self._retry is not None and self._retry(x.mail_id)}
         with explained("retrying a message"), self._threads.engine.begin() as tx:
             self._ignore(tx, [x for x in failed if x not in again])
+            template = self._threads.template(tx, message, setup) if len(moved) < len(again) else None
             for item in again:
                 fresh: dict[str, object] = {"state": "ready", "failure_type": None, "reason": None}
                 if item.id not in moved:
                     who = repo.contact(tx, item.contact_id) if item.contact_id is not None else None
-                    if who is None:
+                    if who is None or template is None:
                         continue
-                    _, fresh = self._threads.mail_to(tx, message, who, setup)
+                    _, fresh = self._threads.mail_to(tx, template, who)
                 repo.set_notifications(tx, n.c.id == item.id, **fresh)
         return self.of(message)
 

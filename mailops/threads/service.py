@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.engine import Connection, Engine
@@ -137,8 +137,7 @@ class Threads:
             domain = domain_of(record, setup)
             author = repo.contact(tx, entry.author) if entry.author is not None else None
             message_id = entry.message_id or make_message_id(domain.name if domain else "")
-            thread = repo.messages_of(tx, record_id)
-            parent = entry.parent if entry.parent is not None else (thread[0].id if thread else None)
+            parent = entry.parent if entry.parent is not None else repo.first_row(tx, record_id)
             author_text = entry.author_email or (_written(author) if author else None)
             body = entry.html if entry.html is not None else as_pre(entry.text)
             row = repo.add_message(
@@ -155,7 +154,9 @@ class Threads:
                     "created_at": self.clock.now(),
                 },
             )
-            made = [self._notify(tx, row, who, setup) for who in self._audience(tx, record_id, entry, author)]
+            audience = self._audience(tx, record_id, entry, author)
+            mail = self.template(tx, row, setup) if any(who.notify_by == "email" for who in audience) else None
+            made = [self._notify(tx, row, who, mail) for who in audience]
         return Posted(row, message_id, tuple(i for i, _ in made), tuple(mail for _, mail in made if mail is not None))
 
     def _audience(
@@ -176,14 +177,16 @@ class Threads:
             kept.setdefault(who.id, who)
         return list(kept.values())
 
-    def _notify(self, tx: Connection, row: int, who: repo.Contact, setup: Setup) -> tuple[int, int | None]:
+    def _notify(
+        self, tx: Connection, row: int, who: repo.Contact, template: Submission | None
+    ) -> tuple[int, int | None]:
         values: dict[str, Any] = {"message_id": row, "contact_id": who.id, "channel": who.notify_by}
-        if who.notify_by == "inbox":
+        if template is None or who.notify_by == "inbox":
             return repo.add_notification(tx, {**values, "state": "sent"}), None
-        mail, result = self.mail_to(tx, row, who, setup)
+        mail, result = self.mail_to(tx, template, who)
         return repo.add_notification(tx, {**values, **result}), mail
 
-    def mail_to(self, tx: Connection, row: int, who: repo.Contact, setup: Setup) -> tuple[int | None, dict[str, Any]]:
+    def mail_to(self, tx: Connection, template: Submission, who: repo.Contact) -> tuple[int | None, dict[str, Any]]:
         """Put an entry's mail to one contact into the queue; returns its id and the notification's values.
 
         A mail that cannot be composed (bad address) fails this notification only; nobody else's mail waits for it.
@@ -195,32 +198,31 @@ class Threads:
         if not is_valid(person.spec):
             return None, _failure(address, FailureType.EMAIL_INVALID, f"{person.spec} is not a usable address.")
         try:
-            mail = self._submit(tx, self._submission(tx, row, format_address_unencoded(who.name, person.spec), setup))
+            mail = self._submit(tx, replace(template, to=(format_address_unencoded(who.name, person.spec),)))
         except MessageRefused as refused:
             return None, _failure(address, FailureType.UNKNOWN, refused.message)
         fresh = {"address": address, "state": "ready", "mail_id": mail, "failure_type": None, "reason": None}
         return mail, fresh
 
-    def _submission(self, tx: Connection, row: int, to: str, setup: Setup) -> Submission:
+    def template(self, tx: Connection, row: int, setup: Setup) -> Submission:
+        """An entry's mail, still without recipient."""
         entry = repo.message(tx, row)
         if entry is None or entry.record_id is None:
             raise NotFound("The entry is gone.", facts={"entry": row})
         record = self._record(tx, entry.record_id)
         domain, company = domain_of(record, setup), company_of(record, setup)
         parent = repo.message(tx, entry.parent_id) if entry.parent_id is not None else None
-        thread = repo.messages_of(tx, record.id)
-        chain = dict.fromkeys(m.message_id for m in (thread[0], parent) if m is not None and m.id != row)
+        before = (repo.first_id(tx, record.id), parent.message_id if parent else None)
+        chain = dict.fromkeys(i for i in before if i is not None and i != entry.message_id)
         sender = entry.author_email
         if sender and entry.kind in ("email", "note"):
             sender = relay_from(sender, domain, setup)
-        known = aliases(tx)
         return Submission(
             sender=sender,
-            to=(to,),
             subject=_one_line(entry.subject or f"Re: {record.name}"),
             text=_plain(entry.body or ""),
             html=entry.body,
-            reply_to=reply_address(record, known, setup),
+            reply_to=reply_address(record, aliases(tx), setup),
             message_id=entry.message_id,
             in_reply_to=parent.message_id if parent and parent.id != row else None,
             references=tuple(chain),
