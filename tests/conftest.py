@@ -13,17 +13,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from peers import missing
 from sqlalchemy.engine import Engine
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
-
-
-def missing(what: str, reason: str) -> None:
-    """Skip because a peer is not here, or fail when it was required."""
-    wanted = {w.strip() for w in os.environ.get("MAILOPS_TEST_REQUIRE", "").split(",")}
-    if wanted & {"all", what}:
-        pytest.fail(f"{what} is required here: {reason}", pytrace=False)
-    pytest.skip(f"{what}: {reason}")
 
 
 @pytest.fixture(scope="session")
@@ -115,3 +108,9 @@ def ops_factory(tmp_path: Path) -> Iterator[Callable[..., object]]:
     yield make
     for ops in opened:
         ops.close()
+
+
+@pytest.fixture
+def sqlite_file_ops(ops_factory: Callable[..., object]) -> object:
+    """A workspace on SQLite, for tests that other processes look at too."""
+    return ops_factory()

@@ -65,7 +65,7 @@ def plan(findings: Sequence[Finding], *, now: datetime) -> Verdict:
         state=state,
         title="The server plan holds"
         if state is VerdictState.PASSED
-        else f"{len(grave) + len(mild)} findings in the server plan",
+        else f"Findings in the server plan: {len(grave) + len(mild)}",
         found="\n".join(f"{f.severity.value}: {f.message}" for f in findings) or "no findings",
         expected="Every sender has a server that may carry it, and the fallback is the notification address.",
         fix=worst.fix if worst else "",

@@ -36,7 +36,7 @@ class Tiles(Card):
     def html(self) -> str:
         cells = []
         for label, value, tone in self.figures:
-            edge = TONES[tone] if tone else "transparent"
+            edge = TONES[tone] if tone else LINE
             cells.append(
                 f'<div style="flex:1 1 130px;background:{GROUND};border:1px solid {LINE};border-top:3px solid {edge};'
                 f'border-radius:6px;padding:8px 14px"><div style="font-size:22px;font-weight:650;line-height:1.3;'

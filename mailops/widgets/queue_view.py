@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from ..ops import Ops
 
 COLUMNS = (
-    Column("number", "Mail", sortable=False),
+    Column("number", "Mail"),
     Column("state", "State", kind="state"),
     Column("sender", "From"),
     Column("recipients", "To"),
     Column("subject", "Subject"),
+    Column("reason", "Reason", kind="long"),
     Column("age", "Submitted (UTC)"),
     Column("attempts", "Tries", kind="number"),
     Column("server", "Server"),
-    Column("reason", "Reason"),
 )
 ANY = "Any state"
 

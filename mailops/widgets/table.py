@@ -16,7 +16,8 @@ from .theme import STATE_TONES, esc, html_table, paragraph, state_chip
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: ``key`` of the row's value, label, and whether it may be sorted by. ``kind``: text, number or state."""
+    """A column: ``key`` of the row's value, label, and whether it may be sorted by. ``kind``: text, number, state, or
+    long (text that wraps)."""
 
     key: str
     label: str
@@ -115,6 +116,7 @@ function render({ model, el }) {
           b.className = "mo-link"; b.dataset.key = "open-" + r.id; td.append(b);
         } else { td.textContent = value === null || value === undefined ? "" : value; td.title = td.textContent.length > 60 ? td.textContent : ""; }
         if (c.kind === "number") td.className = "mo-number";
+        if (c.kind === "long") td.className = "mo-long";
       });
     });
     if (!rows.length) {
@@ -145,17 +147,18 @@ function render({ model, el }) {
 export default { render };
 """
 _CSS = """
-.mo-table { font-family:var(--jp-content-font-family, system-ui, sans-serif); font-size:13.5px; line-height:1.4; max-width:1100px;
+.mo-table { font-family:var(--jp-content-font-family, system-ui, sans-serif); font-size:13.5px; line-height:1.4; max-width:1140px;
   color:var(--jp-content-font-color1, #1f2328); margin:8px 0; }
 .mo-table .mo-scroll { overflow-x:auto; border:1px solid var(--jp-border-color2, #d0d7de); border-radius:6px; }
 .mo-table table { border-collapse:collapse; width:100%; margin:0; }
 .mo-table caption { text-align:left; font-weight:650; padding:8px 12px; color:inherit; caption-side:top; }
 .mo-table th, .mo-table td { text-align:left; padding:6px 10px; vertical-align:top; border-top:1px solid var(--jp-border-color2, #d0d7de);
-  max-width:340px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap; color:inherit; background:transparent; }
+  max-width:220px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap; color:inherit; background:transparent; }
 .mo-table th { background:var(--jp-layout-color2, #f6f8fa); font-weight:650; }
 .mo-table tbody tr:hover td { background:var(--jp-layout-color2, rgba(127,127,127,.09)); }
 .mo-table tbody tr.mo-on td { background:rgba(8,96,196,.14); }
 .mo-table .mo-number { text-align:right; font-variant-numeric:tabular-nums; }
+.mo-table td.mo-long { white-space:normal; min-width:190px; }
 .mo-table .mo-empty { text-align:center; padding:24px; white-space:normal; }
 .mo-table .mo-foot { display:flex; flex-wrap:wrap; gap:8px; align-items:center; padding:8px 0; }
 .mo-table button { font:inherit; padding:4px 10px; border-radius:4px; border:1px solid var(--jp-border-color1, #8c959f);
