@@ -271,6 +271,9 @@ def _by_stage(
     """The exceptions in which the place in the dialogue or the code says what the words alone do not."""
     temporary = enhanced[:1] == "4"
     if reason == "userunknown":
+        if words in ("unverified address", "undeliverable address") and temporary:
+            # Postfix asked the next server about the address and got no answer: nothing is known of the address.
+            return "networkerror", "temporary", words
         if enhanced in ("5.2.0", "5.2.1", "4.2.0", "4.2.1") and stage != "rcpt":
             return "filtered", "code:" + enhanced, words
         if stage != "rcpt" and enhanced[1:] != ".1.1" and is_carrier(host, text):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("userunknown", ("bad destination mailbox",)),
+    ("speeding", ("sending quota", "sending limit", "daily limit for message recipients")),
     ("spamdetected", ("due to spam classification", "due to spam", "rejected as spam", "is considered spam")),
     (
         "norelaying",
@@ -102,6 +103,9 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         "rejected",
         (
             "domain of sender",
+            "invalid dns mx or a",
+            "verification failed for",
+            "delivery not authorized, message refused",
             "sender address rejected",
             "sender rejected",
             "sender was rejected",
@@ -295,6 +299,8 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "dmarc reject",
             "owner dmarc",
             "spf check",
+            "spf: ",
+            "(spf)",
             "spf fail",
             "spf validation",
             "spf record",
@@ -385,6 +391,7 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "message size exceeds",
             "message too large",
+            "the message size of",
             "message too big",
             "message is too large",
             "message is too big",
@@ -438,6 +445,8 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         "virusdetected",
         (
             "virus detected",
+            "due to virus",
+            "due to a virus",
             "virus found",
             "contains a virus",
             "contains virus",
@@ -618,6 +627,9 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "spamming",
             "spam is",
             "probable spam",
+            "probability of spam",
+            "- spam",
+            "rejected (spam",
             "possible spam",
             "possibly spam",
             "suspected spam",
@@ -1299,6 +1311,8 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         "systemfull",
         (
             "mail system full",
+            "disk is full",
+            "disk full",
             "system full",
             "requested mail action aborted: exceeded storage",
             "insufficient system storage",
@@ -1317,6 +1331,8 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "message content rejected",
             "content rejected",
+            "content is not acceptable",
+            "content not accepted",
             "media error",
             "improper use of 8-bit",
             "duplicate header",
@@ -1504,6 +1520,8 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         "securityerror",
         (
             "authentication required",
+            "was not authenticated",
+            "not authenticated",
             "authentication failed",
             "authentication turned on",
             "authentication is required",

@@ -77,6 +77,18 @@ REPLIES = [
     (None, "5.4.6", "Too many hops, routing loop detected", "networkerror", False),
     (250, "2.1.5", "Ok", "delivered", False),
     (450, "4.7.1", "Greylisted, try again later", "onhold", False),
+    (550, "5.4.5", "Daily user sending quota exceeded", "speeding", False),
+    (
+        450,
+        "4.1.1",
+        "<ann@dest.example>: Recipient address rejected: unverified address: timed out",
+        "networkerror",
+        False,
+    ),
+    (550, "5.1.1", "<ann@dest.example>: Recipient address rejected: undeliverable address: no", "userunknown", True),
+    (554, "5.7.0", "Reject, id=1234 - spam", "spamdetected", False),
+    (550, None, "SPF: 192.0.2.9 is not allowed to send mail from mailops.example", "authfailure", False),
+    (550, None, "Verification failed for <bounce@mailops.example>", "rejected", False),
     (None, None, "", "undefined", False),
 ]
 
@@ -219,8 +231,8 @@ def test_every_pattern_is_found_by_the_prepared_table() -> None:
 
 
 def test_wildcards_are_bounded() -> None:
-    assert match_text("mailbox has the quota " + "x" * 5000) is None or True
-    assert match_text("exceeded " + "x" * 5000 + " quota") is None
+    assert match_text("exceeded the " + "x" * 100 + " quota") == ("mailboxfull", "exceeded * quota")
+    assert match_text("exceeded the " + "x" * 5000 + " quota") is None
 
 
 def test_import_needs_nothing_but_the_standard_library_and_errors() -> None:
