@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ..model.verdict import VerdictState as S
 from .check_auth import check_dkim, check_dmarc, check_spf
 from .domain_model import NO_PROMISE, CheckResult, DomainReport, SendingSetup, verdict
 from .fix import proved
+from .mtasts import PolicyFetcher, check_mtasts
+from .mx import check_mx
 from .names import parent
 from .providers_data import guess_host, guides_first
 from .resolver import Asker, Resolver
+from .tag_records import check_bimi, check_tlsrpt
 
 
 async def evaluate_auth(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
@@ -25,25 +29,49 @@ async def evaluate_auth(resolver: Asker, setup: SendingSetup) -> list[CheckResul
     return [*spf, *dkim, *await check_dmarc(resolver, setup, dkim, spf)]
 
 
-async def check_domain(resolver: Resolver, setup: SendingSetup) -> DomainReport:
-    """The report on one domain."""
+async def evaluate_ground(
+    resolver: Asker, setup: SendingSetup, fetcher: PolicyFetcher | None = None
+) -> list[CheckResult]:
+    """The rest of the ground: MX of the bounce domain, MTA-STS, TLS-RPT, BIMI, unproved."""
+    mx, sts, tlsrpt, bimi = await asyncio.gather(
+        check_mx(resolver, setup.bounce),
+        check_mtasts(resolver, setup.bounce, fetcher),
+        check_tlsrpt(resolver, setup.bounce, setup.report_to),
+        check_bimi(resolver, setup.name),
+    )
+    return [*mx, *sts, tlsrpt, bimi]
+
+
+async def check_domain(
+    resolver: Resolver, setup: SendingSetup, *, ground: bool = False, fetcher: PolicyFetcher | None = None
+) -> DomainReport:
+    """The report on one domain. ``ground`` adds MX, MTA-STS, TLS-RPT and BIMI; ``fetcher`` gets the MTA-STS policy."""
     if setup.managed:
         title = f"{setup.name} is a hosted default domain: SPF, DKIM and DMARC are kept by the host"
         results = tuple(verdict(check, setup.name, S.PASSED, "managed", title) for check in ("spf", "dkim", "dmarc"))
         return DomainReport(setup, results, resolver.asked_of, (NO_PROMISE,))
-    found, servers = await asyncio.gather(evaluate_auth(resolver, setup), name_servers(resolver, setup.name))
+    found, rest, servers = await asyncio.gather(
+        evaluate_auth(resolver, setup),
+        evaluate_ground(resolver, setup, fetcher) if ground else _nothing(),
+        name_servers(resolver, setup.name),
+    )
     results = await proved(resolver, setup, found, evaluate_auth)
+    results += await proved(resolver, setup, rest, evaluate_ground)
     host = guess_host(servers)
-    report = DomainReport(setup, results, resolver.asked_of, (), tuple(guides_first(host)), host.title if host else "")
-    notes = []
-    if report.green:
-        notes.append(NO_PROMISE)
-    return DomainReport(setup, results, resolver.asked_of, tuple(notes), report.guides, report.dns_host)
+    title = host.title if host else ""
+    report = DomainReport(setup, results, resolver.asked_of, (), tuple(guides_first(host)), title)
+    return replace(report, notes=(NO_PROMISE,)) if report.green else report
 
 
-async def check_domains(resolver: Resolver, setups: Iterable[SendingSetup]) -> tuple[DomainReport, ...]:
+async def _nothing() -> list[CheckResult]:
+    return []
+
+
+async def check_domains(
+    resolver: Resolver, setups: Iterable[SendingSetup], *, ground: bool = False
+) -> tuple[DomainReport, ...]:
     """Many domains at once, over one shared memory."""
-    return tuple(await asyncio.gather(*(check_domain(resolver, setup) for setup in setups)))
+    return tuple(await asyncio.gather(*(check_domain(resolver, setup, ground=ground) for setup in setups)))
 
 
 async def name_servers(resolver: Asker, domain: str) -> tuple[str, ...]:
