@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
     from .analysis.service import Analysis
     from .bounces.service import Bounces
+    from .inbound.service import Gateway
     from .jobs.verdicts import RunContext
     from .queue.lease import Settled
     from .queue.service import Queue
     from .routing import Route
     from .smtp import ConnectionTest, SmtpTransport
+    from .threads.envelope import Envelopes
+    from .threads.service import Threads
 
 
 class Ops:
@@ -84,9 +87,15 @@ class Ops:
         return save_company(self.engine, company)
 
     def set_parameter(self, key: str, value: str | None) -> None:
-        """Set (or with None remove) a system parameter."""
+        """Set (or with None remove) a system parameter; it counts from the next mail on."""
+        from .inbound.aliases import clean_allowed_domains
+        from .inbound.loops import check_limit
         from .store.setup import set_parameter
 
+        if value is not None and key.startswith("mail.gateway.loop."):
+            value = str(check_limit(key, value or "0", 1))
+        if value is not None and key == "mail.catchall.domain.allowed":
+            value = clean_allowed_domains(value)
         set_parameter(self.engine, key, value)
 
     # --- sending ------------------------------------------------------------------------------------------------------
@@ -206,12 +215,40 @@ class Ops:
 
             settled(self.engine, done)
 
+    # --- threads and what comes in ------------------------------------------------------------------------------------
+
+    @cached_property
+    def threads(self) -> Threads:
+        """Records with their discussions, followers and notifications."""
+        from .threads.outbox import queue_outbox
+        from .threads.service import Threads
+
+        outbox = queue_outbox(lambda: self.setup, self.clock)
+        return Threads(self.engine, setup=lambda: self.setup, clock=self.clock, submit=outbox)
+
+    @cached_property
+    def envelopes(self) -> Envelopes:
+        """The envelope marks of messages: who got it, who did not, try again or ignore."""
+        from .threads.envelope import Envelopes
+
+        return Envelopes(self.threads, retry=lambda mail_id: self.queue.retry(mail_id).count == 1)
+
+    @cached_property
+    def inbound(self) -> Gateway:
+        """The inbound gateway: ``ops.inbound.receive(raw)`` decides, carries out, and says why."""
+        from .inbound.service import Gateway
+        from .threads.outbox import queue_outbox
+
+        outbox = queue_outbox(lambda: self.setup, self.clock)
+        return Gateway(self.engine, self.threads, outbox, self.clock, reports=self.bounces.take)
+
     # --- coming back, looking, running --------------------------------------------------------------------------------
 
     @cached_property
     def bounces(self) -> Bounces:
         """Reads reports that came back and ties them to the deliveries they speak of."""
         from .bounces.service import Bounces
+    from .inbound.service import Gateway
 
         return Bounces(self.engine, clock=self.clock)
 

@@ -58,7 +58,7 @@ def plan(findings: Sequence[Finding], *, now: datetime) -> Verdict:
     grave = [f for f in findings if f.severity in (Severity.BLOCKING, Severity.ERROR)]
     mild = [f for f in findings if f.severity is Severity.WARNING]
     state = VerdictState.FAILED if grave else VerdictState.WARNING if mild else VerdictState.PASSED
-    worst = (grave or mild or [None])[0]
+    worst = next(iter(grave or mild), None)
     return Verdict(
         check="servers.plan",
         subject="the plan of outgoing servers",

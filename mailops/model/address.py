@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from email import utils as _utils
 from email.header import Header
 
+NESTED_COMMENTS = 50
 _BARE = re.compile(r"[^\s<>,;:\"()\[\]]+@[^\s<>,;:\"()\[\]]+")
 _SPECIALS = re.compile(r'[\\"]')
 _DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
@@ -46,6 +47,8 @@ def parse_addresses(text: str | None) -> list[Address]:
     if not text:
         return []
     flat = re.sub(r"[\r\n]+[ \t]*", " ", text)
+    if flat.count("(") > NESTED_COMMENTS:  # the library's parser recurses once for each
+        flat = flat.replace("(", " ").replace(")", " ")
     try:
         pairs = _utils.getaddresses([flat], strict=False)  # type: ignore[call-arg,unused-ignore]
     except TypeError:  # Python before 3.11.10 has no such argument

@@ -124,6 +124,7 @@ def _words(row: DeliveryOutcome, count: int, server: str, again: str, unknown: b
     """One or two sentences a person understands."""
     where = _STAGE_WORDS.get(row.stage, "")
     said = f"{row.code} {row.enhanced + ' ' if row.enhanced else ''}{row.reply}".strip() if row.code else row.reply
+    said = said.rstrip(". ")
     if unknown:
         text = f"The connection to {server!r} ended after the message was sent and before it answered: {said}."
     elif row.stage == "local":

@@ -47,7 +47,9 @@ def make_engine(target: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> En
     """An engine with mailops' connection settings; nothing is opened yet."""
     url = database_url(target)
     if url.get_backend_name() == "sqlite":
-        engine = sa.create_engine(url, json_serializer=_json, connect_args={"timeout": busy_seconds, "check_same_thread": False})
+        engine = sa.create_engine(
+            url, json_serializer=_json, connect_args={"timeout": busy_seconds, "check_same_thread": False}
+        )
         _sqlite_settings(engine, url.database)
         return engine
     try:

@@ -34,10 +34,10 @@ class PlanCard(Card):
         setup = self.ops.setup
         asked = in_order(setup.servers)
         rest = [s for s in setup.servers if s not in asked]
-        rows = [[esc(cell) for cell in _row(s)] for s in [*asked, *rest]]
+        rows: list[list[object]] = [[esc(cell) for cell in _row(s)] for s in [*asked, *rest]]
         html = html_table(
             ["Priority", "Server", "Address", "Encryption", "FROM filter", "For", "Active"],
-            list(rows),
+            rows,
             caption="Servers, in the order they are asked",
             raw=True,
         )

@@ -177,14 +177,14 @@ _CSS = """
 class _Grid(anywidget.AnyWidget):
     _esm = _ESM
     _css = _CSS
-    columns = traitlets.List([]).tag(sync=True)
-    rows = traitlets.List([]).tag(sync=True)
+    columns: traitlets.List[Any] = traitlets.List([]).tag(sync=True)
+    rows: traitlets.List[Any] = traitlets.List([]).tag(sync=True)
     total = traitlets.Int(0).tag(sync=True)
     offset = traitlets.Int(0).tag(sync=True)
     limit = traitlets.Int(25).tag(sync=True)
     sort = traitlets.Unicode("").tag(sync=True)
     descending = traitlets.Bool(True).tag(sync=True)
-    selected = traitlets.List([]).tag(sync=True)
+    selected: traitlets.List[Any] = traitlets.List([]).tag(sync=True)
     caption = traitlets.Unicode("").tag(sync=True)
     empty = traitlets.Unicode("").tag(sync=True)
     selectable = traitlets.Bool(False).tag(sync=True)
