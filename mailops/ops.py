@@ -248,7 +248,6 @@ class Ops:
     def bounces(self) -> Bounces:
         """Reads reports that came back and ties them to the deliveries they speak of."""
         from .bounces.service import Bounces
-    from .inbound.service import Gateway
 
         return Bounces(self.engine, clock=self.clock)
 
