@@ -61,6 +61,12 @@ _BODY = (
 )
 
 
+def subject_rule(subject: str) -> str:
+    """The words of a subject that announce an automatic reply, or ""."""
+    match = _SUBJECT.match(subject) or _TAIL.search(subject)
+    return match.group(0).strip()[:80] if match else ""
+
+
 def autoreply_rule(fields: Fields, subject: str, text: str) -> tuple[str, str] | None:
     """(rule, evidence) when the message is an automatic reply to a person."""
     auto = fields.first("auto-submitted").lower()
@@ -83,20 +89,20 @@ def autoreply_rule(fields: Fields, subject: str, text: str) -> tuple[str, str] |
         return "autoreply.header", "Precedence: auto_reply"
     if fields.first("delivered-to").lower() == "autoresponder" or fields.first("x-precedence").lower() == "auto_reply":
         return "autoreply.header", "Delivered-To: Autoresponder"
-    match = _SUBJECT.match(subject) or _TAIL.search(subject)
-    if match:
-        return "autoreply.subject", match.group(0).strip()[:80]
+    words = subject_rule(subject)
+    if words:
+        return "autoreply.subject", words
     low = text[:1500].lower()
     machine = auto.startswith("auto-") or fields.first("return-path") == "<>"
     if machine or "in-reply-to" in fields or "references" in fields:
         receipt = _RECEIPT.search(subject) or _RECEIPT.search(low[:400]) if machine else None
         if receipt:
             return "autoreply.receipt", receipt.group(0)
-        for words in _BODY:
-            if words in low:
-                return "autoreply.body", words
+        for phrase in _BODY:
+            if phrase in low:
+                return "autoreply.body", phrase
     flat = " ".join(low.split())
-    for words in _CHALLENGE:
-        if words in flat:
-            return "autoreply.challenge", words
+    for phrase in _CHALLENGE:
+        if phrase in flat:
+            return "autoreply.challenge", phrase
     return None

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .autoreply import subject_rule
+from .mime import decode_words, head_text
+from .phrases import SUBJECTS, first_of
+
 _HEADERS = (
     b"\nx-failed-recipients:",
     b"\nauto-submitted:",
@@ -100,7 +104,6 @@ _SUBJECTS = (
     b"undelivered",
     b"status",
     b"not member",
-    b"=?",
     b"could not",
     b"problem",
     b"message could",
@@ -193,13 +196,31 @@ def look(head: bytes, body: bytes) -> Gate:
     named = not daemon and bool(_first(_NAMES, author) or _first(_DAEMONS, author))
     if daemon or named:
         sign = sign or "author"
-    if not sign and _first(_SUBJECTS, _value(low, b"\nsubject:")):
+    if not sign and _subject_tells(_value(low, b"\nsubject:"), head):
         sign = "subject"
     if not sign:
         opening = body[:1500].lower()
         if _first(_OPENING_ANCHORS, opening) and _first(_OPENINGS, opening):
             sign = "opening"
     return Gate(sign, daemon, named, null)
+
+
+def _subject_tells(subject: bytes, head: bytes) -> bool:
+    """Does the subject announce something? Encoded and foreign ones are decoded first."""
+    if _first(_SUBJECTS, subject):
+        return True
+    if b"=?" not in subject and subject.isascii():
+        return False
+    decoded = decode_words(head_text(_value(b"\n" + head, _subject_name(head)))).strip()
+    return bool(_first(_SUBJECTS, decoded.lower().encode("utf-8", "replace"))) or bool(
+        first_of(SUBJECTS, decoded.lower()) or subject_rule(decoded)
+    )
+
+
+def _subject_name(head: bytes) -> bytes:
+    """The name of the subject field as this message writes it: the value's own case matters in base64."""
+    place = (b"\n" + head.lower()).find(b"\nsubject:")
+    return (b"\n" + head)[place : place + 9]
 
 
 def _first(marks: tuple[bytes, ...], text: bytes) -> str:

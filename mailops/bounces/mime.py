@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.errors import MessageError
 from email.header import decode_header
 from html import unescape
 
@@ -222,7 +223,7 @@ def decode_words(value: str) -> str:
             to_text(chunk, charset or "") if isinstance(chunk, bytes) else chunk
             for chunk, charset in decode_header(value[:2000])
         )
-    except (ValueError, LookupError, binascii.Error):
+    except (ValueError, LookupError, MessageError):
         return value
 
 

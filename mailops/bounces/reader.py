@@ -404,7 +404,7 @@ def _plain(
         return None
     if not found and autoreply_rule(fields, subject, report) and not mark and not announced:
         return None
-    certain = mark or seen.null or "daemon" in author or "<>" in author or bool(original.headers)
+    certain = mark or (seen.null and seen.daemon) or "daemon" in author or "<>" in author or bool(original.headers)
     if not found and not (failure and certain):
         return None
     kind, why = _kind_of_text(prepared, subject)

@@ -60,7 +60,7 @@ _SENDER_BEFORE = re.compile(
 )
 _HEADERISH = re.compile(r"^(?:received|return-path|dkim-signature|message-id|mime-version|x-originating-ip):", re.I)
 _RULE = re.compile(r"^[\s\-=_*|#~]{3,}|[\-=_*|#~]{3,}\s*$")
-_LOCAL = re.compile(r"^[ \t]{1,12}([A-Za-z0-9][\w.+\-]{1,40})(?:\s{2,}(.*))?$")
+_LOCAL = re.compile(r"^[ \t]{1,12}([A-Za-z0-9][\w.+\-]{1,40})(?:\s{2,}(.*)|\s\((.*)\))?$")
 
 
 @dataclass(slots=True)
@@ -198,6 +198,8 @@ def _local_part(lines: list[str], domain: str) -> list[Found]:
             continue
         if after:
             match = _LOCAL.match(line)
-            return [Found(f"{match.group(1)}@{domain}", lines=[match.group(2) or ""])] if match else []
+            return (
+                [Found(f"{match.group(1)}@{domain}", lines=[match.group(2) or match.group(3) or ""])] if match else []
+            )
         after = line.rstrip().endswith(":")
     return []

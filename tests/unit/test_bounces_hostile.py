@@ -84,6 +84,8 @@ HOSTILE = {
     "field bomb": multipart(b"--b\nContent-Type: message/delivery-status\n\n" + b"Action: failed\n" * 200_000),
     "encoded words": b"Subject: " + b"=?utf-8?q?=?= " * 5000 + b"\n" + HEAD + b"\nx\n",
     "bad encoded word": b"From: MAILER-DAEMON@x\nSubject: =?no-such-charset?b?!!!!?=\n\nuser unknown\n",
+    "encoded word with one letter": b"From: x@y.example\nSubject: =?utf-8?b?a?= =?utf-8?b?????=\n\nx\n",
+    "encoded subject of raw bytes": b"From: x@y.example\nSubject: \xff\xfe=?x?q?\xff?=\n\nx\n",
     "bad charset": HEAD + b"Content-Type: text/plain; charset=\xff\x00nonsense\n\nuser unknown\n",
     "codec that is no charset": HEAD + b"Content-Type: text/plain; charset=rot13\n\nuser unknown\n",
     "zlib codec": HEAD + b"Content-Type: text/plain; charset=zlib\n\nuser unknown\n",
@@ -167,6 +169,9 @@ def test_damaged_reports_never_raise(data: st.DataObject) -> None:
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_read(data: bytes) -> None:
     read(data)
+    read(b"Subject: " + data)
+    read(b"Subject: =?utf-8?b?" + data + b"?=\n\n" + data)
+    read(b"Return-Path: <>\nContent-Type: " + data + b"\n\n" + data)
     read(HEAD + b"\n" + data)
 
 
