@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ..model.verdict import VerdictState as S
-from .check_auth import check_dkim, check_dmarc, check_spf
+from .check_dkim import check_dkim
+from .check_dmarc import check_dmarc
+from .check_spf import check_spf
 from .domain_model import NO_PROMISE, CheckResult, DomainReport, SendingSetup, verdict
 from .fix import proved
 from .mtasts import PolicyFetcher, check_mtasts

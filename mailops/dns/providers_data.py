@@ -183,3 +183,9 @@ def sender(key: str) -> SendingProfile:
     if name not in SENDERS:
         raise KeyError(f"no sending service {name!r}; known: {', '.join(SENDERS)}")
     return SENDERS[name]
+
+
+def outside_check_texts(domain: str, selector: str = "odoo") -> tuple[tuple[str, str, str], ...]:
+    """What to paste into the outside checks: ``(title, url, text)``."""
+    pasted = {"SPF": domain, "DKIM": f"{domain}:{selector}"}
+    return tuple((title, url, pasted.get(title, domain)) for title, url in OUTSIDE_CHECKS)

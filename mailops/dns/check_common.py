@@ -1,0 +1,21 @@
+"""What the SPF, DKIM and DMARC checks share."""
+
+from __future__ import annotations
+
+from .domain_model import SendingSetup
+from .providers_data import SENDERS, SendingProfile
+
+CONSEQUENCE = "Without it mail may be quarantined or not delivered at all."
+
+
+def profile_of(setup: SendingSetup) -> SendingProfile | None:
+    """The service's profile; None for an own server."""
+    return SENDERS.get(setup.service_key) if setup.service_key else None
+
+
+def readable(text: str) -> str:
+    """Octets shown in Latin-1 as the UTF-8 text they were, so that the record is recognised when taken away."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
