@@ -14,6 +14,7 @@ from email.header import Header
 NESTED_COMMENTS = 50
 _BARE = re.compile(r"[^\s<>,;:\"()\[\]]+@[^\s<>,;:\"()\[\]]+")
 _SPECIALS = re.compile(r'[\\"]')
+_NAMED = re.compile(r"\s*([^\"(),:;<>\\]*@[^\"(),:;<>\\]*?)\s*<([^\s<>,@]+@[^\s<>,@]+)>\s*\Z")
 _DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 _QUOTED = re.compile(r'"(?:[^"\\\r\n]|\\[^\r\n])*"\Z')
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
@@ -49,6 +50,9 @@ def parse_addresses(text: str | None) -> list[Address]:
     flat = re.sub(r"[\r\n]+[ \t]*", " ", text)
     if flat.count("(") > NESTED_COMMENTS:  # the library's parser recurses once for each
         flat = flat.replace("(", " ").replace(")", " ")
+    named = _NAMED.match(flat)
+    if named:  # `ann@x.test <ann@x.test>`: an unquoted name with @ is a name, not a second address
+        return [Address(named.group(1), named.group(2))]
     try:
         pairs = _utils.getaddresses([flat], strict=False)  # type: ignore[call-arg,unused-ignore]
     except TypeError:  # Python before 3.11.10 has no such argument

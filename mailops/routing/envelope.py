@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ..model.address import envelope_address, normalise, parse_addresses
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.utils import parseaddr
+
+from ..model.address import Address, envelope_address, normalise, parse_addresses
 from ..model.setup import AliasDomain, Setup
 from .filters import FromFilter
 from .select import notification_address, sender_of
@@ -12,13 +16,34 @@ REPLY_TO_LIMIT = 68  # characters; longer ones lose the company's name, then the
 
 def header_from(text: str | None, send_as: str | None) -> str | None:
     """The From on the wire: the text as written when it already is ``send_as`` (or nothing is to change), else the
-    sender's name with that address. Without a display name the old local part becomes the name."""
+    sender's name with that address. Without a display name the old local part becomes the name.
+
+    Of several addresses the first is the sender; that, and a text that is no proper RFC 5322 mailbox
+    (``Name mail@x.test``), is written anew.
+    """
     sender = sender_of(text)
     if sender is None:
         return send_as
-    if send_as is None or normalise(send_as) == sender.normalised:
-        return text if len(parse_addresses(text)) == 1 else str(sender)
-    return format_address_unencoded(sender.name or sender.local, send_as)
+    if send_as is not None and normalise(send_as) != sender.normalised:
+        return format_address_unencoded(plain_name(sender.name) or sender.local, send_as)
+    if text is not None and text.isprintable() and len(parse_addresses(text)) == 1 and _proper(text, sender):
+        return text
+    return format_address_unencoded(plain_name(sender.name), sender.spec)
+
+
+def plain_name(name: str) -> str:
+    """A display name as people read it: encoded words (RFC 2047) decoded, control characters gone."""
+    if "=?" in name:
+        try:
+            name = str(make_header(decode_header(name)))
+        except (ValueError, LookupError, HeaderParseError):  # broken words stay as they were written
+            pass
+    return "".join(c if c.isprintable() else " " for c in name).strip()
+
+
+def _proper(text: str, sender: Address) -> bool:
+    """Whether any reader of RFC 5322 finds the same name and address in the text."""
+    return parseaddr(text) == (sender.name, sender.spec)
 
 
 def format_address_unencoded(name: str, spec: str) -> str:
@@ -39,10 +64,12 @@ def return_path(given: str | None, alias_domain: AliasDomain | None, setup: Setu
 def envelope_from(candidate: str | None, sender: str | None, allowed: FromFilter) -> str | None:
     """The envelope sender on the wire (RFC 5321 §4.1.1.2): the bounce candidate if the server's filter allows it, else
     the From address; domain as A-labels. None when neither is usable."""
-    bounce = sender_of(candidate)
+    bounces = parse_addresses(candidate)
     person = sender_of(sender)
-    if bounce is not None and (allowed.allows(bounce.normalised) or person is None):
-        return envelope_address(bounce.spec)
+    # Several addresses are no sender a filter could hold; where there is no filter the last one is taken.
+    fits = allowed.allows(bounces[0].normalised) if len(bounces) == 1 else allowed.is_empty
+    if bounces and (fits or person is None):
+        return envelope_address(bounces[-1].spec)
     return envelope_address(person.spec) if person else None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..errors import ConfigError
-from ..model.address import is_valid, normalise
+from ..model.address import is_valid, normalise, parse_single
 
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)[^\W_](?:[\w-]*[^\W_])?(?:\.[^\W_](?:[\w-]*[^\W_])?)+\Z")
 
@@ -44,9 +44,15 @@ class FromFilter:
 def read_filter(text: str | None) -> FromFilter:
     """Take a filter apart, leniently: parts that are neither domain nor address stay and fit nobody."""
     parts = [part.strip() for part in (text or "").split(",")]
-    addresses = tuple(normalise(part) for part in parts if "@" in part)
+    addresses = tuple(_address(part) for part in parts if "@" in part)
     domains = tuple(part.lower() for part in parts if part and "@" not in part)
     return FromFilter(addresses, domains)
+
+
+def _address(part: str) -> str:
+    """The normalised address of a part; one written with a display name counts by its address."""
+    found = parse_single(part)
+    return normalise(found.spec if found else part)
 
 
 def parse_filter(text: str | None) -> FromFilter:

@@ -10,6 +10,8 @@ from mailops.model.setup import AliasDomain, Authentication, DefaultServer, Prof
 from mailops.routing import RouteRequest, route
 from mailops.routing.probe_sender import probe_sender
 
+DOMAIN_FIELDS = ("name", "bounce_alias", "catchall_alias", "default_from", "sequence")
+
 
 def routing(document: dict[str, Any], path: Path) -> Iterator[dict[str, Any]]:
     """One prediction a case, through the product's own routing."""
@@ -25,7 +27,8 @@ def _predict(case: dict[str, Any]) -> dict[str, Any]:
     given = case["input"]
     if case.get("kind") == "test_connection":
         server = next(s for s in setup.servers if s.key == given["server"])
-        return {"mail_from": probe_sender(server, setup.alias_domains, given.get("user"))}
+        user = case["config"].get("current_user_email") or given.get("user")
+        return {"mail_from": probe_sender(server, setup.alias_domains, user)}
     request = RouteRequest(given.get("from"), domain, given.get("forced_server"), given.get("return_path"))
     found = route(request, setup)
     return {
@@ -39,17 +42,18 @@ def _setup(config: dict[str, Any]) -> tuple[Setup, AliasDomain | None]:
     servers = tuple(
         Server(
             key=s["key"],
-            name=s["name"],
+            name=s.get("name") or s["key"],
             host="smtp.invalid",
             from_filter=s.get("from_filter"),
             priority=s.get("sequence", 10),
             active=s.get("active", True),
-            authentication=Authentication(s.get("auth") or "login"),
+            authentication=Authentication.CLI if s.get("auth") == "cli" else Authentication.LOGIN,
             created=n,
         )
         for n, s in enumerate(config.get("servers") or [])
     )
-    domain = AliasDomain(**config["alias_domain"]) if config.get("alias_domain") else None
+    given = config.get("alias_domain")
+    domain = AliasDomain(**{name: given[name] for name in given if name in DOMAIN_FIELDS}) if given else None
     cli = config.get("cli") or {}
     default = DefaultServer(
         host="localhost" if cli.get("smtp_server") else None,

@@ -1,0 +1,102 @@
+"""How much may still leave today through the hosted server, as a pure value.
+
+The default server of ``online`` is the hosted one, so it has the same limit whether it is used without any server
+record or through one that borrows it (``cli``). An external server is independent of the limit. The figures are
+policy data a person may edit; they are held between :data:`FLOOR` and :data:`CEILING`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+
+from ..model.setup import Authentication, Hosting, Server, Setup
+from ..model.verdict import Finding, Severity
+
+FLOOR, CEILING = 5, 200
+DEFAULT_POLICY: dict[str, int] = {"paying": 200, "trial": 50, "one_app_free": 20, "migration": 50}
+RESET = time(23, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Mails that left today, the limit (None: there is none), and why."""
+
+    sent: int
+    limit: int | None
+    reason: str
+
+    @property
+    def remaining(self) -> int | None:
+        return None if self.limit is None else max(0, self.limit - self.sent)
+
+    @property
+    def reached(self) -> bool:
+        return self.remaining == 0
+
+    def text(self) -> str:
+        if self.limit is None:
+            return f"Sent today {self.sent:,}. {self.reason}"
+        return f"Sent today {self.sent:,}, limit {self.limit:,}, remaining {self.remaining:,}. {self.reason}"
+
+
+def is_hosted(server: Server | None, setup: Setup) -> bool:
+    """Whether a server is the vendor's hosted one: no server record, one that borrows the default, or its profile."""
+    if server is not None and server.provider == "hosted":
+        return True
+    default = server is None or server.authentication is Authentication.CLI
+    return default and setup.profile.hosting is not Hosting.ON_PREMISE and not setup.profile.default_server.configured
+
+
+def daily_limit(setup: Setup, *, subscription: str = "paying", policy: dict[str, int] | None = None) -> int | None:
+    """The limit of a hosted database a day, held between floor and ceiling; None where there is none."""
+    if setup.profile.hosting is not Hosting.ONLINE:
+        return None
+    figures = {**DEFAULT_POLICY, **(policy or {})}
+    return min(CEILING, max(FLOOR, figures.get(subscription, FLOOR)))
+
+
+def usage(
+    setup: Setup,
+    server: Server | None,
+    sent_today: int,
+    *,
+    subscription: str = "paying",
+    policy: dict[str, int] | None = None,
+) -> Usage:
+    """Today's usage of a server (None = the default server)."""
+    if not is_hosted(server, setup):
+        return Usage(sent_today, None, "An external server is independent of the daily limit.")
+    limit = daily_limit(setup, subscription=subscription, policy=policy)
+    if limit is None:
+        return Usage(sent_today, None, f"There is no daily limit on {setup.profile.hosting.value}.")
+    return Usage(sent_today, limit, f"The limit starts anew at {RESET:%H:%M} UTC.")
+
+
+def next_reset(now: datetime) -> datetime:
+    """When the limit starts anew, strictly after ``now``."""
+    today = datetime.combine(now.astimezone(UTC).date(), RESET)
+    return today if today > now else today + timedelta(days=1)
+
+
+def counted_today(moments: Iterable[datetime], now: datetime) -> int:
+    """How many of these departures count against the running day."""
+    end = next_reset(now)
+    return sum(end - timedelta(days=1) <= moment < end for moment in moments)
+
+
+def quota_findings(today: Usage, recipients: int) -> list[Finding]:
+    """What to say before a campaign is queued that is larger than what may still leave."""
+    if today.remaining is None or recipients <= today.remaining:
+        return []
+    return [
+        Finding(
+            "campaign.quota",
+            Severity.WARNING,
+            f"The campaign has {recipients:,} recipients, but only {today.remaining:,} mails may still leave today.",
+            "The hosted server is for transactional mail and small campaigns: use an external server for this one, "
+            "or ask support for a higher limit.",
+            {"recipients": recipients, "remaining": today.remaining, "limit": today.limit},
+        )
+    ]
