@@ -15,7 +15,7 @@ POLICIES = ("none", "quarantine", "reject")
 KNOWN_TAGS = ("v", "p", "sp", "np", "adkim", "aspf", "fo", "rua", "ruf", "psd", "t")
 REMOVED_TAGS = ("pct", "rf", "ri")  # RFC 7489 had them, RFC 9989 ignores them
 
-_VERSION = re.compile(r"[ \t]*v[ \t]*=[ \t]*(?P<value>[^;]*?)[ \t]*(?:;|$)", re.IGNORECASE)
+_VERSION = re.compile(r"v[ \t]*=[ \t]*(?P<value>[^;]*?)[ \t]*(?:;|$)", re.IGNORECASE)
 _QUOTES = "\u201c\u201d\u201e\u201f\u2018\u2019\u00ab\u00bb"
 _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*):(?P<rest>[^\s!]+)(?:!(?P<size>[0-9]+[kmgtKMGT]?))?")
 
