@@ -60,6 +60,7 @@ def test_jupyterlab_opens_the_queue_and_a_failed_mail_is_retried_and_sent(
             page = page_of()
             page.goto(address("queue"))
             page.locator(".jp-Notebook").wait_for()
+            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # the kernel is up
             page.get_by_role("menuitem", name="Run", exact=True).click()
             page.get_by_text("Run All Cells", exact=True).click()
             retry_and_send(page, ops, failed)
