@@ -108,6 +108,8 @@ def _judge(message: bytes, number: int, tags: dict[str, str], key: KeyLookup | N
         return "temperror", key.record.message
     if key.status is not KeyStatus.VALID:
         return "permerror", key.record.message
+    if not tags.get("a", "").startswith(key.record.key_type):
+        return "permerror", f"the signature is {tags.get('a', '')!r}, the key is of the kind {key.record.key_type}"
     identity = tags.get("i", "@" + tags["d"]).rpartition("@")[2].lower().rstrip(".")
     signer = key.domain
     if key.record.strict_identity and identity != signer:
@@ -122,6 +124,8 @@ def _judge(message: bytes, number: int, tags: dict[str, str], key: KeyLookup | N
         good = checker.verify(number, dnsfunc=lambda name, timeout=1: record)
     except (dkim.DKIMException, ValueError, IndexError) as problem:
         text = str(problem) or type(problem).__name__
+        if "pynacl" in text.lower():
+            return "temperror", "ed25519 signatures are checked where PyNaCl is installed: pip install pynacl"
         if "body hash mismatch" in text:
             return "fail", "the body was changed after signing"
         return "permerror", f"the signature cannot be checked: {text}"

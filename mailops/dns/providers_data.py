@@ -111,10 +111,10 @@ SENDERS: dict[str, SendingProfile] = {
             "https://documentation.mailgun.com/docs/mailgun/user-manual/domains/domains-verify",
             "Mailgun documentation: verify a domain", "2025"),
         SendingProfile(
-            "brevo", "Brevo", "spf.brevo.com",
+            "brevo", "Brevo", "",
             (DkimExpectation("brevo1", ("b1.{dashed}.dkim.brevo.com",)),
              DkimExpectation("brevo2", ("b2.{dashed}.dkim.brevo.com",))),
-            False, True, "a domain of Brevo's unless an IP of one's own is used", "by plan",
+            False, True, "sender-sib.com; with an IP of one's own a subdomain, and SPF there", "by plan",
             "https://help.brevo.com/hc/en-us/articles/12163873383186",
             "Brevo help: authenticate a domain", "2025"),
         SendingProfile(

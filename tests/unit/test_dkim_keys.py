@@ -96,3 +96,21 @@ def test_a_key_nobody_accepts_never_verifies() -> None:
     assert results(signed, record.replace("k=rsa;", "k=rsa; h=sha1;")) == ["permerror"]
     with dns_world({NAME: [{"type": "TXT", "fault": "servfail"}]}, timeout=0.3) as (_, run):
         assert [one.result for one in run.do(lambda resolver: verify_message(resolver, signed))] == ["temperror"]
+
+
+def test_an_ed25519_signature_is_verified_or_left_open_but_never_called_wrong() -> None:
+    message = (
+        b"DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=football.example.com; i=@football.example.com;"
+        b" q=dns/txt; s=brisbane; t=1528637909; h=from : to : subject : date : message-id : from : subject : date;"
+        b" bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;"
+        b" b=/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11BusFa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==\r\n"
+        b"From: Joe SixPack <joe@football.example.com>\r\nTo: Suzie Q <suzie@shopping.example.net>\r\n"
+        b"Subject: Is dinner ready?\r\nDate: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)\r\n"
+        b"Message-ID: <20030712040037.46341.5F8J@football.example.com>\r\n\r\n"
+        b"Hi.\r\n\r\nWe lost the game.  Are you hungry yet?\r\n\r\nJoe.\r\n"
+    )
+    record = "TXT v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+    with dns_world({"brisbane._domainkey.football.example.com": [record]}) as (_, run):
+        assert run.do(lambda r: verify_message(r, message))[0].result in ("pass", "temperror")
+        wrong = message.replace(b"a=ed25519-sha256", b"a=rsa-sha256")
+        assert "of the kind ed25519" in run.do(lambda r: verify_message(r, wrong))[0].reason

@@ -305,3 +305,9 @@ def test_a_merge_that_would_need_too_many_lookups_is_withheld_with_the_reason() 
     assert withheld
     assert "12 lookups" in withheld[0].withheld
     assert withheld[0].verdict.evidence["proof"]["lookups_after"] == 12
+
+
+def test_a_service_that_bounces_to_its_own_domain_starts_no_spf_record() -> None:
+    report = check({"acme.com": ["A 192.0.2.1"]}, SendingSetup("acme.com", service="postmark"))
+    assert report.result("spf").code == "spf.missing"
+    assert report.result("spf").change is None
