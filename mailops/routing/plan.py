@@ -90,15 +90,27 @@ def _server(server: Server, setup: Setup) -> Iterator[Finding]:
                 f"Set the FROM filter to {server.login}.",
                 {"server": server.key, "filter": server.from_filter, "mailbox": server.login},
             )
+    # Without a filter the server sends as the notification address.
+    fallback = [a for d in _domains(setup) if held.is_empty and (a := notification_address(d, setup))]
+    for sender in (*held.addresses, *(f"x@{domain}" for domain in held.domains), *fallback):
+        if finding := hosted_sender_finding(server, sender, setup):
+            yield finding
+            break
+
+
+def hosted_sender_finding(server: Server, sender: str, setup: Setup) -> Finding | None:
+    """An external server cannot send as the hosted subdomain: nobody but the vendor can change its DNS (OUT-16)."""
     hosted = setup.profile.hosted_domain
-    if server.provider != "hosted" and server.authentication is not Authentication.CLI and hosted in held.domains:
-        yield Finding(
-            "plan.hosted_domain_external",
-            Severity.ERROR,
-            f"Server {server.name!r} is an external server, but its filter holds {hosted}, whose DNS cannot be changed.",
-            "An own outgoing server goes with an own domain: use your own domain in the filter.",
-            {"server": server.key, "domain": hosted},
-        )
+    external = server.provider != "hosted" and server.authentication is not Authentication.CLI
+    if not external or setup.profile.hosting is Hosting.ON_PREMISE or not normalise(sender).endswith(f"@{hosted}"):
+        return None
+    return Finding(
+        "plan.hosted_domain_external",
+        Severity.ERROR,
+        f"Server {server.name!r} is an external server, but is to send as {hosted}, whose DNS cannot be changed.",
+        "An own outgoing server goes with an own domain: use your own domain in the filter and the From.",
+        {"server": server.key, "domain": hosted},
+    )
 
 
 def _domains(setup: Setup) -> list[AliasDomain | None]:
@@ -192,7 +204,8 @@ def _beside_default(servers: Sequence[Server], setup: Setup) -> Iterator[Finding
             yield Finding(
                 "plan.external_filter",
                 Severity.ERROR,
-                f"External server {server.name!r} stands beside the default server; its FROM filter must hold the own domain.",
+                f"External server {server.name!r} stands beside the default server; "
+                "its FROM filter must hold the own domain.",
                 f"Set its FROM filter to {', '.join(own)}.",
                 {"server": server.key, "filter": server.from_filter, "expected": own},
             )

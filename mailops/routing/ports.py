@@ -37,7 +37,8 @@ def encryption_finding(port: int, encryption: Encryption, server: str = "") -> F
         return Finding(
             "server.port_encryption",
             Severity.WARNING,
-            f"Server {server!r}: port {port} usually goes with {'TLS' if port == 465 else 'STARTTLS'}, not {encryption.value}.",
+            f"Server {server!r}: port {port} usually goes with {'TLS' if port == 465 else 'STARTTLS'}, "
+            f"not {encryption.value}.",
             "Use 465 with TLS, or 587 with STARTTLS.",
             facts,
         )

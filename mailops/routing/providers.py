@@ -32,16 +32,57 @@ _BOTH = (MailClass.TRANSACTIONAL, MailClass.MASS)
 PROVIDERS: dict[str, Provider] = {
     p.id: p
     for p in (
-        Provider("hosted", "the hosted server", "", (587,), Authentication.NONE, limit="it has a daily limit and is meant for transactional mail and small campaigns", campaigns=False),
-        Provider("outlook", "Outlook", "smtp.outlook.com", (587,), Authentication.OAUTH, True, campaigns=False, limit="30 messages a minute and 3 connections, 10,000 recipients a day"),
-        Provider("gmail", "Gmail", "smtp.gmail.com", (587, 465), Authentication.OAUTH, True, campaigns=False, limit="500 recipients a day, 2,000 with Workspace"),
-        Provider("mailjet", "Mailjet", "in-v3.mailjet.com", (587, 465), Authentication.LOGIN, suits=_BOTH, setup_page="https://app.mailjet.com/account/setup"),
-        Provider("ses", "Amazon SES", "email-smtp.eu-west-1.amazonaws.com", (587, 465, 2525), Authentication.LOGIN, suits=_BOTH),
+        Provider(
+            "hosted",
+            "the hosted server",
+            "",
+            (587,),
+            Authentication.NONE,
+            limit="it has a daily limit and is meant for transactional mail and small campaigns",
+            campaigns=False,
+        ),
+        Provider(
+            "outlook",
+            "Outlook",
+            "smtp.outlook.com",
+            (587,),
+            Authentication.OAUTH,
+            True,
+            campaigns=False,
+            limit="30 messages a minute and 3 connections, 10,000 recipients a day",
+        ),
+        Provider(
+            "gmail",
+            "Gmail",
+            "smtp.gmail.com",
+            (587, 465),
+            Authentication.OAUTH,
+            True,
+            campaigns=False,
+            limit="500 recipients a day, 2,000 with Workspace",
+        ),
+        Provider(
+            "mailjet",
+            "Mailjet",
+            "in-v3.mailjet.com",
+            (587, 465),
+            Authentication.LOGIN,
+            suits=_BOTH,
+            setup_page="https://app.mailjet.com/account/setup",
+        ),
+        Provider(
+            "ses",
+            "Amazon SES",
+            "email-smtp.eu-west-1.amazonaws.com",
+            (587, 465, 2525),
+            Authentication.LOGIN,
+            suits=_BOTH,
+        ),
         Provider("sendgrid", "SendGrid", "smtp.sendgrid.net", (587, 465, 2525), Authentication.LOGIN, suits=_BOTH),
         Provider("mailgun", "Mailgun", "smtp.mailgun.org", (587, 465, 2525), Authentication.LOGIN, suits=_BOTH),
         Provider("brevo", "Brevo", "smtp-relay.brevo.com", (587, 465, 2525), Authentication.LOGIN, suits=_BOTH),
     )
-}  # fmt: skip
+}
 SUGGESTED = {
     MailClass.TRANSACTIONAL: ("Gmail", "Amazon SES", "Brevo"),
     MailClass.MASS: ("Mailgun", "Sendgrid", "Mailjet"),

@@ -139,7 +139,10 @@ def choose_server(request: RouteRequest, setup: Setup) -> Choice:
     return _chosen(servers[0], "first", notification or spec, setup, servers, filters, address, (warning, *more))
 
 
-_SPOOF = "There is no notification address to fall back on, so the mail leaves with a sender this server may not be trusted for."
+_SPOOF = (
+    "There is no notification address to fall back on, so the mail leaves with a sender this server may not be "
+    "trusted for."
+)
 
 
 def _forced(key: str, setup: Setup) -> Choice:
@@ -225,7 +228,10 @@ def _why_not(
     if rule.id == "first":
         return f"its filter ({parts}) does not fit either, and it comes after {chosen.name} ({_order(other, chosen)})"
     if at[other.key] > at[chosen.key] and rule.number in (3, 4) and address and not held.allows(address):
-        return f"its filter ({parts}) does not hold {address}, and it is not before {chosen.name} for the notification address"
+        return (
+            f"its filter ({parts}) does not hold {address}, and it is not before {chosen.name} for the notification "
+            "address"
+        )
     return f"its filter ({parts}) does not hold {address or 'the missing sender'}"
 
 

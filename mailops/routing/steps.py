@@ -1,0 +1,201 @@
+"""The tasks a readiness report may hold, as data: texts, labels to press, values to copy. Labels are exact.
+
+``path`` is a click path in an Odoo database, label by label; ``values`` are ``(what, value)`` pairs to copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ..model.setup import AliasDomain, Profile, Setup
+from .impact import PATH as ALIAS_DOMAINS
+from .providers import PROVIDERS, SUGGESTED
+
+PARAMETERS = ("Settings", "Technical", "Parameters", "System Parameters")
+OUTGOING_SERVERS = ("Settings", "Technical", "Email: Outgoing Mail Servers")
+INCOMING_SERVERS = ("Settings", "Technical", "Emails: Incoming Mail Servers")
+REGISTRARS = ("GoDaddy", "Namecheap")
+SERVER_FIELDS = ("Name", "FROM Filtering", "SMTP Server", "SMTP Port", "Connection Encryption", "Username", "Password",
+                 "Priority", "Active")  # fmt: skip
+METHODS = ("incoming mail server", "redirection", "MX record")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One thing to do. ``technical`` tasks need knowledge of DNS and mail protocols."""
+
+    id: str
+    title: str
+    text: str
+    path: tuple[str, ...] = ()
+    values: tuple[tuple[str, str], ...] = ()
+    technical: bool = False
+    done: bool = False
+
+    @property
+    def click_path(self) -> str:
+        return " → ".join(self.path)
+
+
+def own_domain(domain: str) -> Task:
+    return Task(
+        "domain.owned",
+        f"Buy the domain {domain}",
+        f"{domain} does not exist in DNS. Buy it from a registrar such as {' or '.join(REGISTRARS)}.",
+        values=(("Domain", domain),),
+    )
+
+
+def spf(domain: str, suffix: str) -> Task:
+    return Task(
+        "dns.spf",
+        f"SPF of {domain}",
+        "At the domain's DNS provider: add this TXT record, or add its include to the SPF record that is there. "
+        "There must be only one.",
+        values=(("Host", domain), ("TXT", f"v=spf1 include:_spf.{suffix} ~all")),
+        technical=True,
+    )
+
+
+def dkim(domain: str, suffix: str) -> Task:
+    return Task(
+        "dns.dkim",
+        f"DKIM of {domain}",
+        "At the domain's DNS provider: add this CNAME record. With the hosted server it is required.",
+        values=(("Host", f"odoo._domainkey.{domain}"), ("CNAME", f"odoo._domainkey.{suffix}.")),
+        technical=True,
+    )
+
+
+def provider_records(domain: str, provider: str | None) -> Task:
+    profile = PROVIDERS.get(provider or "")
+    name = profile.name if profile else "your provider"
+    page = (("Guide", profile.setup_page),) if profile and profile.setup_page else ()
+    return Task(
+        "dns.provider",
+        f"SPF, DKIM and DMARC of {domain} as {name} wants them",
+        f"Add the records that {name} lists in its own guide. The records of the hosted server have no effect here.",
+        values=(("Domain", domain), *page),
+        technical=True,
+    )
+
+
+def outgoing_server() -> list[Task]:
+    """The steps for an own outgoing server, in order."""
+    fields = ", ".join(SERVER_FIELDS)
+    return [
+        Task(
+            "server.enable",
+            "Allow own servers",
+            "Tick the box, then press Save.",
+            ("Settings", "Emails", "Use Custom Email Servers", "Save"),
+        ),
+        Task(
+            "server.new",
+            "Make the outgoing server",
+            f"Fill in {fields} with the values from the provider. Common services for day-to-day mail: "
+            f"{_names('transactional')}; for mass mail: {_names('mass')}.",
+            ("Settings", "Emails", "Outgoing Email Servers", "New"),
+            technical=True,
+        ),
+        Task(
+            "server.test",
+            "Try the connection",
+            "It connects, signs in, and tries sender and recipient; no mail is sent. A passed test does not prove that "
+            "mail goes out: send a real test mail too.",
+            ("Test Connection",),
+        ),
+    ]
+
+
+def _names(klass: str) -> str:
+    return ", ".join(next(names for key, names in SUGGESTED.items() if key.value == klass))
+
+
+def dedicated_server(name: str) -> Task:
+    return Task(
+        "server.dedicated",
+        f"Choose {name} for mass mail",
+        "Choose it as Dedicated Server, then press Save.",
+        ("Email Marketing", "Configuration", "Settings", "Dedicated Server"),
+        (("Dedicated Server", name),),
+    )
+
+
+def alias_domain(domain: AliasDomain, companies: Iterable[str]) -> Task:
+    people = ", ".join(companies) or "the company"
+    return Task(
+        "alias_domain.set",
+        f"Alias domain {domain.name}",
+        f"Type the domain in the field Alias Domain, for {people}; the internal-link arrow beside it assigns more "
+        "companies. Notifications, replies and delivery errors then use this domain.",
+        ("Settings", "Alias Domain"),
+        (("Alias Domain", domain.name),),
+    )
+
+
+def alias_names(domain: AliasDomain) -> Task:
+    return Task(
+        "alias_domain.names",
+        "The three technical addresses",
+        "In developer mode. Bounce Alias catches delivery errors and fills the red envelope; Catchall Alias "
+        "centralises replies; Default From Alias is the default sender. Keep the names once mail has been sent.",
+        ALIAS_DOMAINS,
+        (
+            ("Bounce Alias", domain.bounce_alias),
+            ("Catchall Alias", domain.catchall_alias),
+            ("Default From Alias", domain.default_from or ""),
+        ),
+    )
+
+
+def mailboxes(addresses: Iterable[str]) -> Task:
+    return Task(
+        "inbound.mailboxes",
+        "Make the mailboxes",
+        "At the mail server of the domain, every alias needs a mailbox.",
+        values=tuple(("Mailbox", address) for address in addresses),
+        technical=True,
+    )
+
+
+def inbound_method() -> Task:
+    return Task(
+        "inbound.method",
+        "Bring replies into the database",
+        f"Choose one or more: {', '.join(METHODS[:-1])}, or {METHODS[-1]} (advanced).",
+        INCOMING_SERVERS,
+        tuple(("Method", method) for method in METHODS),
+        technical=True,
+    )
+
+
+def default_server_file(profile: Profile) -> Task:
+    return Task(
+        "server.configuration_file",
+        "Set the default server",
+        "On sh the default (CLI) server is set in the configuration file: smtp_server, smtp_port, smtp_user, "
+        "smtp_password, smtp_ssl, from_filter, email_from.",
+        values=(("from_filter", profile.hosted_domain),),
+        technical=True,
+    )
+
+
+def hosted_filter(setup: Setup) -> Task:
+    """Beside an external server the default one needs the hosted subdomain as its filter."""
+    return Task(
+        "server.cli_filter",
+        "Filters of the default and the external server",
+        "The record of the default server holds the hosted subdomain, the external server the own domain.",
+        OUTGOING_SERVERS,
+        (
+            ("Default server", setup.profile.hosted_domain),
+            *(("External server", d.name) for d in setup.alias_domains if d.name != setup.profile.hosted_domain),
+        ),
+    )
+
+
+def marked(tasks: Iterable[Task], done: frozenset[str]) -> tuple[Task, ...]:
+    """The tasks with their done mark."""
+    return tuple(replace(task, done=task.id in done) for task in tasks)
