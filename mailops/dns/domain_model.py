@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from ..model.verdict import Verdict, VerdictState
 from .names import normalise
-from .records import Change
+from .records import Change, ZoneRecord
 
 HOSTED_SUFFIX = "odoo.com"
 NO_PROMISE = "A pass is no promise: receivers apply rules of their own and may still file mail as spam."
@@ -78,7 +78,6 @@ class DomainReport:
     notes: tuple[str, ...] = ()
     guides: tuple[tuple[str, str, str], ...] = ()
     dns_host: str = ""
-    checks: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def green(self) -> bool:
@@ -90,12 +89,45 @@ class DomainReport:
         """The proved changes, each once."""
         return tuple(result.change for result in self.results if result.change is not None and result.proved)
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready: what the command line prints, the store keeps, and two dates are compared by."""
+        return {
+            "domain": self.setup.name,
+            "service": self.setup.service_key,
+            "asked_of": self.asked_of,
+            "dns_host": self.dns_host,
+            "green": self.green,
+            "notes": list(self.notes),
+            "guides": [list(guide) for guide in self.guides],
+            "results": [
+                {
+                    "check": one.verdict.check,
+                    "subject": one.verdict.subject,
+                    "state": str(one.state),
+                    "code": one.code,
+                    "title": one.verdict.title,
+                    "found": one.verdict.found,
+                    "expected": one.verdict.expected,
+                    "fix": one.verdict.fix,
+                    "publish": _lines(one.change.publish) if one.change is not None and one.proved else [],
+                    "remove": _lines(one.change.remove) if one.change is not None and one.proved else [],
+                    "withheld": one.withheld,
+                    "evidence": one.verdict.evidence,
+                }
+                for one in self.results
+            ],
+        }
+
     def result(self, check: str) -> CheckResult:
         """The first result of a check (``spf``, ``dkim``, ``dmarc``, ...)."""
         return next(result for result in self.results if result.verdict.check == check)
 
     def codes(self) -> set[str]:
         return {result.code for result in self.results}
+
+
+def _lines(records: Iterable[ZoneRecord]) -> list[dict[str, str]]:
+    return [{"name": record.name, "type": record.type, "value": record.value} for record in records]
 
 
 def verdict(

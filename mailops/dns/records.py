@@ -67,6 +67,10 @@ class PanelFields:
     value_quoted: str
     ttl: int
 
+    def host(self, appends_domain: bool | None) -> str:
+        """The name to show first: most panels append the domain, so the short one unless this panel is known not to."""
+        return self.host_full if appends_domain is False else self.host_short
+
 
 def dotted(name: str) -> str:
     """A name with its final dot."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from mailops.dns.domain import check_domain
@@ -54,6 +56,15 @@ def test_one_report_three_verdicts_evidence_and_no_promise() -> None:
     assert "127.0.0.1:" in report.asked_of
     assert report.result("spf").verdict.evidence["answer"]["question"] == "acme.com TXT"
     assert report.result("dkim").verdict.evidence["asked"]
+
+
+def test_the_report_is_json_with_the_records_to_publish() -> None:
+    shown = json.loads(json.dumps(check(without("_dmarc.acme.com")).as_dict()))
+    dmarc = next(row for row in shown["results"] if row["code"] == "dmarc.missing")
+    value = "v=DMARC1; p=none; rua=mailto:dmarc@acme.com"
+    assert dmarc["publish"] == [{"name": "_dmarc.acme.com", "type": "TXT", "value": value}]
+    assert dmarc["evidence"]["proof"]["cleared"] is True
+    assert shown["asked_of"].endswith("(given)")
 
 
 @pytest.mark.req("DNS-02")

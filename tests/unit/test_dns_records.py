@@ -33,6 +33,14 @@ def test_the_full_form_for_panels_that_do_not_append_the_domain() -> None:
     assert fields.value == "odoo._domainkey.odoo.com."
 
 
+@pytest.mark.req("DKIM-06")
+def test_the_panel_decides_which_name_comes_first_and_both_can_be_copied() -> None:
+    fields = panel(DKIM, "company-name.com")
+    assert fields.host(True) == fields.host(None) == "odoo._domainkey"
+    assert fields.host(False) == "odoo._domainkey.company-name.com"
+    assert {fields.host_short, fields.host_full} == {"odoo._domainkey", "odoo._domainkey.company-name.com"}
+
+
 @pytest.mark.req("DKIM-08")
 def test_the_short_form_of_a_subdomain_sender() -> None:
     record = ZoneRecord("odoo._domainkey.marketing.company-name.com", "CNAME", "odoo._domainkey.odoo.com")
