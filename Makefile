@@ -12,6 +12,9 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 WORKERS ?= 2
 ARGS ?=
+# Without a workspace of your own named, the notebooks open on the demonstration's, with its mail servers up.
+DEMO_PEERS = $(if $(MAILOPS_WORKSPACE),,$(if $(wildcard demo-workspace/demo.json),$(PY) -m mailops.demo with-peers))
+ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: help demo test lab app bench doctor check docs clean env
 
@@ -41,10 +44,10 @@ test: $(STAMP) ## Run all tests (ARGS='-k queue' for some of them)
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lab: $(STAMP) ## Open the notebooks in JupyterLab
-	@$(PY) -m jupyterlab --ip=127.0.0.1 --notebook-dir=notebooks $(ARGS)
+	@$(DEMO_PEERS) $(PY) -m jupyterlab --ip=127.0.0.1 --notebook-dir=notebooks $(ROOT) $(ARGS)
 
 app: $(STAMP) ## Serve the notebooks as an app (voila), on this machine only, behind a token
-	@$(PY) -m voila --token --Voila.ip=127.0.0.1 $(ARGS) notebooks
+	@$(DEMO_PEERS) $(PY) -m voila --token --Voila.ip=127.0.0.1 $(ARGS) notebooks
 
 bench: $(STAMP) ## Measure the queue beside smtp-source and smtplib
 	@$(PY) benchmarks/queue.py $(ARGS)
