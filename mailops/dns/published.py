@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from ..ports import Clock
@@ -197,7 +197,6 @@ class Watch:
     pause: float = FIRST_PAUSE
     _good: int = 0
     _cached: int = 0
-    _moments: list[float] = field(default_factory=list)
 
     def see(self, seen: Look) -> str:
         """Take one look; the sentence to show. ``pause`` holds the seconds until the next."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from ..errors import InputRefused
 from .answer import Answer, Status
 from .names import askable, is_below, normalise, reverse_name
 from .resolver import Asker
@@ -171,9 +172,7 @@ class _Evaluation:
     async def outcome(self, default_explanation: str) -> SpfOutcome:
         try:
             domain = normalise(self.domain)
-        except ValueError:
-            domain = self.domain
-        except Exception as problem:  # InputRefused: no such name can exist
+        except InputRefused as problem:
             return SpfOutcome(SpfResult.NONE, self.domain, str(problem))
         if not askable(domain) or "." not in domain:
             self.note(0, domain, "", "not a full domain name: none", "4.3")

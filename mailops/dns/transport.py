@@ -88,7 +88,6 @@ class UdpClient:
         self._ports: dict[int, list[_Port]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[_Pending] = deque()
-        self._open: set[int] = set()
         self._pending: dict[int, _Pending] = {}
         self._sweeping = False
         self._srtt = 0.0

@@ -99,7 +99,6 @@ class DnsServer:
         self._thread: threading.Thread | None = None
         self._udp: socket.socket | None = None
         self._tcp: socket.socket | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life ------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from .dns_zone import ZoneSource
 
 @contextmanager
 def dns_world(
-    zone: ZoneSource | None = None, *, latency: float = 0.0, timeout: float = 0.5
+    zone: ZoneSource | None = None, *, latency: float = 0.0, timeout: float = 2.0
 ) -> Iterator[tuple[DnsServer, DnsRun]]:
     """``(server, run)``: change the zone through the first, ask through the second; ``forget()`` looks anew."""
     server = DnsServer(zone, latency=latency)

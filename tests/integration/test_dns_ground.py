@@ -62,7 +62,7 @@ MX_ZONE = {
      ("down", "mx.unknown"), ("half", "mx.target_unknown")],
 )  # fmt: skip
 def test_mx(domain: str, code: str) -> None:
-    with dns_world(MX_ZONE, timeout=0.3) as (_, run):
+    with dns_world(MX_ZONE, timeout=0.8) as (_, run):
         assert code in {result.code for result in run.do(lambda r: check_mx(r, f"{domain}.example"))}
 
 
@@ -70,7 +70,7 @@ def test_mx(domain: str, code: str) -> None:
     ("ip", "result"), [("192.0.2.1", "pass"), ("192.0.2.7", "fail"), ("192.0.2.99", "fail"), ("192.0.2.8", "temperror")]
 )
 def test_forward_confirmed_reverse(ip: str, result: str) -> None:
-    with dns_world(MX_ZONE, timeout=0.3) as (_, run):
+    with dns_world(MX_ZONE, timeout=0.8) as (_, run):
         assert run.do(lambda r: check_reverse(r, ip)).result == result
 
 
@@ -84,7 +84,7 @@ def test_forward_confirmed_reverse(ip: str, result: str) -> None:
      ([{"type": "TXT", "fault": "servfail"}], "tlsrpt.unknown")],
 )  # fmt: skip
 def test_tlsrpt(records: list[object], code: str) -> None:
-    with dns_world({"_smtp._tls.a.example": records}, timeout=0.3) as (_, run):  # type: ignore[dict-item]  # mixed forms
+    with dns_world({"_smtp._tls.a.example": records}, timeout=0.8) as (_, run):  # type: ignore[dict-item]  # mixed forms
         assert run.do(lambda r: check_tlsrpt(r, "a.example")).code == code
 
 
@@ -271,7 +271,7 @@ KEY = ZoneRecord("odoo._domainkey.acme.com", "CNAME", "odoo._domainkey.odoo.com"
     ],
 )
 def test_a_pasted_host_and_value_is_present_absent_or_different(entries: list[object], presence: Presence) -> None:
-    with dns_world({"acme.com": entries}, timeout=0.3) as (_, run):  # type: ignore[dict-item]  # mixed forms
+    with dns_world({"acme.com": entries}, timeout=0.8) as (_, run):  # type: ignore[dict-item]  # mixed forms
         assert run.do(lambda r: check_records(r, [TXT]))[0].presence is presence
 
 
@@ -285,7 +285,7 @@ def test_a_target_counts_with_and_without_its_final_dot() -> None:
 
 def test_the_watch_asks_every_authoritative_server_and_does_not_flip() -> None:
     old = {"acme.com": ["TXT v=spf1 -all", "NS ns1.acme.com.", "NS ns2.acme.com."]}
-    with DnsServer(old) as one, DnsServer(old) as two, DnsRun(Resolver([one.address], timeout=0.3)) as run:
+    with DnsServer(old) as one, DnsServer(old) as two, DnsRun(Resolver([one.address], timeout=0.8)) as run:
         ends = {"ns1.acme.com": one.address, "ns2.acme.com": two.address}
         servers = run.do(lambda r: authoritative_servers(r, "acme.com", ends))
         assert servers == ends

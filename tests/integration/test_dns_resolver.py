@@ -45,7 +45,7 @@ ZONE = {
     ],
 )
 def test_every_outcome_has_its_own_status(name: str, kind: str, status: Status, unknown: bool) -> None:
-    with dns_world(ZONE, timeout=0.3) as (server, run):
+    with dns_world(ZONE, timeout=0.8) as (server, run):
         answer = run.ask(name, kind)
         assert answer.status is status
         assert answer.unknown is unknown

@@ -14,7 +14,7 @@ from mailops.testing.dns_world import dns_world
 
 
 def look(zone: dict[str, list[object]], domain: str = "company-name.com", selector: str = "odoo") -> KeyLookup:
-    with dns_world(zone, timeout=0.3) as (_, run):  # type: ignore[arg-type]  # mixed forms
+    with dns_world(zone, timeout=0.8) as (_, run):  # type: ignore[arg-type]  # mixed forms
         return run.do(lambda resolver: lookup_key(resolver, selector, domain))
 
 
@@ -94,7 +94,7 @@ def test_a_key_nobody_accepts_never_verifies() -> None:
     signed = sign_message(MESSAGE, selector="odoo", domain="company-name.com", private_key=private)
     assert results(signed, "v=DKIM1; p=") == ["permerror"]
     assert results(signed, record.replace("k=rsa;", "k=rsa; h=sha1;")) == ["permerror"]
-    with dns_world({NAME: [{"type": "TXT", "fault": "servfail"}]}, timeout=0.3) as (_, run):
+    with dns_world({NAME: [{"type": "TXT", "fault": "servfail"}]}, timeout=0.8) as (_, run):
         assert [one.result for one in run.do(lambda resolver: verify_message(resolver, signed))] == ["temperror"]
 
 

@@ -25,7 +25,7 @@ SUFFIXES = PublicSuffixes(["com", "example", "*.ck", "!www.ck", "co.uk", "uk"])
 def judge(
     zone: dict[str, list[str]], author: str, spf: Identity | None = None, dkim: tuple[Identity, ...] = ()
 ) -> DmarcOutcome:
-    with dns_world(zone, timeout=0.3) as (_, run):
+    with dns_world(zone, timeout=0.8) as (_, run):
         return run.do(lambda resolver: evaluate(resolver, author, spf, dkim))
 
 
@@ -88,7 +88,7 @@ def test_both_generations_and_where_they_disagree() -> None:
 
 
 def test_an_unreadable_record_is_temperror_not_none() -> None:
-    with dns_world({"_dmarc.a.com": [{"type": "TXT", "fault": "timeout"}]}, timeout=0.2) as (_, run):
+    with dns_world({"_dmarc.a.com": [{"type": "TXT", "fault": "timeout"}]}, timeout=0.8) as (_, run):
         outcome = run.do(lambda resolver: evaluate(resolver, "a.com", None, (Identity("a.com", "pass"),)))
     assert outcome.result is DmarcResult.TEMPERROR
 
@@ -101,7 +101,7 @@ def test_an_unreadable_record_is_temperror_not_none() -> None:
 def test_reports_to_strangers_need_their_permission(
     zone: dict[str, list[str]], authorized: bool, unknown: bool
 ) -> None:
-    with dns_world(zone, timeout=0.3) as (_, run):
+    with dns_world(zone, timeout=0.8) as (_, run):
         found = run.do(lambda resolver: report_destination(resolver, "a.com", "mailto:x@b.com"))
     assert (found.authorized, found.unknown) == (authorized, unknown)
     assert found.query == "a.com._report._dmarc.b.com"

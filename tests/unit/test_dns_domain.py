@@ -35,7 +35,7 @@ CLEAN: Zone = {
 
 
 def check(zone: Zone, setup: SendingSetup = ACME) -> DomainReport:
-    with dns_world({**SUPPORT, **zone}, timeout=0.25) as (_, run):  # type: ignore[dict-item]  # mixed forms
+    with dns_world({**SUPPORT, **zone}, timeout=1.0) as (_, run):  # type: ignore[dict-item]  # mixed forms
         return run.do(lambda resolver: check_domain(resolver, setup))
 
 
@@ -278,7 +278,7 @@ FAULTS: dict[str, tuple[str, list[object], str]] = {
 def test_planted_faults_are_named_and_every_offered_fix_verifies_clean(fault: str) -> None:
     name, entries, code = FAULTS[fault]
     zone = planted(name, entries)
-    with dns_world({**SUPPORT, **zone}, timeout=0.25) as (server, run):  # type: ignore[dict-item]  # mixed forms
+    with dns_world({**SUPPORT, **zone}, timeout=1.0) as (server, run):  # type: ignore[dict-item]  # mixed forms
         report = run.do(lambda resolver: check_domain(resolver, ACME))
         assert code in report.codes()
         for result in report.results:

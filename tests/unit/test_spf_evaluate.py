@@ -25,7 +25,7 @@ ZONE = {
 
 
 def evaluate(ip: str, mail_from: str, helo: str = "helo.example") -> SpfOutcome:
-    with dns_world(ZONE, timeout=0.3) as (_, run):
+    with dns_world(ZONE, timeout=0.8) as (_, run):
         return run.do(lambda resolver: check_host(resolver, ip, mail_from, helo))
 
 
