@@ -171,7 +171,6 @@ def _zip(data: bytes, depth: int) -> Iterator[AggregateReport]:
         zipfile.BadZipFile,
         zlib.error,
         EOFError,
-        NotImplementedError,
         RuntimeError,
         ValueError,
         OSError,

@@ -97,7 +97,7 @@ def test_the_installed_list() -> None:
     assert installed().organizational("a.b.example.co.uk") == "example.co.uk"
 
 
-@pytest.mark.req("SPF-08", "DKIM-09", "DMARC-01", "DNSP-02")
+@pytest.mark.req("SPF-08", "DKIM-09")
 def test_outside_checks_have_link_and_text_to_paste() -> None:
     texts = {url: text for _, url, text in outside_check_texts("example.com")}
     assert texts["https://mxtoolbox.com/spf.aspx"] == "example.com"
