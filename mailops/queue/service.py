@@ -12,7 +12,8 @@ from sqlalchemy.engine import Engine
 from ..model.mail import MailView, Submission
 from ..model.setup import Setup
 from ..model.states import MailState
-from ..ports import Clock, Transport
+from ..ports import Clock
+from ..smtp import SessionPool, SmtpTransport
 from . import actions, view
 from . import submit as submitting
 from .actions import Done, Preview
@@ -39,7 +40,7 @@ class Queue:
         engine: Engine,
         *,
         setup: Callable[[], Setup],
-        transport: Callable[[], Transport],
+        transport: Callable[[], SmtpTransport],
         clock: Clock,
         journals: Path,
         batch: int = 200,
@@ -78,10 +79,14 @@ class Queue:
         on_progress: Callable[[RunReport], None] | None = None,
         on_step: Callable[[str], None] | None = None,
     ) -> Worker:
-        """A worker on this queue, for programs that want to stop it themselves."""
+        """A worker on this queue, for programs that want to stop it themselves.
+
+        Its sessions are kept between mails; one that the server closed meanwhile is opened again unnoticed.
+        """
+        pool = SessionPool(self._transport(), self._clock)
         return Worker(
             self._engine,
-            self._transport(),
+            pool,
             setup=self._setup,
             clock=self._clock,
             journals=self._journals,
@@ -89,6 +94,7 @@ class Queue:
             on_progress=on_progress,
             on_step=on_step,
             on_settled=self._on_settled,
+            on_end=pool.close,
         )
 
     def run(

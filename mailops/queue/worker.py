@@ -88,6 +88,7 @@ class Worker:
         on_step: Step | None = None,
         on_progress: Callable[[RunReport], None] | None = None,
         on_settled: Callable[[Sequence[Settled]], None] | None = None,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._engine = engine
@@ -100,6 +101,7 @@ class Worker:
         self._step = on_step
         self._progress = on_progress
         self._on_settled = on_settled
+        self._on_end = on_end
         self._stop = False
         self._sessions: dict[str, Session] = {}
         self._resting: dict[str, tuple[float, RecipientReply]] = {}
@@ -130,6 +132,8 @@ class Worker:
         finally:
             database.shutdown(wait=True)
             self._close_sessions()
+            if self._on_end:
+                self._on_end()
             if clean:
                 journal.close()
             else:
