@@ -108,7 +108,7 @@ def test_sign_in_over_tls_with_users_from_the_settings(
     authority = Authority(tmp_path_factory.mktemp("ca"))
     pair = authority.server()
     toml = (
-        f'\n[serve]\ntls_cert = "{pair.cert_file}"\ntls_key = "{pair.key_file}"\nrequire_auth = true\n'
+        f'\n[serve]\ntls_cert = "{pair.certfile}"\ntls_key = "{pair.keyfile}"\nrequire_auth = true\n'
         '[serve.users]\nshop = "env:SHOP_PASSWORD"\n'
     )
     with SmtpServer() as smtp:
