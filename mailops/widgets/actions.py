@@ -1,4 +1,8 @@
-"""Buttons that change something: preview first, then confirm, then say what was done."""
+"""Buttons that change something: preview first, then confirm, then say what was done.
+
+An action does what its preview said: the preview hands over the work, bound to what was chosen at that moment, so that
+a tick or a filter changed between preview and *Confirm* does not change what happens.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +12,27 @@ from dataclasses import dataclass
 
 import ipywidgets
 
-from ..errors import MailopsError
-from .faces import Card
-from .theme import INK, SANS, box, esc
+from .controls import button, row
+from .faces import Card, said
+from .theme import box, esc, live_only
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What an action would do, in a sentence, with examples; ``count`` 0 means there is nothing to do."""
+    """What an action would do, in a sentence, with examples. ``run(progress)`` does exactly that and returns a
+    sentence; None means there is nothing to do."""
 
     sentence: str
     examples: tuple[str, ...] = ()
-    count: int = 1
+    run: Callable[[Callable[[str], None]], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A button: ``preview()`` tells what would happen, ``run(progress)`` does it and returns a sentence."""
+    """A button: ``preview()`` tells what would happen, and holds the work."""
 
     label: str
     preview: Callable[[], Preview]
-    run: Callable[[Callable[[str], None]], str]
-    style: str = ""
 
 
 class Actions(Card):
@@ -42,55 +45,58 @@ class Actions(Card):
     def build(self) -> ipywidgets.Widget:
         self._buttons = []
         for action in self.actions:
-            button = ipywidgets.Button(description=action.label, button_style=action.style)
-            button.on_click(lambda _, a=action: self._ask(a))
-            self._buttons.append(button)
+            press = button(action.label)
+            press.on_click(lambda _, a=action: self._ask(a))
+            self._buttons.append(press)
         self._answer = ipywidgets.HTML("")
-        self._confirm = ipywidgets.Button(description="Confirm", button_style="primary")
-        self._back = ipywidgets.Button(description="Back")
-        self._back.on_click(lambda _: self._say(""))
+        self._confirm = button("Confirm", main=True, tooltip="Do what the preview says")
+        self._back = button("Back", tooltip="Change nothing")
+        self._back.on_click(lambda _: self._leave())
         self._confirm.on_click(lambda _: self._go())
-        self._ask_row = ipywidgets.HBox([self._confirm, self._back])
+        self._ask_row = row(self._confirm, self._back)
         self._ask_row.layout.display = "none"
-        self._pending: Action | None = None
-        return ipywidgets.VBox([ipywidgets.HBox(self._buttons), self._answer, self._ask_row])
+        self._pending: tuple[str, Callable[[Callable[[str], None]], str]] | None = None
+        return ipywidgets.VBox([row(*self._buttons), self._answer, self._ask_row])
 
     def _ask(self, action: Action) -> None:
         try:
             seen = action.preview()
-        except MailopsError as error:
-            self._say(f"{error.message} {error.fix}", bad=True)
+        except Exception as error:
+            self._pending = None
+            self._say(said(error), bad=True)
             return
         examples = "".join(f'<li style="margin:1px 0">{esc(e)}</li>' for e in seen.examples)
         listing = f'<ul style="margin:4px 0;padding-left:20px">{examples}</ul>' if examples else ""
         self._answer.value = box(
             f"<b>{esc(action.label)}:</b> {esc(seen.sentence)}{listing}", accent="info", role="status"
         )
-        self._pending = action if seen.count else None
-        self._ask_row.layout.display = "" if seen.count else "none"
+        self._pending = (action.label, seen.run) if seen.run is not None else None
+        self._ask_row.layout.display = "" if seen.run is not None else "none"
 
     def _go(self) -> None:
-        action, self._pending = self._pending, None
-        if action is None:
+        pending, self._pending = self._pending, None
+        if pending is None:
             return
-        self._ask_row.layout.display = "none"
-        for button in self._buttons:
-            button.disabled = True
-        self._say(f"{action.label}: working …")
-        threading.Thread(target=self._work, args=(action,), daemon=True).start()
+        label, run = pending
+        for press in self._buttons:
+            press.disabled = True
+        self._say(f"{label}: working …")
+        threading.Thread(target=self._work, args=(run,), daemon=True).start()
 
-    def _work(self, action: Action) -> None:
+    def _work(self, run: Callable[[Callable[[str], None]], str]) -> None:
         try:
-            self._say(action.run(self._say), good=True)
-        except MailopsError as error:
-            self._say(f"{error.message} {error.fix}", bad=True)
+            self._say(run(self._say), good=True)
         except Exception as error:
-            self._say(f"{type(error).__name__}: {error}", bad=True)
+            self._say(said(error), bad=True)
         finally:
-            for button in self._buttons:
-                button.disabled = False
+            for press in self._buttons:
+                press.disabled = False
             if self._on_done:
                 self._on_done()
+
+    def _leave(self) -> None:
+        self._pending = None
+        self._say("")
 
     def _say(self, text: str, *, good: bool = False, bad: bool = False) -> None:
         self.said = text
@@ -100,7 +106,7 @@ class Actions(Card):
 
     def html(self) -> str:
         names = ", ".join(a.label for a in self.actions)
-        return f'<div style="font-family:{SANS};color:{INK};font-size:13px;margin:6px 0">In the live notebook: {esc(names)}.</div>'
+        return live_only(names)
 
     def text(self) -> str:
         return f"Actions in the live notebook: {', '.join(a.label for a in self.actions)}"

@@ -108,7 +108,8 @@ def _svg(figure: Any) -> str:
     text = text.replace("#000000", "currentColor").replace("stroke: #b0b0b0", "stroke: currentColor")
     text = re.sub(
         r'<svg [^>]*viewBox="([^"]+)"[^>]*>',
-        r'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" style="width:100%;height:auto;fill:currentColor">',
+        r'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" '
+        r'style="width:100%;height:auto;fill:currentColor">',
         text,
         count=1,
     )

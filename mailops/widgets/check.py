@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -13,10 +14,12 @@ import ipywidgets
 
 from ..errors import MailopsError
 from ..model.verdict import Verdict, VerdictState
-from .faces import Card
-from .theme import MUTED, box, code, details, esc, heading, paragraph, state_chip
+from .controls import button, row
+from .faces import Card, said
+from .theme import MUTED, box, code, details, esc, paragraph, titled
 
-ACCENTS = {"passed": "good", "warning": "warn", "failed": "bad", "unknown": "warn", "checking": "info"}
+LONG = 600  # characters of a raw answer shown before it has to be opened
+ACCENTS = {"passed": "good", "warning": "warn", "failed": "bad", "unknown": "warn", "ready": "info", "checking": "info"}
 
 
 class CheckCard(Card):
@@ -39,19 +42,23 @@ class CheckCard(Card):
         self._on_verdict = on_verdict
         self._deadline = deadline
         self._busy = threading.Lock()
+        self._unkept = ""
 
     def html(self) -> str:
         v = self.verdict
-        parts = [
-            f'<div style="display:flex;gap:10px;align-items:baseline;flex-wrap:wrap">{state_chip(v.state.value)}{heading(v.title)}</div>'
-        ]
-        parts.append(paragraph(f"Looked at: {v.subject}", muted=True))
+        parts = [titled(v.state.value, v.title), paragraph(f"Looked at: {v.subject}", muted=True)]
         if v.found:
-            parts.append(f'<div style="margin-top:4px"><b>Found</b>{code(v.found)}</div>')
+            parts.append(f'<div style="margin-top:4px"><b>Found</b>{_raw(v.found)}</div>')
         if v.expected:
             parts.append(f'<div style="margin-top:4px"><b>Expected</b>{code(v.expected)}</div>')
+        apart = self._apart()
+        if apart:
+            rows = "".join(f"<li><b>{kind}:</b> {esc(words)}</li>" for kind, words in apart)
+            parts.append(f'<ul aria-label="Difference" style="margin:4px 0;padding-left:20px">{rows}</ul>')
         if v.fix and v.state is not VerdictState.PASSED:
             parts.append(f'<p style="margin:6px 0"><b>What to do next:</b> {esc(v.fix)}</p>')
+        if self._unkept:
+            parts.append(f'<p style="margin:6px 0"><b>This verdict is not stored:</b> {esc(self._unkept)}</p>')
         if v.evidence:
             parts.append(
                 details("Evidence", code(json.dumps(v.evidence, indent=2, default=str, ensure_ascii=False)[:20_000]))
@@ -61,11 +68,16 @@ class CheckCard(Card):
         role = "alert" if v.state is VerdictState.FAILED else "status"
         return box("".join(parts), accent=ACCENTS.get(v.state.value), role=role)
 
+    def _apart(self) -> tuple[tuple[str, str], ...]:
+        near = self.verdict.state in (VerdictState.WARNING, VerdictState.FAILED)
+        return difference(self.verdict.expected, self.verdict.found) if near else ()
+
     def text(self) -> str:
         v = self.verdict
         lines = [f"{v.state.icon} {v.title} [{v.state.value}] — {v.subject}"]
         lines += [f"  found: {v.found}"] if v.found else []
         lines += [f"  expected: {v.expected}"] if v.expected else []
+        lines += [f"  {kind}: {words}" for kind, words in self._apart()]
         lines += [f"  next: {v.fix}"] if v.fix and v.state is not VerdictState.PASSED else []
         return "\n".join(lines)
 
@@ -73,23 +85,23 @@ class CheckCard(Card):
         self._shown = ipywidgets.HTML(self.html())
         if self._run is None:
             return self._shown
-        self._button = ipywidgets.Button(description="Check now", tooltip=f"Run this check now: {self.verdict.title}")
-        self._button.on_click(lambda _: self.check_now())
-        return ipywidgets.VBox([self._shown, self._button])
+        press = button("Check now", tooltip=f"Run this check now: {self.verdict.title}")
+        press.on_click(lambda _: self.check_now())
+        return ipywidgets.VBox([self._shown, row(press)])
 
     def refresh(self) -> None:
         if "widget" in self.__dict__:
             self._shown.value = self.html()
 
     def check_now(self) -> None:
-        """Run the check in the background; a second press while it runs does nothing."""
+        """Run the check in the background; a second press while it runs does nothing (the button stays enabled, so
+        that the keyboard does not lose its place)."""
         if self._run is None or not self._busy.acquire(blocking=False):
             return
         before = self.verdict
         self.verdict = replace(before, state=VerdictState.CHECKING, found="", fix="", evidence={}, at=None)
+        self._unkept = ""
         self.refresh()
-        if "widget" in self.__dict__:
-            self._button.disabled = True
         threading.Thread(target=self._check, args=(before,), daemon=True).start()
 
     def _check(self, before: Verdict) -> None:
@@ -112,11 +124,11 @@ class CheckCard(Card):
             self.verdict = answer[0] if answer else late
             if self._on_verdict:
                 self._on_verdict(self.verdict)
+        except Exception as error:  # the verdict still stands; that it is not kept must be told
+            self._unkept = said(error)
         finally:
             self._busy.release()
             self.refresh()
-            if "widget" in self.__dict__:
-                self._button.disabled = False
 
     def _outcome(self, before: Verdict) -> Verdict:
         assert self._run is not None
@@ -131,6 +143,29 @@ class CheckCard(Card):
                 found=f"{type(error).__name__}: {error}",
                 fix="This is a fault of mailops; report it with this text.",
             )
+
+
+def _raw(text: str) -> str:
+    """A raw answer: whole, or its beginning with the rest to open."""
+    if len(text) <= LONG:
+        return code(text)
+    return code(text[:LONG] + " …") + details(f"All {len(text):,} characters", code(text))
+
+
+def difference(expected: str, found: str) -> tuple[tuple[str, str], ...]:
+    """For a near miss (same beginning, much in common): the words ``missing`` from and ``not expected`` in what was
+    found; empty when the two are no two forms of one record."""
+    wanted, got = expected.split(), found.split()
+    if not wanted or not got or wanted[0] != got[0] or expected == found:
+        return ()
+    common = sum((Counter(wanted) & Counter(got)).values())
+    if 2 * common < min(len(wanted), len(got)):
+        return ()
+    missing = list((Counter(wanted) - Counter(got)).elements())
+    extra = list((Counter(got) - Counter(wanted)).elements())
+    if not missing and not extra:
+        return (("order", "the same words, in another order"),)
+    return tuple((kind, " ".join(words)) for kind, words in (("missing", missing), ("not expected", extra)) if words)
 
 
 def _when(moment: datetime) -> str:

@@ -7,6 +7,17 @@ from typing import Any
 
 import ipywidgets
 
+from ..errors import MailopsError
+
+
+def said(error: Exception) -> str:
+    """An error as a person reads it: what happened and what to do next; redacted, never a traceback."""
+    from ..secrets import redact
+
+    if isinstance(error, MailopsError):
+        return redact(f"{error.message} {error.fix}".strip())
+    return redact(f"This is a fault of mailops; report it with this text. {type(error).__name__}: {error}")
+
 
 class Card:
     """The base of everything that is shown. A subclass gives :meth:`html` and :meth:`text`, and may give a live
@@ -37,7 +48,8 @@ class Card:
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         from ..secrets import redact
 
-        bundle = dict(self.widget._repr_mimebundle_(**kwargs) or {})
+        live = self.widget._repr_mimebundle_(**kwargs) or {}
+        bundle = dict(live[0] if isinstance(live, tuple) else live)  # anywidget gives (data, metadata)
         bundle["text/html"] = redact(self.html())
         bundle["text/plain"] = redact(self.text())
         return bundle

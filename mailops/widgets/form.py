@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import anywidget
 import ipywidgets
+import traitlets
 
-from ..errors import MailopsError
-from .faces import Card
-from .theme import INK, SANS, box, esc
+from .controls import button as make_button
+from .controls import row
+from .faces import Card, said
+from .theme import INK, SANS, STATIC, box, esc, live_only, paragraph
 
 
 class Form(Card):
@@ -24,76 +29,92 @@ class Form(Card):
     ) -> None:
         self.fields = tuple(fields)  # (name, label, first value)
         self._submit, self._label, self.title = submit, button, title
+        self._busy = threading.Lock()
 
     def build(self) -> ipywidgets.Widget:
         self._inputs = {}
         rows = []
         for name, label, value in self.fields:
-            field = ipywidgets.Text(value=value, description=label, style={"description_width": "150px"})
+            field = ipywidgets.Text(value=value, description=label, style={"description_width": "110px"})
             field.layout.width = "min(640px, 98%)"
             self._inputs[name] = field
             rows.append(field)
-        press = ipywidgets.Button(description=self._label, button_style="primary")
-        press.on_click(lambda _: self.submit())
+        press = make_button(self._label, main=True)
+        press.on_click(lambda _: self.press())
         self._answer = ipywidgets.VBox([])
         head = (
-            [ipywidgets.HTML(f'<b style="font-family:{SANS};color:{INK}">{esc(self.title)}</b>')] if self.title else []
+            [ipywidgets.HTML(f'<b style="font-family:{SANS};font-size:14px;color:{INK}">{esc(self.title)}</b>')]
+            if self.title
+            else []
         )
-        return ipywidgets.VBox([*head, *rows, press, self._answer])
+        return ipywidgets.VBox([*head, *rows, row(press), self._answer])
 
-    def submit(self) -> None:
-        """What the button does."""
+    def press(self) -> None:
+        """What the button does: answer at once, work in the background; a second press meanwhile does nothing."""
+        if not self._busy.acquire(blocking=False):
+            return
+        self._show(ipywidgets.HTML(box("Working …", accent="info", role="status")))
         values = {name: field.value.strip() for name, field in self._inputs.items()}
+        threading.Thread(target=self._work, args=(values,), daemon=True).start()
+
+    def _work(self, values: dict[str, str]) -> None:
         try:
             answer = self._submit(values)
-        except MailopsError as error:
-            self._answer.children = (
-                ipywidgets.HTML(box(f"{esc(error.message)} <b>{esc(error.fix)}</b>", accent="bad", role="alert")),
-            )
-            return
-        shown = (
-            answer.widget
-            if isinstance(answer, Card)
-            else ipywidgets.HTML(box(esc(answer), accent="info", role="status"))
-        )
-        self._answer.children = (shown,)
+            sentence = "" if isinstance(answer, Card) else box(esc(answer), accent="info", role="status")
+            self._show(answer.widget if isinstance(answer, Card) else ipywidgets.HTML(sentence))
+        except Exception as error:
+            self._show(ipywidgets.HTML(box(esc(said(error)), accent="bad", role="alert")))
+        finally:
+            self._busy.release()
+
+    def _show(self, widget: Any) -> None:
+        self._answer.children = (widget,)
 
     def html(self) -> str:
         names = ", ".join(label for _, label, _ in self.fields)
-        return f'<div style="font-family:{SANS};color:{INK};font-size:13px;margin:6px 0">{esc(self.title)} In the live notebook: {esc(names)}.</div>'
+        return (paragraph(self.title) if self.title else "") + live_only(names)
 
     def text(self) -> str:
         return f"{self.title} (fields in the live notebook: {', '.join(label for _, label, _ in self.fields)})"
 
 
-class SecretField(Card):
-    """A password field: what is typed goes to ``keep`` and leaves the widget at once; only a label stays.
+class _Secret(anywidget.AnyWidget):
+    _esm = STATIC / "secret.js"
+    _css = STATIC / "secret.css"
+    label = traitlets.Unicode("").tag(sync=True)
+    said = traitlets.Unicode("").tag(sync=True)
 
-    A widget's value is saved with the notebook, so it never holds the secret for longer than the press of the button.
+
+class SecretField(Card):
+    """A password field: what is typed goes to ``keep``, which answers with a label such as "saved, ends in 4f2a".
+
+    A widget's value is saved with the notebook, so the secret never is one: it stays in the browser's field until the
+    button is pressed, and comes over as a message of its own.
     """
 
     def __init__(self, label: str, keep: Callable[[str], str]) -> None:
         self.label, self._keep, self.state = label, keep, ""
 
     def build(self) -> ipywidgets.Widget:
-        self._field = ipywidgets.Password(description=self.label, style={"description_width": "150px"})
-        press = ipywidgets.Button(description="Save secret")
-        self._said = ipywidgets.HTML("")
-        press.on_click(lambda _: self._save())
-        return ipywidgets.HBox([self._field, press, self._said])
+        self._field = _Secret(label=self.label, said=self.state)
+        self._field.on_msg(lambda _widget, content, _buffers: self.receive(content))
+        return self._field
 
-    def _save(self) -> None:
-        value, self._field.value = self._field.value, ""
-        if not value:
+    def receive(self, content: Any) -> None:
+        """What the browser sends when the button is pressed: ``{"typed": str}``."""
+        typed = content.get("typed") if isinstance(content, dict) else None
+        if not isinstance(typed, str) or not typed:
             return
         try:
-            self.state = self._keep(value)
-        except MailopsError as error:
-            self.state = f"{error.message} {error.fix}"
-        self._said.value = f'<span role="status" style="font-family:{SANS};color:{INK}">{esc(self.state)}</span>'
+            self.state = self._keep(typed)
+        except Exception as error:
+            self.state = said(error).replace(typed, "•••")
+        if "widget" in self.__dict__:
+            self._field.said = self.state
 
     def html(self) -> str:
-        return f'<div style="font-family:{SANS};color:{INK};margin:6px 0"><b>{esc(self.label)}</b>: {esc(self.state or "not saved")}</div>'
+        said = f"<b>{esc(self.label)}</b>: {esc(self.state or 'not saved')}"
+        return f'<div style="font-family:{SANS};color:{INK};margin:6px 0">{said}</div>'
 
     def text(self) -> str:
         return f"{self.label}: {self.state or 'not saved'}"

@@ -18,9 +18,13 @@ class Headline(Card):
         self.title, self.lead, self.state = title, lead, state
 
     def html(self) -> str:
-        mark = f"{state_chip(self.state)} " if self.state else ""
-        lead = f'<div style="margin-top:4px">{mark}{paragraph(self.lead) if self.lead else ""}</div>'
-        return f'<div style="font-family:{SANS};color:{INK};margin:4px 0 10px;max-width:1100px">{heading(self.title, 2)}{lead}</div>'
+        mark = state_chip(self.state) if self.state else ""
+        words = paragraph(self.lead) if self.lead else ""
+        line = "display:flex;flex-wrap:wrap;gap:2px 10px;align-items:baseline;margin-top:4px"
+        return (
+            f'<div style="font-family:{SANS};font-size:14px;color:{INK};margin:4px 0 10px;max-width:1140px">'
+            f'{heading(self.title, 2)}<div style="{line}">{mark}{words}</div></div>'
+        )
 
     def text(self) -> str:
         mark = f"[{self.state}] " if self.state else ""
@@ -39,12 +43,13 @@ class Tiles(Card):
             edge = TONES[tone] if tone else LINE
             cells.append(
                 f'<div style="flex:1 1 130px;background:{GROUND};border:1px solid {LINE};border-top:3px solid {edge};'
-                f'border-radius:6px;padding:8px 14px"><div style="font-size:22px;font-weight:650;line-height:1.3;'
-                f'font-variant-numeric:tabular-nums">{esc(value)}</div><div style="font-size:13px;color:{MUTED}">{esc(label)}</div></div>'
+                f'border-radius:6px;box-sizing:border-box;padding:8px 14px">'
+                '<div style="font-size:22px;font-weight:650;line-height:1.3;font-variant-numeric:tabular-nums">'
+                f'{esc(value)}</div><div style="font-size:13px;color:{MUTED}">{esc(label)}</div></div>'
             )
         return (
             f'<div style="display:flex;flex-wrap:wrap;gap:10px;font-family:{SANS};color:{INK};margin:8px 0;'
-            f'max-width:1100px">{"".join(cells)}</div>'
+            f'max-width:1140px">{"".join(cells)}</div>'
         )
 
     def text(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -49,9 +50,9 @@ class QueueView(Card):
         )
         self.actions = Actions(
             [
-                self._action("Retry", "retry", ""),
-                self._action("Send Now", "send_now", ""),
-                self._action("Cancel Email", "cancel", ""),
+                Action("Retry", lambda: self._preview("Retry", "retry")),
+                Action("Send Now", lambda: self._preview("Send Now", "send_now")),
+                Action("Cancel Email", lambda: self._preview("Cancel Email", "cancel")),
             ],
             on_done=self.refresh,
         )
@@ -84,23 +85,20 @@ class QueueView(Card):
         """The ticked mails; without any, everything the filter shows."""
         return QueueFilter(ids=self.table.selected) if self.table.selected else self.filter
 
-    def _action(self, label: str, name: str, style: str) -> Action:
-        return Action(label, lambda: self._preview(label, name), lambda say: self._run(label, name, say), style)
-
     def _preview(self, label: str, name: str) -> Preview:
-        if self.chosen().is_empty:
-            return Preview("Tick mails in the table, or narrow the list first.", count=0)
-        seen = self.ops.queue.preview(name, self.chosen())
+        chosen = self.chosen()
+        if chosen.is_empty:
+            return Preview("Tick mails in the table, or narrow the list first.")
+        seen = self.ops.queue.preview(name, chosen)
         mails = "mail" if seen.count == 1 else "mails"
         sentence = f"{seen.count:,} {mails}."
         if seen.left_out:
             sentence += f" {seen.left_out:,} more are left out: {seen.reason}."
         if not seen.count:
-            sentence = f"Nothing to do: {seen.reason} can be taken."
-        return Preview(sentence, seen.examples, seen.count)
+            return Preview(f"Nothing to do: {seen.reason} can be taken.")
+        return Preview(sentence, seen.examples, lambda say: self._run(label, name, chosen, say))
 
-    def _run(self, label: str, name: str, say: Any) -> str:
-        chosen = self.chosen()
+    def _run(self, label: str, name: str, chosen: QueueFilter, say: Callable[[str], None]) -> str:
         if name == "send_now":
             done = self.ops.queue.send_now(chosen, on_progress=lambda r: say(f"Send Now: {r.handled:,} handled …"))
             self.table.clear_selection()

@@ -8,9 +8,9 @@ import ipywidgets
 
 from ..model.verdict import VerdictState
 from .faces import Card
-from .theme import MUTED, box, esc, heading, paragraph, state_chip
+from .theme import MUTED, box, esc, paragraph, titled
 
-ACCENTS = {"passed": "good", "warning": "warn", "failed": "bad", "ready": "info", "checking": "info"}
+ACCENTS = {"passed": "good", "warning": "warn", "failed": "bad", "unknown": "warn", "ready": "info", "checking": "info"}
 
 
 class StepCard(Card):
@@ -34,7 +34,7 @@ class StepCard(Card):
         rows = "".join(f'<li style="margin:2px 0">{esc(line)}</li>' for line in self.do)
         todo = f'<ol style="margin:6px 0;padding-left:22px">{rows}</ol>' if rows else ""
         note = f'<div style="font-size:13px;color:{MUTED}">{esc(self.note)}</div>' if self.note else ""
-        top = f'<div style="display:flex;gap:10px;align-items:baseline;flex-wrap:wrap">{state_chip(self.state.value)}{heading(f"{self.number}. {self.title}")}</div>'
+        top = titled(self.state.value, f"{self.number}. {self.title}")
         why = paragraph(self.why, muted=True) if self.why else ""
         return box(top + why + todo + note, accent=ACCENTS.get(self.state.value))
 

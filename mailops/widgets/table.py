@@ -10,8 +10,8 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from .faces import Card
-from .theme import STATE_TONES, esc, html_table, paragraph, state_chip
+from .faces import Card, said
+from .theme import STATE_TONES, STATIC, esc, html_table, paragraph, state_chip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,148 +35,10 @@ class Rows:
 
 Fetch = Callable[[int, int, str, bool], Rows]
 
-_ESM = """
-function render({ model, el }) {
-  const root = document.createElement("div");
-  root.className = "mo-table";
-  el.append(root);
-  const button = (text, label, enabled, act) => {
-    const b = document.createElement("button");
-    b.type = "button"; b.textContent = text; b.disabled = !enabled;
-    if (label) b.setAttribute("aria-label", label);
-    b.addEventListener("click", act);
-    return b;
-  };
-  function select(ids) { model.set("selected", ids); model.save_changes(); marks(); }
-  function marks() {
-    const chosen = new Set(model.get("selected"));
-    root.querySelectorAll("input[data-id]").forEach((i) => {
-      i.checked = chosen.has(Number(i.dataset.id));
-      i.closest("tr").classList.toggle("mo-on", i.checked);
-    });
-    const note = root.querySelector(".mo-selected");
-    if (note) note.textContent = chosen.size ? chosen.size + " selected" : "";
-  }
-  function draw() {
-    const focus = document.activeElement && root.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-    root.replaceChildren();
-    const columns = model.get("columns"), rows = model.get("rows"), total = model.get("total");
-    const offset = model.get("offset"), limit = model.get("limit");
-    const scroll = document.createElement("div"); scroll.className = "mo-scroll";
-    const table = document.createElement("table");
-    const caption = document.createElement("caption"); caption.textContent = model.get("caption"); table.append(caption);
-    const head = table.createTHead().insertRow();
-    if (model.get("selectable")) {
-      const th = document.createElement("th"); th.scope = "col";
-      const all = document.createElement("input"); all.type = "checkbox"; all.dataset.key = "all";
-      all.setAttribute("aria-label", "Select all on this page");
-      all.addEventListener("change", () => {
-        const here = rows.map((r) => r.id), chosen = new Set(model.get("selected"));
-        here.forEach((id) => all.checked ? chosen.add(id) : chosen.delete(id));
-        select([...chosen]);
-      });
-      th.append(all); head.append(th);
-    }
-    columns.forEach((c) => {
-      const th = document.createElement("th"); th.scope = "col";
-      if (c.kind === "number") th.className = "mo-number";
-      if (c.sortable) {
-        const on = model.get("sort") === c.key, down = model.get("descending");
-        th.setAttribute("aria-sort", on ? (down ? "descending" : "ascending") : "none");
-        const b = button(c.label + (on ? (down ? " ▾" : " ▴") : ""), "Sort by " + c.label, true, () => {
-          model.set("descending", on ? !down : true); model.set("sort", c.key); model.set("offset", 0);
-          model.save_changes();
-        });
-        b.className = "mo-sort"; b.dataset.key = "sort-" + c.key; th.append(b);
-      } else th.textContent = c.label;
-      head.append(th);
-    });
-    const body = table.createTBody();
-    rows.forEach((r) => {
-      const tr = body.insertRow();
-      if (model.get("selectable")) {
-        const box = document.createElement("input"); box.type = "checkbox"; box.dataset.id = r.id; box.dataset.key = "row-" + r.id;
-        box.setAttribute("aria-label", "Select " + (r.label || r.id));
-        box.addEventListener("change", () => {
-          const chosen = new Set(model.get("selected"));
-          if (box.checked) chosen.add(r.id); else chosen.delete(r.id);
-          select([...chosen]);
-        });
-        tr.insertCell().append(box);
-      }
-      columns.forEach((c, n) => {
-        const td = tr.insertCell(), value = r[c.key];
-        if (c.kind === "state" && value) {
-          const chip = document.createElement("span"); chip.className = "mo-chip mo-" + value.tone;
-          chip.textContent = value.icon + " " + value.word; td.append(chip);
-        } else if (n === 0 && model.get("openable")) {
-          const b = button(String(value), "Open " + (r.label || r.id), true, () => {
-            model.set("opened", r.id); model.set("presses", model.get("presses") + 1); model.save_changes();
-          });
-          b.className = "mo-link"; b.dataset.key = "open-" + r.id; td.append(b);
-        } else { td.textContent = value === null || value === undefined ? "" : value; td.title = td.textContent.length > 60 ? td.textContent : ""; }
-        if (c.kind === "number") td.className = "mo-number";
-        if (c.kind === "long") td.className = "mo-long";
-      });
-    });
-    if (!rows.length) {
-      const td = body.insertRow().insertCell(); td.colSpan = columns.length + 1; td.className = "mo-empty";
-      td.textContent = model.get("empty");
-    }
-    scroll.append(table);
-    const foot = document.createElement("div"); foot.className = "mo-foot";
-    const go = (to) => () => { model.set("offset", to); model.save_changes(); };
-    const last = Math.max(0, Math.floor((total - 1) / limit) * limit);
-    const keyed = (b, k) => { b.dataset.key = k; return b; };
-    const place = document.createElement("span"); place.setAttribute("role", "status");
-    place.textContent = total ? (offset + 1).toLocaleString() + "–" + (offset + rows.length).toLocaleString() + " of " + total.toLocaleString() : "";
-    const note = document.createElement("span"); note.className = "mo-selected"; note.setAttribute("role", "status");
-    foot.append(
-      keyed(button("« First", "First page", offset > 0, go(0)), "first"),
-      keyed(button("‹ Previous", "Previous page", offset > 0, go(Math.max(0, offset - limit))), "previous"),
-      keyed(button("Next ›", "Next page", offset + limit < total, go(offset + limit)), "next"),
-      keyed(button("Last »", "Last page", offset + limit < total, go(last)), "last"), place, note);
-    root.append(scroll, foot);
-    marks();
-    if (focus) { const back = root.querySelector('[data-key="' + focus + '"]'); if (back) back.focus(); }
-  }
-  model.on("change:version", draw);
-  model.on("change:selected", marks);
-  draw();
-}
-export default { render };
-"""
-_CSS = """
-.mo-table { font-family:var(--jp-content-font-family, system-ui, sans-serif); font-size:13.5px; line-height:1.4; max-width:1140px;
-  color:var(--jp-content-font-color1, #1f2328); margin:8px 0; }
-.mo-table .mo-scroll { overflow-x:auto; border:1px solid var(--jp-border-color2, #d0d7de); border-radius:6px; }
-.mo-table table { border-collapse:collapse; width:100%; margin:0; }
-.mo-table caption { text-align:left; font-weight:650; padding:8px 12px; color:inherit; caption-side:top; }
-.mo-table th, .mo-table td { text-align:left; padding:6px 10px; vertical-align:top; border-top:1px solid var(--jp-border-color2, #d0d7de);
-  max-width:220px; overflow:hidden; text-overflow:ellipsis; white-space:nowrap; color:inherit; background:transparent; }
-.mo-table th { background:var(--jp-layout-color2, #f6f8fa); font-weight:650; }
-.mo-table tbody tr:hover td { background:var(--jp-layout-color2, rgba(127,127,127,.09)); }
-.mo-table tbody tr.mo-on td { background:rgba(8,96,196,.14); }
-.mo-table .mo-number { text-align:right; font-variant-numeric:tabular-nums; }
-.mo-table td.mo-long { white-space:normal; min-width:190px; }
-.mo-table .mo-empty { text-align:center; padding:24px; white-space:normal; }
-.mo-table .mo-foot { display:flex; flex-wrap:wrap; gap:8px; align-items:center; padding:8px 0; }
-.mo-table button { font:inherit; padding:4px 10px; border-radius:4px; border:1px solid var(--jp-border-color1, #8c959f);
-  background:var(--jp-layout-color1, #fff); color:inherit; cursor:pointer; }
-.mo-table button:disabled { opacity:.55; cursor:default; }
-.mo-table button.mo-link { border:0; background:none; padding:0; text-decoration:underline; font-weight:600; }
-.mo-table button.mo-sort { border:0; background:none; padding:0; font-weight:650; }
-.mo-table button:focus-visible, .mo-table input:focus-visible { outline:3px solid #6cb0ff; outline-offset:1px; }
-.mo-chip { display:inline-block; padding:1px 8px; border-radius:10px; color:#fff; font-size:12px; line-height:18px; font-weight:600; }
-.mo-good { background:#1a7f37; } .mo-warn { background:#8a5a00; } .mo-bad { background:#c0202c; } .mo-info { background:#0860c4; }
-.mo-calm { background:#57606a; }
-.mo-table .mo-selected { font-weight:600; }
-"""
-
 
 class _Grid(anywidget.AnyWidget):
-    _esm = _ESM
-    _css = _CSS
+    _esm = STATIC / "table.js"
+    _css = STATIC / "table.css"
     columns: traitlets.List[Any] = traitlets.List([]).tag(sync=True)
     rows: traitlets.List[Any] = traitlets.List([]).tag(sync=True)
     total = traitlets.Int(0).tag(sync=True)
@@ -191,6 +53,8 @@ class _Grid(anywidget.AnyWidget):
     openable = traitlets.Bool(False).tag(sync=True)
     opened = traitlets.Int(0).tag(sync=True)
     presses = traitlets.Int(0).tag(sync=True)
+    trouble = traitlets.Unicode("").tag(sync=True)
+    tries = traitlets.Int(0).tag(sync=True)
     version = traitlets.Int(0).tag(sync=True)
 
 
@@ -242,16 +106,28 @@ class Table(Card):
 
     def _fetch(self) -> None:
         grid = self.widget
-        page = self.fetch(grid.offset, grid.limit, grid.sort, grid.descending)
+        page, trouble = self._read(grid.offset, grid.sort, grid.descending)
+        if trouble:  # what was read before stays in sight
+            with grid.hold_sync():
+                grid.trouble = trouble
+                grid.version += 1
+            return
         if not page.rows and page.total and grid.offset:  # the last page emptied
             grid.offset = max(0, (page.total - 1) // grid.limit * grid.limit)
             return
         with grid.hold_sync():
-            grid.rows, grid.total = list(page.rows), page.total
+            grid.rows, grid.total, grid.trouble = list(page.rows), page.total, ""
             grid.version += 1
 
+    def _read(self, offset: int, sort: str, descending: bool) -> tuple[Rows, str]:
+        """A page, or why there is none."""
+        try:
+            return self.fetch(offset, self.limit, sort, descending), ""
+        except Exception as error:
+            return Rows(), said(error)
+
     def build(self) -> ipywidgets.Widget:
-        page = self.fetch(0, self.limit, self.sort, True)
+        page, trouble = self._read(0, self.sort, True)
         grid = _Grid(
             columns=[{"key": c.key, "label": c.label, "kind": c.kind, "sortable": c.sortable} for c in self.columns],
             rows=list(page.rows),
@@ -260,10 +136,11 @@ class Table(Card):
             sort=self.sort,
             caption=self.caption,
             empty=self.empty,
+            trouble=trouble,
             selectable=self.selectable,
             openable=self._on_open is not None,
         )
-        grid.observe(lambda _: self._fetch(), names=["offset", "sort", "descending"])
+        grid.observe(lambda _: self._fetch(), names=["offset", "sort", "descending", "tries"])
         if self._on_open is not None:
             opened = self._on_open
             grid.observe(lambda _: opened(grid.opened), names=["presses"])

@@ -8,9 +8,12 @@ themes. Everything here is inline style: sanitised notebooks drop style sheets.
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 
+STATIC = Path(__file__).parent / "static"  # scripts and styles of the live widgets
 INK = "var(--jp-content-font-color1, var(--mo-ink, #1f2328))"
-MUTED = "var(--jp-content-font-color2, var(--mo-muted, #57606a))"
+# the theme's own second colour is too pale on a tinted ground (3.9:1); this one stays above 6:1 on both
+MUTED = f"color-mix(in srgb, {INK} 78%, transparent)"
 LINE = "var(--jp-border-color2, var(--mo-line, #d0d7de))"
 GROUND = "var(--jp-layout-color1, var(--mo-ground, transparent))"
 TINT = "var(--jp-layout-color2, var(--mo-tint, rgba(127,127,127,.09)))"
@@ -68,15 +71,16 @@ def box(inner: str, *, accent: str | None = None, role: str = "") -> str:
     attribute = f' role="{role}"' if role else ""
     return (
         f'<div{attribute} style="font-family:{SANS};font-size:14px;line-height:1.5;color:{INK};background:{GROUND};'
-        f"border:1px solid {LINE};{edge}border-radius:6px;padding:12px 16px;margin:8px 0;max-width:1100px;"
-        f'overflow-wrap:anywhere">{inner}</div>'
+        f"border:1px solid {LINE};{edge}border-radius:6px;padding:12px 16px;margin:8px 0;max-width:1140px;"
+        f'box-sizing:border-box;overflow-wrap:anywhere">{inner}</div>'
     )
 
 
 def heading(text: str, level: int = 3) -> str:
     """A heading in a card."""
     size = {2: 20, 3: 16, 4: 14}[level]
-    return f'<h{level} style="font-size:{size}px;line-height:1.3;font-weight:650;margin:0 0 4px;color:{INK}">{esc(text)}</h{level}>'
+    style = f"font-size:{size}px;line-height:1.3;font-weight:650;margin:0 0 4px;color:{INK}"
+    return f'<h{level} style="{style}">{esc(text)}</h{level}>'
 
 
 def paragraph(text: str, *, muted: bool = False) -> str:
@@ -95,7 +99,22 @@ def code(text: str) -> str:
 
 def details(summary: str, inner: str) -> str:
     """Something to open."""
-    return f'<details style="margin:4px 0"><summary style="cursor:pointer;color:{INK}">{esc(summary)}</summary>{inner}</details>'
+    shut = f'<summary style="cursor:pointer;color:{INK}">{esc(summary)}</summary>'
+    return f'<details style="margin:4px 0">{shut}{inner}</details>'
+
+
+def titled(state: str, title: str) -> str:
+    """A card's first line: the state's label beside the heading."""
+    return (
+        '<div style="display:flex;gap:2px 10px;align-items:baseline;flex-wrap:wrap">'
+        f"{state_chip(state)}{heading(title)}</div>"
+    )
+
+
+def live_only(what: str) -> str:
+    """What a static face says of controls: they are in the live notebook."""
+    style = f"font-family:{SANS};color:{INK};font-size:13px;margin:6px 0"
+    return f'<div style="{style}">In the live notebook: {esc(what)}.</div>'
 
 
 def html_table(columns: list[str], rows: list[list[object]], *, caption: str = "", raw: bool = False) -> str:
@@ -111,6 +130,7 @@ def html_table(columns: list[str], rows: list[list[object]], *, caption: str = "
         else ""
     )
     return (
-        f'<div style="overflow-x:auto;max-width:1100px;margin:8px 0"><table style="border-collapse:collapse;width:100%;'
-        f'font-family:{SANS};font-size:13.5px;color:{INK}">{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<div style="overflow-x:auto;max-width:1140px;margin:8px 0"><table style="border-collapse:collapse;width:100%;'
+        f'font-family:{SANS};font-size:13.5px;color:{INK}">{title}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )
