@@ -6,7 +6,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.utils import parseaddr
 
-from ..model.address import Address, envelope_address, normalise, parse_addresses
+from ..model.address import Address, envelope_address, is_valid, normalise, parse_addresses
 from ..model.setup import AliasDomain, Setup
 from .filters import FromFilter
 from .select import notification_address, sender_of
@@ -64,7 +64,7 @@ def return_path(given: str | None, alias_domain: AliasDomain | None, setup: Setu
 def envelope_from(candidate: str | None, sender: str | None, allowed: FromFilter) -> str | None:
     """The envelope sender on the wire (RFC 5321 §4.1.1.2): the bounce candidate if the server's filter allows it, else
     the From address; domain as A-labels. None when neither is usable."""
-    bounces = parse_addresses(candidate)
+    bounces = [a for a in parse_addresses(candidate) if is_valid(a.spec)]
     person = sender_of(sender)
     # Several addresses are no sender a filter could hold; where there is no filter the last one is taken.
     fits = allowed.allows(bounces[0].normalised) if len(bounces) == 1 else allowed.is_empty

@@ -124,7 +124,7 @@ def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
     wire = None if failure else envelope.envelope_from(bounce, after, read_filter(_filter_text(choice, setup)))
     final = sender_of(after)
     if failure is None and (wire is None or final is None or not is_valid(final.spec)):
-        failure = FailureType.FROM_INVALID
+        failure, wire = FailureType.FROM_INVALID, None
     return Route(
         request=request,
         server=choice.server,
