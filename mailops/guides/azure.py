@@ -1,0 +1,270 @@
+"""The guide through Microsoft's portal to a connected Outlook mailbox. Labels in asterisks are the portal's."""
+
+from __future__ import annotations
+
+from .model import Choice, Copy, Do, Guide, Input, Link, Step, Trouble
+
+_PERSONAL = (("account_kind", ("personal",)),)
+_ORGANISATION = (("account_kind", ("custom",)),)
+MULTI_PERSONAL = (
+    "Accounts in any organizational directory (Any Microsoft Entra ID directory - Multitenant) "
+    "and personal Microsoft accounts (e.g. Skype, Xbox)"
+)
+
+_REDIRECT = Trouble(
+    "auth.ms-50011",
+    ("AADSTS50011", "redirect uri", "reply url"),
+    "The redirect address does not match",
+    "The portal compares letter by letter: scheme, host, port, path and a slash at the end. The web base URL can "
+    "change with the address somebody logs in by.",
+    (
+        "Copy the address from the message into *Redirect URIs*, platform *Web*. Several may be registered.",
+        "Or freeze the base URL: *Settings → Technical → Parameters → System Parameters*, "
+        "`web.base.url.freeze` = True.",
+    ),
+    rows=("AZ-08",),
+)
+_SECRET_ID = Trouble(
+    "auth.ms-7000215",
+    ("AADSTS7000215", "invalid client secret"),
+    "The client secret is refused",
+    "Usually the Secret ID was pasted instead of the Value, or the copy was cut.",
+    ("Make a new client secret and copy its *Value* before leaving the page.",),
+    rows=("AZ-20",),
+)
+_SECRET_OVER = Trouble(
+    "auth.ms-7000222",
+    ("AADSTS7000222", "secret keys are expired", "secret has expired"),
+    "The client secret has ended",
+    "A secret lives as long as was set when it was made, 24 months at most.",
+    ("Make a new client secret, store it in *Outlook Credentials*, and enter its new end date here.",),
+    rows=("AZ-18",),
+)
+_ASSIGN = Trouble(
+    "auth.ms-50105",
+    ("AADSTS50105", "not assigned to a role"),
+    "The person is not assigned to the application",
+    "The application demands an assignment, and this person or group has none.",
+    ("*Managed Application in Local Directory* → *Users and Groups* → *(+) Add User/Group*: assign the person.",),
+    rows=("AZ-15",),
+)
+_SMTP_OFF = Trouble(
+    "auth.ms-smtp-disabled-tenant",
+    ("SmtpClientAuthentication is disabled",),
+    "SMTP sign-in is switched off",
+    "The tenant's or the mailbox's switch is off; security defaults switch it off as well. It counts for tokens too.",
+    ("Exchange PowerShell: Set-CASMailbox {mailbox} -SmtpClientAuthenticationDisabled $false",),
+)
+_CONSENT = Trouble(
+    "auth.ms-90094",
+    ("AADSTS90094", "AADSTS65001", "admin consent", "need admin approval"),
+    "An administrator has to consent",
+    "The tenant lets only administrators accept these permissions.",
+    ("An administrator opens *API permissions* and presses *Grant admin consent*.",),
+)
+
+STEPS = (
+    Step(
+        "account", "Which account is it?", part=1, face="mailops",
+        why="A personal Microsoft address and an address of a custom domain both work; two steps differ.",
+        inputs=(
+            Input("account_kind", "Kind of address", "choice", choices=(
+                Choice("custom", "An address of a custom domain (Microsoft 365)"),
+                Choice("personal", "A personal Microsoft address (outlook.com, hotmail.com)"),
+            )),
+            Input("mailbox", "Outlook mailbox", "email", help="The address that will send and receive."),
+        ),
+        rows=("AZ-01",),
+    ),
+    Step(
+        "portal", "Open the portal", part=1, needs=("account",),
+        why="The application that mailops signs in with is registered there.",
+        do=(
+            "Open `https://portal.azure.com/`.",
+            Do("Preferred: log in with the *Microsoft Outlook Office 365* account.", _ORGANISATION),
+            Do("Log in with the personal *Microsoft account*.", _PERSONAL),
+            "Without an Office 365 account the personal *Microsoft account* serves as well.",
+        ),
+        notes=("A user with administrative access to the Azure settings is needed.",),
+        links=(Link("Azure portal", "https://portal.azure.com/"),),
+        rows=("AZ-02",),
+    ),
+    Step(
+        "entra", "Open Microsoft Entra ID", part=1, needs=("portal",),
+        do=("Open *Manage Microsoft Entra ID* (former name: Azure Active Directory).",),
+        rows=("AZ-03",),
+    ),
+    Step(
+        "add", "Add an app registration", part=1, needs=("entra",),
+        do=("Press *Add (+)* in the top menu.", "Choose *App registration*."),
+        rows=("AZ-04",),
+    ),
+    Step(
+        "register", "Register an application", part=1, needs=("add",),
+        why="Name, kinds of accounts and redirect address are asked for on one screen.",
+        do=(
+            "On the screen *Register an application* fill in *Name*: `Odoo`, or another name you will recognise.",
+            f"*Supported account types*: choose *{MULTI_PERSONAL}*.",
+            "*Redirect URL*: choose the platform *Web* and paste the address below.",
+            "Press *Register*.",
+        ),
+        copies=(Copy("Name", "Odoo"), Copy("Redirect URL", "{redirect_uri}")),
+        inputs=(
+            Input("account_types", "Supported account types", "choice", preset="multi_personal", choices=(
+                Choice("multi_personal", MULTI_PERSONAL),
+                Choice("multi", "Accounts in any organizational directory (Multitenant)",
+                       "personal Microsoft accounts cannot sign in."),
+                Choice("single", "Accounts in this organizational directory only (Single tenant)",
+                       "only accounts of this one tenant can sign in, and the tenant id must be given."),
+                Choice("personal", "Personal Microsoft accounts only", "accounts of organisations cannot sign in."),
+            )),
+            Input("tenant", "Directory (tenant) ID", required=False, help="Only for a single tenant."),
+            Input("base_url", "Web base URL", "url", "web_base", preset="{base_url}"),
+        ),
+        notes=("The sign-in goes to the authority `{tenant}`.",),
+        troubles=(_REDIRECT,),
+        rows=("AZ-05", "AZ-06", "AZ-07", "AZ-08", "AZ-09"),
+    ),
+    Step(
+        "permissions", "Give it the permissions", part=1, needs=("register",),
+        why="SMTP.Send is for sending, IMAP.AccessAsUser.All for reading. User.Read is there by default and stays.",
+        do=(
+            "In the left bar open *API permissions*.",
+            "Press *(+) Add a Permission*.",
+            "Choose *Microsoft Graph* under *Commonly Used Microsoft APIs*.",
+            "Choose *Delegated Permissions*.",
+            "Search `SMTP.Send`, tick it, press *Add permissions*.",
+            "The same for `IMAP.AccessAsUser.All`: tick it, press *Add permissions*.",
+        ),
+        copies=(Copy("Sending", "SMTP.Send"), Copy("Reading", "IMAP.AccessAsUser.All")),
+        inputs=(Input("permissions", "Permissions in the list now", "text", "permissions",
+                      preset="SMTP.Send, IMAP.AccessAsUser.All, User.Read"),),
+        troubles=(_CONSENT,),
+        rows=("AZ-10", "AZ-11", "AZ-12"),
+    ),
+    Step(
+        "senders", "Say who may use it", part=1, needs=("permissions",),
+        do=(
+            "Back to *Overview*; in the table *Essentials* follow the link *Managed Application in Local Directory* "
+            "(last entry, bottom right).",
+            "In the left bar open *Users and Groups*, press *(+) Add User/Group*.",
+            Do("Under *Users* press *None Selected*.", _PERSONAL),
+            Do("Under *Users* or *Groups* press *None Selected*.", _ORGANISATION),
+            "Choose everybody who will send from the account: {senders}.",
+            "Press *Add*, then *Select*, then *Assign*.",
+        ),
+        inputs=(Input("senders", "Who will send from the account", "emails", "addresses", preset="{mailbox}"),),
+        notes=(Do("A personal account can add *Users* only.", _PERSONAL),
+               Do("Users and groups can be added.", _ORGANISATION)),
+        troubles=(_ASSIGN,),
+        rows=("AZ-13", "AZ-14", "AZ-15"),
+    ),
+    Step(
+        "client_id", "Copy the Client ID", part=1, needs=("register",),
+        do=("On *Overview*, below *Display Name* in *Essentials*, copy *Client ID* (= *Application ID*).",),
+        inputs=(Input("client_id", "Client ID", "text", "client_id_microsoft"),),
+        rows=("AZ-16",),
+    ),
+    Step(
+        "client_secret", "Make a client secret", part=1, needs=("register",),
+        why="When it ends a new one must be made and configured, and service may be interrupted: note the date.",
+        do=(
+            "*Certificates & Secrets* → *(+) New Client Secret*.",
+            "In the pane *Add a client secret* fill in *Description*: `Odoo Fetchmail`, or something recognisable.",
+            "Set the *expiration date* as far away as possible.",
+            "Press *Add*.",
+            "Copy the *Value* (*Client Secret Value*) at once: it cannot be read after leaving the page.",
+        ),
+        copies=(Copy("Description", "Odoo Fetchmail"),),
+        inputs=(
+            Input("client_secret", "Client Secret Value", "secret", "client_secret_microsoft"),
+            Input("secret_ends", "Expiration date", "date", "secret_ends"),
+        ),
+        notes=("The *Secret ID* is not used.",),
+        troubles=(_SECRET_ID, _SECRET_OVER),
+        rows=("AZ-17", "AZ-18", "AZ-19", "AZ-20", "AZ-21"),
+    ),
+    Step(
+        "provider", "Enable Outlook", part=2, face="database", needs=("client_id", "client_secret"),
+        do=("*Apps*: remove the *Apps* filter, search `Outlook`, install *Microsoft Outlook*.",),
+        notes=("In mailops this enables the Outlook provider: servers then offer OAuth sign-in.",),
+        copies=(Copy("Search", "Outlook"),),
+        inputs=(Input("provider_on", "Outlook provider", "flag", preset="yes"),),
+        rows=("AZ-21", "AZ-22"),
+    ),
+    Step(
+        "custom_servers", "Switch custom servers on", part=2, face="database", needs=("provider",),
+        do=(
+            "*Settings → General Settings*, section *Discuss*: tick *Custom Email Servers*.",
+            "*Outlook Credentials* appears; press *Save*.",
+        ),
+        inputs=(Input("custom_servers", "Custom Email Servers", "flag", preset="yes"),),
+        rows=("AZ-23",),
+    ),
+    Step(
+        "credentials", "Enter the credentials", part=2, face="database", needs=("custom_servers",),
+        when=(("custom_servers", ("yes",)),),
+        do=("*Outlook Credentials*: paste *Client ID* and *Client Secret*, press *Save*.",),
+        notes=("mailops keeps the secret in the vault and never shows it again.",),
+        rows=("AZ-24",),
+    ),
+    Step(
+        "server", "Make the outgoing server", part=2, face="database", needs=("credentials",),
+        do=(
+            "Follow the link *Outgoing Email Servers*, make a new server, tick *Outlook*.",
+            "*Name* is free; *Username* is the Outlook mailbox.",
+            "Fill in *From Filter*: a domain or an address.",
+        ),
+        inputs=(
+            Input("server_name", "Name", preset="Outlook"),
+            Input("username", "Username", "email", preset="{mailbox}"),
+            Input("from_filter", "From Filter", "text", "from_filter", preset="{mailbox}"),
+        ),
+        rows=("AZ-25", "AZ-26"),
+    ),
+    Step(
+        "connect", "Connect your Outlook account", part=2, face="database", needs=("server",), check="connect",
+        do=(
+            "Press *Connect your Outlook account*.",
+            "In Microsoft's window pick the same address as configured: {mailbox}.",
+            "Grant with *Yes*.",
+            "Back here the token is stored by itself and the green tag *Outlook Token Valid* shows.",
+        ),
+        troubles=(_REDIRECT, _SECRET_ID, _SECRET_OVER, _ASSIGN, _CONSENT),
+        rows=("AZ-27", "AZ-28"),
+    ),
+    Step(
+        "test", "Test Connection", part=2, face="database", needs=("connect",), check="test_connection",
+        do=("Press *Test Connection*; a confirmation shows.",),
+        troubles=(_SMTP_OFF,),
+        rows=("AZ-29",),
+    ),
+    Step(
+        "incoming", "Connect the incoming server", part=3, face="database", needs=("connect",), check="incoming",
+        do=(
+            "*Technical Menu → Incoming Mail Servers → Create*.",
+            "Choose *Outlook Oauth Authentication*.",
+            "*Microsoft Outlook username*: {mailbox}.",
+            "Press *Connect your Outlook account*; the tag *Outlook Token Valid* shows.",
+            "Press *Test and Confirm*.",
+        ),
+        notes=(
+            "The *Technical* menus show in developer mode. System Parameters: "
+            "*Settings → Technical → Parameters → System Parameters*.",
+        ),
+        rows=("AZ-39", "AZ-40"),
+    ),
+)  # fmt: skip
+
+AZURE = Guide(
+    "azure",
+    "Connect Microsoft 365",
+    "outlook",
+    ("In the Microsoft portal", "In the database", "Receiving"),
+    STEPS,
+    hosted_note="Connecting Outlook adds complexity. On this hosting the hosted outgoing server is the recommended "
+    "way; go on only if mail must leave through Outlook.",
+    limit_note="Look up Outlook's limits first: 30 messages a minute, 10,000 recipients a day, 3 connections. It may "
+    "not suit large marketing campaigns.",
+    links=(Link("Microsoft: register an application", "https://learn.microsoft.com/azure/active-directory/develop/quickstart-register-app"),),
+)  # fmt: skip
