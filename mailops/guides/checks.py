@@ -105,10 +105,10 @@ def server_of(run: GuideRun, **overrides: Any) -> Server:
             server = replace(server, port=port)
         if answers.get("security") == "none":
             server = replace(server, encryption=Encryption.NONE)
-        return replace(server, host=str(answers.get("smtp_server") or server.host), **overrides)
+        return replace(server, **{"host": str(answers.get("smtp_server") or server.host), **overrides})
     mailbox = str(answers.get("username") or answers.get("mailbox") or "")
     server = server_for(run.guide.provider, login=mailbox, name=name)
-    return replace(server, from_filter=str(answers.get("from_filter") or mailbox), **overrides)
+    return replace(server, **{"from_filter": str(answers.get("from_filter") or mailbox), **overrides})
 
 
 def authentication_options(enabled: Sequence[str]) -> tuple[str, ...]:
@@ -239,7 +239,7 @@ class _Checks:
         }
         if seen.presence is Presence.PRESENT:
             return _verdict(
-                run, step, VerdictState.PASSED, "The record is visible: press Check Now.", code="dns.present", **facts
+                run, step, VerdictState.PASSED, "The record is visible: press Check Now.", "", "dns.present", **facts
             )
         wait = f" Old answers live in caches for up to {seen.ttl} seconds more." if seen.ttl else ""
         if seen.presence is Presence.UNKNOWN:
@@ -332,7 +332,7 @@ def record_name(host: str, domain: str) -> str:
 
 
 def _verdict(
-    run: GuideRun, step: Step, state: VerdictState, found: str, fix: str = "", code: str = "", **evidence: Any
+    run: GuideRun, step: Step, state: VerdictState, found: str, fix: str = "", code: str = "", /, **evidence: Any
 ) -> Verdict:
     return Verdict(
         f"guide.{step.id}",

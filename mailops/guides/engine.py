@@ -179,6 +179,9 @@ class GuideRun:
     def answer(self, step_id: str, given: Mapping[str, Any] | None = None, *, version: int | None = None) -> StepView:
         """Give a step's inputs (or, without inputs, mark it done). Nothing is stored when one of them is refused.
 
+        A step with a check is marked by :meth:`run_check` alone; where nothing can run the check, the person's mark
+        stands and says so.
+
         Raises :class:`ConfigError` ``guide.input`` with the findings, :class:`StateConflict` for a step that waits
         (``guide.locked``) or was changed meanwhile (``guide.stale``).
         """
@@ -200,12 +203,15 @@ class GuideRun:
         kept, findings, secrets = self._checked(view, given)
         for name, value in secrets.items():
             kept[name] = str(self.secrets.vault.put(f"guide/{self.guide.id}/{self.store.subject}/{name}", value))
-        checked_by_machine = bool(view.step.check)
+        checked_by_machine = view.step.check in self.checks
         warned = any(f.severity is Severity.WARNING for f in findings)
+        notes = [f.message for f in findings if f.severity is Severity.WARNING]
+        if view.step.check and not checked_by_machine:
+            notes.append("Marked by hand: nothing here can check it.")
         state = VerdictState.READY if checked_by_machine else VerdictState.WARNING if warned else VerdictState.PASSED
         self.store.save(
             step_id, kept, state, version=view.version if version is None else version, actor=self.actor,
-            note=" ".join(f.message for f in findings if f.severity is Severity.WARNING),
+            note=" ".join(notes),
         )  # fmt: skip
         return self.step(step_id)
 
@@ -220,7 +226,7 @@ class GuideRun:
         secrets: dict[str, str | Secret] = {}
         for shown in view.inputs:
             one = shown.input
-            raw = given.get(one.name, shown.value)
+            raw = given.get(one.name, fill(one.preset, values) if shown.preset else shown.value)
             text = (raw.reveal() if isinstance(raw, Secret) else str(raw)).strip()
             if not text:
                 if one.required:
