@@ -9,7 +9,9 @@ from .app import open_ops
 from .output import print_json, say, table
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Outgoing servers: list, add, remove, Test Connection."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Outgoing servers: list, add, remove, check, readiness, Test Connection.",
 )
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
@@ -126,3 +128,37 @@ def check(ctx: typer.Context, json: bool = JSON) -> None:
         )
         say(f"{len(findings)} findings.")
     raise typer.Exit(1 if any(f.severity.value in ("blocking", "error") for f in findings) else 0)
+
+
+@app.command("readiness")
+def ready(
+    ctx: typer.Context,
+    methods: list[str] = typer.Option([], "--method", help="An inbound method in use; may be given more than once."),
+    fetch: int = typer.Option(None, help="Minutes between two fetches of incoming mail."),
+    done: list[str] = typer.Option([], "--done", help="The id of a finished task; may be given more than once."),
+    json: bool = JSON,
+) -> None:
+    """What is still to do until mail works both ways; exit 1 while something is missing."""
+    from ..routing.readiness import Facts, readiness
+
+    facts = Facts(methods=frozenset(methods), fetch_minutes=fetch, done=frozenset(done))
+    report = readiness(open_ops(ctx).setup, facts)
+    if json:
+        print_json(report)
+        raise typer.Exit(0 if report.ready else 1)
+    found = report.addresses
+    say(f"From {found.notification}, replies to {found.reply_to}, delivery errors to {found.bounce}.")
+    if report.findings:
+        table(["Weight", "Finding", "What to do"], [(f.severity.value, f.message, f.fix) for f in report.findings])
+    for task in report.open_tasks:
+        say(f"{task.id}: {task.title}. {task.text}")
+        if task.path:
+            say(f"    {task.click_path}")
+        for what, value in task.values:
+            say(f"    {what}: {value}")
+    if report.ready:
+        say("Ready: nothing to do.")
+    else:
+        level = " This needs technical knowledge (DNS, mail protocols)." if report.level == "technical" else ""
+        say(f"{len(report.open_tasks)} tasks to do.{level}")
+    raise typer.Exit(0 if report.ready else 1)

@@ -105,7 +105,9 @@ def test_header_form(name: str, want: str) -> None:
 
 def test_header_form_of_other_letters_is_an_encoded_word() -> None:
     text = format_address("Jörg", "j@x.test")
-    assert text.isascii() and text.startswith("=?utf-8?") and text.endswith(" <j@x.test>")
+    assert text.isascii()
+    assert text.startswith("=?utf-8?")
+    assert text.endswith(" <j@x.test>")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,9 @@ def test_not_usable(spec: str) -> None:
 @given(st.text(max_size=200))
 def test_reading_never_raises_and_never_yields_half_an_address(text: str) -> None:
     for found in parse_addresses(text):
-        assert found.local and "@" in found.spec and not found.spec.endswith("@")
+        assert found.local
+        assert "@" in found.spec
+        assert not found.spec.endswith("@")
 
 
 @given(st.text(alphabet=st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp", "Cn", "Co", "Cf")), max_size=30))

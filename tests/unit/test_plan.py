@@ -60,7 +60,8 @@ def one(s: Setup, code: str) -> Finding:
 @pytest.mark.req("AZ-30")
 def test_the_single_plan_is_one_server_and_no_task_for_users() -> None:
     plan = single_plan("notifications@example.com")
-    assert len(plan.servers) == 1 and plan.tasks == ()
+    assert len(plan.servers) == 1
+    assert plan.tasks == ()
     (made,) = plan.servers
     assert (made.login, made.from_filter) == ("notifications@example.com",) * 2
     assert (made.host, made.port, made.encryption) == ("smtp.outlook.com", 587, Encryption.STARTTLS)
@@ -76,7 +77,8 @@ def test_filter_and_notification_address_must_be_the_same() -> None:
     s = setup(*single_plan("notifications@example.com").servers, parameters={**PARAMETERS, "mail.default.from": "info"})
     found = one(s, "plan.single_mismatch")
     assert found.severity is Severity.BLOCKING
-    assert "notifications@example.com" in found.message and "info@example.com" in found.message
+    assert "notifications@example.com" in found.message
+    assert "info@example.com" in found.message
     assert "{mail.default.from}@{mail.catchall.domain}" in found.fix
     assert "Settings → Technical → Parameters → System Parameters" in found.fix
 
@@ -183,14 +185,16 @@ def test_batches_and_marketing_are_mass_mail(batch: bool, marketing: bool, klass
 def test_a_large_campaign_does_not_suit_a_mailbox_provider(provider: str) -> None:
     s = server_for(provider, login="news@example.com")
     (found,) = campaign_findings(s, 5_000, "news@example.com")
-    assert found.severity is Severity.WARNING and PROVIDERS[provider].name in found.message
+    assert found.severity is Severity.WARNING
+    assert PROVIDERS[provider].name in found.message
     assert campaign_findings(s, 50, "news@example.com") == []
     assert campaign_findings(server_for("mailjet", login="k"), 5_000, "news@example.com") == []
 
 
 def test_a_campaign_whose_from_the_filter_refuses_is_named_before_queueing() -> None:
     (found,) = campaign_findings(server("m", "other.test"), 10, "news@example.com")
-    assert found.code == "campaign.filter" and found.severity is Severity.ERROR
+    assert found.code == "campaign.filter"
+    assert found.severity is Severity.ERROR
 
 
 # --- filters ---
@@ -281,7 +285,8 @@ def test_port_25_is_blocked_on_hosted_kinds(kind: Hosting) -> None:
     if kind is Hosting.ON_PREMISE:
         assert found is None
     else:
-        assert found is not None and found.severity is Severity.ERROR
+        assert found is not None
+        assert found.severity is Severity.ERROR
         assert all(str(port) in found.fix for port in (465, 587, 2525))
         assert "server.port_blocked" in codes(validate(setup(server("m", port=25), hosting=kind)))
     assert all(port_finding(kind, port) is None for port in (465, 587, 2525))

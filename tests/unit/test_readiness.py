@@ -96,7 +96,8 @@ def test_the_addresses_of_an_own_domain(servers: tuple[Server, ...]) -> None:
 def test_an_own_domain_adds_work_in_order() -> None:
     report = readiness(setup(Hosting.ONLINE, ACME))
     assert ids(report) == ["dns.spf", "dns.dkim", "alias_domain.set", "alias_domain.names", "inbound.mailboxes", "inbound.method"]  # fmt: skip
-    assert report.level == "technical" and not report.ready
+    assert report.level == "technical"
+    assert not report.ready
     assert values(report, "dns.spf")["TXT"] == "v=spf1 include:_spf.odoo.com ~all"
     assert values(report, "dns.dkim") == {"Host": "odoo._domainkey.acme.com", "CNAME": "odoo._domainkey.odoo.com."}
 
@@ -105,9 +106,12 @@ def test_an_own_domain_adds_work_in_order() -> None:
 def test_done_tasks_and_a_method_make_it_ready() -> None:
     s = setup(Hosting.ONLINE, ACME)
     first = readiness(s, Facts(methods=frozenset({"redirection"})))
-    assert first.findings == () and not first.ready
+    assert first.findings == ()
+    assert not first.ready
     done = readiness(s, Facts(methods=frozenset({"redirection"}), done=frozenset(ids(first))))
-    assert done.ready and done.open_tasks == () and len(done.tasks) == len(first.tasks)
+    assert done.ready
+    assert done.open_tasks == ()
+    assert len(done.tasks) == len(first.tasks)
 
 
 @pytest.mark.req("GEN-05")
@@ -115,9 +119,11 @@ def test_the_tasks_fork_between_hosted_and_own_server() -> None:
     s = setup(Hosting.ONLINE, ACME)
     hosted, own = (readiness(s, Facts(outgoing=way)) for way in ("hosted", "own"))
     assert "_spf.odoo.com" in str(hosted.tasks)
-    assert "_spf.odoo.com" not in str(own.tasks) and "dns.provider" in ids(own)
+    assert "_spf.odoo.com" not in str(own.tasks)
+    assert "dns.provider" in ids(own)
     mailjet = readiness(setup(Hosting.ONLINE, ACME, servers=(EXTERNAL,)))
-    assert mailjet.outgoing == "own" and "Mailjet" in str(mailjet.tasks)
+    assert mailjet.outgoing == "own"
+    assert "Mailjet" in str(mailjet.tasks)
     assert values(mailjet, "dns.provider")["Guide"] == "https://app.mailjet.com/account/setup"
 
 
@@ -125,10 +131,12 @@ def test_the_tasks_fork_between_hosted_and_own_server() -> None:
 def test_without_an_inbound_method_replies_are_lost() -> None:
     report = readiness(setup(Hosting.ONLINE, ACME))
     found = next(f for f in report.findings if f.code == "inbound.no_method")
-    assert found.severity is Severity.BLOCKING and "replies will not reach the database" in found.message
+    assert found.severity is Severity.BLOCKING
+    assert "replies will not reach the database" in found.message
     assert METHODS == ("incoming mail server", "redirection", "MX record")
     text = next(t for t in report.tasks if t.id == "inbound.method").text
-    assert all(method in text for method in METHODS) and "MX record (advanced)" in text
+    assert all(method in text for method in METHODS)
+    assert "MX record (advanced)" in text
     for method in METHODS:
         assert "inbound.no_method" not in codes(
             readiness(setup(Hosting.ONLINE, ACME), Facts(methods=frozenset({method})))
@@ -158,7 +166,8 @@ def test_each_company_may_have_its_own_domain() -> None:
 @pytest.mark.req("GEN-08")
 def test_on_premise_must_set_up_both_directions() -> None:
     report = readiness(setup(Hosting.ON_PREMISE))
-    assert {"plan.no_server", "inbound.no_method"} <= set(codes(report)) and not report.ready
+    assert {"plan.no_server", "inbound.no_method"} <= set(codes(report))
+    assert not report.ready
     assert all(f.severity is Severity.BLOCKING for f in report.findings)
     assert ids(report) == ["server.enable", "server.new", "server.test", "inbound.method"]
     s = setup(Hosting.ON_PREMISE, ACME, servers=(EXTERNAL,))
@@ -171,7 +180,8 @@ def test_the_fetch_interval(minutes: int | None, words: str) -> None:
     found = interval_finding(minutes)
     assert (found is None) == (not words)
     if found:
-        assert words in found.message and found.severity is Severity.WARNING
+        assert words in found.message
+        assert found.severity is Severity.WARNING
         assert "5 to 15 minutes" in found.fix
         assert found in readiness(setup(Hosting.ON_PREMISE), Facts(fetch_minutes=minutes)).findings
 
@@ -215,7 +225,8 @@ def test_the_steps_for_an_own_server() -> None:
     assert tasks["server.enable"].click_path == "Settings → Emails → Use Custom Email Servers → Save"
     assert tasks["server.new"].click_path == "Settings → Emails → Outgoing Email Servers → New"
     assert tasks["server.test"].click_path == "Test Connection"
-    assert len(SERVER_FIELDS) == 9 and all(name in tasks["server.new"].text for name in SERVER_FIELDS)
+    assert len(SERVER_FIELDS) == 9
+    assert all(name in tasks["server.new"].text for name in SERVER_FIELDS)
     for name in ("Gmail, Amazon SES, Brevo", "Mailgun, Sendgrid, Mailjet"):
         assert name in tasks["server.new"].text
     # the same fields are on the record itself
@@ -247,7 +258,8 @@ def test_filters_beside_the_default_server_are_a_task() -> None:
 def test_on_sh_the_default_server_is_set_in_the_configuration_file() -> None:
     report = readiness(setup(Hosting.SH, servers=(CLI,)))
     task = next(t for t in report.tasks if t.id == "server.configuration_file")
-    assert "configuration file" in task.text and "smtp_server" in task.text
+    assert "configuration file" in task.text
+    assert "smtp_server" in task.text
     assert "server.configuration_file" not in ids(readiness(setup(Hosting.ONLINE, servers=(CLI,))))
 
 
@@ -275,7 +287,8 @@ def test_the_default_server_of_online_has_the_same_limit_with_and_without_record
     assert without == borrowed
     assert (without.sent, without.limit, without.remaining) == (30, 200, 170)
     assert without.text() == "Sent today 30, limit 200, remaining 170. The limit starts anew at 23:00 UTC."
-    assert usage(s, None, 250).remaining == 0 and usage(s, None, 200).reached
+    assert usage(s, None, 250).remaining == 0
+    assert usage(s, None, 200).reached
 
 
 @pytest.mark.req("OUT-41")
@@ -288,7 +301,8 @@ def test_on_sh_the_number_is_shown_without_a_limit() -> None:
 @pytest.mark.req("LIM-06", "OUT-41")
 def test_an_external_server_is_exempt() -> None:
     today = usage(setup(Hosting.ONLINE, servers=(EXTERNAL,)), EXTERNAL, 10_000)
-    assert today.limit is None and "independent" in today.text()
+    assert today.limit is None
+    assert "independent" in today.text()
 
 
 @pytest.mark.req("LIM-02")
@@ -313,7 +327,8 @@ def test_the_day_starts_at_the_reset() -> None:
 def test_a_campaign_larger_than_what_remains_is_a_warning() -> None:
     today = usage(setup(Hosting.ONLINE), None, 150)
     (found,) = quota_findings(today, 51)
-    assert found.severity is Severity.WARNING and "50" in found.message
+    assert found.severity is Severity.WARNING
+    assert "50" in found.message
     assert "transactional mail and small campaigns" in found.fix
     assert quota_findings(today, 50) == []
     assert quota_findings(usage(setup(Hosting.ONLINE), EXTERNAL, 0), 50_000) == []
@@ -360,7 +375,8 @@ def test_a_changed_name_is_reported_with_what_it_loses() -> None:
         "reply@acme.com",
         1_234,
     )
-    assert impact.needs_confirmation and impact.keep == ("catchall@acme.com",)
+    assert impact.needs_confirmation
+    assert impact.keep == ("catchall@acme.com",)
     assert "1,234 sent mails still point at catchall@acme.com" in impact.confirmation()
     assert "generally not recommended" in impact.confirmation()
 
@@ -370,7 +386,8 @@ def test_a_changed_domain_changes_all_three_and_nothing_changed_asks_nothing() -
     impact = change_impact(ACME, replace(ACME, name="new.com"))
     assert [c.label for c in impact.changes] == ["Bounce Alias", "Catchall Alias", "Default From Alias"]
     same = change_impact(ACME, replace(ACME, name="ACME.com", sequence=3))
-    assert not same.needs_confirmation and same.confirmation() == ""
+    assert not same.needs_confirmation
+    assert same.confirmation() == ""
     assert change_impact(ACME, replace(ACME, bounce_alias="")).changes[0].new is None
 
 

@@ -307,7 +307,7 @@ def test_a_forced_server_is_not_searched_and_never_rewrites() -> None:
 
 def test_a_forced_server_that_is_archived_or_gone() -> None:
     s = setup(server("old", active=False, name="Old relay"), server("any"))
-    with pytest.raises(RouteError, match='The server "Old relay" cannot be used because it is archived.'):
+    with pytest.raises(RouteError, match=r'The server "Old relay" cannot be used because it is archived\.'):
         ask(s, "x@acme.test", forced_server="old")
     with pytest.raises(RouteError) as caught:
         ask(s, "x@acme.test", forced_server="gone")

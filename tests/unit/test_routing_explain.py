@@ -52,7 +52,8 @@ def test_the_trace_is_stable_and_complete(rule: str) -> None:
     told = found.as_dict()
     assert list(told) == ["server", "server_name", "rule", "from_before", "from_after", "rewritten", "envelope_from", "return_path", "notification_address", "passed_over", "warnings", "failure", "sentences"]  # fmt: skip
     assert json.loads(json.dumps(told)) == told
-    assert told["from_before"] == sender and told["from_after"] == found.header_from
+    assert told["from_before"] == sender
+    assert told["from_after"] == found.header_from
     assert told["rule"] == {"number": RULES[rule].number, "id": rule, "words": RULES[rule].words}
     text = "\n".join(told["sentences"])
     assert f"(rule {RULES[rule].number}, {rule})" in text
@@ -142,7 +143,8 @@ def test_an_address_in_a_filter_beats_every_domain_and_nothing_archived_sends(gi
         spec = normalise(parse_addresses(sender)[0].spec)
         holding = [x.key for x in active if read_filter(x.from_filter).holds_address(spec)]
         if holding:
-            assert found.server is not None and found.server.key in holding
+            assert found.server is not None
+            assert found.server.key in holding
             assert found.header_from == sender
 
 
