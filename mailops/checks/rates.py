@@ -25,7 +25,8 @@ def bounce_rate(rate: Any, *, since: str, limit: float, now: datetime) -> Verdic
         title=f"Bounce rate {rate.rate:.2%}" if rate.addressed else "Nothing was sent in this time",
         found=str(rate),
         expected=f"Below {limit:.1%}; providers look at you from 5 % and stop you at 10 %.",
-        fix="Open the table by domain and by cause: take out addresses that do not exist, and stop sending to old lists.",
+        fix="Open the table by domain and by cause: take out addresses that do not exist, "
+        "and stop sending to old lists.",
         code="bounce_rate.high" if sure else "",
         evidence={"addressed": rate.addressed, "returned": rate.returned, "low": rate.low, "high": rate.high},
         at=now,

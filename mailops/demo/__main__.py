@@ -68,8 +68,8 @@ def _demo(folder: Path, reports: Path) -> int:
         furnish(ops, world.ports)
         setup = ops.setup
         _say(
-            f"2  {len(setup.companies)} companies, {len(setup.alias_domains)} alias domains, {len(setup.servers)} outgoing "
-            "servers; each server is a real SMTP server on 127.0.0.1."
+            f"2  {len(setup.companies)} companies, {len(setup.alias_domains)} alias domains, {len(setup.servers)} "
+            "outgoing servers; each server is a real SMTP server on 127.0.0.1."
         )
         played = _play(ops, world, clock)
         _figures(ops, played)

@@ -1,8 +1,8 @@
 """The demonstration's organisation and the mail servers around it.
 
 Two companies with an alias domain each; four outgoing servers: daily mail of either domain, the sales mailbox, and a
-dedicated server for newsletters. The servers refuse, defer and bounce as the world does: dead addresses, full mailboxes,
-a domain that is gone, a provider that puts a careless newsletter off, a server that is down for a day.
+dedicated server for newsletters. The servers refuse, defer and bounce as the world does: dead addresses, full
+mailboxes, a domain that is gone, a provider that puts a careless newsletter off, a server that is down for a day.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ answer later.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -186,7 +186,7 @@ class _Collector(dns.zonefile.RRsetsReaderTransaction):
     """Takes every record as it is read: several SOAs and a CNAME beside other data are what tests want to plant."""
 
     def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+        super().__init__(*args)  # type: ignore[no-untyped-call,unused-ignore]  # dnspython's has no types
         self.found: list[tuple[dns.name.Name, dns.rdata.Rdata, int]] = []
 
     def add(self, *args: Any) -> None:
@@ -199,8 +199,15 @@ def _txt(rdtype: int, strings: Iterable[bytes]) -> dns.rdata.Rdata:
     for part in parts:
         if len(part) > 255:
             raise ZoneError(f"a character-string of {len(part)} octets; at most 255 fit")
-    cls = dns.rdata.get_rdata_class(dns.rdataclass.IN, dns.rdatatype.RdataType.make(rdtype))
+    cls = _rdata_class(dns.rdatatype.RdataType.make(rdtype))
     return cls(dns.rdataclass.IN, rdtype, parts)
+
+
+def _rdata_class(rdtype: int) -> Callable[..., dns.rdata.Rdata]:
+    """dnspython's class for a type; its function has no types of its own."""
+    find: Callable[..., Any] = dns.rdata.get_rdata_class
+    found: Callable[..., dns.rdata.Rdata] = find(dns.rdataclass.IN, rdtype)
+    return found
 
 
 def _rdata_from_text(kind: str, value: str) -> dns.rdata.Rdata:
@@ -223,7 +230,7 @@ def _rdata_from_object(entry: Mapping[str, Any]) -> dns.rdata.Rdata:
         return _txt(rdtype, split_text(_octets(entry["text"])))
     if "address" in entry:
         return _rdata_from_text(kind, str(entry["address"]))
-    cls = dns.rdata.get_rdata_class(dns.rdataclass.IN, rdtype)
+    cls = _rdata_class(rdtype)
     if kind == "MX":
         return cls(dns.rdataclass.IN, rdtype, int(entry["preference"]), to_name(str(entry["exchange"])))
     if "target" in entry:

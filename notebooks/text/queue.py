@@ -29,9 +29,7 @@ QueueView(ops, state=state_from_label(state) if state else None)
 
 # %%
 CheckCard(
-    ops.run.record(
-        checks.waiting(ops.queue.health(), now=ops.clock.now(), limit=timedelta(minutes=max_wait_minutes))
-    )
+    ops.run.record(checks.waiting(ops.queue.health(), now=ops.clock.now(), limit=timedelta(minutes=max_wait_minutes)))
 )
 
 # %%

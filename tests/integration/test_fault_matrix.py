@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +206,7 @@ def test_a_database_locked_for_good_is_a_clear_error_and_the_next_run_knows(ops_
 
 
 @pytest.fixture
-def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """The journal's disk has no space left (as the system says it), until told otherwise."""
     state = {"full": False}
     real = os.posix_fallocate
@@ -217,7 +217,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None
         real(fd, offset, length)
 
     monkeypatch.setattr(journals.os, "posix_fallocate", fallocate)
-    yield lambda full: state.update(full=full)
+    return lambda full: state.update(full=full)
 
 
 def test_a_full_disk_stops_the_worker_before_a_mail_not_after_it(

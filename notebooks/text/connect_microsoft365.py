@@ -1,0 +1,43 @@
+# %% [markdown]
+# # Connect Microsoft 365
+# From an empty console to a mailbox that sends and receives, step by step; each step says what to do and checks itself.
+
+# %% tags=["parameters"]
+workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+mailbox: str = ""  # the mailbox to connect (empty: the one last worked on)
+practice: bool = False  # walk the guide against a sandbox instead of the provider; nothing leaves this machine
+registered: str = ""  # practice: the redirect address that the console begins with, to try what a wrong one does
+behaves: str = "healthy"  # practice: how the mailbox behaves, such as smtp-auth-off
+
+# %%
+from contextlib import ExitStack
+
+from mailops import Ops
+from mailops.guided import Guided
+from mailops.widgets import GuideView, Panel, guide_cards
+
+ops = Ops.open(workspace or None)
+open_things = ExitStack()
+if practice:
+    from mailops.demo.practice import Practice
+
+    person = mailbox or "ann@example.com"
+    world = open_things.enter_context(
+        Practice(ops, "outlook", person, registered=registered, scenario=behaves)
+    )
+    guided, console = world.guided(), world.console_url
+else:
+    guided, console = Guided.open(ops, "azure", mailbox), ""
+
+# %%
+GuideView(guided, console_url=console)
+
+# %% [markdown]
+# ## How it stands
+# As a job this notebook checks what the guide has reached: token, connection and mailbox. Run this cell again any time.
+
+# %%
+Panel(*guide_cards(guided, ops.run.record))
+
+# %%
+ops.run.require_passed()

@@ -1,0 +1,30 @@
+# %% [markdown]
+# # Connection doctor
+# Where a connection breaks, from the server's name to a mail that went out and came back, and who has to act.
+
+# %% tags=["parameters"]
+workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+server: str = ""  # look at this outgoing server only (its key); empty: every active one that signs in by OAuth
+test_mail: bool = False  # also send a mail to the mailbox itself, and look for it
+
+# %%
+from mailops import Ops
+from mailops.widgets import DoctorView, Headline, ends_cards
+
+ops = Ops.open(workspace or None)
+
+# %%
+Headline("Connection doctor", "Each rung stands on the one before; the first that breaks is the one to mend.")
+
+# %%
+DoctorView(ops, server=server, test_mail=test_mail, record=ops.run.record)
+
+# %% [markdown]
+# ## What ends when
+# Client secrets, certificates and sign-ins end at a date; `mailops calendar --ics` puts the dates into a calendar.
+
+# %%
+ends_cards(ops, ops.run.record)
+
+# %%
+ops.run.require_passed()
