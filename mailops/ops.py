@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .clock import SystemClock
 from .model.mail import Attachment, Submission
 from .model.setup import AliasDomain, Company, MailClass, Server, Setup
-from .ports import Clock, Secrets
+from .ports import Clock
 from .workspace import Workspace, find
 
 if TYPE_CHECKING:
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from .bounces.service import Bounces
     from .inbound.service import Gateway
     from .jobs.verdicts import RunContext
+    from .oauth.signin import SignIn
+    from .oauth.tokens import TokenService
     from .queue.lease import Settled
     from .queue.service import Queue
     from .routing import Route
+    from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
     from .threads.envelope import Envelopes
     from .threads.service import Threads
@@ -101,17 +104,32 @@ class Ops:
     # --- sending ------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def secrets(self) -> Secrets:
+    def secrets(self) -> SecretStore:
         """Resolves secret references, and registers what it reveals for redaction."""
         from .secrets import SecretStore
 
         return SecretStore(self.workspace.path)
 
+    @cached_property
+    def tokens(self) -> TokenService:
+        """Access tokens of the connected mailboxes, renewed ahead of their end."""
+        from .oauth.tokens import TokenService
+
+        return TokenService(self.secrets, clock=self.clock)
+
+    @cached_property
+    def sign_in(self) -> SignIn:
+        """Signs people in at the providers: ``begin``, ``redeem``, ``store``."""
+        from .oauth.signin import SignIn
+
+        return SignIn(self.secrets, clock=self.clock)
+
     def transport(self) -> SmtpTransport:
-        """A new SMTP transport."""
+        """A new SMTP transport; servers that sign in by OAuth get their tokens from :attr:`tokens`."""
         from .smtp import SmtpTransport
 
-        return SmtpTransport(self.secrets, self.clock, default=self.workspace.settings.as_profile().default_server)
+        default = self.workspace.settings.as_profile().default_server
+        return SmtpTransport(self.secrets, self.clock, self.tokens, default=default)
 
     @cached_property
     def queue(self) -> Queue:

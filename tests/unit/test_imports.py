@@ -38,7 +38,7 @@ LEVELS = {
         1,
     ),
     **dict.fromkeys(("checks", "guides"), 2),
-    **dict.fromkeys(("ops", "serve", "doctor"), 3),
+    **dict.fromkeys(("ops", "serve", "doctor", "guided"), 3),
     **dict.fromkeys(("cli", "jobs", "widgets"), 4),
     **dict.fromkeys(("testing", "demo"), 5),
 }

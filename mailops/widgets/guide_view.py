@@ -1,0 +1,414 @@
+"""A guide as a card: where one stands, the step to do now, and every other step within reach.
+
+Everything is drawn from the store, so a restarted kernel shows the same step with the same answers. Secrets go through
+:class:`SecretField` straight into the vault. What was typed into a step stays there when a person goes back and forth.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets
+
+from ..guided import UNNAMED, Branch, Guided
+from ..guides import Input, StepView
+from ..guides.engine import InputView
+from ..model.verdict import VerdictState
+from .check import CheckCard
+from .controls import button, row
+from .copyfield import CopyField
+from .faces import Card, said
+from .form import SecretField
+from .panel import Headline
+from .step import ACCENTS
+from .theme import MUTED, box, chip, code, esc, heading, html_table, paragraph, state_chip
+
+_WIDE = "min(760px, 98%)"
+_FACES = {
+    "console": "In the provider's console",
+    "database": "In the database; mailops does its own side when you save",
+    "mailops": "Here",
+}
+
+
+def marked(text: str) -> str:
+    """A guide's line as HTML: ``*label*`` of somebody's console in bold, ``` `value` ``` as typed."""
+    safe = esc(text)
+    safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
+    return re.sub(r"(?<![\w*])\*([^*\n]+)\*(?!\w)", r"<b>\1</b>", safe)
+
+
+def plain(text: str) -> str:
+    """The same line as text."""
+    return re.sub(r"(?<![\w*])\*([^*\n]+)\*(?!\w)", r"\1", text).replace("`", "")
+
+
+def step_html(number: int, view: StepView) -> str:
+    """One step's own card, without its inputs."""
+    step = view.step
+    top = (
+        f'<div style="display:flex;gap:10px;align-items:baseline;flex-wrap:wrap">{state_chip(view.state.value)}'
+        f"{heading(f'{number}. {plain(view.title)}')}</div>"
+    )
+    parts = [top, paragraph(_FACES.get(step.face, ""), muted=True)]
+    parts += [f'<p style="margin:4px 0">{marked(view.why)}</p>'] if view.why else []
+    if view.do:
+        rows = "".join(f'<li style="margin:3px 0">{marked(line)}</li>' for line in view.do)
+        parts.append(f'<ol style="margin:6px 0;padding-left:24px">{rows}</ol>')
+    parts += [f'<p style="margin:4px 0;color:{MUTED}">{marked(note)}</p>' for note in view.notes]
+    if step.links:
+        links = " · ".join(
+            f'<a href="{esc(link.url)}" target="_blank" rel="noopener noreferrer">{esc(link.label)}</a>'
+            for link in step.links
+        )
+        parts.append(f'<p style="margin:6px 0">{links}</p>')
+    if view.note and step.check == "connect" and view.state is VerdictState.PASSED:
+        parts.append(f'<p style="margin:6px 0" role="status">{chip(view.note, "good", "✓")}</p>')
+    elif view.note:
+        parts.append(f'<p style="margin:6px 0" role="status"><b>{esc(view.note)}</b></p>')
+    if view.actor and view.version:
+        parts.append(f'<div style="font-size:12px;color:{MUTED}">Last change by {esc(view.actor)}</div>')
+    return box("".join(parts), accent=ACCENTS.get(view.state.value))
+
+
+def branch_html(branch: Branch) -> str:
+    """A branch: what it is, why, and what to do."""
+    rows = "".join(f'<li style="margin:3px 0">{marked(line)}</li>' for line in branch.do)
+    why = f'<p style="margin:4px 0">{marked(branch.why)}</p>' if branch.why else ""
+    return box(
+        f"{heading(plain(branch.title))}{why}<ol style='margin:6px 0;padding-left:24px'>{rows}</ol>"
+        f'<div style="font-size:12px;color:{MUTED}">{esc(branch.code)}</div>',
+        accent="warn",
+        role="status",
+    )
+
+
+class GuideView(Card):
+    """The guide of one subject. ``console_url`` is the practice console, where there is one."""
+
+    def __init__(self, guided: Guided, *, console_url: str = "") -> None:
+        self.guided = guided
+        self.console_url = console_url
+        self._shown = ""
+        self._drafts: dict[str, dict[str, str]] = {}
+        self._fields: dict[str, Any] = {}
+        self._busy = threading.Lock()
+
+    # --- static faces -------------------------------------------------------------------------------------------------
+
+    def _views(self) -> list[tuple[int, StepView]]:
+        views = [v for v in self.guided.run.view() if v.state is not VerdictState.SKIPPED]
+        return list(enumerate(views, start=1))
+
+    def _head(self) -> Headline:
+        progress = self.guided.progress()
+        subject = self.guided.run.store.subject
+        title = self.guided.run.guide.title + (f" for {subject}" if subject != UNNAMED else "")
+        return Headline(title, progress.sentence(), state="passed" if progress.done else "ready")
+
+    def html(self) -> str:
+        notes = "".join(box(esc(text), accent="info") for text in self.guided.run.opening())
+        rows: list[list[object]] = [
+            [str(n), state_chip(v.state.value), esc(plain(v.title)), esc(v.note)] for n, v in self._views()
+        ]
+        table = html_table(["Step", "State", "What", "Note"], rows, raw=True)
+        now = self.guided.run.current()
+        card = next((step_html(n, v) for n, v in self._views() if now and v.step.id == now.step.id), "")
+        return self._head().html() + notes + card + table
+
+    def text(self) -> str:
+        lines = [self._head().text()]
+        for n, v in self._views():
+            lines.append(f"{v.state.icon} {n}. {plain(v.title)} [{v.state.value}]" + (f" {v.note}" if v.note else ""))
+        return "\n".join(lines)
+
+    # --- live ---------------------------------------------------------------------------------------------------------
+
+    def build(self) -> ipywidgets.Widget:
+        self._top = ipywidgets.HTML()
+        go_on = button("Continue", main=True, tooltip="Go to the step to do next")
+        go_on.on_click(lambda _: self.show(""))
+        notes = [ipywidgets.HTML(box(esc(text), accent="info")) for text in self.guided.run.opening()]
+        if self.console_url:
+            link = f'<a href="{esc(self.console_url)}" target="_blank" rel="noopener">Open the practice console</a>'
+            notes.append(
+                ipywidgets.HTML(box(f"Practice: a sandbox stands for the provider. {link}", accent="warn", role="note"))
+            )
+        self._body = ipywidgets.VBox([])
+        self._answer = ipywidgets.VBox([])
+        self._help = self._helper()
+        self._list = ipywidgets.VBox([])
+        self.show("")
+        return ipywidgets.VBox(
+            [self._top, row(go_on), *notes, self._body, self._answer, self._help, self._list]
+        )  # fmt: skip
+
+    def refresh(self) -> None:
+        if "widget" in self.__dict__:
+            self._draw_frame()
+
+    def show(self, step_id: str) -> None:
+        """Show a step; without one, the step to do now (or the last)."""
+        now = self.guided.run.current()
+        self._shown = step_id or (now.step.id if now else self._views()[-1][1].step.id)
+        self._answer.children = ()
+        self._draw()
+
+    def _draw_frame(self) -> None:
+        self._top.value = self._head().html()
+        jumps = []
+        for number, view in self._views():
+            label = f"{view.state.icon} {number}. {plain(view.title)}"
+            jump = button(label, tooltip=f"Open step {number}: {view.state.value}")
+            jump.layout.margin = "2px 8px 2px 0"
+            if view.step.id == self._shown:
+                jump.style.font_weight = "600"
+            jump.on_click(lambda _, s=view.step.id: self.show(s))
+            jumps.append(jump)
+        self._list.children = (ipywidgets.HTML(heading("All steps")), row(*jumps))
+
+    def _draw(self) -> None:
+        number, view = next((n, v) for n, v in self._views() if v.step.id == self._shown)
+        self._fields = {}
+        parts: list[Any] = [ipywidgets.HTML(step_html(number, view))]
+        inner: list[Any] = [CopyField(plain(c.label), c.value).widget for c in view.copies]
+        inner += [self._field(view, one) for one in view.inputs]
+        if view.state is VerdictState.WAITING:
+            inner = [ipywidgets.HTML(paragraph("This step waits for another one.", muted=True))]
+        elif view.step.check == "connect":
+            inner.append(self._sign_in())
+        else:
+            inner.append(self._save_row(view))
+        inside = ipywidgets.VBox(inner)
+        inside.layout.margin = "0 0 0 20px"
+        self._body.children = (*parts, inside, self._ways(number))
+        self._draw_frame()
+
+    def _ways(self, number: int) -> Any:
+        views = self._views()
+        back = button("Back", tooltip="The step before; answers stay")
+        back.disabled = number == 1
+        back.on_click(lambda _: self.show(views[max(0, number - 2)][1].step.id))
+        return row(back)
+
+    def _save_row(self, view: StepView) -> Any:
+        label = "Check now" if view.step.check and not view.inputs else "Save and continue" if view.inputs else "Done"
+        press = button(label, main=True)
+        press.on_click(lambda _: self._work(lambda: self._save(view)))
+        return row(press)
+
+    # --- inputs -------------------------------------------------------------------------------------------------------
+
+    def _field(self, view: StepView, shown: InputView) -> Any:
+        one, drafts = shown.input, self._drafts.setdefault(view.step.id, {})
+        if one.kind in ("secret", "json"):
+            card = SecretField(one.label, lambda typed: self._keep_secret(view.step.id, one, typed))
+            card.state = "Saved in the vault." if self.guided.secret_kept(one.name) and one.kind == "secret" else ""
+            return card.widget
+        value = drafts.get(one.name, shown.value)
+        options: dict[str, Any] = {
+            "description": one.label if one.required else f"{one.label} (optional)",
+            "style": {"description_width": "230px"},
+        }
+        if one.kind == "choice":
+            choices = [("Choose …", ""), *((c.label, c.value) for c in one.choices)]
+            known = {c.value for c in one.choices}
+            made: Any = ipywidgets.Dropdown(options=choices, value=value if value in known else "", **options)
+        elif one.kind == "flag":
+            made = ipywidgets.Checkbox(value=value == "yes", indent=False, description=one.label)
+        elif one.kind == "emails":
+            made = ipywidgets.Textarea(value=value, rows=3, **options)
+        else:
+            made = ipywidgets.Text(
+                value=value, placeholder="2028-11-30" if one.kind == "date" else "", continuous_update=False, **options
+            )
+        made.layout.width = _WIDE
+
+        def note(change: Mapping[str, Any]) -> None:
+            drafts[one.name] = _text_of(change["new"])
+
+        made.observe(note, "value")
+        self._fields[one.name] = made
+        parts = [made]
+        if one.help:
+            parts.append(ipywidgets.HTML(paragraph(one.help, muted=True)))
+        return ipywidgets.VBox(parts)
+
+    def _keep_secret(self, step_id: str, one: Input, typed: str) -> str:
+        given = self.guided.keep_secret(step_id, one.name, typed)
+        self._drafts.setdefault(step_id, {}).update(given)
+        for name, value in given.items():
+            if name in self._fields:
+                self._fields[name].value = value
+        return "Saved in the vault." if one.kind == "secret" else "Read: Client ID and Client Secret are taken from it."
+
+    def _given(self, view: StepView) -> dict[str, str]:
+        given = {}
+        for shown in view.inputs:
+            name = shown.input.name
+            if name in self._fields:
+                given[name] = _text_of(self._fields[name].value)
+            elif shown.input.kind == "secret":
+                kept = self._drafts.get(view.step.id, {}).get(name) or self.guided.secret_kept(name)
+                if kept:
+                    given[name] = kept
+        return given
+
+    def _save(self, view: StepView) -> None:
+        done = self.guided.submit(view.step.id, self._given(view), version=view.version)
+        self._drafts.pop(view.step.id, None)
+        if done.state in (VerdictState.PASSED, VerdictState.WARNING):
+            self.show("")
+            if done.note:
+                self._say(f"{plain(done.title)}: {done.note}", good=True)
+        else:
+            self.show(view.step.id)
+            self._explain(done.note)
+
+    # --- signing in ---------------------------------------------------------------------------------------------------
+
+    def _sign_in(self) -> Any:
+        from ..providers import provider
+
+        label = provider(self.guided.run.guide.provider).connect_label
+        press = button(label, main=True)
+        press.on_click(lambda _: self._work(self._begin))
+        pasted = ipywidgets.Text(
+            description="Pasted address",
+            placeholder="only when the page after the sign-in cannot be opened",
+            style={"description_width": "230px"},
+        )
+        pasted.layout.width = _WIDE
+
+        def finish(_: Any) -> None:
+            text, pasted.value = pasted.value, ""  # it holds a code: it must not stay in the notebook
+            self._work(lambda: self._came_back(text))
+
+        take = button("Take this address")
+        take.on_click(finish)
+        return ipywidgets.VBox([row(press), pasted, row(take)])
+
+    def _begin(self) -> None:
+        opened = self.guided.begin(self._came)
+        way = "It comes back by itself." if opened.listens else "Then paste the address of the last page below."
+        link = f'<a href="{esc(opened.address)}" target="_blank" rel="noopener"><b>Open the sign-in page</b></a>'
+        sent = f"Redirect address sent: {code(opened.redirect_uri)}"
+        shown = box(f"{link}<p style='margin:4px 0'>{way}</p>{sent}", accent="info", role="status")
+        self._answer.children = (ipywidgets.HTML(shown),)
+
+    def _came(self, answer: Any) -> None:
+        """What the listener heard, in its thread."""
+        if isinstance(answer, Exception):
+            self._say(said(answer), bad=True)
+            return
+        self._work(lambda: self._came_back(answer), wait=True)
+
+    def _came_back(self, answer: Any) -> None:
+        warnings = self.guided.came_back(answer)
+        if not warnings:
+            self._after_connect()
+            return
+        keep = button("Keep it all the same")
+        keep.on_click(lambda _: self._work(self._keep))
+        words = " ".join(f"{w.message} {w.fix}" for w in warnings)
+        self._answer.children = (ipywidgets.HTML(box(esc(words), accent="warn", role="alert")), row(keep))
+
+    def _keep(self) -> None:
+        self.guided.keep()
+        self._after_connect()
+
+    def _after_connect(self) -> None:
+        step = self.guided.connect_step()
+        view = self.guided.run.step(step.id)
+        if view.state in (VerdictState.PASSED, VerdictState.WARNING):
+            self.show("")
+            self._answer.children = (
+                ipywidgets.HTML(box(chip(view.note, "good", "✓") + " Connected.", accent="good", role="status")),
+            )
+        else:
+            self.show(step.id)
+            self._explain(view.note)
+
+    # --- trouble ------------------------------------------------------------------------------------------------------
+
+    def _helper(self) -> Any:
+        seen = ipywidgets.Text(
+            description="What do you see instead?",
+            placeholder="an error's text or number, as shown",
+            style={"description_width": "230px"},
+        )
+        registered = ipywidgets.Text(
+            description="Address in the console",
+            placeholder="for redirect errors: the registered address, to compare",
+            style={"description_width": "230px"},
+        )
+        for field in (seen, registered):
+            field.layout.width = _WIDE
+        press = button("Explain")
+        answer = ipywidgets.VBox([])
+
+        def explain(_: Any) -> None:
+            try:
+                cards = [branch_html(b) for b in self.guided.branches(seen.value)]
+                if registered.value.strip():
+                    equal, drawing = self.guided.compare(registered.value)
+                    words = "The two addresses are the same." if equal else "The two addresses differ here:"
+                    cards.append(
+                        box(paragraph(words) + code(drawing), accent="good" if equal else "bad", role="status")
+                    )
+                shown = "".join(cards) or box(esc("Nothing is known of this. Paste the whole text."), accent="warn")
+            except Exception as error:
+                shown = box(esc(said(error)), accent="bad", role="alert")
+            answer.children = (ipywidgets.HTML(shown),)
+
+        press.on_click(explain)
+        inside = ipywidgets.VBox([seen, registered, row(press), answer])
+        opened = ipywidgets.Accordion(children=[inside], titles=("Something else happened?",), selected_index=None)
+        opened.layout.max_width = "1140px"
+        return opened
+
+    def _explain(self, note: str) -> None:
+        """A step that failed: what was said, and the branches that fit it."""
+        cards = [box(esc(note or "The step did not pass."), accent="bad", role="alert")]
+        cards += [branch_html(b) for b in self.guided.branches(note) if b.step is not None]
+        self._answer.children = (ipywidgets.HTML("".join(cards)),)
+
+    # --- work ---------------------------------------------------------------------------------------------------------
+
+    def _work(self, job: Callable[[], None], *, wait: bool = False) -> None:
+        """Answer at once, work in the background; a second press meanwhile does nothing (``wait``: comes after it)."""
+        if not self._busy.acquire(blocking=wait):
+            return
+        self._say("Working …")
+
+        def run() -> None:
+            try:
+                job()
+            except Exception as error:
+                text = said(error)
+                cards = [box(esc(text), accent="bad", role="alert")]
+                known = self._branches_of(f"{getattr(error, 'code', '')} {text}")
+                self._answer.children = (ipywidgets.HTML("".join([*cards, *known])),)
+            finally:
+                self._busy.release()
+
+        threading.Thread(target=run, name="guide-work", daemon=True).start()
+
+    def _branches_of(self, text: str) -> list[str]:
+        return [branch_html(b) for b in self.guided.branches(text) if b.step is not None]
+
+    def _say(self, text: str, *, good: bool = False, bad: bool = False) -> None:
+        accent = "good" if good else "bad" if bad else "info"
+        self._answer.children = (ipywidgets.HTML(box(esc(text), accent=accent, role="alert" if bad else "status")),)
+
+
+def guide_cards(guided: Guided, record: Callable[[Any], Any]) -> list[CheckCard]:
+    """The guide's verdicts as cards, recorded for the run."""
+    return [CheckCard(record(verdict)) for verdict in guided.verdicts()]
+
+
+def _text_of(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value or "")
