@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from ..model.states import DeliveryState, MailState
 from ..store import schema
+from ..store.bulk import insert_rows, update_rows
 from ..store.database import dialect_insert, explained
 from .outcome import Outcome
 
@@ -236,8 +237,8 @@ def _write_rows(connection: Connection, settled: Sequence[Settled], now: datetim
         connection.execute(sa.delete(m).where(m.c.id.in_(gone)))
     deliveries: list[dict[str, Any]] = [
         {
-            "b_mail": i.mail.mail_id,
-            "b_to": row.recipient,
+            "mail_id": i.mail.mail_id,
+            "recipient": row.recipient,
             "state": row.state.value,
             "stage": row.stage,
             "code": row.code or None,
@@ -250,48 +251,35 @@ def _write_rows(connection: Connection, settled: Sequence[Settled], now: datetim
         for i in kept
         for row in i.outcome.deliveries
     ]
-    if deliveries:
-        connection.execute(
-            sa.update(d).where(
-                d.c.mail_id == sa.bindparam("b_mail"),
-                d.c.recipient == sa.bindparam("b_to"),
-                d.c.state == DeliveryState.PENDING.value,
-            ),
-            deliveries,
-        )
-    if kept:
-        connection.execute(
-            sa.update(m).where(m.c.id == sa.bindparam("b_id")),
-            [
-                {
-                    "b_id": i.mail.mail_id,
-                    "state": i.outcome.state.value,
-                    "due_at": i.outcome.due_at or now,
-                    "finished_at": None if i.outcome.state is MailState.OUTGOING else now,
-                    "server_key": i.server_key,
-                    "sent_from": i.sent_from,
-                    "sent_envelope": i.envelope_from,
-                    "failure_type": i.outcome.failure_type.value if i.outcome.failure_type else None,
-                    "failure_reason": i.outcome.failure_reason,
-                    "lease_owner": None,
-                    "lease_until": None,
-                }
-                for i in kept
-            ],
-        )
-        connection.execute(
-            sa.update(a).where(a.c.id == sa.bindparam("b_id")),
-            [
-                {
-                    "b_id": i.mail.attempt_id,
-                    "finished_at": now,
-                    "outcome": i.outcome.attempt,
-                    "server_key": i.server_key,
-                    "transcript": i.transcript,
-                }
-                for i in kept
-            ],
-        )
+    update_rows(connection, d, ["mail_id", "recipient"], deliveries, d.c.state == DeliveryState.PENDING.value)
+    mails: list[dict[str, Any]] = [
+        {
+            "id": i.mail.mail_id,
+            "state": i.outcome.state.value,
+            "due_at": i.outcome.due_at or now,
+            "finished_at": None if i.outcome.state is MailState.OUTGOING else now,
+            "server_key": i.server_key,
+            "sent_from": i.sent_from,
+            "sent_envelope": i.envelope_from,
+            "failure_type": i.outcome.failure_type.value if i.outcome.failure_type else None,
+            "failure_reason": i.outcome.failure_reason,
+            "lease_owner": None,
+            "lease_until": None,
+        }
+        for i in kept
+    ]
+    update_rows(connection, m, ["id"], mails)
+    attempts: list[dict[str, Any]] = [
+        {
+            "id": i.mail.attempt_id,
+            "finished_at": now,
+            "outcome": i.outcome.attempt,
+            "server_key": i.server_key,
+            "transcript": i.transcript,
+        }
+        for i in kept
+    ]
+    update_rows(connection, a, ["id"], attempts)
 
 
 def _write_history(engine: Engine, connection: Connection, settled: Sequence[Settled], now: datetime) -> None:
@@ -317,8 +305,7 @@ def _write_history(engine: Engine, connection: Connection, settled: Sequence[Set
             )
             domain = row.recipient.rpartition("@")[2].lower()
             counts[(i.server_key, i.mail.sender_domain or "", domain, i.mail.mail_class, kind)] += 1
-    if events:
-        connection.execute(sa.insert(schema.events), events)
+    insert_rows(connection, schema.events, events)
     count(engine, connection, day, counts)
 
 

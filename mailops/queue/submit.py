@@ -17,6 +17,7 @@ from ..model.setup import AliasDomain, Company, Setup
 from ..model.states import DeliveryState, MailState
 from ..ports import Clock
 from ..store import schema
+from ..store.bulk import insert_rows
 from ..store.database import explained
 from .compose import compose
 
@@ -133,8 +134,9 @@ def store(
         sa.insert(schema.mails).returning(schema.mails.c.id, sort_by_parameter_order=True), rows
     )
     ids = [int(row[0]) for row in result]
-    connection.execute(
-        sa.insert(schema.contents),
+    insert_rows(
+        connection,
+        schema.contents,
         [
             {
                 "mail_id": mail_id,
@@ -147,8 +149,9 @@ def store(
             for mail_id, (_, c) in zip(ids, prepared, strict=True)
         ],
     )
-    connection.execute(
-        sa.insert(schema.deliveries),
+    insert_rows(
+        connection,
+        schema.deliveries,
         [
             {
                 "mail_id": mail_id,
@@ -162,8 +165,9 @@ def store(
             for recipient in c.recipients
         ],
     )
-    connection.execute(
-        sa.insert(schema.events),
+    insert_rows(
+        connection,
+        schema.events,
         [
             {
                 "at": now,
