@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import ConfigError
+from ..model.address import parse_first
 from ..model.setup import AliasDomain, Authentication, DefaultServer, Encryption, Hosting, Profile, Server, Setup
 from ..model.verdict import Finding, Severity
 from . import steps
@@ -32,6 +33,7 @@ from .usage import is_hosted
 Outgoing = Literal["hosted", "own"]
 TOO_FREQUENT, TOO_SLOW = 5, 60  # minutes between two fetches: below and above these a warning
 TECHNICAL = "technical"
+PLACEHOLDERS = ("example.com", "example.org", "example.net", "yourcompany.example.com")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Facts:
     aliases: tuple[str, ...] = ()
     spf: Mapping[str, str] = field(default_factory=dict)
     done: frozenset[str] = frozenset()
+    admin: str | None = None  # the administrator's address; None = not known, empty = none set
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,7 @@ def _findings(setup: Setup, facts: Facts, outgoing: Outgoing, domains: list[Alia
             )
         )
     found += [f for f in [interval_finding(facts.fetch_minutes)] if f]
+    found += [f for f in [admin_finding(facts.admin, setup.profile)] if f]
     for domain in setup.alias_domains:
         found += complete_default_from_findings(domain)
     if outgoing == "own":
@@ -178,6 +182,21 @@ def _findings(setup: Setup, facts: Facts, outgoing: Outgoing, domains: list[Alia
     return found
 
 
+def admin_finding(address: str | None, profile: Profile) -> Finding | None:
+    """Whether the administrator still has the placeholder address, or none; None when it is fine or not known."""
+    found = parse_first(address)
+    if address is None or (found is not None and found.domain not in PLACEHOLDERS):
+        return None
+    fix = f"Type another address, such as admin@{profile.hosted_domain}: {' → '.join(steps.ADMIN_EMAIL)}."
+    return Finding(
+        "admin.placeholder",
+        Severity.WARNING,
+        f"The administrator's address is {address.strip() or 'empty'}, which makes trouble for outgoing mail.",
+        fix,
+        {"address": address},
+    )
+
+
 def interval_finding(minutes: int | None) -> Finding | None:
     """Whether incoming mail is fetched too often or too rarely; None for a good interval or none at all."""
     if minutes is None or TOO_FREQUENT <= minutes <= TOO_SLOW:
@@ -195,7 +214,7 @@ def interval_finding(minutes: int | None) -> Finding | None:
 def read_default_server(text: str) -> DefaultServer:
     """The default server out of an Odoo configuration file (section ``[options]``).
 
-    The password is left out: give it as a secret reference. Raises :class:`ConfigError` ``default_server.file`` for a
+    The password is left out: give it as a secret reference. Raises :class:`ConfigError` ``server.default_file`` for a
     text that cannot be read.
     """
     reader = ConfigParser(interpolation=None)
@@ -206,7 +225,7 @@ def read_default_server(text: str) -> DefaultServer:
     except (ConfigParserError, ValueError) as error:
         raise ConfigError(
             "The configuration file cannot be read.",
-            code="default_server.file",
+            code="server.default_file",
             facts={"reason": str(error).splitlines()[0]},
             fix="Give a file with a section [options] and a number as smtp_port.",
         ) from error

@@ -15,6 +15,7 @@ from .providers import PROVIDERS, SUGGESTED
 PARAMETERS = ("Settings", "Technical", "Parameters", "System Parameters")
 OUTGOING_SERVERS = ("Settings", "Technical", "Email: Outgoing Mail Servers")
 INCOMING_SERVERS = ("Settings", "Technical", "Emails: Incoming Mail Servers")
+ADMIN_EMAIL = ("user icon", "My Profile (or Preferences)", "Preferences", "Email")
 REGISTRARS = ("GoDaddy", "Namecheap")
 SERVER_FIELDS = ("Name", "FROM Filtering", "SMTP Server", "SMTP Port", "Connection Encryption", "Username", "Password",
                  "Priority", "Active")  # fmt: skip

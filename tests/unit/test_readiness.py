@@ -186,6 +186,17 @@ def test_the_fetch_interval(minutes: int | None, words: str) -> None:
         assert found in readiness(setup(Hosting.ON_PREMISE), Facts(fetch_minutes=minutes)).findings
 
 
+@pytest.mark.req("FAQ-06", "FAQ-07")
+@pytest.mark.parametrize(("address", "fine"), [("admin@example.com", False), ("", False), (" ", False), ("ann@acme.com", True), (None, True)])  # fmt: skip
+def test_the_administrator_s_placeholder_is_named(address: str | None, fine: bool) -> None:
+    report = readiness(setup(Hosting.ONLINE), Facts(admin=address))
+    assert ("admin.placeholder" not in codes(report)) == fine
+    if not fine:
+        (found,) = report.findings
+        assert "admin@acme.odoo.com" in found.fix
+        assert "user icon → My Profile (or Preferences) → Preferences → Email" in found.fix
+
+
 @pytest.mark.req("OUT-09")
 def test_a_domain_that_does_not_exist_is_the_first_task() -> None:
     report = readiness(setup(Hosting.ONLINE, ACME), Facts(domains={"acme.com": False}))
@@ -274,7 +285,7 @@ def test_reading_the_default_server_of_a_configuration_file() -> None:
     for bad in ("no section", "[options]\nsmtp_port = x\n", "[options]\na\n"):
         with pytest.raises(ConfigError) as caught:
             read_default_server(bad)
-        assert caught.value.code == "default_server.file"
+        assert caught.value.code == "server.default_file"
 
 
 # --- usage ---
