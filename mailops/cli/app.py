@@ -27,6 +27,8 @@ GROUPS: dict[str, tuple[str, str]] = {
     "dmarc": ("dmarc", "DMARC aggregate reports."),
     "jobs": ("jobs", "Notebook runs: history, schedules."),
     "secrets": ("secrets", "Secret references and the encrypted vault."),
+    "connect": ("connect", "Connect mailboxes of Microsoft, Google and Mailjet, step by step."),
+    "calendar": ("calendar", "What ends when: client secrets, certificates, sign-ins."),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import ipywidgets
@@ -26,6 +27,7 @@ from .panel import Headline
 from .step import ACCENTS
 from .theme import MUTED, box, chip, code, esc, heading, html_table, paragraph, state_chip
 
+Draw = Callable[[], None]
 _WIDE = "min(760px, 98%)"
 _FACES = {
     "console": "In the provider's console",
@@ -257,15 +259,18 @@ class GuideView(Card):
                     given[name] = kept
         return given
 
-    def _save(self, view: StepView) -> None:
+    def _save(self, view: StepView) -> Draw:
         done = self.guided.submit(view.step.id, self._given(view), version=view.version)
         self._drafts.pop(view.step.id, None)
+        return lambda: self._after_save(done)
+
+    def _after_save(self, done: StepView) -> None:
         if done.state in (VerdictState.PASSED, VerdictState.WARNING):
             self.show("")
             if done.note:
                 self._say(f"{plain(done.title)}: {done.note}", good=True)
         else:
-            self.show(view.step.id)
+            self.show(done.step.id)
             self._explain(done.note)
 
     # --- signing in ---------------------------------------------------------------------------------------------------
@@ -291,13 +296,16 @@ class GuideView(Card):
         take.on_click(finish)
         return ipywidgets.VBox([row(press), pasted, row(take)])
 
-    def _begin(self) -> None:
+    def _begin(self) -> Draw:
         opened = self.guided.begin(self._came)
         way = "It comes back by itself." if opened.listens else "Then paste the address of the last page below."
         link = f'<a href="{esc(opened.address)}" target="_blank" rel="noopener"><b>Open the sign-in page</b></a>'
         sent = f"Redirect address sent: {code(opened.redirect_uri)}"
         shown = box(f"{link}<p style='margin:4px 0'>{way}</p>{sent}", accent="info", role="status")
-        self._answer.children = (ipywidgets.HTML(shown),)
+        return lambda: self._answer_with(ipywidgets.HTML(shown))
+
+    def _answer_with(self, *widgets: Any) -> None:
+        self._answer.children = widgets
 
     def _came(self, answer: Any) -> None:
         """What the listener heard, in its thread."""
@@ -306,19 +314,19 @@ class GuideView(Card):
             return
         self._work(lambda: self._came_back(answer), wait=True)
 
-    def _came_back(self, answer: Any) -> None:
+    def _came_back(self, answer: Any) -> Draw:
         warnings = self.guided.came_back(answer)
         if not warnings:
-            self._after_connect()
-            return
+            return self._after_connect
         keep = button("Keep it all the same")
         keep.on_click(lambda _: self._work(self._keep))
         words = " ".join(f"{w.message} {w.fix}" for w in warnings)
-        self._answer.children = (ipywidgets.HTML(box(esc(words), accent="warn", role="alert")), row(keep))
+        asked = ipywidgets.HTML(box(esc(words), accent="warn", role="alert"))
+        return lambda: self._answer_with(asked, row(keep))
 
-    def _keep(self) -> None:
+    def _keep(self) -> Draw:
         self.guided.keep()
-        self._after_connect()
+        return self._after_connect
 
     def _after_connect(self) -> None:
         step = self.guided.connect_step()
@@ -378,24 +386,30 @@ class GuideView(Card):
 
     # --- work ---------------------------------------------------------------------------------------------------------
 
-    def _work(self, job: Callable[[], None], *, wait: bool = False) -> None:
-        """Answer at once, work in the background; a second press meanwhile does nothing (``wait``: comes after it)."""
+    def _work(self, job: Callable[[], Draw], *, wait: bool = False) -> None:
+        """Answer at once, work in the background; a second press meanwhile does nothing (``wait``: comes after it).
+
+        What the job hands back is drawn once the next press is taken, or a quick press on the new card would be lost.
+        """
         if not self._busy.acquire(blocking=wait):
             return
         self._say("Working …")
 
         def run() -> None:
             try:
-                job()
+                draw = job()
             except Exception as error:
-                text = said(error)
-                cards = [box(esc(text), accent="bad", role="alert")]
-                known = self._branches_of(f"{getattr(error, 'code', '')} {text}")
-                self._answer.children = (ipywidgets.HTML("".join([*cards, *known])),)
+                draw = partial(self._failed, error)
             finally:
                 self._busy.release()
+            draw()
 
         threading.Thread(target=run, name="guide-work", daemon=True).start()
+
+    def _failed(self, error: Exception) -> None:
+        text = said(error)
+        known = self._branches_of(f"{getattr(error, 'code', '')} {text}")
+        self._answer_with(ipywidgets.HTML("".join([box(esc(text), accent="bad", role="alert"), *known])))
 
     def _branches_of(self, text: str) -> list[str]:
         return [branch_html(b) for b in self.guided.branches(text) if b.step is not None]

@@ -1,0 +1,45 @@
+"""``mailops calendar``: what ends when, and which servers still sign in with a password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from .app import open_ops
+from .output import print_json, say, table
+
+app = typer.Typer(
+    invoke_without_command=True, rich_markup_mode=None, help="What ends when: secrets, certificates, sign-ins."
+)
+
+
+@app.callback()
+def calendar(
+    ctx: typer.Context,
+    ics: Path = typer.Option(None, "--ics", help="Also write the dates as an iCalendar file, with alarms."),
+    json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """List what ends, soonest first; exit 1 when something has ended or ends within a week."""
+    from ..oauth.calendar import ends_of, icalendar, password_servers, verdict_of_end
+
+    ops = open_ops(ctx)
+    servers, now = ops.setup.servers, ops.clock.now()
+    ends = ends_of(ops.tokens.accounts, secrets=ops.secrets, servers=servers)
+    verdicts = [verdict_of_end(end, now) for end in ends]
+    passwords = password_servers(servers, now.date())
+    if ics is not None:
+        ics.write_bytes(icalendar(ends, now).encode())
+    if json:
+        print_json({"ends": verdicts, "passwords": passwords, "file": ics})
+    else:
+        rows = [
+            (f"{e.at:%Y-%m-%d}", e.days(now), e.label, v.state.value, v.fix)
+            for e, v in zip(ends, verdicts, strict=True)
+        ]
+        table(["Ends", "Days left", "What", "State", "What to do"], rows)
+        for finding in passwords:
+            say(f"{finding.message} {finding.fix}")
+        if ics is not None:
+            say(f"{len(ends)} dates written to {ics}.")
+    raise typer.Exit(1 if any(v.state.value == "failed" for v in verdicts) else 0)

@@ -1,0 +1,274 @@
+"""``mailops connect``: the guides on a terminal, signing in by device code or pasted address, and what is connected."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..errors import ConfigError
+from .app import open_ops
+from .output import print_json, say, table
+
+if TYPE_CHECKING:
+    from ..guided import Guided
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Connect mailboxes of Microsoft, Google, Mailjet.")
+JSON = typer.Option(False, "--json", help="Print JSON.")
+CLIENT = typer.Option("", help="Client ID of the application in the console.")
+SECRET = typer.Option("", help="A reference to the client secret: env:NAME, file:PATH, keyring:…, vault:NAME.")
+REDIRECT = typer.Option("", help="The registered redirect address (default: built from the web base URL).")
+
+
+@app.command("guide")
+def walk(
+    ctx: typer.Context,
+    name: str = typer.Argument(..., help="azure, google or mailjet (or outlook, gmail)."),
+    subject: str = typer.Option("", "--for", help="The mailbox or domain (default: the one last worked on)."),
+    show: bool = typer.Option(False, "--print", help="Print all steps, ask nothing."),
+    json: bool = JSON,
+) -> None:
+    """Walk a guide on the terminal; stop any time with Ctrl-C and go on later where you were."""
+    from ..guided import Guided
+
+    guided = Guided.open(open_ops(ctx), name, subject)
+    if json:
+        print_json(_as_data(guided))
+    elif show or not sys.stdin.isatty():
+        say("\n".join(_lines(guided)))
+    else:
+        _walk(guided)
+
+
+def _as_data(guided: Guided) -> dict[str, Any]:
+    progress = guided.progress()
+    steps = [
+        {
+            "id": v.step.id,
+            "title": v.title,
+            "state": v.state,
+            "do": v.do,
+            "copy": {c.label: c.value for c in v.copies},
+            "inputs": {i.input.name: i.value for i in v.inputs},
+            "note": v.note,
+        }
+        for v in guided.run.view()
+    ]
+    return {
+        "guide": guided.run.guide.id,
+        "subject": guided.run.store.subject,
+        "progress": progress,
+        "opening": guided.run.opening(),
+        "steps": steps,
+    }
+
+
+def _lines(guided: Guided) -> list[str]:
+    """The whole guide as text."""
+    lines = [guided.run.guide.title, guided.progress().sentence(), "", *guided.run.opening()]
+    part = 0
+    for number, view in enumerate((v for v in guided.run.view() if v.state.value != "skipped"), start=1):
+        if view.step.part != part:
+            part = view.step.part
+            lines += ["", guided.run.guide.parts[part - 1].upper()]
+        lines += ["", *_step_lines(number, view)]
+    return lines
+
+
+def _step_lines(number: int, view: Any) -> list[str]:
+    lines = [f"{view.state.icon} {number}. {view.title} [{view.state.value}]"]
+    lines += [f"   {view.why}"] if view.why else []
+    lines += [f"   {n}) {line}" for n, line in enumerate(view.do, start=1)]
+    lines += [f"   {c.label}: {c.value}" for c in view.copies]
+    lines += [f"   {note}" for note in view.notes]
+    lines += [f"   {link.label}: {link.url}" for link in view.step.links]
+    lines += [f"   → {view.note}"] if view.note else []
+    return lines
+
+
+def _walk(guided: Guided) -> None:
+    from ..errors import MailopsError
+
+    say("\n".join([guided.run.guide.title, *guided.run.opening()]))
+    while (view := guided.run.current()) is not None:
+        progress = guided.progress()
+        say("\n" + progress.sentence())
+        say("\n".join(_step_lines(progress.number, view)))
+        try:
+            if view.step.check == "connect":
+                _sign_in_guided(guided)
+            else:
+                guided.submit(view.step.id, _ask(guided, view), version=view.version)
+        except MailopsError as error:
+            say(f"Not yet: {error.message}\nWhat to do: {error.fix}")
+            for branch in guided.branches(f"{error.code} {error.message}"):
+                if branch.step is not None:
+                    say("\n".join([branch.title, *(f"  - {line}" for line in branch.do)]))
+            typer.confirm("Try this step again?", default=True, abort=True)
+            continue
+        done = guided.run.step(view.step.id)
+        if done.state.value == "failed":
+            say(f"Not yet: {done.note}")
+            typer.confirm("Try this step again?", default=True, abort=True)
+    say(guided.progress().sentence())
+
+
+def _ask(guided: Guided, view: Any) -> dict[str, str]:
+    """Ask for a step's inputs; a step without any is confirmed."""
+    given: dict[str, str] = {}
+    if not view.inputs and not view.step.check:
+        typer.confirm("Done?", default=True, abort=True)
+    for shown in view.inputs:
+        one = shown.input
+        if one.kind in ("secret", "json"):
+            kept = guided.secret_kept(one.name)
+            text = typer.prompt(
+                one.label + (" (empty: keep the saved one)" if kept else ""),
+                hide_input=True,
+                default="",
+                show_default=False,
+            )
+            if text:
+                given.update(guided.keep_secret(view.step.id, one.name, text))
+            elif kept:
+                given[one.name] = kept
+        elif one.kind == "choice":
+            for n, choice in enumerate(one.choices, start=1):
+                say(f"   {n}  {choice.label}" + (f" – {choice.stops}" if choice.stops else ""))
+            at = next((n for n, c in enumerate(one.choices, start=1) if c.value == shown.value), 1)
+            number = typer.prompt(one.label, default=at, type=int)
+            given[one.name] = one.choices[min(max(number, 1), len(one.choices)) - 1].value
+        else:
+            given[one.name] = typer.prompt(one.label, default=shown.value, show_default=bool(shown.value))
+    return given
+
+
+def _sign_in_guided(guided: Guided) -> None:
+    opened = guided.begin()
+    say(f"   Open: {opened.address}")
+    for finding in guided.came_back(_pasted()):
+        say(f"   {finding.message} {finding.fix}")
+        typer.confirm("Keep it all the same?", default=False, abort=True)
+        guided.keep()
+        break
+    say("   " + guided.run.step(guided.connect_step().id).note)
+
+
+def _pasted() -> str:
+    """The redirected address: asked for on a terminal, else the first line of standard input."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Paste the whole address of the page the browser ended on"))
+    return sys.stdin.readline().strip()
+
+
+@app.command("microsoft")
+def microsoft(
+    ctx: typer.Context,
+    mailbox: str = typer.Argument(..., help="The mailbox to connect."),
+    client_id: str = CLIENT,
+    client_secret: str = SECRET,
+    tenant: str = typer.Option("common", help="common, organizations, consumers or the tenant id."),
+    redirect: str = REDIRECT,
+    device: bool = typer.Option(False, "--device", help="Sign in with a code typed in any browser (public client)."),
+    shared: str = typer.Option("", help="A shared mailbox that the signed-in person has rights on."),
+) -> None:
+    """Connect a Microsoft mailbox: device code, or open a link and paste the redirected address."""
+    _connect(ctx, "outlook", mailbox, client_id, client_secret, redirect, device, tenant=tenant, mailbox=shared or None)
+
+
+@app.command("google")
+def google(
+    ctx: typer.Context,
+    mailbox: str = typer.Argument(..., help="The mailbox to connect."),
+    client_id: str = CLIENT,
+    client_secret: str = SECRET,
+    redirect: str = REDIRECT,
+    testing: bool = typer.Option(False, "--testing", help="The consent screen is External and in Testing."),
+) -> None:
+    """Connect a Google mailbox: open a link and paste the redirected address."""
+    _connect(ctx, "gmail", mailbox, client_id, client_secret, redirect, False, testing=testing)
+
+
+def _connect(
+    ctx: typer.Context,
+    provider_id: str,
+    user: str,
+    client_id: str,
+    client_secret: str,
+    redirect: str,
+    device: bool,
+    **fields: Any,
+) -> None:
+    from ..oauth.account import Account, FlowKind
+    from ..oauth.redirects import redirect_uri
+
+    ops = open_ops(ctx)
+    before = ops.tokens.accounts.find(user)
+    if before is not None and before.account.provider == provider_id:
+        client_id, client_secret = client_id or before.account.client_id, client_secret or before.account.client_secret
+    if not client_id:
+        raise ConfigError(
+            "The Client ID is missing.",
+            code="auth.not_configured",
+            facts={"mailbox": user},
+            fix="Give --client-id, or walk the guide: mailops connect guide " + provider_id,
+        )
+    flow = FlowKind.DEVICE if device else FlowKind.WEB
+    account = Account(
+        user.lower(), provider_id, flow, user, client_id, None if device else client_secret or None, **fields
+    )
+    if device:
+        asked = ops.sign_in.begin_device(account)
+        say(f"Open {asked['verification_uri']} and enter the code {asked['user_code']}")
+        redeemed = ops.sign_in.finish_device(account, asked)
+    else:
+        base = dict(ops.setup.parameters).get("web.base.url") or ops.workspace.settings.as_profile().web_base_url
+        uri = redirect or redirect_uri(provider_id, str(base or ""))
+        say(f"Open {ops.sign_in.begin(account, uri).address}")
+        redeemed = ops.sign_in.redeem(_pasted())
+    for finding in redeemed.warnings:
+        say(f"Warning: {finding.message} {finding.fix}")
+    if redeemed.warnings and sys.stdin.isatty():
+        typer.confirm("Keep it all the same?", default=False, abort=True)
+    say(ops.sign_in.store(redeemed))
+
+
+@app.command("status")
+def status(ctx: typer.Context, json: bool = JSON) -> None:
+    """What is connected, how each sign-in stands, and the guides under way. No network."""
+    from ..guided import Guided, subjects_of
+    from ..guides import GUIDES
+
+    ops = open_ops(ctx)
+    now = ops.clock.now()
+    accounts = []
+    for connected in ops.tokens.accounts:
+        grant = connected.grant
+        state = "not signed in"
+        if grant is not None:
+            state = str(grant.dead.get("message")) if grant.dead else connected.account.about.token_tag
+        accounts.append(
+            {
+                "key": connected.account.key,
+                "provider": connected.account.provider,
+                "flow": connected.account.flow.value,
+                "state": state,
+                "ok": grant is not None and not grant.dead,
+                "renewed_at": grant.renewed_at if grant else None,
+                "fresh": bool(grant and grant.expires_at > now),
+            }
+        )
+    guides = [
+        {"guide": name, "subject": subject, "progress": Guided.open(ops, name, subject).progress().sentence()}
+        for name in GUIDES
+        for subject in subjects_of(ops, name)
+    ]
+    if json:
+        print_json({"accounts": accounts, "guides": guides})
+    else:
+        columns = ("key", "provider", "flow", "state", "renewed_at")
+        table([c.capitalize() for c in columns], [[a[c] for c in columns] for a in accounts])
+        for g in guides:
+            say(f"{g['guide']} for {g['subject']}: {g['progress']}")
+    raise typer.Exit(0 if all(a["ok"] for a in accounts) else 1)
