@@ -16,6 +16,7 @@ from ..model.mail import Composed, Submission
 from ..model.setup import AliasDomain, Company, Setup
 from ..model.states import DeliveryState, MailState
 from ..ports import Clock
+from ..routing.plan import server_for_class
 from ..store import schema
 from ..store.bulk import insert_rows
 from ..store.database import explained
@@ -118,7 +119,7 @@ def store(
                 "subject": c.subject[:2000],
                 "size": len(c.raw),
                 "company_id": company.id if company else None,
-                "forced_server": s.server,
+                "forced_server": s.server or server_for_class(s.mail_class, setup),
                 "return_path": s.return_path,
                 "origin": s.origin,
                 "thread_message_id": s.thread_message_id,

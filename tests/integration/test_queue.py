@@ -397,3 +397,20 @@ def test_health_pages_and_causes(ops_on: Callable[..., Ops]) -> None:
         assert (first.total, len(first.mails), len(second.mails)) == (7, 4, 3)
         assert first.mails[0].id > first.mails[1].id > second.mails[0].id
         assert ops.queue.frame()["reason"].unique().tolist() == ["userunknown"]
+
+
+@pytest.mark.req("OUT-25", "OUT-26")
+def test_mass_mail_takes_the_dedicated_server_and_keeps_its_from(ops_on: Callable[..., Ops]) -> None:
+    from mailops.model.setup import Encryption, MailClass, Server
+
+    with SmtpServer() as daily, SmtpServer() as mass:
+        ops = ops_on()
+        furnish(ops, daily, priority=1)
+        ops.save_server(Server("bulk", "Bulk", "127.0.0.1", mass.port, Encryption.NONE, priority=2))
+        ops.set_parameter("mailops.mass_mailing.server", "bulk")
+        news = send(ops, sender="News <news@elsewhere.example>", mail_class=MailClass.MASS)
+        bill = send(ops)
+        ops.queue.run()
+        assert (ops.queue.mail(news).server_key, ops.queue.mail(bill).server_key) == ("bulk", "main")
+        assert b'From: "News" <news@elsewhere.example>' in mass.messages[0].data
+        assert (daily.accepted, mass.accepted) == (1, 1)
