@@ -23,8 +23,10 @@ from .workspace import Workspace, find
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
+    from .analysis.dmarc import DmarcFiles
     from .analysis.service import Analysis
     from .bounces.service import Bounces
+    from .domains.service import Domains
     from .inbound.service import Gateway
     from .jobs.verdicts import RunContext
     from .oauth.signin import SignIn
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from .routing import Route
     from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
+    from .suppression import Suppressions
     from .threads.envelope import Envelopes
     from .threads.service import Threads
 
@@ -227,7 +230,8 @@ class Ops:
         return test_connection(server, self.transport(), sender=mail_from)
 
     def _settled(self, done: Sequence[Settled]) -> None:
-        """Tell the threads what became of their notifications."""
+        """Tell the suppression list and the threads what became of mails."""
+        self.suppressions.settled(done)
         if any(item.mail.thread_message_id is not None for item in done):
             from .threads.feedback import settled
 
@@ -258,7 +262,7 @@ class Ops:
         from .threads.outbox import queue_outbox
 
         outbox = queue_outbox(lambda: self.setup, self.clock)
-        return Gateway(self.engine, self.threads, outbox, self.clock, reports=self.bounces.take)
+        return Gateway(self.engine, self.threads, outbox, self.clock, reports=lambda raw: self.bounces.take(raw, counters=False))
 
     # --- coming back, looking, running --------------------------------------------------------------------------------
 
@@ -267,7 +271,14 @@ class Ops:
         """Reads reports that came back and ties them to the deliveries they speak of."""
         from .bounces.service import Bounces
 
-        return Bounces(self.engine, clock=self.clock)
+        return Bounces(self.engine, clock=self.clock, suppressions=self.suppressions)
+
+    @cached_property
+    def suppressions(self) -> Suppressions:
+        """Addresses that get no more campaigns, or no more mail: why, and the way back."""
+        from .suppression import Suppressions
+
+        return Suppressions(self.engine, clock=self.clock)
 
     @cached_property
     def analysis(self) -> Analysis:
@@ -275,6 +286,27 @@ class Ops:
         from .analysis.service import Analysis
 
         return Analysis(self.engine, clock=self.clock)
+
+    @cached_property
+    def domains(self) -> Domains:
+        """DNS of mail domains: check, watch until published, compare two dates."""
+        from .domains.service import Domains
+
+        dns = self.workspace.settings.dns
+        return Domains(
+            self.clock,
+            engine=lambda: self.engine,
+            resolvers=dns.resolvers,
+            timeout=dns.timeout,
+            servers=dns.servers,
+        )
+
+    @cached_property
+    def dmarc(self) -> DmarcFiles:
+        """DMARC aggregate reports in the workspace's folder ``dmarc``."""
+        from .analysis.dmarc import DmarcFiles
+
+        return DmarcFiles(self.workspace.path / "dmarc")
 
     @cached_property
     def run(self) -> RunContext:

@@ -76,6 +76,15 @@ class ServeSection(_Section):
     users: dict[str, str] = Field(default_factory=dict)  # login → reference to its password
 
 
+class DnsSection(_Section):
+    """Whom the DNS checks ask. ``resolvers``: ``ip`` or ``ip:port`` each, empty = this machine's own; ``timeout`` in
+    seconds a question; ``servers``: name server → ``ip:port``, where one is reached elsewhere than DNS says."""
+
+    resolvers: tuple[str, ...] = ()
+    timeout: float = Field(default=5.0, gt=0, le=60)
+    servers: dict[str, str] = Field(default_factory=dict)
+
+
 class Settings(BaseSettings):
     """All sections; every key has a default."""
 
@@ -88,6 +97,7 @@ class Settings(BaseSettings):
     database: DatabaseSection = DatabaseSection()
     queue: QueueSection = QueueSection()
     serve: ServeSection = ServeSection()
+    dns: DnsSection = DnsSection()
 
     @classmethod
     def settings_customise_sources(

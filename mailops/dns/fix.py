@@ -116,18 +116,35 @@ async def proved(
     resolver: Asker, setup: SendingSetup, results: list[CheckResult], evaluate: Evaluate
 ) -> tuple[CheckResult, ...]:
     """The results with every change proved or withheld."""
+    proofs = {
+        at: await prove(resolver, setup, result, results, evaluate)
+        for at, result in enumerate(results)
+        if result.change is not None
+    }
+    good = [results[at].change for at, proof in proofs.items() if proof.good]
     out: list[CheckResult] = []
-    for result in results:
+    for at, result in enumerate(results):
         if result.change is None:
             out.append(result)
             continue
-        proof = await prove(resolver, setup, result, results, evaluate)
+        proof = proofs[at]
+        together: tuple[str, ...] = ()
+        if not proof.good:
+            # SPF mended before DKIM is there makes DMARC complain: neither helps alone, both do
+            company = _company(result.change, [change for change in good if change is not None])
+            joint = (
+                await prove(resolver, setup, replace(result, change=company), results, evaluate) if company else proof
+            )
+            if company and joint.good:
+                others = [record.name for record in company.publish if record not in result.change.publish]
+                proof, together = joint, tuple(dict.fromkeys(others))
         shown = {
             "cleared": proof.cleared,
             "worse": list(proof.worse),
             "lost": list(proof.lost),
             "lookups_before": proof.lookups_before,
             "lookups_after": proof.lookups_after,
+            "together": list(together),
         }
         verdict = replace(result.verdict, evidence={**result.verdict.evidence, "proof": shown})
         if proof.good:
@@ -136,3 +153,18 @@ async def proved(
             fix = f"No record is proposed: {proof.reason}."
             out.append(CheckResult(replace(verdict, fix=fix), None, False, proof.reason))
     return tuple(out)
+
+
+def _company(change: Change, others: list[Change]) -> Change | None:
+    """A change with those proved alone that touch other records; None where there are none."""
+    taken = {(record.name, record.type) for record in (*change.publish, *change.remove)}
+    publish, remove = list(change.publish), list(change.remove)
+    for other in others:
+        places = {(record.name, record.type) for record in (*other.publish, *other.remove)}
+        if not places & taken:
+            publish += other.publish
+            remove += other.remove
+            taken |= places
+    if len(publish) == len(change.publish):
+        return None
+    return Change(change.why, tuple(publish), tuple(remove))

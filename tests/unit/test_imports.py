@@ -34,11 +34,12 @@ LEVELS = {
             "settings",
             "workspace",
             "campaigns",
+            "domains",
         ],
         1,
     ),
     **dict.fromkeys(("checks", "guides"), 2),
-    **dict.fromkeys(("ops", "serve", "doctor", "guided"), 3),
+    **dict.fromkeys(("ops", "serve", "doctor", "guided", "webhooks"), 3),
     **dict.fromkeys(("cli", "jobs", "widgets"), 4),
     **dict.fromkeys(("testing", "demo"), 5),
 }

@@ -1,0 +1,173 @@
+"""DMARC aggregate reports of a folder or of files, as frames and verdicts: who sends in the domain's name.
+
+A file that cannot be read is told with its reason and never stops the others. The frames come from
+:mod:`mailops.dns.aggregate_frames`; this module loads, counts, and judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..dns.aggregate import read_file
+from ..dns.aggregate_frames import rows_frame, sources_frame, without_permission
+from ..dns.aggregate_model import AggregateReport
+from ..errors import InputRefused, NotFound
+from ..model.verdict import Verdict, VerdictState
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_FILES = 20_000
+NEXT = (
+    "If the source is yours, let it sign with DKIM for your domain or bounce to it; if it is not, "
+    "tighten the policy step by step."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A file that gave no report, and why."""
+
+    name: str
+    reason: str
+    code: str
+
+
+class DmarcReports:
+    """Reports that were read. ``repeated`` counts reports that came more than once and are counted once."""
+
+    def __init__(self, reports: Sequence[AggregateReport], refused: Sequence[Refused] = ()) -> None:
+        unique: dict[tuple[str, str, str, Any], AggregateReport] = {}
+        for report in reports:
+            unique.setdefault((report.org_name, report.report_id, report.domain, report.begin), report)
+        self.reports = tuple(unique.values())
+        self.repeated = len(reports) - len(unique)
+        self.refused = tuple(refused)
+
+    @property
+    def messages(self) -> int:
+        return sum(report.messages for report in self.reports)
+
+    @property
+    def passed(self) -> int:
+        """Messages of which aligned DKIM or SPF passed."""
+        return sum(report.dmarc_pass for report in self.reports)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return tuple(sorted({report.domain for report in self.reports}))
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """One line a row of every report."""
+        return rows_frame(self.reports)
+
+    @cached_property
+    def sources(self) -> pd.DataFrame:
+        """One line a source address, largest first."""
+        return sources_frame(self.reports)
+
+    @cached_property
+    def unpermitted(self) -> pd.DataFrame:
+        """The sources of which nothing passed, largest first."""
+        return without_permission(self.reports)
+
+    @cached_property
+    def days(self) -> pd.DataFrame:
+        """Messages a day: ``day``, ``passed``, ``failed``; a report counts on the day it begins."""
+        rows = self.rows[self.rows["begin"].notna()]
+        day = rows["begin"].dt.strftime("%Y-%m-%d")
+        passed = rows["count"].where(rows["dmarc_pass"], 0).groupby(day).sum()
+        failed = rows["count"].where(~rows["dmarc_pass"], 0).groupby(day).sum()
+        return passed.rename("passed").to_frame().join(failed.rename("failed")).rename_axis("day").reset_index()
+
+    def verdicts(self, *, limit: float = 0.02) -> tuple[Verdict, ...]:
+        """What a job says of the reports: readable files, and for each domain the share that does not pass.
+
+        Above ``limit`` (a share) a domain fails; below it, with some not passing, it is a warning.
+        """
+        out = [self._files()]
+        for domain in self.domains:
+            mine = [report for report in self.reports if report.domain == domain]
+            total, passed = sum(r.messages for r in mine), sum(r.dmarc_pass for r in mine)
+            share = (total - passed) / total if total else 0.0
+            state = VerdictState.PASSED if passed == total else VerdictState.WARNING
+            if share > limit:
+                state = VerdictState.FAILED
+            policy = mine[-1].p or "none"
+            strangers = len(without_permission(mine))
+            worst = without_permission(mine).head(5)
+            title = f"{passed:,} of {total:,} mails in the name of {domain} pass DMARC ({1 - share:.1%})"
+            found = f"{total - passed:,} do not pass, {strangers} sources pass nothing; the policy is p={policy}"
+            out.append(
+                Verdict(
+                    "dmarc.reports",
+                    domain,
+                    state,
+                    title,
+                    found,
+                    f"at most {limit:.1%} that do not pass",
+                    "" if state is VerdictState.PASSED else NEXT,
+                    "dmarc.not_aligned" if state is not VerdictState.PASSED else "dmarc.aligned",
+                    {
+                        "policy": policy,
+                        "reports": len(mine),
+                        "sources_without_permission": worst[["source_ip", "messages"]].to_dict("records"),
+                    },
+                )
+            )
+        return tuple(out)
+
+    def _files(self) -> Verdict:
+        bad = [{"file": one.name, "reason": one.reason, "code": one.code} for one in self.refused]
+        mended = sum(report.recovered for report in self.reports)
+        found = f"{len(self.reports)} reports read, {self.repeated} came twice, {len(bad)} files refused"
+        found += f", {mended} broken ones read as far as they go" if mended else ""
+        if not self.reports:
+            state, title = VerdictState.UNKNOWN, "There is no DMARC report to look at"
+            fix = "Put the files (.xml, .gz, .zip, .eml) into the folder; receivers send them to the rua address."
+        elif bad:
+            state, title = VerdictState.WARNING, "Some files gave no report"
+            fix = "Look at the reasons; hostile files are best deleted."
+        else:
+            state, title, fix = VerdictState.PASSED, "Every file was read", ""
+        return Verdict("dmarc.files", "reports", state, title, found, "", fix, "dmarc.files", {"refused": bad})
+
+
+class DmarcFiles:
+    """Reads reports from files and folders; without a path from ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self, paths: Sequence[Path | str] = ()) -> DmarcReports:
+        """All reports. Raises :class:`NotFound` for a path that is not there; an empty folder gives no reports."""
+        files: list[Path] = []
+        for path in [Path(one).expanduser() for one in paths] or [self.folder]:
+            if path.is_dir():
+                files += sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            elif path.is_file():
+                files.append(path)
+            elif paths:
+                raise NotFound(
+                    f"There is no file or folder {path.name!r}.",
+                    code="dmarc.no_file",
+                    facts={"path": str(path)},
+                    fix="Name report files (.xml, .gz, .zip, .eml) or a folder that holds them.",
+                )
+        reports: list[AggregateReport] = []
+        refused = [Refused("more files", f"only the first {MAX_FILES} are read", "dmarc.many")] * (
+            len(files) > MAX_FILES
+        )
+        for file in files[:MAX_FILES]:
+            try:
+                reports += read_file(file)
+            except InputRefused as error:
+                refused.append(Refused(file.name, error.message, error.code))
+            except OSError as error:
+                refused.append(Refused(file.name, error.strerror or str(error), "dmarc.unreadable"))
+        return DmarcReports(reports, refused)

@@ -1,0 +1,374 @@
+"""``mailops domain``: check, fix, export, explain, watch, history, compare."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..errors import ConfigError, InputRefused
+from .app import open_ops
+from .output import print_json, say, table
+
+if TYPE_CHECKING:
+    from ..dns.domain_model import DomainReport, SendingSetup
+    from ..dns.records import Change, ZoneRecord
+    from ..domains import Domains
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="DNS of a mail domain: SPF, DKIM, DMARC and the rest."
+)
+JSON = typer.Option(False, "--json", help="Print JSON.")
+DOMAIN = typer.Argument(..., help="The domain after the @ sign.")
+SERVICE = typer.Option("odoo", help="Who sends: odoo, mailjet, microsoft365 …; empty for a server of your own.")
+HOSTING = typer.Option("online", help="online, sh or on_premise.")
+BOUNCE = typer.Option("", "--bounce-domain", help="The alias domain, where it is another one.")
+DATABASE = typer.Option("", help="The database's name (part of some DKIM targets).")
+SELECTOR = typer.Option(None, "--selector", help="A DKIM selector more; repeat it.")
+SPF_TERM = typer.Option(None, "--spf-term", help="What SPF must permit more, such as ip4:192.0.2.25; repeat it.")
+REPORT_TO = typer.Option("", "--report-to", help="Who gets DMARC reports.")
+RESOLVER = typer.Option(None, "--resolver", help="Ask this name server (ip or ip:port); repeat it.")
+TIMEOUT = typer.Option(None, "--timeout", help="Seconds a question may take.")
+GROUND = typer.Option(False, "--all", help="Also MX, MTA-STS, TLS-RPT and BIMI.")
+FORMATS = ("panel", "zone", "octodns", "terraform", "cloudflare", "route53")
+
+
+def _domains(ctx: typer.Context, resolvers: list[str] | None, timeout: float | None) -> Domains:
+    """The workspace's checks; outside a workspace the same, with nothing kept."""
+    try:
+        found: Domains = open_ops(ctx).domains
+    except ConfigError as error:
+        if error.code != "workspace.not_found" or "missing" in error.facts:
+            raise
+        from ..clock import SystemClock
+        from ..domains import Domains
+
+        found = Domains(SystemClock())
+    return found.asking(resolvers or (), timeout)
+
+
+def _setup(
+    domains: Domains,
+    name: str,
+    *,
+    service: str = "odoo",
+    hosting: str = "online",
+    bounce: str = "",
+    database: str = "",
+    selectors: list[str] | None = None,
+    spf_terms: list[str] | None = None,
+    report_to: str = "",
+) -> SendingSetup:
+    return domains.setup(
+        name,
+        service=service,
+        hosting=hosting,
+        bounce_domain=bounce,
+        database=database,
+        selectors=tuple(selectors or ()),
+        spf_terms=tuple(spf_terms or ()),
+        report_to=report_to,
+    )
+
+
+def _print_report(report: DomainReport, *, evidence: bool) -> None:
+    from ..domains import proof_line
+
+    say(f"{report.setup.name}: {'in order' if report.green else 'not in order'}; asked {report.asked_of}")
+    for result in report.results:
+        verdict = result.verdict
+        say(f"{verdict.state.icon} {verdict.title}  [{verdict.state}, {verdict.code}]")
+        for label, value in (("found", verdict.found), ("expected", verdict.expected)):
+            if value and not (verdict.passed and label == "expected"):
+                say(f"    {label}: {value}")
+        if verdict.fix and verdict.state != "passed":
+            say(f"    next: {verdict.fix}")
+        if line := proof_line(result):
+            say(f"    {line}")
+        if evidence:
+            from .output import as_json
+
+            say(as_json(verdict.evidence))
+    for note in report.notes:
+        say(note)
+
+
+@app.command("check")
+def check(
+    ctx: typer.Context,
+    names: list[str] = typer.Argument(..., metavar="DOMAIN…", help="One domain or many."),
+    service: str = SERVICE,
+    hosting: str = HOSTING,
+    bounce: str = BOUNCE,
+    database: str = DATABASE,
+    selectors: list[str] = SELECTOR,
+    spf_terms: list[str] = SPF_TERM,
+    report_to: str = REPORT_TO,
+    ground: bool = GROUND,
+    evidence: bool = typer.Option(False, "--evidence", help="Also every question and answer."),
+    resolvers: list[str] = RESOLVER,
+    timeout: float = TIMEOUT,
+    json: bool = JSON,
+) -> None:
+    """What DNS says of a domain, what is wrong, what to publish; 1 = something failed or is unknown."""
+    from ..domains.values import state_of
+    from ..model.verdict import VerdictState
+
+    domains = _domains(ctx, resolvers, timeout)
+    setups = [
+        _setup(
+            domains,
+            name,
+            service=service,
+            hosting=hosting,
+            bounce=bounce,
+            database=database,
+            selectors=selectors,
+            spf_terms=spf_terms,
+            report_to=report_to,
+        )
+        for name in dict.fromkeys(names)
+    ]
+    reports = domains.check_all(setups, ground=ground)
+    if json:
+        shown = [report.as_dict() for report in reports]
+        print_json(shown[0] if len(shown) == 1 else shown)
+    else:
+        for number, report in enumerate(reports):
+            if number:
+                say("")
+            _print_report(report, evidence=evidence)
+    if any(state_of(report) in (VerdictState.FAILED, VerdictState.UNKNOWN) for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command("fix")
+def fix(
+    ctx: typer.Context,
+    name: str = DOMAIN,
+    service: str = SERVICE,
+    hosting: str = HOSTING,
+    bounce: str = BOUNCE,
+    database: str = DATABASE,
+    report_to: str = REPORT_TO,
+    ground: bool = GROUND,
+    resolvers: list[str] = RESOLVER,
+    timeout: float = TIMEOUT,
+    json: bool = JSON,
+) -> None:
+    """The records to publish and to take away, each proved; ends with 1 when something failed has no record."""
+    from ..domains import proof_line, record_forms
+    from ..model.verdict import VerdictState
+
+    domains = _domains(ctx, resolvers, timeout)
+    made = _setup(
+        domains, name, service=service, hosting=hosting, bounce=bounce, database=database, report_to=report_to
+    )
+    report = domains.check(made, ground=ground)
+    proposals = [result for result in report.results if result.change is not None and result.proved]
+    open_ends = [r for r in report.results if r.state in (VerdictState.FAILED, VerdictState.UNKNOWN) and not r.proved]
+    if json:
+        print_json(
+            {
+                "domain": made.name,
+                "changes": [row for row in report.as_dict()["results"] if row["publish"] or row["remove"]],
+                "without_record": [{"code": r.code, "title": r.verdict.title, "fix": r.verdict.fix} for r in open_ends],
+            }
+        )
+    else:
+        for result in proposals:
+            assert result.change is not None
+            say(f"{result.verdict.title}")
+            for gone in result.change.remove:
+                say(f"  take away  {gone.name} {gone.type} {gone.rdata}")
+            for record in result.change.publish:
+                for label, value in record_forms(record, made.name):
+                    say(f"  {label}: {value}")
+            say(f"  {proof_line(result)}")
+        for result in open_ends:
+            say(f"{result.verdict.title}\n  {proof_line(result) or result.verdict.fix}")
+        if not proposals and not open_ends:
+            say(f"{made.name}: nothing to publish.")
+    if open_ends:
+        raise typer.Exit(1)
+
+
+@app.command("export")
+def export(
+    ctx: typer.Context,
+    name: str = DOMAIN,
+    form: str = typer.Option("zone", "--format", help="panel, zone, octodns, terraform, cloudflare or route53."),
+    service: str = SERVICE,
+    hosting: str = HOSTING,
+    bounce: str = BOUNCE,
+    database: str = DATABASE,
+    report_to: str = REPORT_TO,
+    ground: bool = GROUND,
+    resolvers: list[str] = RESOLVER,
+    timeout: float = TIMEOUT,
+    json: bool = JSON,
+) -> None:
+    """The proved records as a file for your DNS tooling, on standard output."""
+    if form not in FORMATS:
+        raise InputRefused(
+            f"There is no form {form[:40]!r}.",
+            code="input.format",
+            facts={"known": list(FORMATS)},
+            fix="Take one of: " + ", ".join(FORMATS),
+        )
+    domains = _domains(ctx, resolvers, timeout)
+    made = _setup(
+        domains, name, service=service, hosting=hosting, bounce=bounce, database=database, report_to=report_to
+    )
+    changes = domains.check(made, ground=ground).changes
+    text = _exported(changes, made.name, form)
+    if json:
+        print_json({"domain": made.name, "format": form, "text": text})
+    else:
+        say(text.rstrip("\n"))
+
+
+def _exported(changes: tuple[Change, ...], domain: str, form: str) -> str:
+    from ..dns.records import octodns, terraform, zone_file, zone_line
+    from ..domains import record_forms
+
+    records: list[ZoneRecord] = list(dict.fromkeys(r for change in changes for r in change.publish))
+    gone = list(dict.fromkeys(r for change in changes for r in change.remove))
+    mark = ";" if form == "zone" else "#"
+    head = "".join(f"{mark} take away: {zone_line(record, domain)}\n" for record in gone)
+    if form == "panel":
+        fields = ("\n".join(f"{label}: {value}" for label, value in record_forms(r, domain)) for r in records)
+        return head + "\n\n".join(fields)
+    if form == "zone":
+        return head + zone_file(records, domain)
+    if form == "octodns":
+        return head + octodns(records, domain)
+    return head + terraform(records, domain, "generic" if form == "terraform" else form)
+
+
+@app.command("explain")
+def explain(
+    ctx: typer.Context,
+    sender: str = typer.Option(..., "--from", help="The visible From address."),
+    ip: str = typer.Option(..., "--ip", help="The address the mail leaves from."),
+    bounce: str = typer.Option("", "--bounce", help="The envelope sender (default: the From address)."),
+    helo: str = typer.Option("", "--helo", help="The name the server greets with."),
+    signed_by: list[str] = typer.Option(None, "--signed-by", help="A d= domain whose signature verifies; repeat it."),
+    resolvers: list[str] = RESOLVER,
+    timeout: float = TIMEOUT,
+    json: bool = JSON,
+) -> None:
+    """What receivers make of one send: SPF, alignment, DMARC, and what other policies would do. 1 = DMARC fails."""
+    domains = _domains(ctx, resolvers, timeout)
+    seen = domains.explain(sender=sender, bounce=bounce or sender, ip=ip, helo=helo, signed_by=signed_by or ())
+    if json:
+        print_json(seen.as_dict())
+    else:
+        say(f"SPF of {seen.spf.domain}: {seen.spf.result}")
+        say(f"DMARC: {seen.impact.outcome} ({seen.impact.reason})")
+        for policy, impact in seen.what_if.items():
+            say(f"  with p={policy}: {impact.outcome}")
+        for line in seen.disagreements:
+            say(f"Receivers disagree: {line}")
+    if str(seen.dmarc.result) != "pass":
+        raise typer.Exit(1)
+
+
+@app.command("watch")
+def watch(
+    ctx: typer.Context,
+    name: str = DOMAIN,
+    minutes: float = typer.Option(60.0, help="Give up after this many minutes.", min=0),
+    service: str = SERVICE,
+    hosting: str = HOSTING,
+    bounce: str = BOUNCE,
+    database: str = DATABASE,
+    report_to: str = REPORT_TO,
+    ground: bool = GROUND,
+    resolvers: list[str] = RESOLVER,
+    timeout: float = TIMEOUT,
+    json: bool = JSON,
+) -> None:
+    """Ask the zone's own name servers until the proposed records are out everywhere; ends with 1 when they are not."""
+    domains = _domains(ctx, resolvers, timeout)
+    made = _setup(
+        domains, name, service=service, hosting=hosting, bounce=bounce, database=database, report_to=report_to
+    )
+    last = None
+    for last in domains.watch(made, limit=minutes * 60, ground=ground):
+        if not json:
+            wait = f"; next look in {last.pause:.0f} s" if last.pause else ""
+            say(f"{last.line}{wait}")
+            for record, where in () if last.done else last.seen:
+                say(f"    {record}: {where}")
+    assert last is not None  # a watch always looks once
+    if json:
+        print_json({"domain": made.name, "cleared": last.cleared, "looks": last.looks, "line": last.line})
+    if not last.cleared:
+        raise typer.Exit(1)
+
+
+@app.command("history")
+def history(
+    ctx: typer.Context, name: str = DOMAIN, limit: int = typer.Option(25, help="How many."), json: bool = JSON
+) -> None:
+    """The kept checks of a domain, newest first."""
+    kept = open_ops(ctx).domains.history(name, limit=limit)
+    if json:
+        print_json([{"at": one.at, "state": one.state, "report": one.report} for one in kept])
+    else:
+        rows = [(one.at.isoformat(" ", "seconds"), one.state, _wrong(one.report)) for one in kept]
+        table(["At (UTC)", "State", "Findings"], rows)
+
+
+def _wrong(report: dict[str, Any]) -> str:
+    bad = [row["code"] for row in report.get("results", ()) if row["state"] not in ("passed", "skipped")]
+    return ", ".join(dict.fromkeys(bad))
+
+
+@app.command("compare")
+def compare(
+    ctx: typer.Context,
+    name: str = DOMAIN,
+    older: str = typer.Option(None, "--from", help="The last check up to this date or time (default: the one before)."),
+    newer: str = typer.Option(None, "--to", help="The last check up to this date or time (default: the last)."),
+    json: bool = JSON,
+) -> None:
+    """What changed between two kept checks; ends with 1 when there are new findings."""
+    domains = open_ops(ctx).domains
+    first, last, changed = domains.compare(name, older=_moment(older), newer=_moment(newer))
+    if json:
+        print_json({"domain": last.domain, "older": first.at, "newer": last.at, "differences": changed})
+    else:
+        say(f"{last.domain}: {first.at:%Y-%m-%d %H:%M} UTC against {last.at:%Y-%m-%d %H:%M} UTC")
+        table(["What", "Check", "Subject", "Before", "After"], [_cells(one) for one in changed])
+        if not changed:
+            say("Nothing changed.")
+    if any(one.kind == "new" for one in changed):
+        raise typer.Exit(1)
+
+
+def _cells(one: Any) -> tuple[str, ...]:
+    """A difference as cells."""
+    return one.kind, one.check, one.subject, one.before, one.after
+
+
+def _moment(text: str | None) -> datetime | None:
+    """A date (its end) or a time; without zone it is UTC."""
+    if not text:
+        return None
+    from datetime import UTC, timedelta
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputRefused(
+            f"{text[:40]!r} is no date.",
+            code="input.date",
+            facts={"given": text[:40]},
+            fix="Write 2026-01-31 or 2026-01-31T14:00.",
+        ) from error
+    if len(text) == 10:
+        moment += timedelta(days=1, microseconds=-1)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,9 @@
+"""Mail domains over time: check them, keep the answers, compare two dates, watch until a record is published."""
+
+from __future__ import annotations
+
+from .history import Difference, Snapshot
+from .service import Domains, Waiting
+from .values import folded, proof_line, record_forms
+
+__all__ = ["Difference", "Domains", "Snapshot", "Waiting", "folded", "proof_line", "record_forms"]

@@ -1,0 +1,282 @@
+"""Checks of mail domains for one workspace: one fresh look each, kept in the store, and watched where wanted.
+
+Who is asked comes from the settings (``[dns]``) or the call; a look never uses answers of an earlier one. A watch asks
+the zone's own name servers with growing pauses; it is over when they all have the records and the whole check, run
+again, agrees, and it never takes a success back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ..dns.domain_model import DomainReport, SendingSetup
+from ..dns.names import askable, normalise
+from ..dns.records import ZoneRecord
+from ..errors import ConfigError, InputRefused, NotFound
+from ..model.verdict import VerdictState
+from ..ports import Clock
+from .history import Difference, Snapshot, at_or_before, differences, keep, snapshots
+from .values import endpoint
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from ..dns.published import Look
+    from ..dns.resolver import DnsRun
+    from ..dns.send import SendExplanation
+    from ..dns.transport import Endpoint
+
+_BAD = (VerdictState.FAILED, VerdictState.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Where a watch stands after a look. ``pause`` is the wait in seconds until the next; ``report`` is new only when
+    it changed what is known."""
+
+    line: str
+    report: DomainReport
+    looks: int
+    pause: float
+    done: bool
+    cleared: bool
+    seen: tuple[tuple[str, str], ...] = ()
+
+
+class Domains:
+    """``resolvers`` and ``servers`` as in the settings; ``engine`` None = nothing is kept."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        engine: Callable[[], Engine] | None = None,
+        resolvers: Sequence[str] = (),
+        timeout: float = 5.0,
+        servers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._engine = engine
+        self._resolvers = tuple(resolvers)
+        self._timeout = timeout
+        self._servers = {normalise(name): endpoint(place) for name, place in (servers or {}).items()}
+
+    def asking(self, resolvers: Sequence[str] = (), timeout: float | None = None) -> Domains:
+        """The same, asking others."""
+        other = Domains(
+            self._clock,
+            engine=self._engine,
+            resolvers=resolvers or self._resolvers,
+            timeout=timeout or self._timeout,
+        )
+        other._servers = dict(self._servers)
+        return other
+
+    def setup(self, domain: str, **options: Any) -> SendingSetup:
+        """What is to be checked, with bad input refused. Options are the fields of :class:`SendingSetup`."""
+        from ..dns.providers_data import SENDERS
+
+        name = normalise(domain)
+        if not askable(name) or "." not in name or "@" in name or " " in name:
+            raise InputRefused(
+                f"{domain[:100]!r} is no mail domain.",
+                code="input.domain",
+                facts={"domain": domain[:100]},
+                fix="Give the part after the @ sign, such as example.com.",
+            )
+        made = SendingSetup(name, **options)
+        if made.service_key and made.service_key not in SENDERS:
+            raise NotFound(
+                f"There is no sending service {made.service_key!r}.",
+                code="dns.unknown_service",
+                facts={"known": list(SENDERS)},
+                fix="Name one of the known ones, or leave it empty for a server of your own and give selectors.",
+            )
+        return made
+
+    def check(self, setup: SendingSetup, *, ground: bool = False) -> DomainReport:
+        """A fresh look at a domain, kept in the store."""
+        with self._run() as run:
+            report = self._check(run, setup, ground)
+        return report
+
+    def check_all(self, setups: Sequence[SendingSetup], *, ground: bool = False) -> tuple[DomainReport, ...]:
+        """Many domains in one go over one memory, each kept."""
+        from ..dns.domain import check_domains
+
+        with self._run() as run:
+            reports = run.do(lambda resolver: check_domains(resolver, setups, ground=ground))
+        for report in reports:
+            self._keep(report)
+        return reports
+
+    def explain(
+        self, *, sender: str, bounce: str, ip: str, helo: str = "", signed_by: Sequence[str] = ()
+    ) -> SendExplanation:
+        """What receivers make of one send; see :func:`mailops.dns.send.explain_send`."""
+        from ipaddress import ip_address
+
+        from ..dns.send import explain_send
+
+        for what, value in (("From", sender), ("bounce address", bounce)):
+            domain = value.rpartition("@")[2]
+            if "@" not in value or not askable(normalise(domain)):
+                raise InputRefused(
+                    f"The {what} {value[:100]!r} is no address.",
+                    code="input.address",
+                    facts={"given": value[:100]},
+                    fix="Write it as name@example.com.",
+                )
+        try:
+            ip_address(ip)
+        except ValueError as error:
+            raise InputRefused(
+                f"{ip[:60]!r} is no IP address.",
+                code="input.ip",
+                facts={"given": ip[:60]},
+                fix="Give the address the mail leaves from, such as 192.0.2.25.",
+            ) from error
+        with self._run() as run:
+            return run.do(
+                lambda resolver: explain_send(
+                    resolver, from_address=sender, bounce_address=bounce, ip=ip, helo=helo, signed_by=signed_by
+                )
+            )
+
+    # --- watching -----------------------------------------------------------------------------------------------------
+
+    def watch(
+        self,
+        setup: SendingSetup,
+        *,
+        limit: float,
+        ground: bool = False,
+        stop: threading.Event | None = None,
+        before: DomainReport | None = None,
+    ) -> Iterator[Waiting]:
+        """Look until nothing failed any more, ``limit`` seconds are over, or ``stop`` is set; yields after each look.
+
+        Waiting is done here, between the yields. A last yield always has ``done``.
+        """
+        from ..dns.published import Watch, authoritative_servers, look
+
+        ends = self._clock.monotonic() + limit
+        report = before or self.check(setup, ground=ground)
+        watch, good = Watch(), 0
+        while True:
+            wanted = tuple(dict.fromkeys(record for change in report.changes for record in change.publish))
+            with self._run() as run:
+                servers = run.do(lambda resolver: authoritative_servers(resolver, setup.name, self._servers))
+                asked: dict[str, Endpoint] = servers or {_shown(one): one for one in run.resolver.servers}
+                seen = run.do(lambda resolver: look(resolver, asked, wanted))  # noqa: B023 (run at once)
+                fresh = self._check(run, setup, ground, kept=False)
+            line = watch.see(seen)
+            # others may have published something else that also serves; two clean looks running decide, never one
+            good = good + 1 if _clean(fresh) else 0
+            if good >= 2 and (watch.published or not _uneven(seen)):
+                self._keep(fresh)
+                told = line if watch.published and wanted else "every check passes now"
+                yield Waiting(told, fresh, watch.looks, 0, True, True, _places(seen))
+                return
+            if watch.published and not _clean(fresh) and _codes(fresh) != _codes(report):
+                self._keep(fresh)  # these records are out; what is left has records of its own to wait for
+                report, watch = fresh, Watch()
+                line = "published; what is still wrong is below"
+            pause = 2.0 if good == 1 else watch.pause
+            late = self._clock.monotonic() + pause > ends
+            if late:
+                line = f"not published within {limit / 60:.0f} min; last seen: {line}"
+            yield Waiting(line, report, watch.looks, 0 if late else pause, late, False, _places(seen))
+            if late or (stop is not None and stop.is_set()):
+                return
+            if stop is None:
+                self._clock.sleep(pause)
+            elif stop.wait(pause):
+                return
+
+    # --- history ------------------------------------------------------------------------------------------------------
+
+    def history(self, domain: str, *, limit: int = 50) -> tuple[Snapshot, ...]:
+        """The kept checks of a domain, newest first."""
+        return snapshots(self._store(), normalise(domain), limit=limit)
+
+    def compare(
+        self, domain: str, *, older: datetime | None = None, newer: datetime | None = None
+    ) -> tuple[Snapshot, Snapshot, tuple[Difference, ...]]:
+        """Two kept checks (by default the last two) and what changed between them."""
+        name = normalise(domain)
+        last = at_or_before(self._store(), name, newer)
+        first = at_or_before(self._store(), name, older, skip=0 if older else 1)
+        return first, last, differences(first, last)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> DnsRun:
+        from ..dns.resolver import DnsRun, Resolver
+
+        given = [endpoint(one) for one in self._resolvers]
+        if given:
+            return DnsRun(Resolver(given, timeout=self._timeout))
+        return DnsRun(Resolver.system(timeout=self._timeout))
+
+    def _check(self, run: DnsRun, setup: SendingSetup, ground: bool, *, kept: bool = True) -> DomainReport:
+        from ..dns.domain import check_domain
+
+        report = run.do(lambda resolver: check_domain(resolver, setup, ground=ground))
+        if kept:
+            self._keep(report)
+        return report
+
+    def _keep(self, report: DomainReport) -> None:
+        if self._engine is not None:
+            keep(self._engine(), report, self._clock.now())
+
+    def _store(self) -> Engine:
+        if self._engine is None:
+            raise ConfigError(
+                "Earlier checks are kept in a workspace, and there is none here.",
+                code="config.no_workspace",
+                fix="Go to your workspace folder, or name it: mailops -w FOLDER …",
+            )
+        return self._engine()
+
+
+def _clean(report: DomainReport) -> bool:
+    return not any(result.state in _BAD for result in report.results)
+
+
+def _codes(report: DomainReport) -> set[tuple[str, str]]:
+    return {(result.verdict.subject, result.code) for result in report.results}
+
+
+def _uneven(seen: Look) -> bool:
+    """Whether the servers that answered tell different things of a record."""
+    told: dict[ZoneRecord, set[str]] = {}
+    for sightings in seen.sightings.values():
+        for one in sightings:
+            if one.presence != "unknown":
+                told.setdefault(one.record, set()).add(str(one.presence))
+    return any(len(states) > 1 for states in told.values())
+
+
+def _shown(server: Endpoint) -> str:
+    return f"{server[0]}:{server[1]}"
+
+
+def _places(seen: Look) -> tuple[tuple[str, str], ...]:
+    """For each record: where it stands on how many servers."""
+    by_record: dict[ZoneRecord, list[str]] = {}
+    for sightings in seen.sightings.values():
+        for one in sightings:
+            by_record.setdefault(one.record, []).append(str(one.presence))
+    out = []
+    for record, states in by_record.items():
+        have = states.count("present")
+        rest = sorted({state for state in states if state != "present"})
+        tail = f" ({', '.join(rest)} on the others)" if rest and have else f" ({', '.join(rest)})" if rest else ""
+        out.append((f"{record.name} {record.type}", f"on {have} of {len(states)} name servers{tail}"))
+    return tuple(out)

@@ -1,0 +1,95 @@
+"""Pure pieces: addresses of name servers, one verdict a check, the line that tells the proof, the forms of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_address
+
+from ..dns.domain_model import CheckResult, DomainReport
+from ..dns.records import ZoneRecord, panel
+from ..dns.transport import Endpoint
+from ..errors import InputRefused
+from ..model.verdict import Verdict, VerdictState
+
+_WEIGHT = {VerdictState.FAILED: 3, VerdictState.UNKNOWN: 2, VerdictState.WARNING: 1}
+NAMES = {"spf": "SPF", "dkim": "DKIM", "dmarc": "DMARC", "mx": "MX", "mtasts": "MTA-STS", "tlsrpt": "TLS-RPT"}
+
+
+def endpoint(text: str) -> Endpoint:
+    """``192.0.2.53``, ``192.0.2.53:5353`` or ``[2001:db8::53]:53`` as host and port (default 53)."""
+    wanted = text.strip()
+    host, port = wanted, "53"
+    if wanted.startswith("["):
+        host, _, rest = wanted[1:].partition("]")
+        port = rest.removeprefix(":") or "53"
+    elif wanted.count(":") == 1:
+        host, _, port = wanted.partition(":")
+    try:
+        ip_address(host)
+        number = int(port)
+    except ValueError as error:
+        raise _no_endpoint(text) from error
+    if not 0 < number < 65536:
+        raise _no_endpoint(text)
+    return host, number
+
+
+def _no_endpoint(text: str) -> InputRefused:
+    return InputRefused(
+        f"{text[:80]!r} is no address of a name server.",
+        code="input.resolver",
+        facts={"given": text[:80]},
+        fix="Give an IP address and, where it is not 53, the port: 192.0.2.53:5353 or [2001:db8::53]:53.",
+    )
+
+
+def folded(results: Iterable[CheckResult]) -> tuple[Verdict, ...]:
+    """One verdict for each check and subject: the worst decides, the others stand in its evidence as ``also``.
+
+    Stores and gates count a check on a subject once, so a warning must not cover a failure of the same check.
+    """
+    groups: dict[tuple[str, str], list[Verdict]] = {}
+    for result in results:
+        groups.setdefault((result.verdict.check, result.verdict.subject), []).append(result.verdict)
+    out = []
+    for group in groups.values():
+        worst = max(group, key=lambda verdict: _WEIGHT.get(verdict.state, 0))  # the first of the worst
+        also = [f"{one.state}: {one.title}" for one in group if one is not worst]
+        out.append(replace(worst, evidence={**worst.evidence, "also": also}) if also else worst)
+    return tuple(out)
+
+
+def state_of(report: DomainReport) -> VerdictState:
+    """The state of a whole report: the worst of its results."""
+    worst = max((result.state for result in report.results), key=lambda s: _WEIGHT.get(s, 0), default=None)
+    return worst if worst in _WEIGHT else VerdictState.PASSED
+
+
+def proof_line(result: CheckResult) -> str:
+    """What was proved of a result's change, or why none is offered; empty where there is nothing to say."""
+    if result.change is None or not result.proved:
+        return f"No record is proposed: {result.withheld}." if result.withheld else ""
+    name = NAMES.get(result.verdict.check, result.verdict.check.upper())
+    proof = result.verdict.evidence.get("proof", {})
+    with_others = f" together with {', '.join(proof['together'])}" if proof.get("together") else ""
+    line = (
+        f"Proved: after publishing this{with_others}, {name} no longer has this finding and no other check gets worse"
+    )
+    if result.verdict.check == "spf":
+        line += f"; every address that passes now still passes; {proof.get('lookups_after', 0)} of 10 lookups"
+    return line + "."
+
+
+def record_forms(record: ZoneRecord, domain: str) -> tuple[tuple[str, str], ...]:
+    """Label and text of each field a DNS panel may want; the cut form only where it differs from the plain one."""
+    fields = panel(record, domain)
+    forms = [
+        ("Type", fields.type),
+        ("Name, where the panel appends the domain", fields.host_short),
+        ("Name, where it does not", fields.host_full),
+        ("Value", fields.value),
+    ]
+    if len(record.strings) > 1 and record.type == "TXT":
+        forms.append(("Value, cut into strings of at most 255 octets", fields.value_quoted))
+    return tuple(forms)
