@@ -69,7 +69,7 @@ def imap_sign_in(imap: imaplib.IMAP4, user: str, token: Token, *, provider: str 
             raise _refused("imap", provider, user, mechanism, f"BYE {error}", told) from error
         except imaplib.IMAP4.error as error:
             said = f"NO {_words(error)}"
-            if refused:
+            if refused or "[UNAVAILABLE]" in said:  # RFC 5530: the server's own trouble, the token was not judged
                 raise _refused("imap", provider, user, mechanism, said, told) from error
     raise AssertionError(said)
 
@@ -133,6 +133,13 @@ def _refused(at: str, provider: str | None, user: str, mechanism: str, said: str
         "said": redact(said)[:300],
         "challenge": redact("; ".join(told))[:300],
     }
+    if row is None and "[UNAVAILABLE]" in said:
+        return AuthError(
+            "The mail server cannot check sign-ins at the moment.",
+            code="auth.unavailable",
+            facts={**facts, "class": "retry"},
+            fix="Wait and try again; the token was not refused.",
+        )
     if row is None:
         return AuthError(
             "The server refused the token.", code="auth.refused", facts=facts, fix="Connect the mailbox again."

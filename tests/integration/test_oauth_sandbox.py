@@ -376,5 +376,21 @@ def test_idle_tells_of_new_mail(tmp_path: Path) -> None:
         assert imap.search() == [1]
 
 
+def test_a_mail_server_that_cannot_check_tokens_is_not_a_refusal(world: World) -> None:
+    from mailops.testing.imap_server import ImapServer
+    from mailops.testing.mailboxes import Denied
+
+    busy = Denied("[UNAVAILABLE] Temporary authentication failure.", challenge="")
+    asked: list[bool] = []
+    with (
+        ImapServer(world.sandbox.mailboxes, lambda attempt: busy) as server,
+        imaplib.IMAP4("localhost", server.port, timeout=10) as imap,
+        pytest.raises(AuthError) as caught,
+    ):
+        imap_sign_in(imap, ANN, lambda refused: asked.append(refused) or "token")  # type: ignore[func-returns-value]
+    assert caught.value.code == "auth.unavailable"
+    assert asked == [False]  # no renewal for the server's own trouble
+
+
 def test_hosts_are_the_shape_providers_have(world: World) -> None:
     assert isinstance(world.sandbox.hosts()["imap"], Host)
