@@ -32,7 +32,6 @@ _WIDE = "min(760px, 98%)"
 _FACES = {
     "console": "In the provider's console",
     "database": "In the database; mailops does its own side when you save",
-    "mailops": "Here",
 }
 
 
@@ -48,6 +47,12 @@ def plain(text: str) -> str:
     return re.sub(r"(?<![\w*])\*([^*\n]+)\*(?!\w)", r"\1", text).replace("`", "")
 
 
+def link(label: str, url: str) -> str:
+    """A link that looks like one (the notebook's own style hides it in outputs) and opens beside the guide."""
+    style = "color:var(--jp-content-link-color, #0860c4);text-decoration:underline;font-weight:600"
+    return f'<a href="{esc(url)}" target="_blank" rel="noopener noreferrer" style="{style}">{esc(label)}</a>'
+
+
 def step_html(number: int, view: StepView) -> str:
     """One step's own card, without its inputs."""
     step = view.step
@@ -55,22 +60,20 @@ def step_html(number: int, view: StepView) -> str:
         f'<div style="display:flex;gap:10px;align-items:baseline;flex-wrap:wrap">{state_chip(view.state.value)}'
         f"{heading(f'{number}. {plain(view.title)}')}</div>"
     )
-    parts = [top, paragraph(_FACES.get(step.face, ""), muted=True)]
+    parts = [top, paragraph(_FACES[step.face], muted=True)] if step.face in _FACES else [top]
     parts += [f'<p style="margin:4px 0">{marked(view.why)}</p>'] if view.why else []
     if view.do:
         rows = "".join(f'<li style="margin:3px 0">{marked(line)}</li>' for line in view.do)
         parts.append(f'<ol style="margin:6px 0;padding-left:24px">{rows}</ol>')
     parts += [f'<p style="margin:4px 0;color:{MUTED}">{marked(note)}</p>' for note in view.notes]
     if step.links:
-        links = " · ".join(
-            f'<a href="{esc(link.url)}" target="_blank" rel="noopener noreferrer">{esc(link.label)}</a>'
-            for link in step.links
-        )
+        links = " · ".join(link(one.label, one.url) for one in step.links)
         parts.append(f'<p style="margin:6px 0">{links}</p>')
     if view.note and step.check == "connect" and view.state is VerdictState.PASSED:
         parts.append(f'<p style="margin:6px 0" role="status">{chip(view.note, "good", "✓")}</p>')
     elif view.note:
-        parts.append(f'<p style="margin:6px 0" role="status"><b>{esc(view.note)}</b></p>')
+        role = "alert" if view.state is VerdictState.FAILED else "status"
+        parts.append(f'<p style="margin:6px 0" role="{role}"><b>{esc(view.note)}</b></p>')
     if view.actor and view.version:
         parts.append(f'<div style="font-size:12px;color:{MUTED}">Last change by {esc(view.actor)}</div>')
     return box("".join(parts), accent=ACCENTS.get(view.state.value))
@@ -131,21 +134,19 @@ class GuideView(Card):
 
     def build(self) -> ipywidgets.Widget:
         self._top = ipywidgets.HTML()
-        go_on = button("Continue", main=True, tooltip="Go to the step to do next")
-        go_on.on_click(lambda _: self.show(""))
+        self._go_on = button("Continue", main=True, tooltip="Go to the step to do next")
+        self._go_on.on_click(lambda _: self.show(""))
         notes = [ipywidgets.HTML(box(esc(text), accent="info")) for text in self.guided.run.opening()]
         if self.console_url:
-            link = f'<a href="{esc(self.console_url)}" target="_blank" rel="noopener">Open the practice console</a>'
-            notes.append(
-                ipywidgets.HTML(box(f"Practice: a sandbox stands for the provider. {link}", accent="warn", role="note"))
-            )
+            way = link("Open the practice console", self.console_url)
+            notes.append(ipywidgets.HTML(box(f"Practice: a sandbox stands for the provider. {way}", accent="warn")))
         self._body = ipywidgets.VBox([])
         self._answer = ipywidgets.VBox([])
         self._help = self._helper()
         self._list = ipywidgets.VBox([])
         self.show("")
         return ipywidgets.VBox(
-            [self._top, row(go_on), *notes, self._body, self._answer, self._help, self._list]
+            [self._top, row(self._go_on), *notes, self._body, self._answer, self._help, self._list]
         )  # fmt: skip
 
     def refresh(self) -> None:
@@ -161,6 +162,9 @@ class GuideView(Card):
 
     def _draw_frame(self) -> None:
         self._top.value = self._head().html()
+        now = self.guided.run.current()
+        elsewhere = now is not None and now.step.id != self._shown
+        self._go_on.layout.display = "" if elsewhere else "none"  # on the step itself its own button leads on
         jumps = []
         for number, view in self._views():
             label = f"{view.state.icon} {number}. {plain(view.title)}"
@@ -236,7 +240,9 @@ class GuideView(Card):
         self._fields[one.name] = made
         parts = [made]
         if one.help:
-            parts.append(ipywidgets.HTML(paragraph(one.help, muted=True)))
+            told = ipywidgets.HTML(paragraph(one.help, muted=True))
+            told.layout.margin = "0 0 0 238px"
+            parts.append(told)
         return ipywidgets.VBox(parts)
 
     def _keep_secret(self, step_id: str, one: Input, typed: str) -> str:
@@ -271,7 +277,7 @@ class GuideView(Card):
                 self._say(f"{plain(done.title)}: {done.note}", good=True)
         else:
             self.show(done.step.id)
-            self._explain(done.note)
+            self._answer_with(*self._branches_for(done.note))
 
     # --- signing in ---------------------------------------------------------------------------------------------------
 
@@ -299,9 +305,9 @@ class GuideView(Card):
     def _begin(self) -> Draw:
         opened = self.guided.begin(self._came)
         way = "It comes back by itself." if opened.listens else "Then paste the address of the last page below."
-        link = f'<a href="{esc(opened.address)}" target="_blank" rel="noopener"><b>Open the sign-in page</b></a>'
+        page = link("Open the sign-in page", opened.address)
         sent = f"Redirect address sent: {code(opened.redirect_uri)}"
-        shown = box(f"{link}<p style='margin:4px 0'>{way}</p>{sent}", accent="info", role="status")
+        shown = box(f"{page}<p style='margin:4px 0'>{way}</p>{sent}", accent="info", role="status")
         return lambda: self._answer_with(ipywidgets.HTML(shown))
 
     def _answer_with(self, *widgets: Any) -> None:
@@ -338,7 +344,7 @@ class GuideView(Card):
             )
         else:
             self.show(step.id)
-            self._explain(view.note)
+            self._answer_with(*self._branches_for(view.note))
 
     # --- trouble ------------------------------------------------------------------------------------------------------
 
@@ -378,11 +384,9 @@ class GuideView(Card):
         opened.layout.max_width = "1140px"
         return opened
 
-    def _explain(self, note: str) -> None:
-        """A step that failed: what was said, and the branches that fit it."""
-        cards = [box(esc(note or "The step did not pass."), accent="bad", role="alert")]
-        cards += [branch_html(b) for b in self.guided.branches(note) if b.step is not None]
-        self._answer.children = (ipywidgets.HTML("".join(cards)),)
+    def _branches_for(self, text: str) -> list[Any]:
+        """The branches that fit what was said of a step that did not pass."""
+        return [ipywidgets.HTML(branch_html(b)) for b in self.guided.branches(text) if b.step is not None]
 
     # --- work ---------------------------------------------------------------------------------------------------------
 
@@ -408,11 +412,8 @@ class GuideView(Card):
 
     def _failed(self, error: Exception) -> None:
         text = said(error)
-        known = self._branches_of(f"{getattr(error, 'code', '')} {text}")
-        self._answer_with(ipywidgets.HTML("".join([box(esc(text), accent="bad", role="alert"), *known])))
-
-    def _branches_of(self, text: str) -> list[str]:
-        return [branch_html(b) for b in self.guided.branches(text) if b.step is not None]
+        told = ipywidgets.HTML(box(esc(text), accent="bad", role="alert"))
+        self._answer_with(told, *self._branches_for(f"{getattr(error, 'code', '')} {text}"))
 
     def _say(self, text: str, *, good: bool = False, bad: bool = False) -> None:
         accent = "good" if good else "bad" if bad else "info"

@@ -180,6 +180,9 @@ def test_the_google_guide_in_the_dark_to_the_green_tag(
     ops = sqlite_file_ops
     wrong = "{redirect_uri}/"
     with_parameters(notebooks_copy, "connect_google", practice=True, mailbox=GOOGLE, registered=wrong)
+    dark = notebooks_copy / ".lab" / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
+    dark.parent.mkdir(parents=True)
+    dark.write_text('{"theme": "JupyterLab Dark"}')
     with lab(ops.workspace.path) as address:
         page = page_of("dark", height=1300)
         page.goto(address("connect_google"))
