@@ -19,6 +19,7 @@ from ..ops import Ops
 from ..testing import ManualClock
 from ..workspace import FILE, init
 from .month import DAYS, Played, play, start_of_month
+from .names import ask_here, write_reports
 from .world import MARK, World, furnish, remember, remembered
 
 
@@ -64,6 +65,8 @@ def _demo(folder: Path, reports: Path) -> int:
     _say(f"1  Workspace {folder}: {FILE}, a SQLite store, folders for runs and secrets.")
     with World() as world:
         remember(workspace.path, world.ports)
+        ask_here(workspace.path / FILE, world.ports["names"])
+        write_reports(workspace.path / "dmarc", now)
         ops = Ops.open(workspace, clock=clock)
         furnish(ops, world.ports)
         setup = ops.setup

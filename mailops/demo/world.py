@@ -18,7 +18,9 @@ from ..model.setup import AliasDomain, Company, Encryption, MailClass, Server
 from ..ops import Ops
 from ..routing.plan import MASS_PARAMETER
 from ..testing import SmtpServer, bounce_later, defer, greylist, refuse
+from ..testing.dns_server import DnsServer
 from ..testing.smtp_script import Rule
+from .names import zone
 
 MARK = "demo.json"  # says that a folder is the demonstration's, and on which ports its servers listen
 SERVERS = ("daily", "sales", "workshop", "newsletter")
@@ -60,17 +62,18 @@ def script() -> tuple[Rule, ...]:
 
 
 class World:
-    """The four servers and the mailbox that reports come back to. Use as a context manager."""
+    """The four servers, the mailbox that reports come back to, and a name server. Use as a context manager."""
 
     def __init__(self, ports: dict[str, int] | None = None) -> None:
         wanted = ports or {}
         self.servers = {p.key: SmtpServer(script=script(), port=wanted.get(p.key, 0), trace=False) for p in PEERS}
         self.mailbox = SmtpServer(port=wanted.get("mailbox", 0), trace=False)
+        self.names = DnsServer(zone(), port=wanted.get("names", 0), log=False)
         self._stack = ExitStack()
 
     def __enter__(self) -> World:
         try:
-            for server in (*self.servers.values(), self.mailbox):
+            for server in (*self.servers.values(), self.mailbox, self.names):
                 self._stack.enter_context(server)
         except BaseException:
             self._stack.close()
@@ -83,7 +86,8 @@ class World:
     @property
     def ports(self) -> dict[str, int]:
         """Where everybody listens."""
-        return {**{key: server.port for key, server in self.servers.items()}, "mailbox": self.mailbox.port}
+        smtp = {key: server.port for key, server in self.servers.items()}
+        return {**smtp, "mailbox": self.mailbox.port, "names": self.names.port}
 
     def reports(self) -> list[bytes]:
         """Send the waiting delivery reports over SMTP to the bounce mailbox, and take them from there."""

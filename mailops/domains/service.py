@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..dns.resolver import DnsRun
     from ..dns.send import SendExplanation
     from ..dns.transport import Endpoint
+    from ..model.setup import Setup
 
 _BAD = (VerdictState.FAILED, VerdictState.UNKNOWN)
 
@@ -97,6 +98,17 @@ class Domains:
                 fix="Name one of the known ones, or leave it empty for a server of your own and give selectors.",
             )
         return made
+
+    @staticmethod
+    def first(setup: Setup) -> str:
+        """The first alias domain of a workspace. Raises :class:`NotFound` when there is none."""
+        if not setup.alias_domains:
+            raise NotFound(
+                "There is no alias domain yet, and no domain was named.",
+                code="dns.no_domain",
+                fix="Name one with the parameter domain, or add one: mailops company domain.",
+            )
+        return min(setup.alias_domains, key=lambda one: one.sequence).name
 
     def check(self, setup: SendingSetup, *, ground: bool = False) -> DomainReport:
         """A fresh look at a domain, kept in the store."""

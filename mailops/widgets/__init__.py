@@ -10,7 +10,9 @@ _HOMES = {
     "Card": "faces",
     "CheckCard": "check",
     "CopyField": "copyfield",
+    "DmarcView": "dmarc_view",
     "DoctorView": "doctor_view",
+    "DomainView": "domain_view",
     "Figure": "charts",
     "Form": "form",
     "GuideView": "guide_view",
@@ -27,10 +29,12 @@ _HOMES = {
     "Table": "table",
     "Tiles": "panel",
     "bar_chart": "charts",
+    "comparison": "domain_view",
     "ends_cards": "doctor_view",
     "guide_cards": "guide_view",
     "line_chart": "charts",
     "notebook_list": "catalogue",
+    "outside_checks": "domain_view",
     "safe_html": "sanitise",
 }
 

@@ -1,0 +1,330 @@
+"""The DNS of a domain as cards: each finding with the record to publish and its proof, and a watch until it is out.
+
+The watch runs in the background and redraws the cards by itself; it never shows a finding as back that it has seen
+gone, because name servers catch up one by one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+
+from ..model.verdict import Verdict, VerdictState
+from .check import CheckCard
+from .controls import button, row
+from .copyfield import CopyField
+from .faces import Card, said
+from .panel import Headline, Panel
+from .theme import INK, SANS, box, code, esc, heading, html_table, live_only, paragraph, titled
+
+if TYPE_CHECKING:
+    from ..dns.domain_model import CheckResult, DomainReport, SendingSetup
+    from ..domains.service import Waiting
+    from ..ops import Ops
+
+Record = Callable[[Verdict], Verdict]
+
+
+class Prose(Card):
+    """A few sentences, one a line."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
+
+    def html(self) -> str:
+        style = f"font-family:{SANS};font-size:14px;color:{INK};margin:6px 0;max-width:1140px"
+        return f'<div style="{style}">{"".join(paragraph(line) for line in self.lines)}</div>'
+
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+class Links(Card):
+    """Links with what to do there: ``(title, address, note)``; only ``https`` ones become links."""
+
+    def __init__(self, title: str, links: list[tuple[str, str, str]]) -> None:
+        self.title, self.links = title, links
+
+    def html(self) -> str:
+        rows = "".join(f'<li style="margin:3px 0">{self._link(*link)}</li>' for link in self.links)
+        shown = f'<ul style="margin:4px 0;padding-left:22px">{rows}</ul>'
+        style = f"font-family:{SANS};font-size:14px;color:{INK};margin:6px 0;max-width:1140px;overflow-wrap:anywhere"
+        return f'<div style="{style}">{heading(self.title, 4)}{shown}</div>'
+
+    @staticmethod
+    def _link(title: str, address: str, note: str) -> str:
+        tail = f" – {esc(note)}" if note else ""
+        if not address.startswith("https://"):
+            return f"{esc(title)}: {esc(address)}{tail}"
+        style = f"color:{INK};text-decoration:underline"
+        return f'<a href="{esc(address)}" target="_blank" rel="noopener" style="{style}">{esc(title)}</a>{tail}'
+
+    def text(self) -> str:
+        return "\n".join(
+            [self.title, *(f"  {title}: {address} {note}".rstrip() for title, address, note in self.links)]
+        )
+
+
+class FindingCard(Card):
+    """One result: the check's card; below it the record in the forms a DNS panel may want, and what was proved."""
+
+    def __init__(self, result: CheckResult, domain: str, *, appends_domain: bool | None = None) -> None:
+        from ..dns.records import zone_line
+        from ..domains.values import proof_line, record_forms
+
+        self.result = result
+        self.card = CheckCard(result.verdict)
+        self.fields: list[Card] = []
+        self.proof = proof_line(result)
+        change = result.change if result.proved else None
+        self.gone = [zone_line(record, domain) for record in change.remove] if change else []
+        many = change is not None and len(change.publish) > 1
+        for number, record in enumerate(change.publish if change else (), start=1):
+            forms = list(record_forms(record, domain))
+            if appends_domain is False:  # the form this panel wants comes first; both can always be copied
+                forms[1], forms[2] = forms[2], forms[1]
+            mark = f" of record {number}" if many else ""
+            self.fields += [CopyField(label + mark, value) for label, value in forms]
+
+    def _before(self) -> str:
+        if not self.fields:
+            return ""
+        gone = f"{paragraph('Take away first:')}{code(chr(10).join(self.gone))}" if self.gone else ""
+        return self._block(f"{gone}{heading('Record to publish', 4)}")
+
+    def _after(self) -> str:
+        if not self.proof:
+            return ""
+        mark = "✓ " if self.fields else ""
+        return self._block(f'<p style="margin:2px 0 10px"><b>{mark}{esc(self.proof)}</b></p>')
+
+    @staticmethod
+    def _block(inner: str) -> str:
+        style = f"font-family:{SANS};font-size:14px;color:{INK};max-width:1140px;margin:2px 0 2px 20px"
+        return f'<div style="{style}">{inner}</div>'
+
+    def html(self) -> str:
+        inner = "".join(field.html() for field in self.fields)
+        indented = f'<div style="margin-left:20px">{inner}</div>' if inner else ""
+        return self.card.html() + self._before() + indented + self._after()
+
+    def text(self) -> str:
+        lines = [self.card.text(), *(f"  take away: {line}" for line in self.gone)]
+        lines += [f"  {field.text()}" for field in self.fields]
+        return "\n".join([*lines, *([f"  {self.proof}"] if self.proof else [])])
+
+    def build(self) -> ipywidgets.Widget:
+        parts: list[Any] = [self.card.widget]
+        if self.fields:
+            fields = ipywidgets.VBox([field.widget for field in self.fields])
+            fields.layout.margin = "0 0 0 20px"
+            parts += [ipywidgets.HTML(self._before()), fields]
+        if self.proof:
+            parts.append(ipywidgets.HTML(self._after()))
+        return ipywidgets.VBox(parts)
+
+
+class DomainView(Card):
+    """Checks a domain on first use and shows the report; *Check now* and *Watch* are in the live notebook.
+
+    ``record`` hears one verdict for each check and subject (the worst decides). ``watch_minutes`` bounds a watch.
+    """
+
+    def __init__(
+        self,
+        ops: Ops,
+        setup: SendingSetup,
+        *,
+        ground: bool = False,
+        record: Record | None = None,
+        watch_minutes: float = 60.0,
+    ) -> None:
+        self.ops, self.setup, self.ground = ops, setup, ground
+        self.watch_minutes = watch_minutes
+        self._record: Record = record or (lambda verdict: verdict)
+        self._report: DomainReport | None = None
+        self._status = ""
+        self._state = VerdictState.READY
+        self._places: tuple[tuple[str, str], ...] = ()
+        self._stop = threading.Event()
+        self._busy = threading.Lock()
+
+    @property
+    def report(self) -> DomainReport:
+        """The last report; looked up on first use."""
+        if self._report is None:
+            self._take(self.ops.domains.check(self.setup, ground=self.ground))
+        assert self._report is not None
+        return self._report
+
+    def _take(self, report: DomainReport) -> None:
+        from ..domains.values import folded
+
+        self._report = report
+        for verdict in folded(report.results):
+            self._record(verdict)
+
+    def wait(self) -> bool:
+        """Watch in the foreground, for a job: until nothing failed any more or ``watch_minutes`` are over."""
+        cleared = False
+        for step in self.ops.domains.watch(
+            self.setup, limit=self.watch_minutes * 60, ground=self.ground, before=self.report
+        ):
+            self._hear(step)
+            cleared = step.cleared
+        return cleared
+
+    def awaited(self, minutes: float) -> Card:
+        """For the end of a job: wait where something failed and ``minutes`` is not 0; the cards as they are then."""
+        if not minutes or self.report.green:
+            return Prose()
+        self.watch_minutes = minutes
+        self.wait()
+        return Panel(Prose(f"Waited: {self._status}"), self.cards())
+
+    # --- faces --------------------------------------------------------------------------------------------------------
+
+    def cards(self) -> Panel:
+        """Headline, findings worst first, guides and notes as they are now."""
+        from ..dns.providers_data import DNS_HOSTS
+        from ..domains.values import state_of
+
+        report = self.report
+        order = {"failed": 0, "unknown": 1, "warning": 2}
+        results = sorted(report.results, key=lambda result: order.get(result.state.value, 3))
+        wrong = sum(result.state.value in order for result in results)
+        lead = (
+            f"{wrong} of {len(results)} findings need you." if wrong else "Everything that was looked at is in order."
+        )
+        lead += f" Asked: {report.asked_of}."
+        appends = next((host.appends_domain for host in DNS_HOSTS if host.title == report.dns_host), None)
+        findings = [FindingCard(result, report.setup.name, appends_domain=appends) for result in results]
+        tail: list[Card] = [Prose(*report.notes)] if report.notes else []
+        if report.changes:
+            where = f"Your DNS is at {report.dns_host}. " if report.dns_host else ""
+            note = f"{where}Most panels add the domain to the name by themselves: type the short name there."
+            guides = [(f"{host}: {title}", url, "") for host, title, url in report.guides]
+            tail += [Prose(note), Links("How to publish a record, by DNS host", guides)]
+        return Panel(Headline(report.setup.name, lead, state=state_of(report).value), *findings, *tail)
+
+    def _status_html(self) -> str:
+        if not self._status:
+            return ""
+        rows: list[list[object]] = [list(place) for place in self._places]
+        table = html_table(["Record", "Seen"], rows) if rows else ""
+        tone = {"passed": "good", "failed": "bad", "warning": "warn"}.get(self._state.value, "info")
+        return box(titled(self._state.value, self._status) + table, accent=tone, role="status")
+
+    def html(self) -> str:
+        tools = live_only("Check now, and Watch until published")
+        return self.cards().html() + self._status_html() + tools
+
+    def text(self) -> str:
+        watch = [f"[{self._state.value}] {self._status}"] if self._status else []
+        return "\n".join([self.cards().text(), *watch])
+
+    def build(self) -> ipywidgets.Widget:
+        self._shown = ipywidgets.VBox([self.cards().widget])
+        self._line = ipywidgets.HTML(self._status_html())
+        self._watch_button = button("Watch until published", main=True, tooltip="Look again by itself until it is out")
+        check = button("Check now", tooltip="Look again now")
+        halt = button("Stop watching")
+        self._watch_button.on_click(lambda _: self.start())
+        check.on_click(lambda _: self._background(self._check_again))
+        halt.on_click(lambda _: self._stop.set())
+        return ipywidgets.VBox([row(check, self._watch_button, halt), self._line, self._shown])
+
+    def refresh(self) -> None:
+        if "widget" in self.__dict__:
+            self._line.value = self._status_html()
+            self._shown.children = (self.cards().widget,)
+
+    # --- live ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Watch in the background; a second press while it runs does nothing."""
+        self._background(self._watch)
+
+    def _background(self, job: Callable[[], None]) -> None:
+        if not self._busy.acquire(blocking=False):
+            return
+        self._stop.clear()
+        self._tell(VerdictState.CHECKING, "Looking …")
+        threading.Thread(target=self._guarded, args=(job,), daemon=True).start()
+
+    def _guarded(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except Exception as error:
+            self._tell(VerdictState.UNKNOWN, said(error))
+        finally:
+            self._busy.release()
+
+    def _check_again(self) -> None:
+        self._take(self.ops.domains.check(self.setup, ground=self.ground))
+        self._places = ()
+        self._state, self._status = VerdictState.PASSED, f"Looked at {self.ops.clock.now():%H:%M:%S} UTC."
+        self.refresh()
+
+    def _watch(self) -> None:
+        step = None
+        watching = self.ops.domains.watch(
+            self.setup, limit=self.watch_minutes * 60, ground=self.ground, stop=self._stop, before=self.report
+        )
+        for step in watching:
+            self._hear(step)
+        if step is not None and not step.done:
+            self._tell(VerdictState.SKIPPED, f"Stopped. Last seen: {step.line}.")
+
+    def _hear(self, step: Waiting) -> None:
+        redraw = step.report is not self._report
+        if redraw:
+            self._take(step.report)
+        self._places = () if step.cleared else step.seen
+        wait = f"; next look in {step.pause:.0f} s" if step.pause else ""
+        state = VerdictState.PASSED if step.cleared else VerdictState.WARNING if step.done else VerdictState.CHECKING
+        self._tell(state, f"{step.line[:1].upper()}{step.line[1:]}{wait}.", redraw=redraw)
+
+    def _tell(self, state: VerdictState, line: str, *, redraw: bool = False) -> None:
+        self._state, self._status = state, line
+        if "widget" not in self.__dict__:
+            return
+        self._line.value = self._status_html()
+        if redraw:
+            self.refresh()
+
+
+def outside_checks(domain: str, selector: str = "odoo") -> Links:
+    """The checks others offer, with what to paste there; the full test needs one mail sent to the address it shows."""
+    from ..dns.providers_data import outside_check_texts
+
+    notes = {
+        "Full test": "open it, send one mail from your system to the address it shows, then press its button",
+        "Writing a DMARC policy": "DMARC joins SPF and DKIM and tells receivers what to do with failures",
+        "SPF and DKIM at less known providers": "how-to by provider",
+    }
+    links = [
+        (title, url, notes.get(title) or f"paste {text}") for title, url, text in outside_check_texts(domain, selector)
+    ]
+    return Links("Checks and reading elsewhere", links)
+
+
+def comparison(ops: Ops, domain: str) -> Card:
+    """What changed since the check before, as a table."""
+    from ..errors import NotFound
+
+    try:
+        older, newer, changed = ops.domains.compare(domain)
+    except NotFound:
+        return Prose("This is the first kept check of this domain; the next one is compared with it.")
+    words = {"gone": "no longer wrong", "new": "newly wrong", "record": "another answer"}
+    rows: list[list[object]] = [[words[d.kind], d.check, d.subject, d.before, d.after] for d in changed]
+    caption = f"Since the check of {older.at:%Y-%m-%d %H:%M} UTC"
+    if not rows:
+        return Prose(f"{caption}: nothing changed ({newer.state}).")
+    from .rates_view import Frame
+
+    return Frame(caption, ["What", "Check", "Subject", "Before", "Now"], rows)

@@ -1,0 +1,55 @@
+# %% [markdown]
+# # DNS of a mail domain
+# Does the domain's DNS let its mail arrive, and if not, which record has to be published?
+#
+# Give the domain and who sends for it. Every finding carries the record to publish; the whole check was run again with
+# it applied before it is shown. Publish it at your DNS host and press *Watch until published*: the page turns green by
+# itself. This part needs somebody who may edit the domain's DNS.
+
+# %% tags=["parameters"]
+workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+domain: str = ""  # the domain after the @ sign (empty: the first alias domain)
+service: str = "odoo"  # who sends: odoo, mailjet, microsoft365, google …; "own" for a server of your own
+database: str = ""  # the database's name, where the hosted server sends
+selectors: str = ""  # further DKIM selectors, separated by commas
+spf_terms: str = ""  # what SPF must permit besides, separated by spaces, such as ip4:192.0.2.25
+everything: bool = False  # also MX, MTA-STS, TLS-RPT and BIMI
+watch_minutes: float = 0.0  # as a job: wait this long for the records to be published
+
+# %%
+from mailops import Ops
+from mailops.widgets import DomainView, comparison, outside_checks
+
+ops = Ops.open(workspace or None)
+setup = ops.domains.setup(
+    domain or ops.domains.first(ops.setup),
+    hosting=ops.setup.profile.hosting.value,
+    service="" if service == "own" else service,
+    database=database,
+    selectors=tuple(selectors.replace(",", " ").split()),
+    spf_terms=tuple(spf_terms.split()),
+)
+view = DomainView(ops, setup, ground=everything, record=ops.run.record, watch_minutes=watch_minutes or 60.0)
+
+# %%
+view
+
+# %% [markdown]
+# ## What changed
+# Every check is kept, so that two dates can be compared (`mailops domain compare`).
+
+# %%
+comparison(ops, setup.name)
+
+# %% [markdown]
+# ## Outside
+# A pass is no promise: filters of receivers can still refuse mail or put it aside. A test with a real mail shows more.
+
+# %%
+outside_checks(setup.name)
+
+# %%
+view.awaited(watch_minutes)
+
+# %%
+ops.run.require_passed()
