@@ -97,11 +97,14 @@ class Ops:
         from .inbound.aliases import clean_allowed_domains
         from .inbound.loops import check_limit
         from .store.setup import set_parameter
+        from .suppression.decide import check_mode
 
         if value is not None and key.startswith("mail.gateway.loop."):
             value = str(check_limit(key, value or "0", 1))
         if value is not None and key == "mail.catchall.domain.allowed":
             value = clean_allowed_domains(value)
+        if value is not None and key == "mailops.suppression.mode":
+            value = check_mode(value)
         set_parameter(self.engine, key, value)
 
     # --- sending ------------------------------------------------------------------------------------------------------
@@ -262,7 +265,11 @@ class Ops:
         from .threads.outbox import queue_outbox
 
         outbox = queue_outbox(lambda: self.setup, self.clock)
-        return Gateway(self.engine, self.threads, outbox, self.clock, reports=lambda raw: self.bounces.take(raw, counters=False))
+
+        def take(raw: bytes) -> object:
+            return self.bounces.take(raw, counters=False)  # the gateway counts by its own rules
+
+        return Gateway(self.engine, self.threads, outbox, self.clock, reports=take)
 
     # --- coming back, looking, running --------------------------------------------------------------------------------
 

@@ -1,32 +1,38 @@
 """Takes reports in: read, tied to the delivery, recorded once, and the delivery marked.
 
 A report that fits no delivery is kept and shown all the same. A *delayed* report marks nothing: the other side still
-tries. The same bytes count once, however often they arrive.
+tries. The same bytes count once, however often they arrive. What a provider's webhook tells goes the same way, as a
+report without bytes to read.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from ..errors import NotFound
 from ..model.address import normalise
 from ..model.states import DeliveryState, FailureType, MailState, mail_state
 from ..ports import Clock
 from ..queue.lease import count
 from ..store import schema
-from ..store.database import explained
-from .correlate import Candidate, Match, match
-from .report import RecipientResult, Report
+from ..store import threads as people
+from ..store.database import explained, reading
+from ..threads.feedback import on_bounce
+from .correlate import WINDOW, Candidate, Clues, Match, clues, match, names_of
+from .report import GOOD_ACTIONS, RecipientResult, Report
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..suppression import Suppressions
 
 m, d, e, b = schema.mails, schema.deliveries, schema.events, schema.bounces
 NO_ERROR = "no error"  # an error exists that could not be interpreted
@@ -46,11 +52,12 @@ class Taken:
 
 
 class Bounces:
-    """Reads and records what comes back."""
+    """Reads and records what comes back. ``suppressions`` is the list that hard bounces and complaints go to."""
 
-    def __init__(self, engine: Engine, *, clock: Clock) -> None:
+    def __init__(self, engine: Engine, *, clock: Clock, suppressions: Suppressions | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._suppressions = suppressions
 
     @staticmethod
     def parse(raw: bytes) -> Report:
@@ -59,24 +66,41 @@ class Bounces:
 
         return parse(raw)
 
-    def take(self, raw: bytes) -> Taken:
-        """Read a report, tie it to its delivery, and record it. Ordinary mail is returned untouched."""
+    def take(self, raw: bytes, *, counters: bool = True) -> Taken:
+        """Read a report, tie it to its delivery, and record it. Ordinary mail is returned untouched.
+
+        ``counters=False`` leaves the counters of contacts and records to the caller (the gateway has its own rules).
+        """
         report = self.parse(raw)
         if report.kind in ("ordinary", "autoreply"):
             return Taken(report, ())
-        digest = hashlib.sha256(raw).hexdigest()
-        now = self._clock.now()
         with explained("recording a report"), self._engine.begin() as connection:
-            if connection.execute(sa.select(b.c.id).where(b.c.digest.startswith(digest[:60]))).first():
-                return Taken(report, (), repeated=True)
-            results: list[RecipientResult | None] = list(report.results) or [None]
-            matches = []
-            for number, result in enumerate(results):
-                found = match(result, report, self._candidates(connection, report, result), now=now)
-                matches.append(found)
-                # one row per recipient; the digest of the first is the report's own
-                key = digest if number == 0 else f"{digest[:60]}{number:04d}"
-                self._record(connection, raw if number == 0 else b"", key, report, result, found, now)
+            found = clues(raw, report, _bounce_addresses(connection))
+            return self.enter(connection, report, found, raw=raw, counters=counters)
+
+    def enter(
+        self,
+        connection: Connection,
+        report: Report,
+        found: Clues,
+        *,
+        raw: bytes,
+        source: str = "report",
+        counters: bool = True,
+    ) -> Taken:
+        """Record a report that is read already, in the caller's transaction. ``raw`` tells repeated ones."""
+        now, digest = self._clock.now(), hashlib.sha256(raw).hexdigest()
+        if connection.execute(sa.select(b.c.id).where(b.c.digest == digest)).first():
+            return Taken(report, (), repeated=True)
+        results: list[RecipientResult | None] = list(report.results) or [None]
+        matches = []
+        for number, result in enumerate(results):
+            hit = match(result, report, self._candidates(connection, found, result, now), now=now, found=found)
+            matches.append(hit)
+            # one row per recipient; the digest of the first is the report's own
+            key = digest if number == 0 else f"{digest[:60]}{number:04d}"
+            noted = self._record(connection, raw if number == 0 else b"", key, report, result, hit, now, source)
+            self._feel(connection, report, result, hit, noted, now, source, counters)
         return Taken(report, tuple(matches))
 
     def take_many(self, raws: Iterable[bytes]) -> list[Taken]:
@@ -92,38 +116,66 @@ class Bounces:
             rows = connection.execute(sa.select(*columns).order_by(b.c.id.desc()).limit(limit)).all()
         return pd.DataFrame(rows, columns=[c.name for c in columns])
 
+    def raw(self, bounce_id: int) -> bytes:
+        """The stored bytes of a report, also for the rows of its further recipients. Raises NotFound."""
+        with explained("reading a report"), reading(self._engine) as connection:
+            found = connection.execute(sa.select(b.c.raw, b.c.digest).where(b.c.id == bounce_id)).first()
+            if found is None:
+                raise NotFound(
+                    f"There is no report {bounce_id}.",
+                    facts={"report": bounce_id},
+                    fix="Look it up in the notebook bounces.",
+                )
+            if found.raw:
+                return bytes(found.raw)
+            first = sa.select(b.c.raw).where(b.c.digest.startswith(found.digest[:60]), sa.func.length(b.c.raw) > 0)
+            return bytes(connection.execute(first).scalar() or b"")
+
     # --- the store ----------------------------------------------------------------------------------------------------
 
-    def _candidates(self, connection: Connection, report: Report, result: RecipientResult | None) -> list[Candidate]:
-        """Accepted deliveries of the original Message-ID, or to the result's addresses."""
-        conditions: list[sa.ColumnElement[bool]] = []
-        if report.original.message_id:
-            conditions.append(e.c.message_id == report.original.message_id)
-        names = [n for n in ((result.recipient, result.original_recipient) if result else ()) if n]
-        if names and not conditions:
-            since = self._clock.now().timestamp() - 8 * 86_400
-            conditions.append(
-                sa.and_(e.c.recipient.in_(names), e.c.at >= datetime.fromtimestamp(since, self._clock.now().tzinfo))
+    def _candidates(
+        self, connection: Connection, found: Clues, result: RecipientResult | None, now: datetime
+    ) -> list[Candidate]:
+        """Accepted deliveries of the mails that the clues name, or to the result's addresses."""
+        rows: list[Any] = []
+        ids = [value for _, value in found.message_ids]
+        if ids or found.mail_ids:
+            named = sa.or_(e.c.message_id.in_(ids), e.c.mail_id.in_(found.mail_ids))
+            rows = list(self._accepted(connection, named))
+        names = names_of(result, found)
+        if names and not any(row.recipient.lower() in names for row in rows):
+            young = sa.and_(sa.func.lower(e.c.recipient).in_(names), e.c.at >= now - WINDOW - timedelta(days=1))
+            rows += self._accepted(connection, young)
+        addressed: defaultdict[int, set[str]] = defaultdict(set)
+        for row in rows:
+            addressed[row.mail_id].add(row.recipient)
+        kept = {
+            (r.mail_id, r.recipient): r.id
+            for r in connection.execute(
+                sa.select(d.c.id, d.c.mail_id, d.c.recipient).where(d.c.mail_id.in_(list(addressed)))
             )
-        if not conditions:
-            return []
+        }
+        return [
+            Candidate(
+                row.mail_id,
+                kept.get((row.mail_id, row.recipient)),
+                row.message_id,
+                row.recipient,
+                row.at,
+                len(addressed[row.mail_id]),
+            )
+            for row in rows
+        ]
+
+    @staticmethod
+    def _accepted(connection: Connection, which: sa.ColumnElement[bool]) -> Sequence[Any]:
         query = (
             sa.select(e.c.mail_id, e.c.message_id, e.c.recipient, e.c.at)
-            .where(e.c.kind.in_(["sent", "unknown"]), sa.or_(*conditions))
+            .where(e.c.kind.in_(["sent", "unknown"]), e.c.recipient.is_not(None), which)
             .order_by(e.c.id.desc())
             .limit(1000)
         )
-        rows = connection.execute(query).all()
-        people = Counter(str(row.message_id) for row in rows)
-        found = []
-        for row in rows:
-            delivery = connection.execute(
-                sa.select(d.c.id).where(d.c.mail_id == row.mail_id, d.c.recipient == row.recipient)
-            ).scalar()
-            found.append(
-                Candidate(row.mail_id, delivery, row.message_id, row.recipient, row.at, people[row.message_id])
-            )
-        return found
+        return list(connection.execute(query).all())
 
     def _record(
         self,
@@ -134,13 +186,18 @@ class Bounces:
         result: RecipientResult | None,
         found: Match,
         now: datetime,
-    ) -> None:
+        source: str,
+    ) -> int:
         hit = found.candidate
+        address = (result.recipient if result else "") or (hit.recipient if hit else None)
         bounce_id = connection.execute(
             sa.insert(b).values(
                 received_at=now,
                 kind=report.kind,
-                recipient=result.recipient if result else (hit.recipient if hit else None),
+                recipient=address[:320] if address else None,
+                normalised=normalise(address)[:320] if address and "@" in address else None,
+                source=source,
+                rule=((result.rule if result else "") or report.rule)[:200],
                 status=result.status if result else None,
                 reason=result.reason if result else None,
                 hard=result.hard if result else None,
@@ -153,12 +210,42 @@ class Bounces:
                 digest=digest,
                 raw=raw,
             )
-        ).inserted_primary_key[0]  # type: ignore[index]
-        if hit is None or report.kind not in ("bounce", "complaint"):
+        ).inserted_primary_key[0]  # type: ignore[index]  # an insert of one row has a key
+        return int(bounce_id)
+
+    def _feel(
+        self,
+        connection: Connection,
+        report: Report,
+        result: RecipientResult | None,
+        found: Match,
+        bounce_id: int,
+        now: datetime,
+        source: str,
+        counters: bool,
+    ) -> None:
+        """What a recorded report changes: the delivery, threads, counters, and the suppression list."""
+        if report.kind not in ("bounce", "complaint") or (result and result.action in GOOD_ACTIONS):
             return
-        self._event(connection, report, result, hit, now)
-        if report.kind == "bounce":
-            self._mark(connection, result, hit, int(bounce_id), now)
+        hit = found.candidate
+        if hit is not None:
+            self._event(connection, report, result, hit, now)
+            if report.kind == "bounce":
+                self._mark(connection, result, hit, bounce_id, now)
+        address = (result.recipient if result else "") or (hit.recipient if hit else "")
+        if "@" not in address:
+            return
+        if counters and report.kind == "bounce":
+            _count(connection, normalise(address), hit)
+        if self._suppressions is not None and (hit is not None or source != "report"):
+            # a report about mail that was never ours must not take anybody off our lists: anyone can write one
+            self._suppressions.consider(
+                connection,
+                address,
+                source="complaint" if report.kind == "complaint" else source,
+                coming=0 if counters else 1,
+                now=now,
+            )
 
     def _event(
         self, connection: Connection, report: Report, result: RecipientResult | None, hit: Candidate, now: datetime
@@ -220,14 +307,33 @@ class Bounces:
                     failure_reason=f"Came back from {hit.recipient}: {text}",
                 )
             )
-        connection.execute(
-            sa.update(schema.notifications)
-            .where(
-                schema.notifications.c.mail_id == hit.mail_id,
-                sa.func.lower(schema.notifications.c.address) == normalise(hit.recipient),
-            )
-            .values(state="bounce", failure_type=FailureType.BOUNCE.value, reason=text)
+        n = schema.notifications
+        for (message_row,) in connection.execute(
+            sa.select(n.c.message_id).where(n.c.mail_id == hit.mail_id).distinct()
+        ).all():
+            on_bounce(connection, int(message_row), (), hit.recipient, text)
+
+
+def _bounce_addresses(connection: Connection) -> frozenset[str]:
+    """The bounce addresses of all alias domains, in lower case."""
+    a = schema.alias_domains
+    found = connection.execute(sa.select(a.c.bounce_alias, a.c.name))
+    return frozenset(f"{row.bounce_alias}@{row.name}".lower() for row in found)
+
+
+def _count(connection: Connection, address: str, hit: Candidate | None) -> None:
+    """One bounce more on the contacts and records at this address, and on the record written from; each once."""
+    r, c, n, msg = schema.records, schema.contacts, schema.notifications, schema.messages
+    contacts = [int(x[0]) for x in connection.execute(sa.select(c.c.id).where(c.c.email_normalised == address))]
+    records = {int(x[0]) for x in connection.execute(sa.select(r.c.id).where(r.c.email_normalised == address))}
+    if hit is not None:
+        about = (
+            sa.select(msg.c.record_id)
+            .join(n, n.c.message_id == msg.c.id)
+            .where(n.c.mail_id == hit.mail_id, msg.c.record_id.is_not(None))
         )
+        records |= {int(x[0]) for x in connection.execute(about)}
+    people.count_bounce(connection, contacts, sorted(records))
 
 
 def _data(result: RecipientResult | None) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from sqlalchemy.engine import Connection, Engine
 from ..errors import MessageRefused
 from ..model.address import normalise, parse_first
 from ..model.mail import Composed, Submission
-from ..model.setup import AliasDomain, Company, Setup
-from ..model.states import DeliveryState, MailState
+from ..model.setup import AliasDomain, Company, MailClass, Setup
+from ..model.states import DeliveryState, FailureType, MailState
 from ..ports import Clock
 from ..routing.plan import server_for_class
 from ..store import schema
 from ..store.bulk import insert_rows
 from ..store.database import explained
+from ..suppression.store import blocked
 from .compose import compose
 
 BATCH = 200
@@ -103,16 +104,26 @@ def store(
     now: datetime,
     hold: timedelta | None = None,
 ) -> list[int]:
-    """Insert composed mails in the caller's transaction; returns their ids in order."""
+    """Insert composed mails in the caller's transaction; returns their ids in order.
+
+    Recipients on the suppression list fail at once, with the reason; mail to many heeds every entry, day-to-day mail
+    those for all mail.
+    """
+    barred = _barred(connection, prepared, now)
     rows: list[dict[str, Any]] = []
     for s, c in prepared:
         company = company_of(setup, s.company)
         sender = parse_first(c.header_from)
         due = s.scheduled_at if s.scheduled_at and s.scheduled_at > now else now
+        why = [barred.get((s.mail_class, normalise(r))) for r in c.recipients]
+        refused = bool(why) and all(why)
         rows.append(
             {
                 "message_id": c.message_id,
-                "state": MailState.OUTGOING.value,
+                "state": (MailState.FAILED if refused else MailState.OUTGOING).value,
+                "finished_at": now if refused else None,
+                "failure_type": FailureType.BLACKLIST.value if refused else None,
+                "failure_reason": why[0] if refused else None,
                 "mail_class": s.mail_class.value,
                 "header_from": c.header_from,
                 "sender_domain": sender.domain if sender else None,
@@ -159,11 +170,15 @@ def store(
                 "recipient": recipient,
                 "normalised": normalise(recipient),
                 "domain": recipient.rpartition("@")[2].lower(),
-                "state": DeliveryState.PENDING.value,
+                "state": (DeliveryState.FAILED if why else DeliveryState.PENDING).value,
+                "failure_type": FailureType.BLACKLIST.value if why else None,
+                "reply": why,
+                "stage": "suppression" if why else None,
                 "updated_at": now,
             }
-            for mail_id, (_, c) in zip(ids, prepared, strict=True)
+            for mail_id, (s, c) in zip(ids, prepared, strict=True)
             for recipient in c.recipients
+            for why in [barred.get((s.mail_class, normalise(recipient)))]
         ],
     )
     insert_rows(
@@ -187,7 +202,46 @@ def store(
             for mail_id, row, (s, c) in zip(ids, rows, prepared, strict=True)
         ],
     )
+    if barred:
+        _note_barred(connection, ids, prepared, barred, now)
     return ids
+
+
+def _barred(
+    connection: Connection, prepared: Sequence[tuple[Submission, Composed]], now: datetime
+) -> dict[tuple[MailClass, str], str]:
+    """Suppressed recipients of these mails: (class, address) → why. One query for a batch."""
+    people = {normalise(r) for _, c in prepared for r in c.recipients}
+    found = blocked(connection, people, now=now)
+    return {
+        (mail_class, entry.address): entry.why
+        for entry in found
+        for mail_class in (MailClass if entry.scope == "all" else (MailClass.MASS,))
+    }
+
+
+def _note_barred(
+    connection: Connection,
+    ids: Sequence[int],
+    prepared: Sequence[tuple[Submission, Composed]],
+    barred: dict[tuple[MailClass, str], str],
+    now: datetime,
+) -> None:
+    events = [
+        {
+            "at": now,
+            "kind": "barred",
+            "mail_id": mail_id,
+            "message_id": c.message_id,
+            "recipient": recipient,
+            "data": {"reply": why},
+        }
+        for mail_id, (s, c) in zip(ids, prepared, strict=True)
+        for recipient in c.recipients
+        if (why := barred.get((s.mail_class, normalise(recipient))))
+    ]
+    if events:
+        connection.execute(sa.insert(schema.events), events)
 
 
 def parse_when(text: str) -> datetime:

@@ -62,4 +62,4 @@ def upgrade(engine: Engine, to: str = "head") -> None:
             context.run_migrations()
 
 
-_NEWEST = "0001"
+_NEWEST = "0002"

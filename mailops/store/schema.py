@@ -244,7 +244,39 @@ bounces = sa.Table(
     sa.Column("confidence", sa.Float),
     sa.Column("digest", sa.String(64), nullable=False, unique=True),  # sha-256 of raw: the same report counts once
     sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("normalised", sa.String(320)),
+    sa.Column("source", sa.String(40)),  # report, or the provider whose webhook told it
+    sa.Column("rule", sa.String(200)),  # the reader's rule at that time
     sa.Index("ix_bounces_received_at", "received_at"),
+    sa.Index("ix_bounces_normalised", "normalised"),
+)
+
+suppressions = sa.Table(
+    "suppressions",
+    metadata,
+    _id(),
+    sa.Column("address", sa.String(320), nullable=False),  # normalised
+    sa.Column("scope", sa.String(20), nullable=False),  # campaigns, all
+    sa.Column("state", sa.String(20), nullable=False),  # active, proposed, undone
+    sa.Column("source", sa.String(40), nullable=False),  # report, reply, complaint, import, person, a provider's name
+    sa.Column("reason", sa.String(40), nullable=False),  # the classifier's word
+    sa.Column("why", sa.Text, nullable=False),  # the decision in words
+    sa.Column("hard", sa.Boolean, nullable=False),
+    sa.Column("since", Utc, nullable=False),
+    sa.Column("until", Utc),  # null = until undone
+    sa.Column("bounce_id", BigId),  # the report, kept also after an undo
+    sa.Column("actor", sa.String(100), nullable=False),
+    sa.Column("changed_at", Utc, nullable=False),
+    sa.Index("ix_suppressions_address_state", "address", "state"),
+)
+
+webhook_events = sa.Table(
+    "webhook_events",
+    metadata,
+    sa.Column("provider", sa.String(40), primary_key=True),
+    sa.Column("event_id", sa.String(200), primary_key=True),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("kind", sa.String(40), nullable=False),
 )
 
 # --- threads and the gateway ------------------------------------------------------------------------------------------

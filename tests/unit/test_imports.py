@@ -31,6 +31,7 @@ LEVELS = {
             "submission",
             "secrets",
             "threads",
+            "suppression",
             "settings",
             "workspace",
             "campaigns",

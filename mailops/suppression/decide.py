@@ -1,0 +1,118 @@
+"""Whether an address is to be suppressed: a pure decision with its reason.
+
+A complaint counts at once, a hard bounce counts at once. Soft bounces count when there are five within thirteen weeks
+and more than a week lies between the oldest and the newest, with no mail that arrived in between. A contact's counter
+goes back to 0 when the contact writes to us, so no more soft bounces count than it says. Automatic replies and delays
+count never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..bounces.reasons import plain
+from ..errors import ConfigError
+
+SCOPES = ("campaigns", "all")
+STATES = ("active", "proposed", "undone")
+MODES = ("automatic", "propose")
+MODE_PARAMETER = "mailops.suppression.mode"
+
+
+def check_mode(value: str) -> str:
+    """The value of ``mailops.suppression.mode``, checked."""
+    mode = value.strip().lower()
+    if mode not in MODES:
+        raise ConfigError(
+            f"The suppression mode {value!r} is not known.",
+            code="config.suppression_mode",
+            facts={"value": value},
+            fix=f"Use one of: {', '.join(MODES)}.",
+        )
+    return mode
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How soft bounces are counted (five over thirteen weeks spread over more than a week, as in the product), and how
+    long an accepted mail must have stayed away before it counts as arrived (RFC 5321 §4.5.4.1: senders give up after
+    4 to 5 days)."""
+
+    soft_count: int = 5
+    soft_window: timedelta = timedelta(weeks=13)
+    soft_spread: timedelta = timedelta(weeks=1)
+    settled_after: timedelta = timedelta(days=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One thing that happened at an address. ``kind``: bounce, complaint, success, undone, or anything else, which
+    counts for nothing. ``id`` is the report's."""
+
+    at: datetime
+    kind: str
+    hard: bool = False
+    reason: str = ""
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """The decision: suppress or not, in words; ``reason`` is the classifier's word, ``bounce_id`` the report."""
+
+    suppress: bool
+    why: str
+    hard: bool = False
+    reason: str = ""
+    bounce_id: int | None = None
+
+
+def weigh(
+    history: Sequence[Trace], *, now: datetime, policy: Policy | None = None, counter: int | None = None
+) -> Weighed:
+    """Weigh an address's history, in any order. What happened before an undo counts no more.
+
+    ``counter`` is the contact's bounce counter (None: no contact has this address).
+
+    >>> from datetime import UTC
+    >>> day = datetime(2026, 1, 5, tzinfo=UTC)
+    >>> weigh([Trace(day, "bounce", hard=True, reason="userunknown")], now=day).suppress
+    True
+    >>> weigh([Trace(day, "bounce", reason="mailboxfull")], now=day).why
+    '1 soft bounce within 13 weeks; 5 are needed'
+    """
+    policy = policy or Policy()
+    past = sorted((t for t in history if t.at <= now), key=lambda t: t.at)
+    undone = max((i for i, t in enumerate(past) if t.kind == "undone"), default=-1)
+    past = past[undone + 1 :]
+    for trace in reversed(past):
+        if trace.kind == "complaint":
+            return Weighed(True, "The recipient complained.", True, trace.reason or "feedback", trace.id)
+        if trace.kind == "bounce" and trace.hard:
+            why = f"Hard bounce: {plain(trace.reason)}"
+            return Weighed(True, why, True, trace.reason, trace.id)
+    reset = max((i for i, t in enumerate(past) if _resets(t, now, policy)), default=-1)
+    soft = [t for t in past[reset + 1 :] if t.kind == "bounce" and now - t.at <= policy.soft_window]
+    if counter is not None:
+        soft = soft[max(0, len(soft) - counter) :]
+    return _soft(soft, policy)
+
+
+def _resets(trace: Trace, now: datetime, policy: Policy) -> bool:
+    return trace.kind == "success" and now - trace.at >= policy.settled_after
+
+
+def _soft(soft: Sequence[Trace], policy: Policy) -> Weighed:
+    weeks = policy.soft_window.days // 7
+    count = f"{len(soft)} soft bounce{'' if len(soft) == 1 else 's'} within {weeks} weeks"
+    if not soft:
+        return Weighed(False, "nothing counts against this address")
+    last = soft[-1]
+    if len(soft) < policy.soft_count:
+        return Weighed(False, f"{count}; {policy.soft_count} are needed", reason=last.reason, bounce_id=last.id)
+    if soft[-1].at - soft[0].at <= policy.soft_spread:
+        spread = f"all within {policy.soft_spread.days} days, which may be one disturbance"
+        return Weighed(False, f"{count}, but {spread}", reason=last.reason, bounce_id=last.id)
+    return Weighed(True, f"{count}: {plain(last.reason)}", False, last.reason, last.id)

@@ -1,0 +1,143 @@
+"""Reads the stored reports again with today's rules and tells what would change; nothing is applied unasked.
+
+A rule that improves finds old mistakes. Each stored report is read anew; where kind, reason or hardness differ from
+what was noted, the difference is one change, with what it means for the list: an address comes off it (a false
+positive), or goes onto it. An entry that a person undid stays undone, and what a person entered stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ..bounces import Report, parse
+from ..bounces.report import RecipientResult
+from ..model.address import normalise
+from ..store import schema
+from . import store
+from .decide import Policy, Trace, weigh
+from .history import counter, history
+
+b, s = schema.bounces, schema.suppressions
+BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One stored report that is judged otherwise today. ``was`` and ``now`` are (kind, reason, hard); ``effect`` is
+    ``suppress``, ``unsuppress`` or ``none``."""
+
+    bounce_id: int
+    address: str
+    was: tuple[str, str, bool]
+    now: tuple[str, str, bool]
+    rule: str
+    evidence: str
+    effect: str
+
+    def __str__(self) -> str:
+        old, new = ("{} {} {}".format(k, r, "hard" if h else "soft") for k, r, h in (self.was, self.now))
+        words = {"suppress": "goes onto the list", "unsuppress": "comes off the list", "none": "the list stays"}
+        return f"{self.address}: {old} → {new}; {words[self.effect]} (rule {self.rule})"
+
+
+def diff(connection: Connection, *, now: datetime, policy: Policy) -> list[Change]:
+    """What today's rules say otherwise, oldest report first."""
+    found = [change for raw, rows in _reports(connection) for change in _compare(parse(raw), rows)]
+    revised = {c.bounce_id: c for c in found}
+    effects = {a: _effect(connection, a, revised, now, policy) for a in {c.address for c in found}}
+    return [replace(change, effect=effects[change.address]) for change in found]
+
+
+def _reports(connection: Connection) -> Iterator[tuple[bytes, list[Any]]]:
+    """Each stored report's bytes with its rows (one for each recipient). Events of webhooks have none to read."""
+    last = 0
+    while True:
+        query = (
+            sa.select(b)
+            .where(b.c.id > last, b.c.source == "report", sa.func.length(b.c.raw) > 0)
+            .order_by(b.c.id)
+            .limit(BATCH)
+        )
+        firsts = connection.execute(query).all()
+        if not firsts:
+            return
+        for first in firsts:
+            rest = connection.execute(
+                sa.select(b).where(b.c.digest.between(first.digest[:60] + "0001", first.digest[:60] + "9999"))
+            ).all()
+            yield first.raw, [first, *(r for r in rest if r.id != first.id and r.digest[60:].isdigit() and not r.raw)]
+        last = int(firsts[-1].id)
+
+
+def _compare(report: Report, rows: list[Any]) -> Iterator[Change]:
+    for row in rows:
+        if row.recipient is None:
+            continue
+        result = _result_for(report, row.recipient)
+        was = (str(row.kind), str(row.reason or "undefined"), bool(row.hard))
+        if result is None and report.kind in ("bounce", "complaint") and report.results:
+            continue  # the report names others only: who was meant was found by other means, and stays
+        now = (report.kind, result.reason, result.hard) if result else (report.kind, "undefined", False)
+        if now != was:
+            rule, evidence = (result.rule, result.evidence) if result else (report.rule, report.evidence)
+            yield Change(row.id, normalise(row.recipient), was, now, rule, evidence, "none")
+
+
+def _result_for(report: Report, address: str) -> RecipientResult | None:
+    wanted = normalise(address)
+    for result in report.results:
+        names = (result.recipient, result.original_recipient)
+        if any(n and "@" in n and normalise(n) == wanted for n in names):
+            return result
+    return None
+
+
+def _effect(connection: Connection, address: str, revised: dict[int, Change], now: datetime, policy: Policy) -> str:
+    traces = [
+        Trace(t.at, revised[t.id].now[0], revised[t.id].now[2], revised[t.id].now[1], t.id)
+        if t.id is not None and t.id in revised
+        else t
+        for t in history(connection, address, now=now, policy=policy)
+    ]
+    wanted = weigh(traces, now=now, policy=policy, counter=counter(connection, address)).suppress
+    present = store.open_row(connection, address)
+    if present is None:
+        return "suppress" if wanted else "none"
+    automatic = present.bounce_id is not None
+    return "unsuppress" if automatic and not wanted else "none"
+
+
+def apply(connection: Connection, changes: Collection[Change], *, actor: str, now: datetime) -> int:
+    """Note the new judgements, and carry out their effects on the list."""
+    for change in changes:
+        kind, reason, hard = change.now
+        values = {"kind": kind, "reason": reason, "hard": hard, "rule": change.rule[:200]}
+        connection.execute(sa.update(b).where(b.c.id == change.bounce_id).values(**values))
+        data = {"was": list(change.was), "now": list(change.now), "rule": change.rule, "bounce": change.bounce_id}
+        store.log(connection, "reclassified", change.address, actor, now, data)
+        present = store.open_row(connection, change.address)
+        if change.effect == "unsuppress" and present is not None:
+            store.change(connection, [present.id], event="unsuppressed", actor=actor, now=now, state="undone")
+        elif change.effect == "suppress" and present is None:
+            new = {
+                "address": change.address,
+                "scope": "campaigns",
+                "state": "active",
+                "source": "report",
+                "reason": reason,
+                "why": f"Judged anew by rule {change.rule}.",
+                "hard": hard,
+                "since": now,
+                "until": None,
+                "bounce_id": change.bounce_id,
+                "actor": actor,
+                "changed_at": now,
+            }
+            store.insert(connection, new, event="suppressed")
+    return len(changes)

@@ -1,0 +1,239 @@
+"""Keeps the list: automatic entries (or proposals), entries by hand, undo, and what a mail may not be sent to.
+
+An automatic entry is for campaigns only, as in the product: a suppressed person still gets the answer to a question.
+``mailops.suppression.mode`` = ``propose`` makes automatic entries proposals, which block nothing until confirmed.
+An undo keeps the row and the report it came from; what happened before it counts no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from ..errors import InputRefused, NotFound
+from ..model.address import normalise, parse_first
+from ..model.states import DeliveryState
+from ..ports import Clock
+from ..store import schema
+from ..store.database import explained, reading
+from . import store
+from .decide import MODE_PARAMETER, SCOPES, STATES, Policy, Weighed, weigh
+from .history import counter, history
+from .store import Suppression
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..queue.lease import Settled
+    from .reread import Change
+
+s = schema.suppressions
+
+
+class Suppressions:
+    """The list of suppressed addresses of a workspace."""
+
+    def __init__(self, engine: Engine, *, clock: Clock, policy: Policy | None = None) -> None:
+        self._engine, self._clock, self.policy = engine, clock, policy or Policy()
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def page(
+        self, *, text: str | None = None, state: str | None = None, offset: int = 0, limit: int = 100
+    ) -> tuple[list[Suppression], int]:
+        """Rows (newest first) and how many there are; ``text`` is part of an address, ``state`` one of its states."""
+        conditions = []
+        if state is not None:
+            conditions.append(s.c.state == _one_of("state", state, STATES))
+        if text:
+            conditions.append(s.c.address.contains(text.strip().lower(), autoescape=True))
+        with explained("reading the suppression list"), reading(self._engine) as connection:
+            total = connection.execute(sa.select(sa.func.count()).select_from(s).where(*conditions)).scalar_one()
+            query = sa.select(s).where(*conditions).order_by(s.c.id.desc()).offset(offset).limit(limit)
+            return [store.row(r) for r in connection.execute(query)], int(total)
+
+    def get(self, suppression_id: int) -> Suppression:
+        """One row. Raises :class:`mailops.errors.NotFound`."""
+        with explained("reading the suppression list"), reading(self._engine) as connection:
+            found = connection.execute(sa.select(s).where(s.c.id == suppression_id)).first()
+        if found is None:
+            raise _unknown(str(suppression_id))
+        return store.row(found)
+
+    def find(self, address: str) -> Suppression | None:
+        """The active or proposed row of an address."""
+        with explained("reading the suppression list"), reading(self._engine) as connection:
+            return store.open_row(connection, normalise(address))
+
+    def frame(self, *, state: str | None = None) -> pd.DataFrame:
+        """The list as a pandas frame, newest first."""
+        from ..analysis.suppressions import frame
+
+        return frame(self.page(state=state, limit=1_000_000)[0])
+
+    # --- automatic entries --------------------------------------------------------------------------------------------
+
+    def consider(
+        self, connection: Connection, address: str, *, source: str, coming: int = 0, now: datetime | None = None
+    ) -> Weighed:
+        """Weigh an address inside the caller's transaction, and enter or propose it when its history says so.
+
+        ``coming`` is added to the contact's counter (a bounce that the caller's caller still counts).
+        """
+        now, spec = now or self._clock.now(), normalise(address)
+        heard = counter(connection, spec)
+        traces = history(connection, spec, now=now, policy=self.policy)
+        found = weigh(traces, now=now, policy=self.policy, counter=None if heard is None else heard + coming)
+        if found.suppress:
+            self._enter(connection, spec, found, source=source, now=now)
+        return found
+
+    def _enter(self, connection: Connection, spec: str, found: Weighed, *, source: str, now: datetime) -> int | None:
+        if store.open_row(connection, spec) is not None:
+            return None
+        mode = connection.execute(
+            sa.select(schema.parameters.c.value).where(schema.parameters.c.key == MODE_PARAMETER)
+        ).scalar()
+        proposed = (mode or "").strip().lower() == "propose"
+        values = _values(spec, "campaigns", source, found.reason or "undefined", found.why, now, "mailops")
+        values |= {"hard": found.hard, "bounce_id": found.bounce_id, "state": "proposed" if proposed else "active"}
+        return store.insert(connection, values, event="suppression_proposed" if proposed else "suppressed")
+
+    def settled(self, done: Sequence[Settled]) -> None:
+        """Take in refusals at the door that the queue worker settled: a hard one suppresses at once."""
+        from ..bounces.reasons import is_hard, plain
+
+        hard = [
+            (row.recipient, row.reason)
+            for item in done
+            for row in item.outcome.deliveries
+            if row.state is DeliveryState.FAILED and row.reason and is_hard(row.reason, temporary=row.code < 500)
+        ]
+        if not hard:
+            return
+        now = self._clock.now()
+        with explained("suppressing addresses that do not exist"), self._engine.begin() as connection:
+            for recipient, reason in hard:
+                weighed = Weighed(True, f"Hard refusal: {plain(reason)}", True, reason)
+                self._enter(connection, normalise(recipient), weighed, source="reply", now=now)
+
+    # --- by hand ------------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        address: str,
+        *,
+        scope: str = "campaigns",
+        why: str = "",
+        until: datetime | None = None,
+        actor: str = "person",
+        source: str = "person",
+    ) -> Suppression:
+        """Suppress an address by hand; a proposal becomes active, an entry for campaigns may widen to all mail."""
+        parsed = parse_first(address)
+        if parsed is None or not parsed.domain:
+            raise InputRefused(
+                f"{address!r} is no mail address.",
+                code="input.address",
+                facts={"address": address},
+                fix="Write it as name@example.com.",
+            )
+        _one_of("scope", scope, SCOPES)
+        now = self._clock.now()
+        if until is not None and until.tzinfo is None:
+            until = until.replace(tzinfo=now.tzinfo)
+        spec = normalise(parsed.spec)
+        with explained("suppressing an address"), self._engine.begin() as connection:
+            present = store.open_row(connection, spec)
+            why = why or "Added by hand."
+            if present is None:
+                values = _values(spec, scope, source, "undefined", why, now, actor) | {"until": until}
+                made = store.insert(connection, values, event="suppressed")
+            else:
+                made = present.id
+                wider = "all" if "all" in (scope, present.scope) else scope
+                to = {"state": "active", "scope": wider, "until": until}
+                store.change(connection, [made], event="suppressed", actor=actor, now=now, **to)
+        return self.get(made)
+
+    def undo(self, chosen: Collection[int | str], *, actor: str = "person") -> list[str]:
+        """Take rows (by id) or addresses off the list; the rows and their reports are kept. Returns the addresses.
+
+        Raises :class:`mailops.errors.NotFound`, with nothing changed, when one of them is not on the list.
+        """
+        now = self._clock.now()
+        with explained("undoing a suppression"), self._engine.begin() as connection:
+            ids: dict[int, str] = {}
+            for key in chosen:
+                which = s.c.id == key if isinstance(key, int) else s.c.address == normalise(key)
+                query = sa.select(s.c.id, s.c.address).where(which, s.c.state.in_(("active", "proposed")))
+                found = connection.execute(query).all()
+                if not found:
+                    raise _unknown(str(key))
+                ids.update((int(r.id), str(r.address)) for r in found)
+            store.change(connection, list(ids), event="unsuppressed", actor=actor, now=now, state="undone")
+        return sorted(set(ids.values()))
+
+    def confirm(self, ids: Collection[int], *, actor: str = "person") -> int:
+        """Make proposals active."""
+        with explained("confirming proposals"), self._engine.begin() as connection:
+            query = sa.select(s.c.id).where(s.c.id.in_(list(ids)), s.c.state == "proposed")
+            open_ids = [int(r[0]) for r in connection.execute(query)]
+            now = self._clock.now()
+            return store.change(connection, open_ids, event="suppressed", actor=actor, now=now, state="active")
+
+    # --- when a rule improves -----------------------------------------------------------------------------------------
+
+    def diff(self) -> list[Change]:
+        """What today's rules say otherwise about the stored reports; nothing is changed."""
+        from .reread import diff
+
+        with explained("reading the stored reports"), reading(self._engine) as connection:
+            return diff(connection, now=self._clock.now(), policy=self.policy)
+
+    def apply(self, changes: Collection[Change], *, actor: str = "person") -> int:
+        """Carry out these changes of :meth:`diff`, in one transaction; returns how many."""
+        from .reread import apply
+
+        with explained("applying today's rules"), self._engine.begin() as connection:
+            return apply(connection, changes, actor=actor, now=self._clock.now())
+
+
+def _values(spec: str, scope: str, source: str, reason: str, why: str, now: datetime, actor: str) -> dict[str, object]:
+    return {
+        "address": spec,
+        "scope": scope,
+        "state": "active",
+        "source": source,
+        "reason": reason,
+        "why": why,
+        "hard": False,
+        "since": now,
+        "until": None,
+        "bounce_id": None,
+        "actor": actor,
+        "changed_at": now,
+    }
+
+
+def _one_of(what: str, value: str, known: Sequence[str]) -> str:
+    if value not in known:
+        raise InputRefused(
+            f"There is no {what} {value!r}.",
+            code=f"input.suppression_{what}",
+            facts={what: value},
+            fix=f"Use one of: {', '.join(known)}.",
+        )
+    return value
+
+
+def _unknown(key: str) -> NotFound:
+    return NotFound(
+        f"{key} is not on the suppression list.",
+        facts={"wanted": key},
+        fix="Look it up with: mailops suppress list",
+    )

@@ -1,0 +1,100 @@
+"""Rows of suppressed addresses, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ..store import schema
+
+s, e = schema.suppressions, schema.events
+CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """One suppressed address, as stored. ``since`` and ``until`` are UTC; ``until`` None = until undone."""
+
+    id: int
+    address: str
+    scope: str
+    state: str
+    source: str
+    reason: str
+    why: str
+    hard: bool
+    since: datetime
+    until: datetime | None
+    bounce_id: int | None
+    actor: str
+    changed_at: datetime
+
+
+def row(found: Any) -> Suppression:
+    """A stored row as a value."""
+    return Suppression(**{c.name: getattr(found, c.name) for c in s.columns})
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """A suppressed address with its scope and why, in words."""
+
+    address: str
+    scope: str
+    why: str
+
+
+def blocked(connection: Connection, addresses: Iterable[str], *, now: datetime) -> list[Barred]:
+    """Which of these (normalised) addresses are suppressed now; one query for every 500 of them."""
+    wanted = sorted(set(addresses))
+    found = []
+    for start in range(0, len(wanted), CHUNK):
+        query = sa.select(s.c.address, s.c.why, s.c.since, s.c.scope).where(
+            s.c.address.in_(wanted[start : start + CHUNK]),
+            s.c.state == "active",
+            sa.or_(s.c.until.is_(None), s.c.until > now),
+        )
+        for hit in connection.execute(query):
+            what = "campaigns" if hit.scope == "campaigns" else "all mail"
+            found.append(Barred(hit.address, hit.scope, f"Suppressed for {what} since {hit.since:%Y-%m-%d}: {hit.why}"))
+    return found
+
+
+def open_row(connection: Connection, address: str) -> Suppression | None:
+    """The active or proposed row of an address, the widest scope first."""
+    query = (
+        sa.select(s)
+        .where(s.c.address == address, s.c.state.in_(("active", "proposed")))
+        .order_by(sa.case((s.c.scope == "all", 0), else_=1), s.c.id.desc())
+    )
+    found = connection.execute(query).first()
+    return row(found) if found else None
+
+
+def insert(connection: Connection, values: dict[str, Any], *, event: str) -> int:
+    """A new row with its event."""
+    made = connection.execute(sa.insert(s).values(**values)).inserted_primary_key
+    assert made is not None
+    log(connection, event, values["address"], values["actor"], values["changed_at"], {"why": values["why"]})
+    return int(made[0])
+
+
+def change(connection: Connection, ids: Collection[int], *, event: str, actor: str, now: datetime, **to: Any) -> int:
+    """Change rows, each with its event; returns how many."""
+    found = connection.execute(sa.select(s.c.id, s.c.address, s.c.why).where(s.c.id.in_(list(ids)))).all()
+    for hit in found:
+        log(connection, event, hit.address, actor, now, {"why": hit.why, "suppression": hit.id})
+    connection.execute(sa.update(s).where(s.c.id.in_([f.id for f in found])).values(**to, actor=actor, changed_at=now))
+    return len(found)
+
+
+def log(connection: Connection, kind: str, address: str, actor: str, now: datetime, data: dict[str, Any]) -> None:
+    """An event of the list itself."""
+    connection.execute(
+        sa.insert(e).values(at=now, kind=kind, recipient=address, actor=actor, data=data | {"list": "suppressions"})
+    )
