@@ -83,6 +83,8 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     warned = sum(v.state is VerdictState.WARNING for v in verdicts)
     if not verdicts:
         return "Ran to the end; no checks were made."
+    if all(v.state is VerdictState.SKIPPED for v in verdicts):
+        return "Nothing to check here yet."
     if warned:
         return f"No check failed; {warned} of {_checks(len(verdicts))} gave a warning."
     return "The check passed." if len(verdicts) == 1 else f"All {len(verdicts)} checks passed."

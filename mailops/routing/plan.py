@@ -17,6 +17,7 @@ from .providers import CAMPAIGN_LIMIT, PROVIDERS, server_for
 from .select import in_order, notification_address
 
 MASS_PARAMETER = "mailops.mass_mailing.server"
+LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
 PARAMETERS_PATH = "Settings → Technical → Parameters → System Parameters"
 
 
@@ -60,7 +61,8 @@ def _server(server: Server, setup: Setup) -> Iterator[Finding]:
     held = read_filter(server.from_filter)
     if server.host and (found := port_finding(setup.profile.hosting, server.port, server.key)):
         yield found
-    if server.host and (found := encryption_finding(server.port, server.encryption, server.key)):
+    leaves = server.host and server.host not in LOOPBACK  # what stays on this machine needs no encryption
+    if leaves and (found := encryption_finding(server.port, server.encryption, server.key)):
         yield found
     dedicated = setup.parameters.get(MASS_PARAMETER)
     if held.is_empty and server.mail_class is not MailClass.MASS and server.key != dedicated:

@@ -98,5 +98,5 @@ def test_every_notebook_names_its_question_and_its_parameters() -> None:
     found = {info.name: info for info in available()}
     assert set(MINE) <= set(found)
     for info in found.values():
-        assert info.question.endswith("."), info.name
+        assert info.question.endswith((".", "?")), info.name
         assert all(p.help for p in info.parameters), info.name
