@@ -201,7 +201,7 @@ class Domains:
             pause = 2.0 if good == 1 else watch.pause
             late = self._clock.monotonic() + pause > ends
             if late:
-                line = f"not published within {limit / 60:.0f} min; last seen: {line}"
+                line = f"not published within {_span(limit)}; last seen: {line}"
             yield Waiting(line, report, watch.looks, 0 if late else pause, late, False, _places(seen))
             if late or (stop is not None and stop.is_set()):
                 return
@@ -263,6 +263,10 @@ def _clean(report: DomainReport) -> bool:
 
 def _codes(report: DomainReport) -> set[tuple[str, str]]:
     return {(result.verdict.subject, result.code) for result in report.results}
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _uneven(seen: Look) -> bool:

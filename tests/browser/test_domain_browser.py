@@ -1,0 +1,114 @@
+"""A broken domain in a real browser: red, watched, and green by itself once the proposed records are published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailops import Ops
+from mailops.demo.names import ask_here, write_reports, zone
+from mailops.testing.dns_server import DnsServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+DOMAIN = "northwind.example"
+RED = "of 3 findings need you"
+GREEN = "All that was looked at is in order"
+
+
+@pytest.fixture
+def name_servers() -> Iterator[tuple[DnsServer, DnsServer]]:
+    """The zone's two name servers; the first is also the one that is asked."""
+    records = zone()
+    records[DOMAIN] += [f"NS ns2.{DOMAIN}."]
+    with DnsServer(records, ttl=60) as first, DnsServer(records, ttl=60) as second:
+        yield first, second
+
+
+@pytest.fixture
+def workspace(ops_factory: Callable[..., Ops], name_servers: tuple[DnsServer, DnsServer]) -> Path:
+    ops = ops_factory()
+    first, second = name_servers
+    ask_here(ops.workspace.path / "mailops.toml", first.port)
+    with (ops.workspace.path / "mailops.toml").open("a", encoding="utf-8") as file:
+        file.write(f'"ns2.{DOMAIN}" = "127.0.0.1:{second.port}"\n')
+    return ops.workspace.path
+
+
+@pytest.fixture
+def notebooks_copy(tmp_path: Path) -> Path:
+    """The notebook with the domain filled in, as a person would."""
+    source = Path(__file__).parent.parent.parent / "notebooks"
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    text = (source / "domain_dns.ipynb").read_text("utf-8")
+    filled = text.replace('domain: str = \\"\\"', f'domain: str = \\"{DOMAIN}\\"')
+    assert filled != text
+    (folder / "domain_dns.ipynb").write_text(filled, "utf-8")
+    (folder / "dmarc_reports.ipynb").write_text((source / "dmarc_reports.ipynb").read_text("utf-8"), "utf-8")
+    return folder
+
+
+def publish(server: DnsServer) -> None:
+    server.replace(DOMAIN, "TXT", "TXT v=spf1 include:_spf.odoo.com mx ip4:203.0.113.40 -all")
+    server.add(f"_dmarc.{DOMAIN}", f"TXT v=DMARC1; p=none; rua=mailto:postmaster@{DOMAIN}")
+
+
+@pytest.mark.req("MJ-16")
+def test_a_broken_domain_turns_green_by_itself_once_the_records_are_published(
+    workspace: Path,
+    name_servers: tuple[DnsServer, DnsServer],
+    voila: Any,
+    page_of: Callable[..., Any],
+    screenshot: Callable[..., Path],
+) -> None:
+    first, second = name_servers
+    with voila(workspace) as address:
+        page = page_of("light", 1280, 2600)
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.goto(address("domain_dns"))
+        page.get_by_text(RED).wait_for()
+        page.get_by_text("Proved: after publishing this, SPF").wait_for()
+        values = page.get_by_role("button", name="Copy Value", exact=True)
+        values.first.click()
+        page.get_by_role("status").get_by_text("copied").wait_for()
+        wanted = "v=spf1 include:_spf.odoo.com mx ip4:203.0.113.40 -all"
+        assert page.evaluate("navigator.clipboard.readText()") == wanted
+        screenshot(page, "domain-red-light")
+
+        page.get_by_role("button", name="Watch until published").click()
+        page.get_by_text("Published on 0 of 2 name servers; next look in").wait_for()
+        publish(first)
+        page.get_by_text("Published on 1 of 2 name servers; next look in").wait_for()
+        assert page.get_by_text(RED).is_visible(), "one server of two is not published"
+        publish(second)
+        page.get_by_text(GREEN).wait_for(timeout=90_000)  # nobody touched the page since
+        page.get_by_text("Published on all 2 name servers").wait_for()
+        assert page.get_by_text(RED).count() == 0
+        assert page.get_by_text("Record to publish").count() == 0
+        screenshot(page, "domain-green-light")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_dns_pages_are_readable(
+    workspace: Path, voila: Any, page_of: Callable[..., Any], screenshot: Callable[..., Path], theme: str
+) -> None:
+    from datetime import UTC, datetime
+
+    from test_cards_browser import CONTRAST
+
+    write_reports(workspace / "dmarc", datetime.now(UTC))
+    with voila(workspace, theme) as address:
+        page = page_of(theme, 1280, 2600)
+        page.goto(address("domain_dns"))
+        page.get_by_text(RED).wait_for()
+        page.get_by_text("Checks and reading elsewhere").wait_for()
+        screenshot(page, f"domain-{theme}")
+        assert page.evaluate(CONTRAST)["wrong"] == []
+        page.goto(address("dmarc_reports"))
+        page.get_by_text("Who sends without permission").first.wait_for()
+        page.get_by_text("cut-off.xml.gz").first.wait_for()
+        screenshot(page, f"dmarc-{theme}")
+        assert page.evaluate(CONTRAST)["wrong"] == []
