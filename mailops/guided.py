@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .smtp import SmtpTransport
 
 UNNAMED = "first"  # the subject of a guide that was begun without naming a mailbox or domain
+PRACTICE = "practice/"  # before the subject of a guide that is walked against the sandbox
 _DONE = (VerdictState.PASSED, VerdictState.WARNING)
 _WAIT = 900.0  # seconds that a sign-in may take: as long as the pending sign-in lives
 
@@ -107,14 +108,15 @@ def try_server(ops: Ops, server: Server, transport: SmtpTransport | None = None)
 
 
 def subjects_of(ops: Ops, name: str) -> list[str]:
-    """For whom this guide was begun, the latest first."""
+    """For whom this guide was begun, the latest first; practice does not count."""
     from .store.database import reading
     from .store.schema import guide_answers as t
 
     last = sa.func.max(t.c.at)
     query = sa.select(t.c.subject).where(t.c.guide == guide(name).id).group_by(t.c.subject).order_by(last.desc())
     with reading(ops.engine) as connection:
-        return [str(row.subject) for row in connection.execute(query)]
+        found = [str(row.subject) for row in connection.execute(query)]
+    return [subject for subject in found if not subject.startswith(PRACTICE)]
 
 
 class Guided:
@@ -178,6 +180,12 @@ class Guided:
         minutes = math.ceil(sum(0.25 + 0.2 * len(v.do) + 0.25 * len(v.inputs) for v in left))
         return Progress(number, len(views), len(views) - len(left), minutes)
 
+    @property
+    def title(self) -> str:
+        """The guide's title, with whom it is for."""
+        subject = self.run.store.subject.removeprefix(PRACTICE)
+        return self.run.guide.title + (f" for {subject}" if subject != UNNAMED else "")
+
     def secret_kept(self, name: str) -> str:
         """The reference of a secret that was saved for this guide, or nothing."""
         answered = self.run.answers().get(name)
@@ -207,7 +215,7 @@ class Guided:
         if row is None and provider in ("outlook", "gmail"):
             error = re.search(r"\b[a-z]+(?:_[a-z]+)+\b", said)
             row = explain_token(provider, error.group() if error else None, text=said)
-        return (Branch(None, row.cause, "", (row.fix,), row.id),) if row else ()
+        return (Branch(None, row.cause, "", (row.fix,), f"auth.{row.id}"),) if row else ()
 
     def compare(self, registered: str) -> tuple[bool, str]:
         """Whether the registered redirect address is the one that is sent; three lines that mark what differs."""
@@ -253,9 +261,11 @@ class Guided:
         return self.run.step(step_id)
 
     def check(self, step_id: str) -> Verdict:
-        """Let the machine look. A passed *Test Connection* saves the server, so that mail can leave through it."""
+        """Let the machine look. A passed *Test Connection* saves the server, so that mail can leave through it (not in
+        practice: a sandbox must never carry real mail)."""
         verdict = self.run.run_check(step_id)
-        if verdict.passed and self.run.guide.step(step_id).check == "test_connection":
+        tested = self.run.guide.step(step_id).check == "test_connection"
+        if verdict.passed and tested and not self.run.store.subject.startswith(PRACTICE):
             self.ops.save_server(server_of(self.run, **self.services.server_overrides))
         return verdict
 

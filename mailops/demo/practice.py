@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from ..guided import Guided, try_server
+from ..guided import PRACTICE, Guided, try_server
 from ..guides.checks import Services
 from ..model.setup import Server
 from ..oauth.doctor import Reading
@@ -91,13 +91,14 @@ class Practice:
         """The guide's services, with the sandbox in the provider's place."""
         tokens = TokenService(self.ops.secrets, clock=self.ops.clock, http=self.sandbox.idp.session)
         server = self.sandbox.server(self.mailbox)
+        # keys of its own: practice with a real address must not touch what is kept for that address
+        key = f"practice-{self.vendor}"
         return Services(
             tokens=tokens,
             test=lambda one: self._try(one, tokens),
             setup=lambda: self.ops.setup,
-            overrides=self.sandbox.idp.overrides(self.vendor),
-            # inactive: a server of the sandbox must never carry real mail
-            server_overrides={"host": server.host, "port": server.port, "ca_file": server.ca_file, "active": False},
+            overrides={**self.sandbox.idp.overrides(self.vendor), "key": key},
+            server_overrides={"key": key, "host": server.host, "port": server.port, "ca_file": server.ca_file},
             reading=Reading(self.sandbox.hosts()["imap"], "imap"),
         )
 
@@ -107,7 +108,8 @@ class Practice:
     def guided(self) -> Guided:
         """The guide for this mailbox, in practice."""
         name = GUIDE_OF[self.vendor]
-        return Guided.open(self.ops, name, self.mailbox, services=self.services(), base_url=self.base_url)
+        subject = PRACTICE + self.mailbox
+        return Guided.open(self.ops, name, subject, services=self.services(), base_url=self.base_url)
 
     # --- what the console does ----------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import ipywidgets
 
-from ..guided import UNNAMED, Branch, Guided
+from ..guided import Branch, Guided
 from ..guides import Input, StepView
 from ..guides.engine import InputView
 from ..model.verdict import VerdictState
@@ -110,9 +110,9 @@ class GuideView(Card):
 
     def _head(self) -> Headline:
         progress = self.guided.progress()
-        subject = self.guided.run.store.subject
-        title = self.guided.run.guide.title + (f" for {subject}" if subject != UNNAMED else "")
-        return Headline(title, progress.sentence(), state="passed" if progress.done else "ready")
+        now = self.guided.run.current()
+        state = "passed" if progress.done else now.state.value if now else "waiting"
+        return Headline(self.guided.title, progress.sentence(), state=state)
 
     def html(self) -> str:
         notes = "".join(box(esc(text), accent="info") for text in self.guided.run.opening())

@@ -1,0 +1,310 @@
+"""The guides at work: practice to the green tag, errors on the way, secrets, jobs, and the command line."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mailops import Ops
+from mailops.demo.practice import Practice, answers, walk
+from mailops.errors import ConfigError
+from mailops.guided import PRACTICE, Guided, subjects_of
+from mailops.guides.checks import Services
+from mailops.model.verdict import VerdictState
+from mailops.oauth import FlowKind, SignIn
+from mailops.testing.identity_provider import Scenario
+
+ANN, GOOGLE = "ann@example.com", "g@example.com"
+
+
+@pytest.fixture
+def ops(sqlite_file_ops: Ops, monkeypatch: pytest.MonkeyPatch) -> Ops:
+    monkeypatch.delenv("MAILOPS_VAULT_KEY", raising=False)
+    return sqlite_file_ops
+
+
+@pytest.fixture
+def azure(ops: Ops) -> Iterator[Practice]:
+    with Practice(ops, "outlook", ANN) as practice:
+        yield practice
+
+
+def up_to(guided: Guided, practice: Practice, last: str) -> None:
+    """Answer every step before ``last``."""
+    given = answers(practice)
+    for step in guided.run.guide.steps:
+        if step.id == last:
+            return
+        view = guided.run.step(step.id)
+        wanted = {i.input.name for i in view.inputs}
+        guided.submit(step.id, {n: v for n, v in given.items() if n in wanted and v})
+
+
+@pytest.mark.req("AZ-28", "AZ-29", "AZ-39", "GO-26", "GO-27")
+@pytest.mark.parametrize(
+    ("vendor", "mailbox", "tag"), [("outlook", ANN, "Outlook Token Valid"), ("gmail", GOOGLE, "Gmail Token Valid")]
+)
+def test_both_guides_walk_to_the_green_tag(ops: Ops, vendor: str, mailbox: str, tag: str) -> None:
+    with Practice(ops, vendor, mailbox) as practice:
+        lines = walk(practice)
+        assert any(line.endswith(tag) for line in lines)
+        guided = practice.guided()
+        assert guided.progress().done
+        assert all(v.state is VerdictState.PASSED for v in guided.verdicts())
+        secret = practice.client.secret
+    assert ops.setup.servers == ()
+    assert subjects_of(ops, vendor) == []  # practice is nobody's real guide
+    places = [p for p in ops.workspace.path.rglob("*") if p.is_file() and p.name != "identity.json"]
+    assert not [p for p in places if secret.encode() in p.read_bytes()]
+
+
+def test_a_restart_goes_on_where_it_was(ops: Ops) -> None:
+    with Practice(ops, "outlook", ANN) as practice:
+        guided = practice.guided()
+        up_to(guided, practice, "provider")
+        before = guided.progress()
+        client = practice.client
+        opened_before = practice.redirect_uri
+    with Practice(ops, "outlook", ANN) as again:
+        guided = again.guided()
+        assert guided.progress() == before
+        assert before.sentence().startswith("Step 10 of 16, 9 passed, about ")
+        assert again.client == client
+        assert again.redirect_uri == opened_before
+        assert guided.run.current().step.id == "provider"  # type: ignore[union-attr]
+        assert guided.secret_kept("client_secret").startswith("vault:")
+
+
+def test_the_listener_takes_the_answer_and_closes(azure: Practice) -> None:
+    import threading
+
+    guided = azure.guided()
+    up_to(guided, azure, "connect")
+    came: list[object] = []
+    there = threading.Event()
+
+    def take(answer: object) -> None:
+        came.append(answer)
+        there.set()
+
+    opened = guided.begin(take)
+    assert opened.listens
+    assert opened.address not in repr(opened)
+    with urllib.request.urlopen(azure.click(opened.address), timeout=10) as page:
+        assert b"Signed in" in page.read()
+    assert there.wait(10)
+    assert guided.came_back(came[0]) == ()  # type: ignore[arg-type]  # the parameters
+    assert guided.run.step("connect").note == "Outlook Token Valid"
+    port = urllib.parse.urlsplit(opened.redirect_uri).port
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port or 0), 1):
+        pass
+
+
+@pytest.mark.req("AZ-27")
+def test_another_account_is_told_before_anything_is_kept(azure: Practice) -> None:
+    guided = azure.guided()
+    up_to(guided, azure, "connect")
+    azure.sandbox.idp.add_person("bob@example.com", "outlook")
+    opened = guided.begin()
+    azure.mailbox = "bob@example.com"
+    warnings = guided.came_back(azure.click(opened.address))
+    assert [w.code for w in warnings] == ["auth.other_account"]
+    assert guided.run.step("connect").state is VerdictState.READY
+    assert azure.ops.tokens.accounts.keys() == []
+    assert guided.keep().passed
+
+
+@pytest.mark.req("AZ-20")
+def test_a_secret_is_checked_before_it_is_kept(azure: Practice) -> None:
+    guided = azure.guided()
+    up_to(guided, azure, "client_secret")
+    with pytest.raises(ConfigError, match="looks like the Secret ID; paste the Value") as refused:
+        guided.keep_secret("client_secret", "client_secret", azure.client.secret_id)
+    assert azure.client.secret_id not in str(refused.value.as_dict())
+    assert guided.secret_kept("client_secret") == ""
+    given = guided.keep_secret("client_secret", "client_secret", azure.client.secret)
+    assert given == {"client_secret": f"vault:guide/azure/{PRACTICE}{ANN}/client_secret"}
+    assert guided.secret_kept("client_secret") == given["client_secret"]
+
+
+@pytest.mark.req("GO-20")
+def test_the_json_of_the_console_fills_both_values(ops: Ops) -> None:
+    with Practice(ops, "gmail", GOOGLE) as practice:
+        guided = practice.guided()
+        up_to(guided, practice, "client_id")
+        web = {
+            "client_id": "123456789012-abc.apps.googleusercontent.com",
+            "client_secret": practice.client.secret,
+            "redirect_uris": [practice.redirect_uri],
+        }
+        given = guided.keep_secret("client_id", "client_json", json.dumps({"web": web}))
+        assert given["client_id"] == web["client_id"]
+        assert given["client_secret"].startswith("vault:")
+        assert guided.submit("client_id", given).state is VerdictState.PASSED
+
+
+def test_a_failing_test_connection_names_its_branch_and_is_mended(azure: Practice) -> None:
+    guided = azure.guided()
+    azure.behave(Scenario.SMTP_AUTH_OFF)
+    up_to(guided, azure, "connect")
+    guided.came_back(azure.click(guided.begin().address))
+    assert guided.check("test").state is VerdictState.FAILED
+    note = guided.run.step("test").note
+    assert "SMTP sign-in is switched off" in [b.title for b in guided.branches(note)]
+    assert [v.state.value for v in guided.verdicts() if v.check == "guide.test"] == ["failed"]
+    azure.behave(Scenario.HEALTHY)
+    assert guided.check("test").passed
+
+
+@pytest.mark.req("GO-31", "AZ-08")
+def test_addresses_are_compared_letter_by_letter(azure: Practice) -> None:
+    guided = azure.guided()
+    assert guided.compare(azure.redirect_uri) == (True, guided.compare(azure.redirect_uri)[1])
+    equal, drawing = guided.compare(azure.redirect_uri + "/")
+    assert not equal
+    assert "^" in drawing
+    assert "a slash at the end of one only" in drawing
+
+
+def test_what_no_branch_names_is_looked_up_in_the_catalogue(azure: Practice) -> None:
+    (branch,) = azure.guided().branches("AADSTS50196: the server terminated an operation")
+    assert branch.step is None
+    assert branch.code == "auth.ms-50196"
+    assert azure.guided().branches("  ") == ()
+
+
+def test_the_practice_console_is_for_this_machine_and_this_address_only(azure: Practice) -> None:
+    split = urllib.parse.urlsplit(azure.console_url)
+    with urllib.request.urlopen(azure.console_url, timeout=10) as page:
+        assert azure.client.secret in page.read().decode()
+    for url, host in ((f"http://{split.netloc}/", split.netloc), (azure.console_url, "evil.example")):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=10)
+    form = urllib.parse.urlencode({"redirect_uri": "https://x.example/y"}).encode()
+    with urllib.request.urlopen(azure.console_url, data=form, timeout=10) as page:
+        assert "Redirect address saved." in page.read().decode()
+    assert azure.client.redirect_uris == ("https://x.example/y",)
+
+
+def test_a_passed_test_outside_practice_saves_the_server(ops: Ops) -> None:
+    class Fine:
+        ok, message, code, fix, facts = True, "Connection Test Successful!", "", "", {}
+
+    with Practice(ops, "outlook", ANN) as practice:
+        services = practice.services()
+        real = Guided.open(
+            ops,
+            "azure",
+            ANN,
+            services=Services(tokens=services.tokens, test=lambda _server: Fine()),
+            base_url=practice.base_url,
+        )
+        up_to(real, practice, "connect")
+        real.came_back(practice.click(real.begin().address))
+        real.check("test")
+    (server,) = ops.setup.servers
+    assert (server.host, server.login, server.from_filter) == ("smtp.outlook.com", ANN, ANN)
+    assert subjects_of(ops, "azure") == [ANN]
+
+
+def test_a_job_without_a_guide_is_skipped_and_a_begun_one_warns(ops: Ops) -> None:
+    guided = Guided.open(ops, "google")
+    (verdict,) = guided.verdicts()
+    assert verdict.state is VerdictState.SKIPPED
+    guided.submit("account", {"account_kind": "personal", "mailbox": GOOGLE})
+    (verdict,) = Guided.open(ops, "google").verdicts()
+    assert verdict.state is VerdictState.WARNING
+    assert verdict.fix == "Go on with: Open the console."
+
+
+# --- command line -----------------------------------------------------------------------------------------------------
+
+
+def mailops(ops: Ops, *arguments: str, stdin: str = "") -> tuple[int, str]:
+    from mailops.cli import commands  # noqa: F401  (registers the commands)
+    from mailops.cli.app import app
+
+    done = CliRunner().invoke(app, ["-w", str(ops.workspace.path), *arguments], input=stdin)
+    told = "" if done.exception is None or isinstance(done.exception, SystemExit) else str(done.exception)
+    return done.exit_code, done.output + told
+
+
+def test_the_guide_is_printed_with_its_labels(ops: Ops) -> None:
+    code, text = mailops(ops, "connect", "guide", "gmail", "--print")
+    assert code == 0
+    assert "Step 1 of 14, 0 passed" in text
+    assert "*Authorized redirect URIs* → *ADD URI*" in text
+    code, text = mailops(ops, "connect", "guide", "azure", "--json")
+    assert json.loads(text)["steps"][0]["id"] == "account"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "command", "mailbox", "tag"),
+    [("outlook", "microsoft", ANN, "Outlook Token Valid"), ("gmail", "google", GOOGLE, "Gmail Token Valid")],
+)
+def test_connect_takes_the_pasted_address(
+    ops: Ops, monkeypatch: pytest.MonkeyPatch, vendor: str, command: str, mailbox: str, tag: str
+) -> None:
+    with Practice(ops, vendor, mailbox) as practice:
+        monkeypatch.setenv("CLIENT_SECRET", practice.client.secret)
+        begun: list[str] = []
+        begin = SignIn.begin
+
+        def watched(self: SignIn, account: object, uri: str) -> object:
+            found = begin(self, account, uri)  # type: ignore[arg-type]  # as it came
+            begun.append(practice.click(found.address))
+            return found
+
+        monkeypatch.setattr(SignIn, "begin", watched)
+        monkeypatch.setattr("mailops.oauth.signin.default_http", practice.sandbox.idp.session)
+        monkeypatch.setattr(SignIn.__init__, "__kwdefaults__", {"clock": None, "http": practice.sandbox.idp.session})
+        monkeypatch.setattr("mailops.cli.connect._pasted", lambda: begun[-1])
+        given = ["--client-id", practice.client_id, "--client-secret", "env:CLIENT_SECRET"]
+        code, text = mailops(ops, "connect", command, mailbox, *given, "--redirect", practice.redirect_uri)
+        assert tag in text, text
+        assert code == 0
+        assert practice.client.secret not in text
+    code, text = mailops(ops, "connect", "status", "--json")
+    assert code == 0
+    (account,) = json.loads(text)["accounts"]
+    assert account["key"] == mailbox
+    assert account["state"] == tag
+    assert account["flow"] == FlowKind.WEB.value
+
+
+def test_connect_without_a_client_says_what_to_do(ops: Ops) -> None:
+    code, text = mailops(ops, "connect", "google", GOOGLE)
+    assert code != 0
+    assert "Client ID is missing" in text
+
+
+@pytest.mark.req("AZ-18")
+def test_the_calendar_lists_ends_and_writes_a_file(ops: Ops, tmp_path: Path) -> None:
+    with Practice(ops, "gmail", GOOGLE) as practice:
+        walk(practice)
+    file = tmp_path / "ends.ics"
+    code, text = mailops(ops, "calendar", "--ics", str(file))
+    assert code == 1  # Testing: the sign-in ends within seven days
+    assert "1 dates written" in text
+    assert file.read_bytes().startswith(b"BEGIN:VCALENDAR\r\n")
+    code, text = mailops(ops, "calendar", "--json")
+    assert json.loads(text)["ends"][0]["code"] == "calendar.critical"
+
+
+@pytest.mark.req("GEN-10", "GEN-11")
+@pytest.mark.parametrize("name", ["azure", "google", "mailjet"])
+def test_on_hosted_kinds_the_hosted_server_is_recommended_first(ops_factory: Callable[..., Ops], name: str) -> None:
+    hosted = ops_factory("hosted")
+    settings = hosted.workspace.path / "mailops.toml"
+    settings.write_text(settings.read_text("utf-8").replace('"on_premise"', '"online"', 1), "utf-8")
+    first = Guided.open(Ops.open(hosted.workspace.path), name).run.opening()[0]
+    assert "adds complexity" in first
+    assert "recommended" in first
