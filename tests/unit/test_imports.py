@@ -42,7 +42,7 @@ LEVELS = {
     **dict.fromkeys(("checks", "guides"), 2),
     **dict.fromkeys(("ops", "serve", "doctor", "guided", "webhooks"), 3),
     **dict.fromkeys(("cli", "jobs", "widgets"), 4),
-    **dict.fromkeys(("testing", "demo"), 5),
+    **dict.fromkeys(("testing", "demo", "__main__"), 5),
 }
 # The composition root names the rooms above it for type checkers and lazily; so do these single links.
 LAZY_UPWARD = {("ops", "jobs"), ("ops", "checks"), ("ops", "guides"), ("ops", "widgets")}
