@@ -25,7 +25,7 @@ m, d = schema.mails, schema.deliveries
 CHUNK = 5_000
 RETRYABLE = (MailState.FAILED, MailState.CANCELLED)
 CANCELLABLE = (MailState.OUTGOING, MailState.FAILED)
-_AGAIN = [s.value for s in (DeliveryState.FAILED, DeliveryState.CANCELLED)]
+_AGAIN = [s.value for s in (DeliveryState.FAILED, DeliveryState.BOUNCED, DeliveryState.CANCELLED)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +50,15 @@ class Done:
 
 def preview(engine: Engine, action: str, chosen: QueueFilter) -> Preview:
     """Count what :func:`retry`, :func:`cancel` or Send Now would take. Nothing is changed."""
-    states = _states(action)
     with explained("counting mails"), reading(engine) as connection:
         total = _count(connection, chosen.where())
-        able = [*chosen.where(), m.c.state.in_([s.value for s in states]), m.c.lease_owner.is_(None)]
+        able = [*chosen.where(), _able(action), m.c.lease_owner.is_(None)]
         count = _count(connection, able)
         rows = connection.execute(sa.select(m.c.subject, m.c.header_from).where(*able).order_by(m.c.id).limit(3))
         examples = tuple(
             f"{subject or '(no subject)'} — from {sender or 'the notification address'}" for subject, sender in rows
         )
-    words = " or ".join(s.label for s in states)
-    return Preview(action, count, total - count, f"only mails in state {words} that no worker holds", examples)
+    return Preview(action, count, total - count, f"only {_WORDS[action]} that no worker holds", examples)
 
 
 def retry(
@@ -74,7 +72,8 @@ def retry(
 ) -> Done:
     """Put failed (or cancelled) mails back as *Outgoing*; they leave with the next run of the queue job.
 
-    Recipients who already got the mail do not get it again. With ``recipients`` only those are tried again.
+    A *Sent* mail is taken too when some of its recipients failed. Recipients who already got the mail do not get it
+    again. With ``recipients`` only those are tried again.
     """
 
     def move(connection: Connection, ids: list[int]) -> None:
@@ -137,13 +136,12 @@ def _move(
             code="queue.filter_empty",
             fix="Name mails by id, or narrow by state, server, sender, recipient, reason or date.",
         )
-    states = [s.value for s in _states(action)]
     done, last = 0, 0
     while True:
         with explained(f"moving mails ({action})"), engine.begin() as connection:
             pick = (
                 sa.select(m.c.id, m.c.message_id)
-                .where(*chosen.where(), m.c.state.in_(states), m.c.lease_owner.is_(None), m.c.id > last)
+                .where(*chosen.where(), _able(action), m.c.lease_owner.is_(None), m.c.id > last)
                 .order_by(m.c.id)
                 .limit(CHUNK)
                 .with_for_update()
@@ -174,8 +172,23 @@ def _record(connection: Connection, kind: str, rows: Any, clock: Clock, actor: s
     )
 
 
-def _states(action: str) -> tuple[MailState, ...]:
-    return {"retry": RETRYABLE, "cancel": CANCELLABLE, "send_now": (MailState.OUTGOING,)}[action]
+_WORDS = {
+    "retry": "mails in state Delivery Failed or Cancelled, or Sent with failed recipients,",
+    "cancel": "mails in state Outgoing or Delivery Failed",
+    "send_now": "mails in state Outgoing",
+}
+
+
+def _able(action: str) -> sa.ColumnElement[bool]:
+    """Which mails an action may take, by the table of moves."""
+    if action == "send_now":
+        return m.c.state == MailState.OUTGOING.value
+    if action == "cancel":
+        return m.c.state.in_([s.value for s in CANCELLABLE])
+    failed = sa.exists().where(
+        d.c.mail_id == m.c.id, d.c.state.in_([DeliveryState.FAILED.value, DeliveryState.BOUNCED.value])
+    )
+    return sa.or_(m.c.state.in_([s.value for s in RETRYABLE]), sa.and_(m.c.state == MailState.SENT.value, failed))
 
 
 def _count(connection: Connection, where: list[sa.ColumnElement[bool]]) -> int:

@@ -74,6 +74,11 @@ def test_one_good_recipient_makes_the_mail_sent_and_retry_reaches_only_the_other
             "bob@x.example": DeliveryState.FAILED,
             "eve@x.example": DeliveryState.SENT,
         }
+        assert ops.queue.preview("retry", QueueFilter(ids=(mail_id,))).count == 1
+        assert ops.queue.retry(mail_id).count == 1
+        assert ops.queue.run().sent == 1
+        assert [m.recipients for m in smtp.messages] == [("eve@x.example",), ("bob@x.example",)]
+        assert ops.queue.retry(mail_id).count == 0  # nobody is left
 
 
 def test_a_temporary_refusal_stays_outgoing_and_comes_again_after_the_pause(ops_on: Callable[..., Ops]) -> None:
@@ -323,6 +328,9 @@ def test_a_report_that_comes_back_marks_the_delivery(ops_on: Callable[..., Ops])
         assert states["bob@x.example"].state is DeliveryState.SENT
         overall = ops.analysis.overall()
         assert (overall.addressed, overall.returned) == (2, 1)
+        assert ops.queue.retry(mail_id).count == 1  # the one that came back may be tried again
+        ops.queue.run()
+        assert [m.recipients for m in smtp.messages][-1] == ("gone@x.example",)
 
 
 def test_a_report_for_an_auto_deleted_mail_still_counts(ops_on: Callable[..., Ops]) -> None:
