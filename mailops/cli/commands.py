@@ -152,8 +152,22 @@ def where(ctx: typer.Context, json: bool = JSON) -> None:
 
 
 @app.command()
-def doctor(json: bool = JSON) -> None:
-    """Explain what is missing or broken on this machine; exit 1 when something is."""
+def doctor(
+    ctx: typer.Context,
+    what: str = typer.Argument("machine", help="machine, or connection (of a server that signs in by OAuth)."),
+    server: str = typer.Argument("", help="connection: the server's key."),
+    test_mail: bool = typer.Option(False, "--mail", help="connection: also send a mail to the mailbox, and find it."),
+    json: bool = JSON,
+) -> None:
+    """Explain what is missing or broken on this machine, or where a connection breaks; exit 1 when something is."""
+    if what == "connection":
+        from .connect import examine_connection
+
+        raise typer.Exit(examine_connection(ctx, server, test_mail=test_mail, json=json))
+    if what != "machine":
+        raise ConfigError(
+            f"The doctor does not know {what!r}.", code="cli.argument", fix="Use: mailops doctor connection SERVER"
+        )
     from ..doctor import examine, lines
 
     findings = examine()

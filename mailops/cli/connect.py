@@ -172,9 +172,11 @@ def microsoft(
     redirect: str = REDIRECT,
     device: bool = typer.Option(False, "--device", help="Sign in with a code typed in any browser (public client)."),
     shared: str = typer.Option("", help="A shared mailbox that the signed-in person has rights on."),
+    json: bool = JSON,
 ) -> None:
     """Connect a Microsoft mailbox: device code, or open a link and paste the redirected address."""
-    _connect(ctx, "outlook", mailbox, client_id, client_secret, redirect, device, tenant=tenant, mailbox=shared or None)
+    more = {"tenant": tenant, "mailbox": shared or None}
+    _connect(ctx, "outlook", mailbox, client_id, client_secret, redirect, device=device, json=json, **more)
 
 
 @app.command("google")
@@ -185,9 +187,10 @@ def google(
     client_secret: str = SECRET,
     redirect: str = REDIRECT,
     testing: bool = typer.Option(False, "--testing", help="The consent screen is External and in Testing."),
+    json: bool = JSON,
 ) -> None:
     """Connect a Google mailbox: open a link and paste the redirected address."""
-    _connect(ctx, "gmail", mailbox, client_id, client_secret, redirect, False, testing=testing)
+    _connect(ctx, "gmail", mailbox, client_id, client_secret, redirect, json=json, testing=testing)
 
 
 def _connect(
@@ -197,9 +200,12 @@ def _connect(
     client_id: str,
     client_secret: str,
     redirect: str,
-    device: bool,
+    *,
+    device: bool = False,
+    json: bool,
     **fields: Any,
 ) -> None:
+    """Sign one mailbox in. With ``json`` what to open goes to standard error, the outcome to standard output."""
     from ..oauth.account import Account, FlowKind
     from ..oauth.redirects import redirect_uri
 
@@ -220,18 +226,30 @@ def _connect(
     )
     if device:
         asked = ops.sign_in.begin_device(account)
-        say(f"Open {asked['verification_uri']} and enter the code {asked['user_code']}")
+        _tell(f"Open {asked['verification_uri']} and enter the code {asked['user_code']}", json)
         redeemed = ops.sign_in.finish_device(account, asked)
     else:
         base = dict(ops.setup.parameters).get("web.base.url") or ops.workspace.settings.as_profile().web_base_url
         uri = redirect or redirect_uri(provider_id, str(base or ""))
-        say(f"Open {ops.sign_in.begin(account, uri).address}")
+        _tell(f"Open {ops.sign_in.begin(account, uri).address}", json)
         redeemed = ops.sign_in.redeem(_pasted())
     for finding in redeemed.warnings:
-        say(f"Warning: {finding.message} {finding.fix}")
+        _tell(f"Warning: {finding.message} {finding.fix}", json)
     if redeemed.warnings and sys.stdin.isatty():
         typer.confirm("Keep it all the same?", default=False, abort=True)
-    say(ops.sign_in.store(redeemed))
+    tag = ops.sign_in.store(redeemed)
+    if json:
+        print_json({"key": account.key, "state": tag, "warnings": redeemed.warnings})
+    else:
+        say(tag)
+
+
+def _tell(text: str, json: bool) -> None:
+    """An instruction for the person: beside the JSON, not in it."""
+    if json:
+        sys.stderr.write(text + "\n")
+    else:
+        say(text)
 
 
 @app.command("status")
@@ -272,3 +290,28 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
         for g in guides:
             say(f"{g['guide']} for {g['subject']}: {g['progress']}")
     raise typer.Exit(0 if all(a["ok"] for a in accounts) else 1)
+
+
+def examine_connection(ctx: typer.Context, key: str, *, test_mail: bool, json: bool) -> int:
+    """The connection doctor's ladder for one server; the exit status. The body of ``mailops doctor connection``."""
+    from ..model.verdict import VerdictState
+    from ..oauth.doctor import Doctor
+    from ..store.setup import not_found
+
+    ops = open_ops(ctx)
+    servers = ops.setup.servers
+    server = next((s for s in servers if s.key == key), None)
+    if server is None:
+        raise not_found("outgoing server", key, [s.key for s in servers])
+    verdicts = Doctor(ops.tokens, clock=ops.clock).examine(server, test_mail=test_mail)
+    if json:
+        print_json(verdicts)
+    else:
+        rows = [(f"{v.state.icon} {v.state.value}", v.title, v.found) for v in verdicts]
+        table(["State", "Rung", "Found"], rows)
+        broken = next((v for v in verdicts if v.state in (VerdictState.FAILED, VerdictState.UNKNOWN)), None)
+        if broken is not None:
+            say(f"What to do: {broken.fix}")
+            if broken.evidence.get("who"):
+                say(f"To act: {broken.evidence['who']}")
+    return 1 if any(v.state in (VerdictState.FAILED, VerdictState.UNKNOWN) for v in verdicts) else 0

@@ -19,7 +19,8 @@ from mailops.errors import ConfigError
 from mailops.guided import PRACTICE, Guided, subjects_of
 from mailops.guides.checks import Services
 from mailops.model.verdict import VerdictState
-from mailops.oauth import FlowKind, SignIn
+from mailops.oauth import Doctor, FlowKind, SignIn, TokenService
+from mailops.oauth.doctor import Reading
 from mailops.testing.identity_provider import Scenario
 
 ANN, GOOGLE = "ann@example.com", "g@example.com"
@@ -264,8 +265,7 @@ def test_connect_takes_the_pasted_address(
             return found
 
         monkeypatch.setattr(SignIn, "begin", watched)
-        monkeypatch.setattr("mailops.oauth.signin.default_http", practice.sandbox.idp.session)
-        monkeypatch.setattr(SignIn.__init__, "__kwdefaults__", {"clock": None, "http": practice.sandbox.idp.session})
+        monkeypatch.setitem(SignIn.__init__.__kwdefaults__, "http", practice.sandbox.idp.session)
         monkeypatch.setattr("mailops.cli.connect._pasted", lambda: begun[-1])
         given = ["--client-id", practice.client_id, "--client-secret", "env:CLIENT_SECRET"]
         code, text = mailops(ops, "connect", command, mailbox, *given, "--redirect", practice.redirect_uri)
@@ -284,6 +284,27 @@ def test_connect_without_a_client_says_what_to_do(ops: Ops) -> None:
     code, text = mailops(ops, "connect", "google", GOOGLE)
     assert code != 0
     assert "Client ID is missing" in text
+
+
+def test_the_doctor_says_where_a_connection_breaks(ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:
+    examine = Doctor.examine
+    with Practice(ops, "outlook", ANN) as practice:
+        walk(practice)
+        # the provider's own places are the sandbox's here: nothing leaves this machine
+        reading, http = Reading(practice.sandbox.hosts()["imap"]), practice.sandbox.idp.session
+        monkeypatch.setattr(Doctor, "examine", lambda self, server, **o: examine(self, server, reading=reading, **o))
+        monkeypatch.setitem(TokenService.__init__.__kwdefaults__, "http", http)
+        ops.save_server(practice.sandbox.server(ANN, "practice-outlook"))
+        practice.behave(Scenario.SMTP_AUTH_OFF)
+        code, text = mailops(ops, "doctor", "connection", "practice-outlook")
+    assert code == 1
+    assert "What to do: " in text
+    assert "To act: an administrator" in text
+    code, text = mailops(ops, "doctor", "connection", "nobody")
+    assert code == 1
+    assert "practice-outlook" in text or "nobody" in text
+    code, text = mailops(ops, "doctor", "tea")
+    assert "mailops doctor connection SERVER" in text or "does not know" in text
 
 
 @pytest.mark.req("AZ-18")

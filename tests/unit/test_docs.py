@@ -64,7 +64,7 @@ def test_every_error_code_has_a_line_with_cause_and_next_step(generate):
 
 
 def test_codes_are_words_with_dots(generate):
-    assert [c for c in generate.error_codes() if not re.fullmatch(r"[a-z]+(\.[a-z0-9_]+)*|not_found", c)] == []
+    assert [c for c in generate.error_codes() if not re.fullmatch(r"[a-z]+(\.[a-z0-9_-]+)*|not_found", c)] == []
 
 
 def test_the_readme_session_runs_and_prints_what_it_shows():
