@@ -189,7 +189,7 @@ class Domains:
             line = watch.see(seen)
             # others may have published something else that also serves; two clean looks running decide, never one
             good = good + 1 if _clean(fresh) else 0
-            if good >= 2 and (watch.published or not _uneven(seen)):
+            if good >= 2 and (watch.published or not (seen.published or _uneven(seen))):
                 self._keep(fresh)
                 told = line if watch.published and wanted else "every check passes now"
                 yield Waiting(told, fresh, watch.looks, 0, True, True, _places(seen))
