@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     "Actions": "actions",
+    "BouncesView": "bounces_view",
     "Card": "faces",
     "CheckCard": "check",
     "CopyField": "copyfield",

@@ -1,0 +1,139 @@
+"""``mailops suppress``: the list of addresses that get no campaigns, or no mail: look, add, undo, in, out, re-judge."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from .app import open_ops
+from .output import print_json, say, table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Addresses that get no campaigns or no mail: list, add, undo, import, export, diff, apply.",
+)
+JSON = typer.Option(False, "--json", help="Print JSON.")
+SCOPE = typer.Option("campaigns", help="campaigns (mail to many) or all (all mail).")
+
+
+@app.command("list")
+def show(
+    ctx: typer.Context,
+    text: str = typer.Argument(None, help="Part of an address."),
+    state: str = typer.Option(None, help="active, proposed or undone."),
+    limit: int = typer.Option(100, min=1, help="At most this many rows."),
+    json: bool = JSON,
+) -> None:
+    """Who is on the list, since when and why; the newest first."""
+    rows, total = open_ops(ctx).suppressions.page(text=text, state=state, limit=limit)
+    if json:
+        print_json({"total": total, "rows": rows})
+        return
+    lines = [(r.id, r.address, r.scope, r.state, f"{r.since:%Y-%m-%d}", r.source, r.why) for r in rows]
+    table(["No.", "Address", "Scope", "State", "Since", "From", "Why"], lines)
+    say(f"{len(rows)} of {total}")
+
+
+@app.command("add")
+def add(
+    ctx: typer.Context,
+    address: str = typer.Argument(..., help="The address."),
+    scope: str = SCOPE,
+    why: str = typer.Option("", help="The reason, in words."),
+    json: bool = JSON,
+) -> None:
+    """Put an address on the list by hand."""
+    made = open_ops(ctx).suppressions.add(address, scope=scope, why=why, actor="cli")
+    if json:
+        print_json(made)
+    else:
+        say(f"{made.address} gets no {'campaigns' if made.scope == 'campaigns' else 'mail'} any more (no. {made.id}).")
+
+
+@app.command("undo")
+def undo(
+    ctx: typer.Context,
+    addresses: list[str] = typer.Argument(..., help="Addresses on the list."),
+    json: bool = JSON,
+) -> None:
+    """Take addresses off the list; their reports are kept, and count no more."""
+    done = open_ops(ctx).suppressions.undo(addresses, actor="cli")
+    if json:
+        print_json(done)
+    else:
+        say(f"Can be mailed again: {', '.join(done)}")
+
+
+@app.command("import")
+def load(
+    ctx: typer.Context,
+    file: Path = typer.Argument(..., exists=True, dir_okay=False, help="CSV, or one address on each line."),
+    scope: str = SCOPE,
+    json: bool = JSON,
+) -> None:
+    """Add addresses from a file."""
+    from ..suppression.lists import load as read
+
+    done = read(open_ops(ctx).suppressions, file.read_text("utf-8", errors="replace"), scope=scope, actor="cli")
+    if json:
+        print_json(done)
+        return
+    say(f"{done.added} added, {done.present} were there already, {len(done.refused)} could not be read.")
+    for line in done.refused[:20]:
+        say(f"  {line}")
+
+
+@app.command("export")
+def export(
+    ctx: typer.Context,
+    file: Path | None = typer.Argument(None, help="Where to write (default: standard output)."),
+    state: str = typer.Option("active", help="active, proposed or undone."),
+    json: bool = JSON,
+) -> None:
+    """Write the list as CSV, or JSON."""
+    from ..suppression.lists import export as write
+
+    rows, _ = open_ops(ctx).suppressions.page(state=state, limit=1_000_000)
+    if json:
+        print_json(rows)
+    elif file:
+        file.write_text(write(rows), "utf-8")
+        say(f"{len(rows)} rows written to {file}")
+    else:
+        sys.stdout.write(write(rows))
+
+
+@app.command("diff")
+def diff(ctx: typer.Context, json: bool = JSON) -> None:
+    """What today's rules say otherwise about the stored reports; nothing is changed."""
+    changes = open_ops(ctx).suppressions.diff()
+    if json:
+        print_json(changes)
+        return
+    for change in changes:
+        say(str(change))
+    say(f"{len(changes)} reports are judged otherwise today. mailops suppress apply carries it out.")
+
+
+@app.command("apply")
+def apply(
+    ctx: typer.Context,
+    yes: bool = typer.Option(False, "--yes", help="Do it without asking."),
+    json: bool = JSON,
+) -> None:
+    """Judge the stored reports by today's rules: shows the changes, asks, applies."""
+    suppressions = open_ops(ctx).suppressions
+    changes = suppressions.diff()
+    if not json:
+        for change in changes:
+            say(str(change))
+    if changes and not yes:
+        typer.confirm(f"Apply {len(changes)} changes?", abort=True)
+    done = suppressions.apply(changes, actor="cli") if changes else 0
+    if json:
+        print_json({"applied": done})
+    else:
+        say(f"{done} changes applied.")

@@ -1,0 +1,176 @@
+"""Reads what a provider's webhook carries into one form. Pure; anything that is no event of interest is left out.
+
+A provider's word "permanent" makes an address hard only where its own text does not speak of something else (a full
+mailbox, a spam filter): several of them count refused content as permanent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..bounces import classify
+from ..bounces.reasons import is_hard
+from ..errors import InputRefused
+
+MAX_EVENTS = 10_000
+_OPEN = frozenset({"undefined", "onhold"})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One recipient's event. ``kind``: bounce, delayed or complaint; ``message_id`` is the mail's own where known."""
+
+    event_id: str
+    kind: str
+    address: str
+    reason: str = "undefined"
+    hard: bool = False
+    status: str | None = None
+    text: str = ""
+    message_id: str | None = None
+
+
+def read_events(provider: str, body: bytes) -> list[Event]:
+    """The events of one delivery of a provider's webhook. Raises :class:`InputRefused` for what cannot be read."""
+    try:
+        found = list(_READERS[provider](json.loads(body)))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputRefused(
+            "The webhook's body is not in the form this provider writes.",
+            code="input.webhook_body",
+            facts={"provider": provider, "reason": f"{type(error).__name__}"},
+            fix="Check that the provider sends its own JSON form to this address.",
+        ) from error
+    if len(found) > MAX_EVENTS:
+        raise InputRefused(
+            "The webhook carries too many events at once.",
+            code="input.too_large",
+            facts={"events": len(found), "limit": MAX_EVENTS},
+            fix="Lower the batch size at the provider.",
+        )
+    return [event for event in found if "@" in event.address and event.event_id]
+
+
+def _bounce(
+    event_id: object, address: object, text: object, *, permanent: bool, status: object = None, mid: object = None
+) -> Event:
+    words = str(text or "")[:4000]
+    enhanced = str(status) if status and str(status)[:2] in ("4.", "5.") else None
+    reason = classify(text=words, enhanced=enhanced).reason
+    hard = permanent and (reason in _OPEN or is_hard(reason))
+    return Event(str(event_id or ""), "bounce", str(address or ""), reason, hard, enhanced, words, _angle(mid))
+
+
+def _complaint(event_id: object, address: object, mid: object = None) -> Event:
+    return Event(str(event_id or ""), "complaint", str(address or ""), "feedback", True, None, "", _angle(mid))
+
+
+def _angle(value: object) -> str | None:
+    text = str(value or "").strip().strip("<>")
+    return f"<{text}>" if "@" in text else None
+
+
+def _all(value: Any) -> Iterable[Mapping[str, Any]]:
+    return value if isinstance(value, list) else [value]
+
+
+def _mailjet(data: Any) -> Iterable[Event]:
+    for item in _all(data):
+        kind, address = item.get("event"), item.get("email")
+        key = f"{item.get('Message_GUID') or item.get('MessageID') or ''}/{kind}/{address}/{item.get('time') or ''}"
+        text = f"{item.get('error') or ''} {item.get('comment') or ''}".strip()
+        if kind in ("bounce", "blocked"):
+            permanent = kind == "bounce" and bool(item.get("hard_bounce"))
+            yield _bounce(key, address, text, permanent=permanent, mid=item.get("CustomID"))
+        elif kind == "spam":
+            yield _complaint(key, address, item.get("CustomID"))
+
+
+def _ses(data: Any) -> Iterable[Event]:
+    if data.get("Type") != "Notification":
+        return
+    item = json.loads(data["Message"])
+    mid = (item.get("mail") or {}).get("commonHeaders", {}).get("messageId")
+    kind = item.get("notificationType") or item.get("eventType")
+    if kind == "Bounce":
+        told = item["bounce"]
+        for person in told.get("bouncedRecipients", []):
+            text = person.get("diagnosticCode") or told.get("bounceSubType")
+            key = f"{told.get('feedbackId')}/{person.get('emailAddress')}"
+            permanent = told.get("bounceType") == "Permanent"
+            status = person.get("status")
+            yield _bounce(key, person.get("emailAddress"), text, permanent=permanent, status=status, mid=mid)
+    elif kind == "Complaint":
+        told = item["complaint"]
+        for person in told.get("complainedRecipients", []):
+            yield _complaint(f"{told.get('feedbackId')}/{person.get('emailAddress')}", person.get("emailAddress"), mid)
+
+
+def _sendgrid(data: Any) -> Iterable[Event]:
+    for item in _all(data):
+        key, address, mid = item.get("sg_event_id"), item.get("email"), item.get("smtp-id")
+        if item.get("event") == "bounce":
+            permanent = item.get("type", "bounce") == "bounce" and not str(item.get("status") or "").startswith("4")
+            reason, status = item.get("reason"), item.get("status")
+            yield _bounce(key, address, reason, permanent=permanent, status=status, mid=mid)
+        elif item.get("event") == "spamreport":
+            yield _complaint(key, address, mid)
+
+
+def _mailgun(data: Any) -> Iterable[Event]:
+    item = data["event-data"]
+    status = item.get("delivery-status") or {}
+    mid = ((item.get("message") or {}).get("headers") or {}).get("message-id")
+    if item.get("event") == "failed":
+        text = f"{status.get('message') or ''} {status.get('description') or ''}".strip()
+        known = _bounce(
+            item.get("id"),
+            item.get("recipient"),
+            text,
+            permanent=item.get("severity") == "permanent",
+            status=status.get("enhanced-code"),
+            mid=mid,
+        )
+        if item.get("severity") == "temporary":  # Mailgun still tries
+            known = Event(
+                known.event_id,
+                "delayed",
+                known.address,
+                known.reason,
+                False,
+                known.status,
+                known.text,
+                known.message_id,
+            )
+        yield known
+    elif item.get("event") == "complained":
+        yield _complaint(item.get("id"), item.get("recipient"), mid)
+
+
+_POSTMARK_HARD = frozenset({"HardBounce", "BadEmailAddress"})
+
+
+def _postmark(data: Any) -> Iterable[Event]:
+    key = f"{data.get('RecordType')}/{data.get('ID')}"
+    if data.get("RecordType") == "Bounce":
+        text = data.get("Details") or data.get("Description")
+        kind = data.get("Type")
+        if kind == "SpamComplaint":
+            yield _complaint(key, data.get("Email"))
+        elif kind not in ("AutoResponder", "ChallengeVerification", "Subscribe", "Unsubscribe"):
+            yield _bounce(key, data.get("Email"), text, permanent=kind in _POSTMARK_HARD)
+    elif data.get("RecordType") == "SpamComplaint":
+        yield _complaint(key, data.get("Email"))
+
+
+_READERS: dict[str, Callable[[Any], Iterable[Event]]] = {
+    "mailjet": _mailjet,
+    "ses": _ses,
+    "sendgrid": _sendgrid,
+    "mailgun": _mailgun,
+    "postmark": _postmark,
+}
+PROVIDERS = tuple(_READERS)

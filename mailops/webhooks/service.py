@@ -1,0 +1,147 @@
+"""Takes a provider's webhook: verified, each event once, recorded as a report is, all in one transaction.
+
+The proof of each provider is set as a system parameter, secrets as references: ``mailops.webhook.ses.topic``,
+``mailops.webhook.sendgrid.key`` (public), ``mailops.webhook.mailgun.key``, ``mailops.webhook.mailjet.login`` and
+``mailops.webhook.postmark.login`` (``user:password``). A provider without its parameter is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ..bounces.correlate import Clues
+from ..bounces.report import Kind, OriginalMessage, RecipientResult, Report
+from ..errors import ConfigError
+from ..store import schema
+from ..store.database import explained
+from .events import Event, read_events
+from .verify import (
+    FetchCertificate,
+    fetch_certificate,
+    refused,
+    verify_basic,
+    verify_mailgun,
+    verify_sendgrid,
+    verify_sns,
+)
+
+if TYPE_CHECKING:
+    from ..ops import Ops
+
+w = schema.webhook_events
+PROOF = {"mailjet": "login", "ses": "topic", "sendgrid": "key", "mailgun": "key", "postmark": "login"}
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What one call brought: new events, repeated ones, and how many were tied to a delivery."""
+
+    events: int = 0
+    repeated: int = 0
+    matched: int = 0
+
+
+class Webhooks:
+    """The provider webhooks of a workspace. ``fetch`` gets SNS certificates."""
+
+    def __init__(self, ops: Ops, *, fetch: FetchCertificate = fetch_certificate) -> None:
+        self._ops, self._fetch = ops, fetch
+        self._certificates: dict[str, bytes] = {}
+
+    def receive(self, provider: str, headers: Mapping[str, str], body: bytes) -> Received:
+        """Verify and record. ``headers`` have lower-case names. Raises AuthError, InputRefused or StoreError; what was
+        not recorded may be sent again."""
+        self._verify(provider, headers, body)
+        events = read_events(provider, body)
+        new = repeated = matched = 0
+        with explained("recording a webhook"), self._ops.engine.begin() as connection:
+            for event in events:
+                if not self._first_time(connection, provider, event):
+                    repeated += 1
+                    continue
+                new += 1
+                matched += self._record(connection, provider, event)
+        return Received(new, repeated, matched)
+
+    def _verify(self, provider: str, headers: Mapping[str, str], body: bytes) -> None:
+        if provider not in PROOF:
+            raise refused(provider[:40], "this provider is not known")
+        proof, now = self._proof(provider), self._ops.clock.now()
+        if provider == "mailgun":
+            verify_mailgun(body, proof, now=now)
+        elif provider == "sendgrid":
+            verify_sendgrid(headers, body, proof, now=now)
+        elif provider == "ses":
+            fields = verify_sns(body, proof, self._certificate, now=now)
+            if fields["Type"] == "SubscriptionConfirmation":
+                self._note_subscription(fields)
+        else:
+            verify_basic(provider, headers, proof)
+
+    def _proof(self, provider: str) -> str:
+        from ..secrets import is_reference
+
+        name = f"mailops.webhook.{provider}.{PROOF[provider]}"
+        value = self._ops.setup.parameters.get(name, "").strip()
+        if not value:
+            raise refused(provider, f"the parameter {name} is not set")
+        if is_reference(value):
+            return self._ops.secrets.reveal(value)
+        if PROOF[provider] == "login" or provider == "mailgun":
+            raise ConfigError(
+                "A webhook's secret must be a reference.",
+                code="config.webhook_secret",
+                facts={"parameter": name},
+                fix="Store it in the vault (mailops secrets) and set the parameter to vault:NAME.",
+            )
+        return value
+
+    def _certificate(self, url: str) -> bytes:
+        if url not in self._certificates:
+            if len(self._certificates) >= 20:
+                self._certificates.clear()
+            self._certificates[url] = self._fetch(url)
+        return self._certificates[url]
+
+    def _note_subscription(self, fields: Mapping[str, Any]) -> None:
+        """SNS wants the address confirmed: a person opens the link; nothing is fetched on a message's word."""
+        data = {"topic": str(fields["TopicArn"]), "open_to_confirm": str(fields["SubscribeURL"])[:2000]}
+        with explained("recording a webhook"), self._ops.engine.begin() as connection:
+            connection.execute(
+                sa.insert(schema.events).values(
+                    at=self._ops.clock.now(), kind="webhook_subscription", actor="ses", data=data
+                )
+            )
+
+    def _first_time(self, connection: Connection, provider: str, event: Event) -> bool:
+        from ..store.database import dialect_insert
+
+        insert = dialect_insert(self._ops.engine)(w).values(
+            provider=provider, event_id=event.event_id[:200], at=self._ops.clock.now(), kind=event.kind
+        )
+        return bool(connection.execute(insert.on_conflict_do_nothing()).rowcount)
+
+    def _record(self, connection: Connection, provider: str, event: Event) -> int:
+        result = RecipientResult(
+            recipient=event.address[:320],
+            reason=event.reason,
+            hard=event.hard,
+            status=event.status,
+            diagnostic=event.text,
+            rule=f"webhook {provider}",
+        )
+        report = Report(
+            kind=cast(Kind, event.kind),
+            results=(result,),
+            original=OriginalMessage(message_id=event.message_id),
+            rule=f"webhook {provider}",
+        )
+        found = Clues((("message-id", event.message_id),) if event.message_id else ())
+        raw = json.dumps({"provider": provider, **asdict(event)}, ensure_ascii=False).encode()
+        return self._ops.bounces.enter(connection, report, found, raw=raw, source=provider).matched

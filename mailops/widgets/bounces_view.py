@@ -1,0 +1,283 @@
+"""Bounces as a person works with them: causes, reports, the suppression list with Undo, what today's rules change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+import sqlalchemy as sa
+
+from ..bounces.reasons import plain, who_acts
+from ..store import schema
+from ..store.database import reading
+from ..suppression.store import Suppression
+from .actions import Action, Actions, Preview
+from .faces import Card
+from .rates_view import Frame
+from .table import Column, Rows, Table
+from .theme import code, details, heading, html_table, paragraph
+
+if TYPE_CHECKING:
+    from ..ops import Ops
+
+b = schema.bounces
+MAX_SHOWN = 20_000
+ACTORS = {"sender": "you, the sender", "recipient": "the recipient", "nobody": "nobody in particular"}
+REPORTS = (
+    Column("number", "Report"),
+    Column("at", "Received (UTC)"),
+    Column("address", "Address"),
+    Column("cause", "Cause", kind="long"),
+    Column("kind", "Kind"),
+    Column("tied", "Tied to"),
+)
+LISTED = (
+    Column("address", "Address"),
+    Column("scope", "Kept from"),
+    Column("state", "State"),
+    Column("since", "Since (UTC)"),
+    Column("why", "Why", kind="long"),
+)
+
+
+class BouncesView:
+    """The parts of the notebook *bounces*, for one workspace."""
+
+    def __init__(self, ops: Ops, *, since: str = "30d", limit: int = 25) -> None:
+        self.ops, self.since = ops, since
+        self.causes = self._causes()
+        self.reports = ReportsCard(ops, limit)
+        self.suppressed = SuppressionsCard(ops, limit)
+        self.rules = RulesCard(ops, on_done=self.suppressed.refresh)
+
+    def _causes(self) -> Frame:
+        rows = [
+            [
+                row["meaning"],
+                row["hard"],
+                ACTORS.get(who_acts(row["reason"]), f"the {who_acts(row['reason'])}"),
+                f"{row['recipients']:,}",
+                f"{row['domains']:,}",
+                str(row["example"])[:160],
+            ]
+            for _, row in self.ops.analysis.causes(self.since).iterrows()
+        ]
+        columns = ["Cause", "Hard or soft", "Who can act", "Recipients", "Domains", "What a server said"]
+        return Frame(f"Why mail failed since {self.since}", columns, rows)
+
+
+class ReportsCard(Card):
+    """Stored reports, newest first, also those that fit no mail of ours; one opens to its raw text."""
+
+    def __init__(self, ops: Ops, limit: int) -> None:
+        self.ops = ops
+        self.table = Table(
+            REPORTS,
+            self._page,
+            caption="Reports that came back, newest first",
+            empty="No report has come back.",
+            limit=limit,
+            on_open=self.open,
+        )
+
+    def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
+        columns = [c for c in b.columns if c.name not in ("raw", "digest")]
+        query = sa.select(*columns).order_by(b.c.id.desc()).offset(offset).limit(limit)
+        with reading(self.ops.engine) as connection:
+            total = connection.execute(sa.select(sa.func.count()).select_from(b)).scalar_one()
+            rows = connection.execute(query).all()
+        return Rows([_report_row(row) for row in rows], int(total))
+
+    def open(self, bounce_id: int) -> None:
+        """Show one report below the table."""
+        if "widget" in self.__dict__:
+            self._detail.value = report_html(self.ops.bounces.raw(bounce_id))
+
+    def build(self) -> ipywidgets.Widget:
+        hint = "Press a report's number to see why it was judged so, and its raw text."
+        self._detail = ipywidgets.HTML(paragraph(hint, muted=True))
+        return ipywidgets.VBox([self.table.widget, self._detail])
+
+    def refresh(self) -> None:
+        self.table.refresh()
+
+    def html(self) -> str:
+        return self.table.html()
+
+    def text(self) -> str:
+        return self.table.text()
+
+
+class SuppressionsCard(Card):
+    """The suppression list with *Undo* and *Confirm Proposal*."""
+
+    def __init__(self, ops: Ops, limit: int) -> None:
+        self.ops = ops
+        self.table = Table(
+            LISTED,
+            self._page,
+            caption="Suppressed addresses, newest first",
+            empty="Nobody is suppressed.",
+            limit=limit,
+            selectable=True,
+        )
+        self.actions = Actions(
+            [
+                Action("Undo", lambda: self._preview("active")),
+                Action("Undo Proposal", lambda: self._preview("proposed")),
+                Action("Accept Proposal", self._accept),
+            ],
+            on_done=self.refresh,
+        )
+
+    def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
+        rows, total = self.ops.suppressions.page(offset=offset, limit=limit)
+        return Rows([_listed_row(row) for row in rows], total)
+
+    def _ticked(self, state: str) -> list[Suppression]:
+        rows = [self.ops.suppressions.get(number) for number in self.table.selected]
+        return [row for row in rows if row.state == state]
+
+    def _preview(self, state: str) -> Preview:
+        rows = self._ticked(state)
+        if not rows:
+            return Preview(f"Tick addresses that are {state}.")
+        ids = [row.id for row in rows]
+
+        def run(say: Callable[[str], None]) -> str:
+            done = self.ops.suppressions.undo(ids, actor="notebook")
+            self.table.clear_selection()
+            return f"Can be mailed again: {', '.join(done)}."
+
+        sentence = f"{_count(rows)} can be mailed again; the reports are kept, and count no more."
+        return Preview(sentence, tuple(f"{row.address}: {row.why}" for row in rows[:5]), run)
+
+    def _accept(self) -> Preview:
+        rows = self._ticked("proposed")
+        if not rows:
+            return Preview("Tick addresses that are proposed.")
+        ids = [row.id for row in rows]
+
+        def run(say: Callable[[str], None]) -> str:
+            done = self.ops.suppressions.confirm(ids, actor="notebook")
+            self.table.clear_selection()
+            return f"{done} {'address gets' if done == 1 else 'addresses get'} no campaigns any more."
+
+        sentence = f"{_count(rows)} will get no campaigns."
+        return Preview(sentence, tuple(f"{row.address}: {row.why}" for row in rows[:5]), run)
+
+    def build(self) -> ipywidgets.Widget:
+        return ipywidgets.VBox([self.actions.widget, self.table.widget])
+
+    def refresh(self) -> None:
+        self.table.refresh()
+
+    def html(self) -> str:
+        return self.table.html()
+
+    def text(self) -> str:
+        return self.table.text()
+
+
+class RulesCard(Card):
+    """What today's rules say otherwise about the stored reports, and *Apply Today's Rules*."""
+
+    def __init__(self, ops: Ops, *, on_done: Callable[[], object] | None = None) -> None:
+        self.ops, self._after = ops, on_done
+        self.actions = Actions([Action("Apply Today's Rules", self._preview)], on_done=self.refresh)
+
+    def _preview(self) -> Preview:
+        changes = self.ops.suppressions.diff()
+        if not changes:
+            return Preview("Today's rules judge every stored report as before.")
+        off, on = (sum(c.effect == e for c in changes) for e in ("unsuppress", "suppress"))
+        sentence = f"{len(changes)} judgements change: {off} come off the list, {on} go onto it."
+
+        def run(say: Callable[[str], None]) -> str:
+            return f"{self.ops.suppressions.apply(changes, actor='notebook')} judgements changed."
+
+        return Preview(sentence, tuple(str(c) for c in changes[:10]), run)
+
+    def _table(self) -> Frame:
+        rows = [
+            [c.address, _judged(c.was), _judged(c.now), c.effect, c.rule, c.evidence[:120]]
+            for c in self.ops.suppressions.diff()[:200]
+        ]
+        columns = ["Address", "Was", "Today", "The list", "Rule", "By this text"]
+        return Frame("What today's rules change", columns, rows)
+
+    def build(self) -> ipywidgets.Widget:
+        self._shown = ipywidgets.HTML(self.html())
+        return ipywidgets.VBox([self._shown, self.actions.widget])
+
+    def refresh(self) -> None:
+        if "widget" in self.__dict__:
+            self._shown.value = self.html()
+        if self._after:
+            self._after()
+
+    def html(self) -> str:
+        found = self._table()
+        return found.html() if found.rows else paragraph("Today's rules judge every stored report as before.")
+
+    def text(self) -> str:
+        found = self._table()
+        return found.text() if found.rows else "Today's rules judge every stored report as before."
+
+
+def report_html(raw: bytes) -> str:
+    """A report: the judgement with rule and evidence, and its raw text as text (never rendered), redacted."""
+    from ..bounces import parse
+    from ..secrets import redact
+
+    report = parse(raw)
+    rows: list[list[object]] = [
+        [
+            r.recipient,
+            plain(r.reason),
+            "hard" if r.hard else "soft",
+            r.status or "",
+            r.diagnostic[:500],
+            f"{r.rule}: {r.evidence[:200]}",
+        ]
+        for r in report.results
+    ]
+    shown = redact(raw[:MAX_SHOWN].decode("utf-8", "replace"))
+    table = html_table(["Address", "Cause", "", "Status", "What the server said", "Rule and text"], rows)
+    return heading(f"A {report.kind} (rule {report.rule})") + table + details("The raw report", code(shown))
+
+
+def _report_row(row: Any) -> dict[str, Any]:
+    sure = f"mail {row.mail_id} ({row.matched_by}, {row.confidence or 0:.0%})" if row.mail_id else ""
+    return {
+        "id": row.id,
+        "label": f"report {row.id}",
+        "number": row.id,
+        "at": f"{row.received_at:%Y-%m-%d %H:%M}",
+        "address": row.recipient or "(not said)",
+        "cause": plain(row.reason or "undefined"),
+        "kind": row.kind + (" hard" if row.hard else ""),
+        "tied": sure or f"nothing: {row.matched_by or 'not looked for'}",
+    }
+
+
+def _listed_row(row: Suppression) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "label": row.address,
+        "address": row.address,
+        "scope": "campaigns" if row.scope == "campaigns" else "all mail",
+        "state": row.state,
+        "since": f"{row.since:%Y-%m-%d %H:%M}",
+        "why": row.why,
+    }
+
+
+def _judged(what: tuple[str, str, bool]) -> str:
+    kind, reason, hard = what
+    return f"{kind}, {'hard' if hard else 'soft'}: {plain(reason)}"
+
+
+def _count(rows: list[Suppression]) -> str:
+    return f"{len(rows)} {'address' if len(rows) == 1 else 'addresses'}"

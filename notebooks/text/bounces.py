@@ -1,0 +1,58 @@
+# %% [markdown]
+# # Bounces
+# Why did this fail? Causes, every report down to its raw text, the suppression list with *Undo*, and what today's rules
+# judge otherwise.
+
+# %% tags=["parameters"]
+workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+since: str = "30d"  # how far back causes are counted: 30d, 12w, or a date such as 2026-01-31
+
+# %%
+from mailops import Ops
+from mailops.checks import bounces as checks
+from mailops.widgets import BouncesView, CheckCard, Headline
+
+ops = Ops.open(workspace or None)
+view = BouncesView(ops, since=since)
+
+# %%
+Headline("What came back", "Hard: the address is dead. Soft: try later. Every judgement carries its rule and text.")
+
+# %%
+view.causes
+
+# %%
+view.reports
+
+# %% [markdown]
+# ## The suppression list
+# Hard bounces and complaints enter at once, soft ones after five within 13 weeks spread over more than a week. They get
+# no campaigns; day-to-day mail still goes out.
+
+# %%
+view.suppressed
+
+# %% [markdown]
+# ## When a rule improves
+
+# %%
+view.rules
+
+# %% [markdown]
+# ## Checks
+
+# %%
+reports = ops.bounces.recent()
+CheckCard(ops.run.record(checks.unmatched(len(reports), int(reports["mail_id"].notna().sum()), now=ops.clock.now())))
+
+# %%
+changes = ops.suppressions.diff()
+coming_off = sum(change.effect == "unsuppress" for change in changes)
+CheckCard(ops.run.record(checks.rules(len(changes), coming_off, now=ops.clock.now())))
+
+# %% [markdown]
+# No reason given? Then SPF or DKIM is the most common cause: run `domain_dns`. Some providers give none, by their own
+# policy. If one customer or domain keeps failing, search the web for the error text, then ask support.
+
+# %%
+ops.run.require_passed()

@@ -1,0 +1,147 @@
+"""From a report to the suppression list and back, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from furnish import furnish
+
+from mailops import Ops
+from mailops.errors import InputRefused, NotFound
+from mailops.model.states import DeliveryState, MailState
+from mailops.store import schema
+from mailops.suppression import lists
+from mailops.testing import SmtpServer, refuse
+from mailops.testing.dsn import build_dsn
+
+
+def sent(ops: Ops, smtp: Any, to: str = "gone@x.example", **more: Any) -> tuple[int, bytes]:
+    """A mail that was accepted, with its bytes as the other side got them."""
+    mail_id = ops.send(sender="Ann <ann@acme.example>", to=[to], subject="Hi", text="Hello", **more)
+    ops.queue.run()
+    assert ops.queue.mail(mail_id).state is MailState.SENT
+    return mail_id, smtp.messages[-1].data
+
+
+def report(original: bytes, to: str = "gone@x.example", text: str = "550 5.1.1 User unknown", **more: Any) -> bytes:
+    """What the other side's mail system writes about it."""
+    status = more.pop("status", "5.1.1")
+    return build_dsn(original, to, status, text, "mx.x.example", to="bounce@acme.example", **more)
+
+
+@pytest.mark.req("IN-14", "QUE-04")
+def test_a_hard_bounce_suppresses_campaigns_and_an_undo_takes_it_back(ops_on: Callable[..., Ops]) -> None:
+    ops = ops_on()
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+        mail_id, original = sent(ops, smtp)
+        taken = ops.bounces.take(report(original))
+        assert [(m.by, m.confidence) for m in taken.matches] == [("message-id+recipient", 1.0)]
+        assert ops.queue.mail(mail_id).deliveries[0].state is DeliveryState.BOUNCED
+        entry = ops.suppressions.find("Gone@x.example")
+        assert entry is not None
+        assert (entry.scope, entry.state, entry.hard, entry.reason) == ("campaigns", "active", True, "userunknown")
+
+        barred = ops.send(
+            sender="Ann <ann@acme.example>", to=["gone@x.example"], subject="News", text="n", mail_class="mass"
+        )
+        mail = ops.queue.mail(barred)
+        assert mail.state is MailState.FAILED
+        assert mail.failure_type == "mail_bl"
+        assert "Suppressed for campaigns since" in (mail.failure_reason or "")
+        sent(ops, smtp)  # day-to-day mail is not held back
+
+        assert ops.suppressions.undo([entry.id], actor="ann") == ["gone@x.example"]
+        assert ops.bounces.parse(ops.bounces.raw(entry.bounce_id or 0)).kind == "bounce"  # the report is kept
+        assert ops.suppressions.get(entry.id).state == "undone"
+        sent(ops, smtp, mail_class="mass")
+        with pytest.raises(NotFound):
+            ops.suppressions.undo(["gone@x.example"])
+
+
+def test_a_mail_to_several_goes_to_those_who_are_not_suppressed(ops_on: Callable[..., Ops]) -> None:
+    ops = ops_on()
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+        ops.suppressions.add("no@x.example", scope="all", why="Asked by phone.")
+        mail_id = ops.send(sender="Ann <ann@acme.example>", to=["no@x.example", "yes@x.example"], text="x")
+        ops.queue.run()
+        assert [m.recipients for m in smtp.messages] == [("yes@x.example",)]
+        states = {d.recipient: (d.state, d.reply or "") for d in ops.queue.mail(mail_id).deliveries}
+        assert states["no@x.example"][0] is DeliveryState.FAILED
+        assert "Asked by phone." in states["no@x.example"][1]
+        assert states["yes@x.example"][0] is DeliveryState.SENT
+
+
+def test_a_refusal_at_the_door_suppresses_and_propose_only_proposes(ops_on: Callable[..., Ops]) -> None:
+    ops = ops_on()
+    with SmtpServer(script=[refuse("bob@x.example"), refuse("eve@x.example")]) as smtp:
+        furnish(ops, smtp)
+        ops.send(sender="ann@acme.example", to=["bob@x.example"], text="x")
+        ops.queue.run()
+        assert ops.suppressions.find("bob@x.example").source == "reply"  # type: ignore[union-attr]
+        ops.set_parameter("mailops.suppression.mode", "propose")
+        ops.send(sender="ann@acme.example", to=["eve@x.example"], text="x")
+        ops.queue.run()
+        proposed = ops.suppressions.find("eve@x.example")
+        assert proposed is not None
+        assert proposed.state == "proposed"
+        free = ops.send(sender="ann@acme.example", to=["eve@x.example"], text="x", mail_class="mass")
+        assert ops.queue.mail(free).state is MailState.OUTGOING
+        assert ops.suppressions.confirm([proposed.id]) == 1
+        held = ops.send(sender="ann@acme.example", to=["eve@x.example"], text="x", mail_class="mass")
+        assert ops.queue.mail(held).state is MailState.FAILED
+
+
+def test_a_report_about_mail_never_ours_is_kept_and_suppresses_nobody(sqlite_ops: Ops) -> None:
+    ops = sqlite_ops
+    foreign = b"From: x@y.example\r\nTo: gone@x.example\r\nMessage-ID: <1@y.example>\r\n\r\nhi\r\n"
+    raw = report(foreign)
+    taken = ops.bounces.take(raw)
+    assert (taken.report.kind, taken.matched) == ("bounce", 0)
+    assert taken.matches[0].by == "no mail of ours fits"
+    assert ops.bounces.take(raw).repeated
+    assert len(ops.bounces.recent()) == 1
+    assert ops.suppressions.find("gone@x.example") is None
+
+
+def test_a_better_rule_is_shown_before_it_is_applied(ops_on: Callable[..., Ops]) -> None:
+    ops = ops_on()
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+        _, original = sent(ops, smtp)
+        ops.bounces.take(report(original, text="452 4.2.2 Mailbox full", status="4.2.2"))
+        assert ops.suppressions.find("gone@x.example") is None
+        b, s = schema.bounces, schema.suppressions
+        with ops.engine.begin() as connection:  # as an older rule had judged it
+            connection.execute(sa.update(b).values(reason="userunknown", hard=True))
+            number = connection.execute(sa.select(b.c.id)).scalar_one()
+        ops.suppressions.add("gone@x.example", source="report")
+        with ops.engine.begin() as connection:
+            connection.execute(sa.update(s).values(bounce_id=number))
+        (change,) = ops.suppressions.diff()
+        assert (change.was[1], change.now[1], change.effect) == ("userunknown", "mailboxfull", "unsuppress")
+        assert ops.suppressions.find("gone@x.example") is not None  # a diff changes nothing
+        assert ops.suppressions.apply([change], actor="ann") == 1
+        assert ops.suppressions.find("gone@x.example") is None
+        assert ops.suppressions.diff() == []
+
+
+def test_the_list_goes_out_as_csv_and_comes_back(ops_on: Callable[..., Ops]) -> None:
+    ops = ops_on()
+    ops.suppressions.add("=cmd@x.example", why="=1+1")
+    ops.suppressions.add("b@x.example", scope="all")
+    text = lists.export(ops.suppressions.page()[0])
+    assert "'=cmd@x.example" in text
+    other = lists.load(ops.suppressions, text)
+    assert (other.added, other.present) == (0, 2)
+    more = lists.load(ops.suppressions, "c@x.example\nnonsense\nd@x.example\n")
+    assert (more.added, more.refused) == (2, ("line 2: nonsense",))
+    assert ops.suppressions.page(text="c@x")[1] == 1
+    with pytest.raises(InputRefused):
+        ops.suppressions.add("nobody")
+    with pytest.raises(InputRefused):
+        ops.suppressions.page(state="gone")
