@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -76,7 +77,7 @@ class FindingCard(Card):
         from ..domains.values import proof_line, record_forms
 
         self.result = result
-        self.card = CheckCard(result.verdict)
+        self.card = CheckCard(_named(result.verdict))
         self.fields: list[Card] = []
         self.proof = proof_line(result)
         change = result.change if result.proved else None
@@ -103,7 +104,7 @@ class FindingCard(Card):
 
     @staticmethod
     def _block(inner: str) -> str:
-        style = f"font-family:{SANS};font-size:14px;color:{INK};max-width:1140px;margin:2px 0 2px 20px"
+        style = f"font-family:{SANS};font-size:14px;color:{INK};max-width:1120px;margin:2px 0 2px 20px"
         return f'<div style="{style}">{inner}</div>'
 
     def html(self) -> str:
@@ -125,6 +126,14 @@ class FindingCard(Card):
         if self.proof:
             parts.append(ipywidgets.HTML(self._after()))
         return ipywidgets.VBox(parts)
+
+
+def _named(verdict: Verdict) -> Verdict:
+    """The verdict with the name of its check before the title, where the title does not begin with it."""
+    from ..domains.values import NAMES
+
+    name = NAMES.get(verdict.check, verdict.check.upper())
+    return verdict if verdict.title.startswith(name) else replace(verdict, title=f"{name}: {verdict.title}")
 
 
 class DomainView(Card):
