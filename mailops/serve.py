@@ -69,13 +69,24 @@ def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -
 
 
 def serve(
-    ops: Ops, *, host: str | None = None, port: int | None = None, queue_every: float = 30.0, seconds: float = 0.0
+    ops: Ops,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    queue_every: float = 30.0,
+    seconds: float = 0.0,
+    webhooks: int | None = None,
 ) -> None:
-    """Listen and send until SIGTERM or SIGINT (or for ``seconds``); then finish what is under way."""
-    asyncio.run(_serve(ops, make_server(ops, host=host, port=port), queue_every, seconds))
+    """Listen and send until SIGTERM or SIGINT (or for ``seconds``); then finish what is under way.
+
+    ``webhooks`` is a loopback port for providers' webhooks (a reverse proxy with TLS stands before it).
+    """
+    asyncio.run(_serve(ops, make_server(ops, host=host, port=port), queue_every, seconds, webhooks))
 
 
-async def _serve(ops: Ops, server: SubmissionServer, queue_every: float, seconds: float) -> None:
+async def _serve(
+    ops: Ops, server: SubmissionServer, queue_every: float, seconds: float, webhooks: int | None = None
+) -> None:
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -87,10 +98,20 @@ async def _serve(ops: Ops, server: SubmissionServer, queue_every: float, seconds
     sys.stdout.flush()
     if queue_every > 0:
         runner.start()
+    door = None
     try:
+        if webhooks is not None:
+            from .webhooks.server import WebhookServer
+
+            door = WebhookServer(ops, webhooks)
+            await door.start()
+            sys.stdout.write(f"mailops takes webhooks on http://127.0.0.1:{door.port}/webhooks/PROVIDER\n")
+            sys.stdout.flush()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(over.wait(), seconds or None)
     finally:
+        if door is not None:
+            await door.stop()
         await server.stop()
         await asyncio.to_thread(runner.stop)
 

@@ -102,11 +102,12 @@ def serve(
     port: int = typer.Option(None, help="The port (default: 2525; 0 = any free one)."),
     queue_every: float = typer.Option(30.0, help="Seconds between runs of the queue in this process; 0 = never."),
     seconds: float = typer.Option(0.0, help="Stop after this long; 0 = run until stopped."),
+    webhooks: int = typer.Option(None, help="Also take providers' webhooks on this loopback port (0 = any free one)."),
 ) -> None:
     """Listen for mail from applications (SMTP submission) and send what is due."""
     from ..serve import serve as run
 
-    run(open_ops(ctx), host=host, port=port, queue_every=queue_every, seconds=seconds)
+    run(open_ops(ctx), host=host, port=port, queue_every=queue_every, seconds=seconds, webhooks=webhooks)
 
 
 @app.command("run")
