@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import typer
 
-from ..errors import InputRefused
+from ..errors import InputRefused, MissingExtra
 from .app import open_ops
 from .output import print_json, progress, say, table
 
@@ -57,16 +58,107 @@ def _row(name: str, report: Any) -> dict[str, Any]:
     }
 
 
+FORMAT = typer.Option("", "--format", help="json, csv or parquet instead of a table.")
+OUT = typer.Option(None, "--output", "-o", help="Where to write (parquet needs it; default: standard output).")
+
+
+def _write(rows: list[dict[str, Any]], form: str, output: Path | None) -> None:
+    """Rows as JSON, CSV or Parquet."""
+    if form == "parquet":
+        _write_parquet(rows, output)
+        return
+    if form == "csv":
+        text = _csv(rows)
+    elif form == "json":
+        from .output import as_json
+
+        text = as_json(rows) + "\n"
+    else:
+        raise InputRefused(
+            f"There is no format {form!r}.",
+            code="input.format",
+            facts={"format": form},
+            fix="Use json, csv or parquet.",
+        )
+    if output:
+        output.write_text(text, "utf-8")
+    else:
+        sys.stdout.write(text)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(rows[0] if rows else [])
+    for row in rows:
+        cells = ["" if v is None else str(v).replace("\r", " ").replace("\n", " ") for v in row.values()]
+        # a spreadsheet must not take a stranger's text for a formula
+        writer.writerow(["'" + cell if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells])
+    return out.getvalue()
+
+
+def _write_parquet(rows: list[dict[str, Any]], output: Path | None) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("pyarrow") is None:
+        raise MissingExtra(
+            "Parquet needs the package pyarrow.",
+            code="extra.parquet",
+            facts={"format": "parquet"},
+            fix="Install it with: pip install pyarrow. Or use --format csv.",
+        )
+    if output is None:
+        raise InputRefused(
+            "Parquet is not for a terminal.",
+            code="input.format",
+            facts={"format": "parquet"},
+            fix="Name a file with --output.",
+        )
+    from ..analysis.export import write_parquet
+
+    write_parquet(rows, output)
+
+
+def _flat(name: str, report: Any) -> list[dict[str, Any]]:
+    """One row for each recipient; a message without any has one row too."""
+    results = report.results or (None,)
+    return [
+        {
+            "message": name,
+            "kind": report.kind,
+            "recipient": r.recipient if r else None,
+            "status": r.status if r else None,
+            "reason": r.reason if r else None,
+            "hard": r.hard if r else None,
+            "diagnostic": r.diagnostic if r else None,
+            "original_message_id": report.original.message_id,
+            "rule": (r.rule if r else "") or report.rule,
+        }
+        for r in results
+    ]
+
+
 @app.command("parse")
-def parse(files: list[Path] = FILES, json: bool = JSON) -> None:
+def parse(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, output: Path | None = OUT) -> None:
     """Read messages: is it a report, about whom, why, hard or soft. Needs no workspace and records nothing."""
     from ..bounces import parse as read
 
-    rows = []
+    rows: list[dict[str, Any]] = []
+    flat: list[dict[str, Any]] = []
     with progress("Reading", quiet=json) as update:
         for number, (name, raw) in enumerate(messages(files), start=1):
-            rows.append(_row(name, read(raw)))
+            report = read(raw)
+            if form:
+                flat += _flat(name, report)
+            else:
+                rows.append(_row(name, report))
             update(number)
+    if form:
+        _write(flat, form, output)
+        return
     if json:
         print_json(rows)
         return
@@ -114,7 +206,7 @@ def take(ctx: typer.Context, files: list[Path] = FILES, json: bool = JSON) -> No
 
 
 @app.command("stats")
-def stats(files: list[Path] = FILES, json: bool = JSON) -> None:
+def stats(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, output: Path | None = OUT) -> None:
     """Count kinds and reasons over messages. Needs no workspace and records nothing."""
     from ..bounces import parse as read
 
@@ -126,7 +218,12 @@ def stats(files: list[Path] = FILES, json: bool = JSON) -> None:
             kinds[report.kind] += 1
             reasons.update(r.reason for r in report.results)
             update(number)
-    if json:
+    if form:
+        counted = [("kind", *pair) for pair in kinds.most_common()] + [
+            ("reason", *pair) for pair in reasons.most_common()
+        ]
+        _write([{"what": what, "word": word, "count": number} for what, word, number in counted], form, output)
+    elif json:
         print_json({"kinds": kinds, "reasons": reasons})
     else:
         table(["Kind", "Messages"], kinds.most_common())
