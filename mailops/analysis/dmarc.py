@@ -102,7 +102,7 @@ class DmarcReports:
             strangers = len(without_permission(mine))
             worst = without_permission(mine).head(5)
             title = f"{passed:,} of {total:,} mails in the name of {domain} pass DMARC ({1 - share:.1%})"
-            found = f"{total - passed:,} do not pass, {strangers} sources pass nothing; the policy is p={policy}"
+            found = f"{total - passed:,} do not pass, sources without permission: {strangers}; the policy is p={policy}"
             out.append(
                 Verdict(
                     "dmarc.reports",
@@ -125,8 +125,8 @@ class DmarcReports:
     def _files(self) -> Verdict:
         bad = [{"file": one.name, "reason": one.reason, "code": one.code} for one in self.refused]
         mended = sum(report.recovered for report in self.reports)
-        found = f"{len(self.reports)} reports read, {self.repeated} came twice, {len(bad)} files refused"
-        found += f", {mended} broken ones read as far as they go" if mended else ""
+        found = f"Reports read: {len(self.reports)}; came again: {self.repeated}; files refused: {len(bad)}"
+        found += f"; broken, read as far as they go: {mended}" if mended else ""
         if not self.reports:
             state, title = VerdictState.UNKNOWN, "There is no DMARC report to look at"
             fix = "Put the files (.xml, .gz, .zip, .eml) into the folder; receivers send them to the rua address."

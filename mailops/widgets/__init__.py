@@ -32,6 +32,7 @@ _HOMES = {
     "bar_chart": "charts",
     "comparison": "domain_view",
     "ends_cards": "doctor_view",
+    "expectations": "domain_view",
     "guide_cards": "guide_view",
     "line_chart": "charts",
     "notebook_list": "catalogue",

@@ -71,7 +71,7 @@ def line_chart(title: str, x: Sequence[str], series: dict[str, Sequence[float]],
     figure, axes = _axes(2.8)
     for (name, values), colour in zip(series.items(), PALETTE, strict=False):
         axes.plot(range(len(x)), values, label=name, color=colour, linewidth=1.8, marker="o", markersize=3)
-    step = max(1, len(x) // 8)
+    step = max(1, -(-len(x) // 8))  # at most eight labels, or they run into each other
     axes.set_xticks(range(0, len(x), step), [x[n] for n in range(0, len(x), step)])
     axes.set_ylabel(unit)
     axes.set_ylim(bottom=0)

@@ -38,7 +38,7 @@ class DmarcView:
                 ("Mails told of", f"{reports.messages:,}", None),
                 ("Pass DMARC", f"{share:.1%}" if reports.messages else "–", None),
                 ("Sources", f"{len(reports.sources):,}", None),
-                ("Sources that pass nothing", f"{strangers:,}", "bad" if strangers else "good"),
+                ("Sources without permission", f"{strangers:,}", "bad" if strangers else "good"),
                 ("Reports", f"{len(reports.reports):,}", None),
             ]
         )
@@ -102,5 +102,15 @@ class DmarcView:
             ]
             for _, line in frame.iterrows()
         ]
-        columns = ["Source", "Mails", "Pass", "DKIM aligned", "SPF aligned", "Refused", "Signed by", "Bounces to", ""]
+        columns = [
+            "Source",
+            "Mails",
+            "Pass",
+            "DKIM aligned",
+            "SPF aligned",
+            "Refused",
+            "Signed by",
+            "Bounces to",
+            "Verdict",
+        ]
         return Frame(caption, columns, rows, raw=True)

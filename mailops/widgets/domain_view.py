@@ -337,3 +337,24 @@ def comparison(ops: Ops, domain: str) -> Card:
     from .rates_view import Frame
 
     return Frame(caption, ["What", "Check", "Subject", "Before", "Now"], rows)
+
+
+def expectations(setup: SendingSetup) -> Card:
+    """What the sending service wants to see in DNS, with the source of that knowledge and its day."""
+    from ..dns.providers_data import SENDERS
+
+    profile = SENDERS.get(setup.service_key)
+    if profile is None:
+        return Prose("A server of your own: name what SPF must permit and your DKIM selectors as parameters.")
+    keys = [f"{one.selector}._domainkey.{setup.name} → {', '.join(one.targets) or 'the key it shows you'}" for one in
+            profile.dkim]  # fmt: skip
+    need = "Without SPF and DKIM its mail may not arrive." if profile.essential else "SPF and DKIM are recommended."
+    lines = [
+        f"{profile.title}: {need}",
+        f"SPF: include:{profile.spf_include}" if profile.spf_include else "SPF: nothing, it bounces to its own domain.",
+        *(f"DKIM: {key.format(domain=setup.name, dashed=setup.name.replace('.', '-'), db=setup.database or '*')}"
+          for key in keys),
+        f"Bounces go to: {profile.return_path}. Limits: {profile.limits}.",
+    ]  # fmt: skip
+    source = [(profile.source, profile.help_url, f"as of {profile.as_of}")]
+    return Panel(Prose(*lines), Links("Source", source))

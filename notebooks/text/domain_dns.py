@@ -18,7 +18,7 @@ watch_minutes: float = 0.0  # as a job: wait this long for the records to be pub
 
 # %%
 from mailops import Ops
-from mailops.widgets import DomainView, comparison, outside_checks
+from mailops.widgets import DomainView, comparison, expectations, outside_checks
 
 ops = Ops.open(workspace or None)
 setup = ops.domains.setup(
@@ -33,6 +33,12 @@ view = DomainView(ops, setup, ground=everything, record=ops.run.record, watch_mi
 
 # %%
 view
+
+# %% [markdown]
+# ## What the sending service expects
+
+# %%
+expectations(setup)
 
 # %% [markdown]
 # ## What changed

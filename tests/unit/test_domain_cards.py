@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.engine import Engine
 
-from mailops.dns.domain_model import CheckResult, verdict
+from mailops.dns.domain_model import CheckResult, SendingSetup, verdict
+from mailops.dns.providers_data import SENDERS
 from mailops.dns.records import Change, ZoneRecord
 from mailops.domains import folded, proof_line, record_forms
 from mailops.domains.values import endpoint
@@ -14,7 +15,7 @@ from mailops.jobs.verdicts import RunContext
 from mailops.model.verdict import VerdictState as S
 from mailops.testing import ManualClock
 from mailops.widgets.copyfield import CopyField
-from mailops.widgets.domain_view import FindingCard, Links, outside_checks
+from mailops.widgets.domain_view import FindingCard, Links, expectations, outside_checks
 
 LONG = "v=DKIM1; k=rsa; p=" + "A" * 400
 
@@ -128,3 +129,14 @@ def test_the_gate_of_an_app_leaves_the_cards_to_tell_it(sqlite_engine: Engine, m
                 context.require_passed()
         else:
             context.require_passed()
+
+
+@pytest.mark.parametrize("service", [*SENDERS, ""])
+def test_every_service_tells_what_it_expects_and_from_where_that_is_known(service: str) -> None:
+    text = expectations(SendingSetup("acme.example", service=service)).text()
+    assert "{" not in text
+    if service:
+        assert SENDERS[service].help_url in text
+        assert f"include:{SENDERS[service].spf_include}" in text or "bounces to its own domain" in text
+    else:
+        assert "A server of your own" in text
