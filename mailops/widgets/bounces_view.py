@@ -192,7 +192,7 @@ class RulesCard(Card):
         if not changes:
             return Preview("Today's rules judge every stored report as before.")
         off, on = (sum(c.effect == e for c in changes) for e in ("unsuppress", "suppress"))
-        sentence = f"{len(changes)} judgements change: {off} come off the list, {on} go onto it."
+        sentence = f"{len(changes)} judgements change: {off} off the list, {on} onto it."
 
         def run(say: Callable[[str], None]) -> str:
             return f"{self.ops.suppressions.apply(changes, actor='notebook')} judgements changed."

@@ -68,7 +68,7 @@ def test_a_false_positive_is_undone_and_the_address_can_be_mailed_again(
             assert campaign(ops, "fay@x.example") is MailState.SENT
             assert campaign(ops, "bob@x.example") is MailState.FAILED
             page.get_by_role("button", name="Apply Today's Rules").click()
-            page.get_by_text("2 judgements change: 1 come off the list, 0 go onto it.").wait_for()
+            page.get_by_text("2 judgements change: 1 off the list, 0 onto it.").wait_for()
             screenshot(page, "voila-bounces-diff")
             page.get_by_role("button", name="Confirm").last.click()
             page.get_by_text("2 judgements changed.").wait_for()

@@ -1,0 +1,88 @@
+"""A report is tied to its delivery by what it carries, in a stated order of trust."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mailops.bounces import OriginalMessage, RecipientResult, Report
+from mailops.bounces.correlate import Candidate, Clues, clues, match
+
+NOW = datetime(2026, 3, 30, tzinfo=UTC)
+OURS = {"bounce@acme.example"}
+
+
+def mail(number: int, to: str = "bob@x.example", *, days: float = 1, recipients: int = 1) -> Candidate:
+    return Candidate(number, number, f"<{number}@acme.example>", to, NOW - timedelta(days=days), recipients)
+
+
+def about(address: str = "bob@x.example") -> tuple[RecipientResult, Report]:
+    result = RecipientResult(address)
+    return result, Report("bounce", (result,))
+
+
+@pytest.mark.req("IN-14")
+@pytest.mark.parametrize(
+    ("found", "address", "by", "sure"),
+    [
+        (Clues((("message-id", "<1@acme.example>"),)), "bob@x.example", "message-id+recipient", 1.0),
+        (Clues((("message-id", "<1@acme.example>"),)), "forwarded@y.example", "message-id", 0.9),
+        (Clues((), (1,)), "bob@x.example", "verp+recipient", 0.95),
+        (Clues((), (1,)), "", "verp", 0.8),
+        (Clues((("x-header", "<1@acme.example>"),)), "bob@x.example", "x-header+recipient", 0.9),
+        (Clues((("reference", "<1@acme.example>"),)), "bob@x.example", "reference+recipient", 0.85),
+        (Clues((), (), "bob@x.example"), "", "recipient+time", 0.6),
+        (Clues(), "BOB@x.example", "recipient+time", 0.6),
+    ],
+)
+def test_each_way_has_its_confidence(found: Clues, address: str, by: str, sure: float) -> None:
+    result, report = about(address)
+    hit = match(result, report, [mail(1)], now=NOW, found=found)
+    assert (hit.candidate and hit.candidate.mail_id, hit.by, hit.confidence) == (1, by, sure)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "by"),
+    [
+        ([], "no mail of ours fits"),
+        ([mail(1, days=8)], "no mail of ours fits"),
+        ([mail(1), mail(2)], "2 mails went there lately"),
+    ],
+)
+def test_nothing_else_is_guessed(candidates: list[Candidate], by: str) -> None:
+    result, report = about()
+    hit = match(result, report, candidates, now=NOW, found=Clues())
+    assert (hit.candidate, hit.by, hit.confidence) == (None, by, 0.0)
+
+
+def test_a_mail_with_several_recipients_needs_the_name() -> None:
+    both = [mail(1, "a@x.example", recipients=2), mail(1, "b@x.example", recipients=2)]
+    hit = match(None, Report("bounce"), both, now=NOW, found=Clues((("message-id", "<1@acme.example>"),)))
+    assert (hit.candidate, hit.by) == (None, "mail found, recipient not said")
+
+
+@pytest.mark.parametrize(
+    ("to", "numbers", "recipient"),
+    [
+        ("bounce+123@acme.example", (123,), None),
+        ("Bounce+123-crm.lead-7@Acme.example", (123,), None),
+        ("bounce+bob=x.example@acme.example", (), "bob@x.example"),
+        ("other+123@acme.example", (), None),
+        ("bounce+123@evil.example", (), None),
+        ("bounce@acme.example", (), None),
+        ("bounce+" + "9" * 40 + "@acme.example", (), None),
+    ],
+)
+def test_a_return_path_of_ours_names_the_mail(to: str, numbers: tuple[int, ...], recipient: str | None) -> None:
+    found = clues(f"To: <{to}>\r\nSubject: x\r\n\r\nbody".encode(), Report("bounce"), OURS)
+    assert (found.mail_ids, found.recipient) == (numbers, recipient)
+    envelope = Report("bounce", original=OriginalMessage(envelope_from=to))
+    assert clues(b"", envelope, OURS).mail_ids == numbers
+
+
+def test_message_ids_are_taken_from_x_fields_and_references() -> None:
+    headers = {"x-microsoft-original-message-id": "<2@acme.example>", "subject": "<9@acme.example>"}
+    report = Report("bounce", original=OriginalMessage("<1@acme.example>", headers=headers))
+    found = clues(b"References: <3@acme.example>\n <4@acme.example>\n\n<5@acme.example>", report, OURS)
+    assert [i for _, i in found.message_ids] == [f"<{n}@acme.example>" for n in (1, 2, 3, 4)]
