@@ -102,6 +102,8 @@ def _figures(ops: Ops, played: Played) -> None:
     _say(f"   {played.submitted:,} mails handed over; {played.sent:,} left, {played.failed:,} were refused for good,")
     _say(f"   {counts[MailState.OUTGOING]:,} still wait (put off by the other side).")
     _say(f"4  {played.reports:,} delivery reports came back by SMTP; {played.matched:,} were tied to their mail.")
+    suppressed = ops.suppressions.page(state="active", limit=1)[1]
+    _say(f"   {suppressed:,} addresses get no campaigns any more (notebook bounces: why, and Undo).")
     _say(f"   Bounce rate {rate}")
     _say("5  Why does a mail go where it goes? For example:")
     for sender in ("Ann Archer <ann@northwind.example>", "Carol Clerk <carol@partner-firm.example>"):
@@ -155,6 +157,7 @@ def _facts(ops: Ops, played: Played, seconds: float) -> dict[str, str]:
         "Still waiting": f"{counts[MailState.OUTGOING]:,}",
         "Reports that came back": f"{played.reports:,}",
         "Tied to their mail": f"{played.matched:,}",
+        "Suppressed addresses": f"{ops.suppressions.page(state='active', limit=1)[1]:,}",
         "Bounce rate": f"{rate.rate:.2%}",
         "Seconds": f"{seconds:.0f}",
     }
