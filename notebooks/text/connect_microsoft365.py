@@ -22,9 +22,7 @@ if practice:
     from mailops.demo.practice import Practice
 
     person = mailbox or "ann@example.com"
-    world = open_things.enter_context(
-        Practice(ops, "outlook", person, registered=registered, scenario=behaves)
-    )
+    world = open_things.enter_context(Practice(ops, "outlook", person, registered=registered, scenario=behaves))
     guided, console = world.guided(), world.console_url
 else:
     guided, console = Guided.open(ops, "azure", mailbox), ""

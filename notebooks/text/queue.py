@@ -39,8 +39,8 @@ CheckCard(
 
 # %% [markdown]
 # A sent mail leaves the queue when it is auto-deleted or vacuumed; its history and all figures stay. This is a queue
-# and no mailbox: followers decide who gets a copy, and what is not addressed to an alias, and answers nothing, is refused
-# and not kept ([docs/not-a-mailbox.md](../docs/not-a-mailbox.md) tells more).
+# and no mailbox: followers decide who gets a copy, and what is not addressed to an alias, and answers nothing, is
+# refused and not kept ([docs/not-a-mailbox.md](../docs/not-a-mailbox.md) tells more).
 
 # %%
 ops.run.require_passed()
