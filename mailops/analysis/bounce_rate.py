@@ -49,7 +49,7 @@ class Rate:
             return "critical"
         if self.low >= WARN:
             return "warning"
-        return "ok" if self.high < CRITICAL or self.rate < WARN else "few"
+        return "ok" if self.high < CRITICAL else "few"
 
     def __str__(self) -> str:
         return f"{self.rate:.2%} ({self.returned} of {self.addressed}; 95 % between {self.low:.1%} and {self.high:.1%})"

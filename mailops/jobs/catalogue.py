@@ -48,7 +48,7 @@ def describe(path: Path) -> NotebookInfo:
 
 
 def title_and_question(notebook: Mapping[str, Any], name: str) -> tuple[str, str]:
-    """The first heading, and the first sentence of prose after it."""
+    """The first heading, and the first paragraph after it."""
     title, question = name.replace("_", " ").capitalize(), ""
     text = "\n".join(
         "".join(cell["source"]) for cell in notebook["cells"][:4] if cell.get("cell_type") == "markdown"
@@ -56,8 +56,8 @@ def title_and_question(notebook: Mapping[str, Any], name: str) -> tuple[str, str
     for number, line in enumerate(text):
         if line.startswith("# "):
             title = _plain(line[2:])
-            rest = [_plain(later) for later in text[number + 1 :] if later.strip() and not later.startswith("#")]
-            question = rest[0] if rest else ""
+            rest = "\n".join(text[number + 1 :]).strip().partition("\n\n")[0]
+            question = _plain(" ".join(line for line in rest.splitlines() if not line.startswith("#")))
             break
     return title, question
 
