@@ -7,6 +7,7 @@ reason, or fail where ``MAILOPS_TEST_REQUIRE`` names ``oidc`` or ``dovecot``.
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import imaplib
 import json
@@ -14,6 +15,7 @@ import multiprocessing
 import os
 import poplib
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -325,7 +327,12 @@ def test_two_processes_rotate_without_killing_the_family(world: World) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Ports for servers that cannot bind port 0. Below the range the system takes for outgoing connections, or one of
+    those could take a port between this look and the server's start."""
+    held: list[socket.socket] = []
+    while len(held) < count:
+        with contextlib.suppress(OSError):
+            held.append(socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000))))
     ports = [s.getsockname()[1] for s in held]
     for sock in held:
         sock.close()

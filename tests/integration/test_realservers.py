@@ -88,6 +88,9 @@ def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
     folder.chmod(0o755)
     # Dovecot's door for clients that ask for sign-ins; Postfix's own user has to be let in
     door = Path(dovecot.ca_file).parents[1] / "base" / "auth-client"
+    end = time.monotonic() + START_SECONDS
+    while not door.exists() and time.monotonic() < end:  # its ports answer a moment earlier
+        time.sleep(0.02)
     door.chmod(0o666)
     authority = Authority(folder / "own")
     pair = authority.server()
