@@ -44,7 +44,6 @@ def furnished(ops: Ops, smtp: SmtpServer) -> None:
         assert connection.execute(sa.select(sa.func.count()).select_from(s)).scalar() == 2
 
 
-@pytest.mark.req("IN-14", "ERR-01", "QUE-04")
 def test_a_false_positive_is_undone_and_the_address_can_be_mailed_again(
     sqlite_file_ops: Ops, voila: Any, page_of: Callable[..., Any], screenshot: Callable[..., Path]
 ) -> None:

@@ -35,7 +35,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "mail"
 
 
-@pytest.mark.req("ERR-01")
 def test_reports_are_read_from_a_folder_without_a_workspace(folder: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(run("bounces", "parse", str(folder), "--format", "csv"))))
     assert [(r["kind"], r["recipient"], r["reason"], r["hard"]) for r in rows] == [

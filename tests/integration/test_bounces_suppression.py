@@ -32,7 +32,6 @@ def report(original: bytes, to: str = "gone@x.example", text: str = "550 5.1.1 U
     return build_dsn(original, to, status, text, "mx.x.example", to="bounce@acme.example", **more)
 
 
-@pytest.mark.req("IN-14", "QUE-04")
 def test_a_hard_bounce_suppresses_campaigns_and_an_undo_takes_it_back(ops_on: Callable[..., Ops]) -> None:
     ops = ops_on()
     with SmtpServer() as smtp:

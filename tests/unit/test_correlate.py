@@ -22,7 +22,6 @@ def about(address: str = "bob@x.example") -> tuple[RecipientResult, Report]:
     return result, Report("bounce", (result,))
 
 
-@pytest.mark.req("IN-14")
 @pytest.mark.parametrize(
     ("found", "address", "by", "sure"),
     [

@@ -17,7 +17,6 @@ def soft(*days_ago: float) -> list[Trace]:
     return [Trace(NOW - timedelta(days=d), "bounce", reason="mailboxfull", id=n) for n, d in enumerate(days_ago, 1)]
 
 
-@pytest.mark.req("QUE-04")
 def test_a_hard_bounce_and_a_complaint_count_at_once() -> None:
     found = weigh([Trace(NOW, "bounce", hard=True, reason="userunknown", id=7)], now=NOW)
     assert (found.suppress, found.hard, found.reason, found.bounce_id) == (True, True, "userunknown", 7)

@@ -103,7 +103,6 @@ MAILJET = json.dumps(
 ).encode()
 
 
-@pytest.mark.req("QUE-04")
 def test_events_count_once_and_suppress(ops: Ops) -> None:
     hooks = Webhooks(ops)
     done = hooks.receive("mailjet", basic(), MAILJET)
