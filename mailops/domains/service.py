@@ -237,8 +237,10 @@ class Domains:
 
     def _check(self, run: DnsRun, setup: SendingSetup, ground: bool, *, kept: bool = True) -> DomainReport:
         from ..dns.domain import check_domain
+        from ..dns.mtasts import PolicyFetcher
 
-        report = run.do(lambda resolver: check_domain(resolver, setup, ground=ground))
+        fetcher = PolicyFetcher(timeout=self._timeout)  # asked only for a domain that announces a policy
+        report = run.do(lambda resolver: check_domain(resolver, setup, ground=ground, fetcher=fetcher))
         if kept:
             self._keep(report)
         return report
