@@ -48,9 +48,9 @@ def chromium_path() -> str:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A running Chromium."""
+    """A running Chromium; ended with its module, since Playwright keeps an event loop running in this thread."""
     path = chromium_path()
     try:
         from playwright.sync_api import sync_playwright
