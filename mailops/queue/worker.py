@@ -25,6 +25,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy.engine import Engine
 
@@ -43,7 +44,9 @@ from .submit import alias_domain_of
 
 REST = 30.0  # seconds before an unreachable server is asked again
 JOURNAL_LIMIT = 8 * 1024 * 1024
+PATIENCE = (0.5, 2.0, 5.0)  # seconds between tries when the database is locked or away
 Step = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -182,22 +185,18 @@ class Worker:
         report.stopped = self._stop
 
     def _take(self, size: int, ids: Sequence[int] | None) -> _Batch:
-        now = self._clock.now()
-        mails = leases.lease(self._engine, self.name, now=now, batch=size, duration=self._lease, ids=ids)
+        def take() -> list[Leased]:
+            now = self._clock.now()
+            return leases.lease(self._engine, self.name, now=now, batch=size, duration=self._lease, ids=ids)
+
+        mails = _patiently(take)
         if mails:
             self._say("leased")
         return _Batch(mails, self._clock.monotonic())
 
     def _settle(self, done: list[Settled], untried: list[Leased]) -> None:
-        for wait in (0.5, 2.0, 5.0, None):
-            try:
-                leases.settle(self._engine, self.name, done, now=self._clock.now())
-                leases.release(self._engine, self.name, untried)
-                break
-            except StoreError as error:
-                if wait is None or error.code == "store.full":
-                    raise
-                time.sleep(wait)
+        _patiently(lambda: leases.settle(self._engine, self.name, done, now=self._clock.now()))
+        _patiently(lambda: leases.release(self._engine, self.name, untried))
         self._say("settled")
         if self._on_settled:
             self._on_settled(done)
@@ -346,6 +345,18 @@ class Worker:
     def _say(self, step: str) -> None:
         if self._step:
             self._step(step)
+
+
+def _patiently(work: Callable[[], T]) -> T:
+    """Do a piece of database work; a database that is locked or away gets some seconds to come back."""
+    for wait in PATIENCE:
+        try:
+            return work()
+        except StoreError as error:
+            if error.code not in ("store.locked", "store.unreachable"):
+                raise
+            time.sleep(wait)
+    return work()
 
 
 def _requests(batch: int, limit: int | None, ids: Sequence[int] | None) -> Iterator[tuple[int, Sequence[int] | None]]:
