@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 s = schema.suppressions
 
 
+SURE = 0.9  # below this a tie between report and mail is a guess
+
+
 class Suppressions:
     """The list of suppressed addresses of a workspace."""
 
@@ -98,7 +101,7 @@ class Suppressions:
         mode = connection.execute(
             sa.select(schema.parameters.c.value).where(schema.parameters.c.key == MODE_PARAMETER)
         ).scalar()
-        proposed = (mode or "").strip().lower() == "propose"
+        proposed = (mode or "").strip().lower() == "propose" or _doubtful(connection, found.bounce_id)
         values = _values(spec, "campaigns", source, found.reason or "undefined", found.why, now, "mailops")
         values |= {"hard": found.hard, "bounce_id": found.bounce_id, "state": "proposed" if proposed else "active"}
         return store.insert(connection, values, event="suppression_proposed" if proposed else "suppressed")
@@ -201,6 +204,17 @@ class Suppressions:
 
         with explained("applying today's rules"), self._engine.begin() as connection:
             return apply(connection, changes, actor=actor, now=self._clock.now())
+
+
+def _doubtful(connection: Connection, bounce_id: int | None) -> bool:
+    """Whether the report behind an entry was tied to its mail by less than the mail's own marks. Anybody can write
+    such a report, so it may only propose."""
+    if bounce_id is None:
+        return False
+    confidence = connection.execute(
+        sa.select(schema.bounces.c.confidence).where(schema.bounces.c.id == bounce_id)
+    ).scalar()
+    return confidence is not None and confidence < SURE
 
 
 def _values(spec: str, scope: str, source: str, reason: str, why: str, now: datetime, actor: str) -> dict[str, object]:
