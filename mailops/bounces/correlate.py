@@ -30,6 +30,7 @@ from email.utils import getaddresses
 from .report import RecipientResult, Report
 
 WINDOW = timedelta(days=7)  # RFC 5321 §4.5.4.1: senders give up after 4-5 days; two more for slow reports
+SURE = 0.9  # below this a tie between report and mail is a guess, and anybody can write such a report
 MAX_HEADER = 65_536
 MAX_IDS = 20
 _ID = re.compile(r"<[^<>\s@]{1,400}@[^<>\s@]{1,255}>")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from ..bounces.correlate import SURE
 from ..errors import InputRefused, NotFound
 from ..model.address import normalise, parse_first
 from ..model.states import DeliveryState
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from .reread import Change
 
 s = schema.suppressions
-
-
-SURE = 0.9  # below this a tie between report and mail is a guess
 
 
 class Suppressions:
@@ -96,12 +94,20 @@ class Suppressions:
         return found
 
     def _enter(self, connection: Connection, spec: str, found: Weighed, *, source: str, now: datetime) -> int | None:
-        if store.open_row(connection, spec) is not None:
-            return None
+        present = store.open_row(connection, spec)
         mode = connection.execute(
             sa.select(schema.parameters.c.value).where(schema.parameters.c.key == MODE_PARAMETER)
         ).scalar()
-        proposed = (mode or "").strip().lower() == "propose" or _doubtful(connection, found.bounce_id)
+        asked = (mode or "").strip().lower() == "propose"
+        proposed = asked or _doubtful(connection, found.bounce_id)
+        if present is not None:
+            if proposed or present.state != "proposed" or not _doubtful(connection, present.bounce_id):
+                return None
+            # what a guess proposed, a sure report makes true: else a forged report would hold the real one off
+            to = {"reason": found.reason or "undefined", "why": found.why, "hard": found.hard, "source": source}
+            to |= {"bounce_id": found.bounce_id, "state": "active", "since": now}
+            store.change(connection, [present.id], event="suppressed", actor="mailops", now=now, **to)
+            return present.id
         values = _values(spec, "campaigns", source, found.reason or "undefined", found.why, now, "mailops")
         values |= {"hard": found.hard, "bounce_id": found.bounce_id, "state": "proposed" if proposed else "active"}
         return store.insert(connection, values, event="suppression_proposed" if proposed else "suppressed")
@@ -211,10 +217,11 @@ def _doubtful(connection: Connection, bounce_id: int | None) -> bool:
     such a report, so it may only propose."""
     if bounce_id is None:
         return False
-    confidence = connection.execute(
-        sa.select(schema.bounces.c.confidence).where(schema.bounces.c.id == bounce_id)
-    ).scalar()
-    return confidence is not None and confidence < SURE
+    told = connection.execute(
+        sa.select(schema.bounces.c.confidence, schema.bounces.c.source).where(schema.bounces.c.id == bounce_id)
+    ).first()
+    # a provider's webhook is verified by its signature or login, whichever mail it speaks of
+    return told is not None and told.source == "report" and (told.confidence or 0.0) < SURE
 
 
 def _values(spec: str, scope: str, source: str, reason: str, why: str, now: datetime, actor: str) -> dict[str, object]:
