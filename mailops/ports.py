@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -103,6 +103,3 @@ class Secrets(Protocol):
 
     def reveal(self, reference: str) -> str:
         """The value behind ``env:NAME``, ``file:PATH``, ``keyring:SERVICE/NAME`` or ``vault:NAME``."""
-
-
-Recipients = Sequence[str]

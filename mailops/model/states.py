@@ -90,6 +90,4 @@ def mail_state(deliveries: Collection[DeliveryState]) -> MailState:
         return MailState.SENT
     if states & FAILED_DELIVERIES:
         return MailState.FAILED
-    if DeliveryState.IGNORED in states:
-        return MailState.SENT if DeliveryState.SENT in states else MailState.CANCELLED
     return MailState.CANCELLED if states else MailState.FAILED

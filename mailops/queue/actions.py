@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError
-from ..model.states import DeliveryState, MailState
+from ..model.states import MAIL_MOVES, DeliveryState, MailState
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, reading
@@ -23,8 +23,8 @@ from .filters import QueueFilter
 
 m, d = schema.mails, schema.deliveries
 CHUNK = 5_000
-RETRYABLE = (MailState.FAILED, MailState.CANCELLED)
-CANCELLABLE = (MailState.OUTGOING, MailState.FAILED)
+RETRYABLE = [s for s in (MailState.FAILED, MailState.CANCELLED) if MailState.OUTGOING in MAIL_MOVES[s]]
+CANCELLABLE = [s for s in MailState if MailState.CANCELLED in MAIL_MOVES[s]]
 _AGAIN = [s.value for s in (DeliveryState.FAILED, DeliveryState.BOUNCED, DeliveryState.CANCELLED)]
 
 
