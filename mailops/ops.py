@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .analysis.dmarc import DmarcFiles
     from .analysis.service import Analysis
+    from .bounces.return_path import ReturnPaths
     from .bounces.service import Bounces
     from .domains.service import Domains
     from .inbound.service import Gateway
@@ -94,6 +95,7 @@ class Ops:
 
     def set_parameter(self, key: str, value: str | None) -> None:
         """Set (or with None remove) a system parameter; it counts from the next mail on."""
+        from .bounces.tag import KEY_PARAMETER
         from .inbound.aliases import clean_allowed_domains
         from .inbound.loops import check_limit
         from .store.setup import set_parameter
@@ -103,6 +105,8 @@ class Ops:
             value = str(check_limit(key, value or "0", 1))
         if value is not None and key == "mail.catchall.domain.allowed":
             value = clean_allowed_domains(value)
+        if value is not None and key == KEY_PARAMETER:
+            self.return_paths.sign(value)
         if value is not None and key == "mailops.suppression.mode":
             value = check_mode(value)
         set_parameter(self.engine, key, value)
@@ -152,6 +156,7 @@ class Ops:
             batch=settings.batch,
             keep_sent=timedelta(days=settings.keep_sent_days),
             on_settled=self._settled,
+            tag_key=lambda: self.return_paths.key(),
         )
 
     def send(
@@ -278,7 +283,14 @@ class Ops:
         """Reads reports that came back and ties them to the deliveries they speak of."""
         from .bounces.service import Bounces
 
-        return Bounces(self.engine, clock=self.clock, suppressions=self.suppressions)
+        return Bounces(self.engine, clock=self.clock, suppressions=self.suppressions, tag_key=self.return_paths.key)
+
+    @cached_property
+    def return_paths(self) -> ReturnPaths:
+        """Signed return paths: the switch, and whether reports came back by their tag."""
+        from .bounces.return_path import ReturnPaths
+
+        return ReturnPaths(self.engine, secrets=self.secrets, clock=self.clock)
 
     @cached_property
     def suppressions(self) -> Suppressions:

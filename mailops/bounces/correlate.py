@@ -5,14 +5,19 @@ In falling order of trust:
 ====================================  ==========  ==================================================================
 how                                   confidence  what it rests on
 ====================================  ==========  ==================================================================
+``tag+recipient``, ``tag``            1.0, 0.95   a signed tag of ours in the return path (:mod:`.tag`)
 ``message-id+recipient``              1.0         the original's Message-ID, and a recipient of that mail
-``verp+recipient``                    0.95        the mail's number in the return path, and a recipient of that mail
 ``message-id``                        0.9         the Message-ID alone, of a mail with one recipient
 ``x-header+recipient``                0.9         our Message-ID in an ``X-`` field of the original
-``reference+recipient``               0.85        the report answers to our Message-ID
-``verp``, ``x-header``, ``reference``  0.8, 0.75   alone, of a mail with one recipient
+``reference+recipient``               0.9         the report answers to our Message-ID
+``x-header``, ``reference``           0.75        alone, of a mail with one recipient
+``verp+recipient``, ``verp``          0.7, 0.6    the mail's number in the return path, unsigned: it can be guessed
 ``recipient+time``                    0.6         only one mail to it is young enough
 ====================================  ==========  ==================================================================
+
+From :data:`SURE` on a report proves that its writer has seen the mail: a Message-ID ends in random bits, a tag is
+signed. Below it the tie is a guess, and anybody could have written the report. A mail that left with a signed tag is
+never tied by a guess: its real reports carry the tag.
 
 Nothing else is guessed. The return path may carry the mail's number (``bounce+123@``, also with more after it, as the
 product wrote it once) or the recipient (``bounce+user=example.com@``).
@@ -27,22 +32,31 @@ from datetime import datetime, timedelta
 from email.parser import HeaderParser
 from email.utils import getaddresses
 
+from . import tag
 from .report import RecipientResult, Report
 
 WINDOW = timedelta(days=7)  # RFC 5321 §4.5.4.1: senders give up after 4-5 days; two more for slow reports
-SURE = 0.9  # below this a tie between report and mail is a guess, and anybody can write such a report
+SURE = 0.9
 MAX_HEADER = 65_536
 MAX_IDS = 20
+UNPROVEN = "it lacks our signed return path"  # in place of a match
 _ID = re.compile(r"<[^<>\s@]{1,400}@[^<>\s@]{1,255}>")
 _NUMBER = re.compile(r"(\d{1,18})(?:-.*)?\Z")
 _ENCODED = re.compile(r"(.+)=([A-Za-z0-9][A-Za-z0-9.-]*\.[A-Za-z0-9-]+)\Z")
 _CAME_TO = ("to", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to")
-CONFIDENCE = {"message-id": (1.0, 0.9), "verp": (0.95, 0.8), "x-header": (0.9, 0.75), "reference": (0.85, 0.75)}
+CONFIDENCE = {
+    "tag": (1.0, 0.95),
+    "message-id": (1.0, 0.9),
+    "x-header": (0.9, 0.75),
+    "reference": (0.9, 0.75),
+    "verp": (0.7, 0.6),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A delivery that was accepted once. ``delivery_id`` is None when the mail itself is gone (auto-delete)."""
+    """A delivery that was accepted once. ``delivery_id`` is None when the mail itself is gone (auto-delete);
+    ``tagged`` says that it left with a signed tag in its return path."""
 
     mail_id: int
     delivery_id: int | None
@@ -50,16 +64,18 @@ class Candidate:
     recipient: str
     sent_at: datetime
     recipients: int = 1
+    tagged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Clues:
     """What a report says of the mail it is about: Message-IDs by where they stood, numbers of mails and a recipient
-    from a return path of ours."""
+    from a return path of ours, and the numbers that a signed tag proves."""
 
     message_ids: tuple[tuple[str, str], ...] = ()  # (where, Message-ID)
     mail_ids: tuple[int, ...] = ()
     recipient: str | None = None
+    proven: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +87,9 @@ class Match:
     confidence: float
 
 
-def clues(raw: bytes, report: Report, bounce_addresses: Collection[str] = ()) -> Clues:
-    """Read the clues of a report. ``bounce_addresses`` are those of the alias domains; only tags of these count."""
+def clues(raw: bytes, report: Report, bounce_addresses: Collection[str] = (), key: bytes | None = None) -> Clues:
+    """Read the clues of a report. ``bounce_addresses`` (lower case) are those of the alias domains; only tags of these
+    count. ``key`` is what signed tags are checked with."""
     head = raw[:MAX_HEADER].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
     fields = HeaderParser().parsestr(head.decode("utf-8", "replace"))
     ids: list[tuple[str, str]] = []
@@ -86,17 +103,19 @@ def clues(raw: bytes, report: Report, bounce_addresses: Collection[str] = ()) ->
     paths = [report.original.envelope_from or ""]
     for name in _CAME_TO:
         paths += [address for _, address in getaddresses([str(v)[:2000] for v in fields.get_all(name, [])])]
-    tags = [tag for path in paths if (tag := _tag(path, bounce_addresses))]
-    numbers = [int(found[1]) for tag in tags if (found := _NUMBER.match(tag))]
-    encoded = next((f"{hit[1]}@{hit[2]}" for tag in tags if (hit := _ENCODED.match(tag))), None)
-    return Clues(tuple(dict.fromkeys(ids))[:MAX_IDS], tuple(dict.fromkeys(numbers))[:MAX_IDS], encoded)
+    tags = [pair for path in dict.fromkeys(paths) if (pair := split_tag(path)) and pair[0] in bounce_addresses]
+    numbers = [int(found[1]) for _, text in tags if (found := _NUMBER.match(text))]
+    encoded = next((f"{hit[1]}@{hit[2]}" for _, text in tags if (hit := _ENCODED.match(text))), None)
+    proven = [mail for address, text in tags[:MAX_IDS] if key and (mail := tag.read(address, text, key)) is not None]
+    ours = tuple(dict.fromkeys(proven))
+    return Clues(tuple(dict.fromkeys(ids))[:MAX_IDS], tuple(dict.fromkeys(numbers))[:MAX_IDS], encoded, ours)
 
 
-def _tag(path: str, bounce_addresses: Collection[str]) -> str | None:
-    """What stands after the plus in a bounce address of ours."""
+def split_tag(path: str) -> tuple[str, str] | None:
+    """``bounce+tag@domain`` as (address without the tag, in lower case; tag); None without a tag."""
     local, _, domain = path.strip("<> ").rpartition("@")
-    base, plus, tag = local.partition("+")
-    return tag if plus and f"{base}@{domain}".lower() in bounce_addresses else None
+    base, plus, text = local.partition("+")
+    return (f"{base}@{domain}".lower(), text) if plus else None
 
 
 def names_of(result: RecipientResult | None, found: Clues) -> frozenset[str]:
@@ -121,9 +140,12 @@ def match(
         ids = (("message-id", report.original.message_id),) if report.original.message_id else ()
         found = Clues(ids)
     names = names_of(result, found)
-    unsaid = False
+    unsaid = unproven = False
     for where in CONFIDENCE:
         of_mail = _of(where, found, candidates)
+        if where == "verp" and any(c.tagged for c in of_mail):
+            unproven = True
+            continue
         exact = [c for c in of_mail if c.recipient.lower() in names]
         both, alone = CONFIDENCE[where]
         if exact:
@@ -135,6 +157,8 @@ def match(
         return Match(None, "mail found, recipient not said", 0.0)
     young = [c for c in candidates if c.recipient.lower() in names and timedelta(0) <= now - c.sent_at <= WINDOW]
     mails = {c.mail_id for c in young}
+    if unproven or any(c.tagged for c in young):
+        return Match(None, UNPROVEN, 0.0)
     if len(mails) == 1:
         return Match(young[0], "recipient+time", 0.6)
     if mails:
@@ -143,7 +167,7 @@ def match(
 
 
 def _of(where: str, found: Clues, candidates: Sequence[Candidate]) -> list[Candidate]:
-    if where == "verp":
-        return [c for c in candidates if c.mail_id in found.mail_ids]
+    if where in ("verp", "tag"):
+        return [c for c in candidates if c.mail_id in (found.mail_ids if where == "verp" else found.proven)]
     ids = {value for place, value in found.message_ids if place == where}
     return [c for c in candidates if c.message_id in ids]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -52,12 +52,21 @@ class Taken:
 
 
 class Bounces:
-    """Reads and records what comes back. ``suppressions`` is the list that hard bounces and complaints go to."""
+    """Reads and records what comes back. ``suppressions`` is the list that hard bounces and complaints go to,
+    ``tag_key`` gives the key of signed return paths, where there is one."""
 
-    def __init__(self, engine: Engine, *, clock: Clock, suppressions: Suppressions | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Clock,
+        suppressions: Suppressions | None = None,
+        tag_key: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._suppressions = suppressions
+        self._tag_key = tag_key
 
     @staticmethod
     def parse(raw: bytes) -> Report:
@@ -74,8 +83,9 @@ class Bounces:
         report = self.parse(raw)
         if report.kind in ("ordinary", "autoreply"):
             return Taken(report, ())
+        key = self._tag_key()
         with explained("recording a report"), self._engine.begin() as connection:
-            found = clues(raw, report, _bounce_addresses(connection))
+            found = clues(raw, report, _bounce_addresses(connection), key)
             return self.enter(connection, report, found, raw=raw, counters=counters)
 
     def enter(
@@ -139,9 +149,10 @@ class Bounces:
         """Accepted deliveries of the mails that the clues name, or to the result's addresses."""
         rows: list[Any] = []
         ids = [value for _, value in found.message_ids]
-        if ids or found.mail_ids:
-            named = sa.or_(e.c.message_id.in_(ids), e.c.mail_id.in_(found.mail_ids))
-            rows = list(self._accepted(connection, named))
+        if ids:
+            rows += self._accepted(connection, e.c.message_id.in_(ids))
+        if found.mail_ids:
+            rows += self._accepted(connection, e.c.mail_id.in_(found.mail_ids))
         names = names_of(result, found)
         if names and not any(row.recipient.lower() in names for row in rows):
             young = sa.and_(sa.func.lower(e.c.recipient).in_(names), e.c.at >= now - WINDOW - timedelta(days=1))
@@ -163,6 +174,7 @@ class Bounces:
                 row.recipient,
                 row.at,
                 len(addressed[row.mail_id]),
+                bool((row.data or {}).get("tagged")),
             )
             for row in rows
         ]
@@ -170,7 +182,7 @@ class Bounces:
     @staticmethod
     def _accepted(connection: Connection, which: sa.ColumnElement[bool]) -> Sequence[Any]:
         query = (
-            sa.select(e.c.mail_id, e.c.message_id, e.c.recipient, e.c.at)
+            sa.select(e.c.mail_id, e.c.message_id, e.c.recipient, e.c.at, e.c.data)
             .where(e.c.kind.in_(["sent", "unknown"]), e.c.recipient.is_not(None), which)
             .order_by(e.c.id.desc())
             .limit(1000)

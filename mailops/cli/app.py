@@ -23,6 +23,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "company": ("company", "Companies and their alias domains; system parameters."),
     "explain": ("explain", "Why a mail goes the way it goes."),
     "bounces": ("bounces", "Read reports that came back: parse, explain, take in, rates."),
+    "return-path": ("return_path", "Signed return paths: only real reports count."),
     "suppress": ("suppress", "Addresses that get no campaigns or no mail: list, add, undo, diff."),
     "domain": ("domain", "DNS of a mail domain: SPF, DKIM, DMARC and the rest."),
     "dmarc": ("dmarc", "DMARC aggregate reports."),

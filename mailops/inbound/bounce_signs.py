@@ -1,8 +1,9 @@
 """Is this mail a bounce, about whom, and about which of our mails? The gateway's own, strict reading.
 
-Three signs, each enough: it is written to the bounce address of any alias domain; its sender's local part is
-``mailer-daemon``; its outer type is ``multipart/report`` (RFC 6522; read receipts, RFC 8098, fall under it too). What
-the report means (hard or soft, reason, provider) is :mod:`mailops.bounces`; here only address and ids are needed.
+Three signs, each enough: it is written to the bounce address of any alias domain, with or without a tag; its sender's
+local part is ``mailer-daemon``; its outer type is ``multipart/report`` (RFC 6522; read receipts, RFC 8098, fall under
+it too). What the report means (hard or soft, reason, provider) is :mod:`mailops.bounces`; here only address and ids are
+needed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from ..bounces.correlate import split_tag
 from ..bounces.mime import MAX_TEXT, Part, fields_of, newlines, split_head, transfer_decode
 from ..model.address import normalise, parse_single
 from .values import InboundMail, Reported
@@ -21,7 +23,7 @@ STATUS = ("message/delivery-status", "message/global-delivery-status")
 
 def bounce_sign(mail: InboundMail, bounce_addresses: Collection[str]) -> str | None:
     """Which of the three signs the mail bears, in words; None for ordinary mail."""
-    hit = next((a for a in mail.to if a in bounce_addresses), None)
+    hit = next((a for a in mail.to if _untagged(a) in bounce_addresses), None)
     if hit:
         return f"it is written to the bounce address {hit}"
     if mail.sender is not None and mail.sender.local.lower() == "mailer-daemon":
@@ -30,6 +32,12 @@ def bounce_sign(mail: InboundMail, bounce_addresses: Collection[str]) -> str | N
     if outer == "multipart/report" or "report-type=delivery-status" in outer:
         return "its type is multipart/report"
     return None
+
+
+def _untagged(address: str) -> str:
+    """``bounce+123-mac@domain`` without its tag, in lower case."""
+    tagged = split_tag(address)
+    return tagged[0] if tagged else address
 
 
 def read_report(parts: list[Part]) -> Reported | None:

@@ -106,14 +106,18 @@ class StoreView:
 
     def bounced_at(self, address: str, message_ids: tuple[str, ...]) -> tuple[datetime, ...]:
         """Bounces of mass mails to the address as the event history has them; the present one counts as of now."""
-        mass = sa.select(e.c.mail_id).where(e.c.kind == "submitted", e.c.data["class"].as_string() == "mass")
+        born = e.alias("born")
+        mass = sa.select(born.c.mail_id).where(born.c.kind == "submitted", born.c.data["class"].as_string() == "mass")
         query = sa.select(e.c.at, e.c.message_id).where(
-            e.c.kind == "bounced", sa.func.lower(e.c.recipient) == address, e.c.mail_id.in_(mass)
+            e.c.kind == "bounced",
+            e.c.recipient.is_not(None),
+            sa.func.lower(e.c.recipient) == address,
+            mass.where(born.c.mail_id == e.c.mail_id).exists(),
         )
         rows = self._connection.execute(query).all()
         moments = [row.at for row in rows]
         if not any(row.message_id in message_ids for row in rows):
-            present = mass.where(e.c.message_id.in_(message_ids)).limit(1)
+            present = mass.where(born.c.message_id.in_(message_ids)).limit(1)
             if message_ids and self._connection.execute(present).first():
                 moments.append(self.now)
         return tuple(moments)

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from ..bounces.tag import is_signed
 from ..model.states import DeliveryState, MailState
 from ..store import schema
 from ..store.bulk import insert_rows, update_rows
@@ -289,9 +290,12 @@ def _write_history(engine: Engine, connection: Connection, settled: Sequence[Set
     for i in settled:
         for row in i.outcome.deliveries:
             kind = "unknown" if i.outcome.attempt == "unknown" and row.state is DeliveryState.PENDING else row.event
-            data = None if kind == "sent" else {"code": row.code, "enhanced": row.enhanced, "reply": row.reply[:1000]}
-            if data is not None:
+            data: dict[str, Any] = {}
+            if kind != "sent":
+                data = {"code": row.code, "enhanced": row.enhanced, "reply": row.reply[:1000]}
                 data |= {"stage": row.stage, "reason": row.reason}
+            if is_signed(i.envelope_from):
+                data["tagged"] = True
             events.append(
                 {
                     "at": now,
@@ -300,7 +304,7 @@ def _write_history(engine: Engine, connection: Connection, settled: Sequence[Set
                     "message_id": i.mail.message_id,
                     "recipient": row.recipient,
                     "server_key": i.server_key,
-                    "data": data,
+                    "data": data or None,
                 }
             )
             domain = row.recipient.rpartition("@")[2].lower()

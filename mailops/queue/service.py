@@ -46,6 +46,7 @@ class Queue:
         batch: int = 200,
         keep_sent: timedelta = KEEP,
         on_settled: Callable[[Sequence[Settled]], None] | None = None,
+        tag_key: Callable[[], bytes | None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._setup = setup
@@ -55,6 +56,7 @@ class Queue:
         self._batch = batch
         self._keep = keep_sent
         self._on_settled = on_settled
+        self._tag_key = tag_key
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
@@ -95,6 +97,7 @@ class Queue:
             on_step=on_step,
             on_settled=self._on_settled,
             on_end=pool.close,
+            tag_key=self._tag_key,
         )
 
     def run(

@@ -16,6 +16,7 @@ One mail's way through :meth:`Worker.run`::
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -29,6 +30,7 @@ from typing import TypeVar
 
 from sqlalchemy.engine import Engine
 
+from ..bounces.tag import sign
 from ..errors import DeliveryError, MailopsError, RouteError, StoreError
 from ..model.setup import RetryPolicy, Server, Setup
 from ..model.states import FailureType, MailState
@@ -42,6 +44,7 @@ from .outcome import settle
 from .recover import Recovered, recover
 from .submit import alias_domain_of
 
+log = logging.getLogger(__name__)
 REST = 30.0  # seconds before an unreachable server is asked again
 JOURNAL_LIMIT = 8 * 1024 * 1024
 PATIENCE = (0.5, 2.0, 5.0)  # seconds between tries when the database is locked or away
@@ -75,7 +78,8 @@ class _Batch:
 class Worker:
     """Sends what is due. One object per process or thread; several may run at once.
 
-    ``setup`` is called for each batch, so a changed server or filter counts from the next batch on.
+    ``setup`` is called for each batch, so a changed server or filter counts from the next batch on. ``tag_key`` gives
+    the key that return paths are signed with; None leaves them plain.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Worker:
         on_progress: Callable[[RunReport], None] | None = None,
         on_settled: Callable[[Sequence[Settled]], None] | None = None,
         on_end: Callable[[], None] | None = None,
+        tag_key: Callable[[], bytes | None] = lambda: None,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._engine = engine
@@ -105,6 +110,9 @@ class Worker:
         self._progress = on_progress
         self._on_settled = on_settled
         self._on_end = on_end
+        self._tag_key = tag_key
+        self._key = b""
+        self._signed: set[str] = set()  # the bounce addresses that get a signed tag
         self._stop = False
         self._sessions: dict[str, Session] = {}
         self._resting: dict[str, tuple[float, RecipientReply]] = {}
@@ -236,9 +244,19 @@ class Worker:
         setup = self._setup()
         if setup != self._routed:
             self._routed = setup
+            self._key = self._readable_key()
+            self._signed = {d.bounce_address.lower() for d in setup.alias_domains if self._key and d.bounce_address}
             self._router = Router(setup)
             self._servers = {server.key: server for server in setup.servers}
             self._close_sessions()
+
+    def _readable_key(self) -> bytes:
+        """The key for return paths. Mail must not wait for it: where it cannot be read, they stay plain."""
+        try:
+            return self._tag_key() or b""
+        except MailopsError as error:
+            log.warning("Return paths are not signed in this run: %s", error)
+            return b""
 
     def _send(self, mail: Leased, journal: Journal) -> Settled:
         try:
@@ -291,7 +309,9 @@ class Worker:
         raw = mail.raw
         if route.header_from != mail.header_from:
             raw = with_from(raw, mail.from_start, mail.from_end, route.header_from)
-        outbound = Outbound(route.envelope_from, mail.recipients, raw, mail.smtputf8, mail.eightbit)
+        if self._signed and route.envelope_from.lower() in self._signed:
+            route = replace(route, envelope_from=sign(route.envelope_from, mail.mail_id, self._key))
+        outbound = Outbound(route.envelope_from or "", mail.recipients, raw, mail.smtputf8, mail.eightbit)
         return route, self._server_of(route), outbound
 
     def _server_of(self, route: Route) -> Server:

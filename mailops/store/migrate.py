@@ -62,4 +62,4 @@ def upgrade(engine: Engine, to: str = "head") -> None:
             context.run_migrations()
 
 
-_NEWEST = "0002"
+_NEWEST = "0003"

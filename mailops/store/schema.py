@@ -212,6 +212,13 @@ events = sa.Table(
     sa.Index("ix_events_mail", "mail_id"),
     sa.Index("ix_events_message_id", "message_id"),
     sa.Index("ix_events_at", "at"),
+    sa.Index(
+        "ix_events_recipient",
+        sa.text("lower(recipient)"),
+        "at",
+        sqlite_where=sa.text("recipient IS NOT NULL"),
+        postgresql_where=sa.text("recipient IS NOT NULL"),
+    ),
 )
 
 tallies = sa.Table(

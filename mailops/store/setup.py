@@ -34,6 +34,7 @@ PARAMETERS = (
     "mail.catchall.domain",
     "mail.catchall.domain.allowed",
     "mail.gateway.loop.minutes",
+    "mailops.bounce.tag_key",
     "mailops.suppression.mode",
     "mailops.webhook.mailgun.key",
     "mailops.webhook.mailjet.login",
@@ -225,6 +226,13 @@ def _domain_id(connection: Connection, name: str) -> int:
         names = [r[0] for r in connection.execute(sa.select(t.alias_domains.c.name))]
         raise not_found("alias domain", name, names)
     return int(found)
+
+
+def parameter(engine: Engine, key: str) -> str | None:
+    """One system parameter, or None when it is not set."""
+    with explained("reading a parameter"), reading(engine) as connection:
+        found = connection.execute(sa.select(t.parameters.c.value).where(t.parameters.c.key == key)).scalar()
+    return None if found is None else str(found)
 
 
 def set_parameter(engine: Engine, key: str, value: str | None) -> None:

@@ -49,13 +49,14 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class Trace:
     """One thing that happened at an address. ``kind``: bounce, complaint, success, undone, or anything else, which
-    counts for nothing. ``id`` is the report's."""
+    counts for nothing. ``id`` is the report's; ``proven`` is False for one that anybody could have written."""
 
     at: datetime
     kind: str
     hard: bool = False
     reason: str = ""
     id: int | None = None
+    proven: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,74 @@
-"""What is known of an address: its reports, mails that arrived, its contact's counter, and undos."""
+"""What is known of an address (its reports, mails that arrived, its contact's counter, undos), and the judgement on it.
+
+A report counts when it is tied to a mail of ours or comes from a provider's verified webhook. It is *proven* when its
+tie is sure (:data:`mailops.bounces.correlate.SURE`). Anybody could have written the others, so an address is suppressed
+by what is proven alone; what the guesses add only proposes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ..bounces.correlate import SURE
 from ..store import schema
-from .decide import Policy, Trace
+from .decide import Policy, Trace, Weighed, weigh
 
-b, d, s, c = schema.bounces, schema.deliveries, schema.suppressions, schema.contacts
+b, e, s, c = schema.bounces, schema.events, schema.suppressions, schema.contacts
+REPORTS, ARRIVALS = 200, 50  # the newest of each that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The judgement on an address; ``proven`` says that it stands without the reports anybody could have written."""
+
+    weighed: Weighed
+    proven: bool
+
+
+def judge(
+    connection: Connection,
+    address: str,
+    *,
+    now: datetime,
+    policy: Policy,
+    coming: int = 0,
+    revise: Callable[[Trace], Trace] = lambda trace: trace,
+) -> Judged:
+    """Weigh a normalised address. ``coming`` is added to its contact's counter; ``revise`` may judge a trace anew."""
+    heard = counter(connection, address)
+    limit = None if heard is None else heard + coming
+    traces = [revise(trace) for trace in history(connection, address, now=now, policy=policy)]
+    proven = weigh([t for t in traces if t.proven], now=now, policy=policy, counter=limit)
+    if proven.suppress:
+        return Judged(proven, True)
+    return Judged(weigh(traces, now=now, policy=policy, counter=limit), False)
 
 
 def history(connection: Connection, address: str, *, now: datetime, policy: Policy) -> list[Trace]:
     """The traces of a normalised address within the policy's window (hard ones and undos at any age)."""
-    since = now - policy.soft_window
     traces = [
-        Trace(r.received_at, r.kind, bool(r.hard), r.reason or "undefined", r.id)
+        Trace(
+            r.received_at,
+            r.kind,
+            bool(r.hard),
+            r.reason or "undefined",
+            r.id,
+            proven=r.source != "report" or (r.confidence or 0.0) >= SURE,
+        )
         for r in connection.execute(
-            sa.select(b.c.received_at, b.c.kind, b.c.hard, b.c.reason, b.c.id)
+            sa.select(b.c.received_at, b.c.kind, b.c.hard, b.c.reason, b.c.id, b.c.source, b.c.confidence)
             .where(
                 b.c.normalised == address,
                 b.c.kind.in_(("bounce", "complaint")),
-                sa.or_(b.c.mail_id.is_not(None), b.c.source != "report"),  # anyone can write about mail never ours
+                sa.or_(b.c.mail_id.is_not(None), b.c.source != "report"),
             )
             .order_by(b.c.id.desc())
-            .limit(200)
+            .limit(REPORTS)
         )
     ]
     if not traces:
@@ -35,16 +77,28 @@ def history(connection: Connection, address: str, *, now: datetime, policy: Poli
         Trace(r.changed_at, "undone")
         for r in connection.execute(sa.select(s.c.changed_at).where(s.c.address == address, s.c.state == "undone"))
     ]
-    traces += [
-        Trace(r.updated_at, "success")
-        for r in connection.execute(
-            sa.select(d.c.updated_at)
-            .where(d.c.normalised == address, d.c.state == "sent", d.c.updated_at >= since)
-            .order_by(d.c.id.desc())
-            .limit(50)
+    return traces + _arrivals(connection, address, since=now - policy.soft_window)
+
+
+def _arrivals(connection: Connection, address: str, *, since: datetime) -> list[Trace]:
+    """Mails to the address that were accepted and did not come back; also those whose row is gone (auto-delete)."""
+    back = e.alias("back")
+    returned = sa.select(back.c.id).where(
+        back.c.mail_id == e.c.mail_id, back.c.recipient == e.c.recipient, back.c.kind == "bounced"
+    )
+    query = (
+        sa.select(e.c.at)
+        .where(
+            e.c.recipient.is_not(None),
+            sa.func.lower(e.c.recipient) == address,
+            e.c.at >= since,
+            e.c.kind == "sent",
+            ~returned.exists(),
         )
-    ]
-    return traces
+        .order_by(e.c.at.desc())
+        .limit(ARRIVALS)
+    )
+    return [Trace(r.at, "success") for r in connection.execute(query)]
 
 
 def counter(connection: Connection, address: str) -> int | None:

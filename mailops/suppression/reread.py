@@ -2,12 +2,13 @@
 
 A rule that improves finds old mistakes. Each stored report is read anew; where kind, reason or hardness differ from
 what was noted, the difference is one change, with what it means for the list: an address comes off it (a false
-positive), or goes onto it. An entry that a person undid stays undone, and what a person entered stays.
+positive), goes onto it, or is proposed (the report could be anybody's). An entry that a person undid stays undone, and
+what a person entered stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,17 +21,18 @@ from ..bounces.report import RecipientResult
 from ..model.address import normalise
 from ..store import schema
 from . import store
-from .decide import Policy, Trace, weigh
-from .history import counter, history
+from .decide import Policy, Trace
+from .history import judge
 
 b, s = schema.bounces, schema.suppressions
 BATCH = 200
+STORED = (b.c.source == "report", sa.func.length(b.c.raw) > 0)  # events of webhooks have no bytes to read again
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """One stored report that is judged otherwise today. ``was`` and ``now`` are (kind, reason, hard); ``effect`` is
-    ``suppress``, ``unsuppress`` or ``none``."""
+    ``suppress``, ``propose``, ``unsuppress`` or ``none``."""
 
     bounce_id: int
     address: str
@@ -42,13 +44,27 @@ class Change:
 
     def __str__(self) -> str:
         old, new = ("{} {} {}".format(k, r, "hard" if h else "soft") for k, r, h in (self.was, self.now))
-        words = {"suppress": "goes onto the list", "unsuppress": "comes off the list", "none": "the list stays"}
-        return f"{self.address}: {old} → {new}; {words[self.effect]} (rule {self.rule})"
+        return f"{self.address}: {old} → {new}; {EFFECTS[self.effect]} (rule {self.rule})"
 
 
-def diff(connection: Connection, *, now: datetime, policy: Policy) -> list[Change]:
-    """What today's rules say otherwise, oldest report first."""
-    found = [change for raw, rows in _reports(connection) for change in _compare(parse(raw), rows)]
+EFFECTS = {
+    "suppress": "goes onto the list",
+    "propose": "is proposed for the list",
+    "unsuppress": "comes off the list",
+    "none": "the list stays",
+}
+
+
+def diff(
+    connection: Connection, *, now: datetime, policy: Policy, progress: Callable[[int, int], None] | None = None
+) -> list[Change]:
+    """What today's rules say otherwise, oldest report first. ``progress`` hears (reports read, of how many)."""
+    found: list[Change] = []
+    total = connection.execute(sa.select(sa.func.count()).select_from(b).where(*STORED)).scalar_one()
+    for done, (raw, rows) in enumerate(_reports(connection), start=1):
+        found += _compare(parse(raw), rows)
+        if progress and (done % BATCH == 0 or done == total):
+            progress(done, total)
     revised = {c.bounce_id: c for c in found}
     effects = {a: _effect(connection, a, revised, now, policy) for a in {c.address for c in found}}
     return [replace(change, effect=effects[change.address]) for change in found]
@@ -58,12 +74,7 @@ def _reports(connection: Connection) -> Iterator[tuple[bytes, list[Any]]]:
     """Each stored report's bytes with its rows (one for each recipient). Events of webhooks have none to read."""
     last = 0
     while True:
-        query = (
-            sa.select(b)
-            .where(b.c.id > last, b.c.source == "report", sa.func.length(b.c.raw) > 0)
-            .order_by(b.c.id)
-            .limit(BATCH)
-        )
+        query = sa.select(b).where(b.c.id > last, *STORED).order_by(b.c.id).limit(BATCH)
         firsts = connection.execute(query).all()
         if not firsts:
             return
@@ -99,18 +110,19 @@ def _result_for(report: Report, address: str) -> RecipientResult | None:
 
 
 def _effect(connection: Connection, address: str, revised: dict[int, Change], now: datetime, policy: Policy) -> str:
-    traces = [
-        Trace(t.at, revised[t.id].now[0], revised[t.id].now[2], revised[t.id].now[1], t.id)
-        if t.id is not None and t.id in revised
-        else t
-        for t in history(connection, address, now=now, policy=policy)
-    ]
-    wanted = weigh(traces, now=now, policy=policy, counter=counter(connection, address)).suppress
+    def revise(trace: Trace) -> Trace:
+        change = revised.get(trace.id or 0)
+        if change is None:
+            return trace
+        kind, reason, hard = change.now
+        return replace(trace, kind=kind, reason=reason, hard=hard)
+
+    judged = judge(connection, address, now=now, policy=policy, revise=revise)
     present = store.open_row(connection, address)
     if present is None:
-        return "suppress" if wanted else "none"
+        return "none" if not judged.weighed.suppress else "suppress" if judged.proven else "propose"
     automatic = present.bounce_id is not None
-    return "unsuppress" if automatic and not wanted else "none"
+    return "unsuppress" if automatic and not judged.weighed.suppress else "none"
 
 
 def apply(connection: Connection, changes: Collection[Change], *, actor: str, now: datetime) -> int:
@@ -124,11 +136,11 @@ def apply(connection: Connection, changes: Collection[Change], *, actor: str, no
         present = store.open_row(connection, change.address)
         if change.effect == "unsuppress" and present is not None:
             store.change(connection, [present.id], event="unsuppressed", actor=actor, now=now, state="undone")
-        elif change.effect == "suppress" and present is None:
+        elif change.effect in ("suppress", "propose") and present is None:
             new = {
                 "address": change.address,
                 "scope": "campaigns",
-                "state": "active",
+                "state": "active" if change.effect == "suppress" else "proposed",
                 "source": "report",
                 "reason": reason,
                 "why": f"Judged anew by rule {change.rule}.",
@@ -139,5 +151,6 @@ def apply(connection: Connection, changes: Collection[Change], *, actor: str, no
                 "actor": actor,
                 "changed_at": now,
             }
-            store.insert(connection, new, event="suppressed")
+            event = "suppressed" if change.effect == "suppress" else "suppression_proposed"
+            store.insert(connection, new, event=event)
     return len(changes)

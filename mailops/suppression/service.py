@@ -1,20 +1,20 @@
 """Keeps the list: automatic entries (or proposals), entries by hand, undo, and what a mail may not be sent to.
 
 An automatic entry is for campaigns only, as in the product: a suppressed person still gets the answer to a question.
-``mailops.suppression.mode`` = ``propose`` makes automatic entries proposals, which block nothing until confirmed.
+``mailops.suppression.mode`` = ``propose`` makes automatic entries proposals, which block nothing until confirmed; so
+does a report that anybody could have written (:mod:`.history`).
 An undo keeps the row and the report it came from; what happened before it counts no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from ..bounces.correlate import SURE
 from ..errors import InputRefused, NotFound
 from ..model.address import normalise, parse_first
 from ..model.states import DeliveryState
@@ -22,8 +22,8 @@ from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, reading
 from . import store
-from .decide import MODE_PARAMETER, SCOPES, STATES, Policy, Weighed, weigh
-from .history import counter, history
+from .decide import MODE_PARAMETER, SCOPES, STATES, Policy, Weighed
+from .history import Judged, judge
 from .store import Suppression
 
 if TYPE_CHECKING:
@@ -86,24 +86,21 @@ class Suppressions:
         ``coming`` is added to the contact's counter (a bounce that the caller's caller still counts).
         """
         now, spec = now or self._clock.now(), normalise(address)
-        heard = counter(connection, spec)
-        traces = history(connection, spec, now=now, policy=self.policy)
-        found = weigh(traces, now=now, policy=self.policy, counter=None if heard is None else heard + coming)
-        if found.suppress:
-            self._enter(connection, spec, found, source=source, now=now)
-        return found
+        judged = judge(connection, spec, now=now, policy=self.policy, coming=coming)
+        if judged.weighed.suppress:
+            self._enter(connection, spec, judged, source=source, now=now)
+        return judged.weighed
 
-    def _enter(self, connection: Connection, spec: str, found: Weighed, *, source: str, now: datetime) -> int | None:
-        present = store.open_row(connection, spec)
+    def _enter(self, connection: Connection, spec: str, judged: Judged, *, source: str, now: datetime) -> int | None:
+        found, present = judged.weighed, store.open_row(connection, spec)
         mode = connection.execute(
             sa.select(schema.parameters.c.value).where(schema.parameters.c.key == MODE_PARAMETER)
         ).scalar()
-        asked = (mode or "").strip().lower() == "propose"
-        proposed = asked or _doubtful(connection, found.bounce_id)
+        proposed = not judged.proven or (mode or "").strip().lower() == "propose"
         if present is not None:
-            if proposed or present.state != "proposed" or not _doubtful(connection, present.bounce_id):
+            if proposed or present.state != "proposed":
                 return None
-            # what a guess proposed, a sure report makes true: else a forged report would hold the real one off
+            # what a guess proposed, a proven report makes true: else a forged report would hold the real one off
             to = {"reason": found.reason or "undefined", "why": found.why, "hard": found.hard, "source": source}
             to |= {"bounce_id": found.bounce_id, "state": "active", "since": now}
             store.change(connection, [present.id], event="suppressed", actor="mailops", now=now, **to)
@@ -128,7 +125,7 @@ class Suppressions:
         with explained("suppressing addresses that do not exist"), self._engine.begin() as connection:
             for recipient, reason in hard:
                 weighed = Weighed(True, f"Hard refusal: {plain(reason)}", True, reason)
-                self._enter(connection, normalise(recipient), weighed, source="reply", now=now)
+                self._enter(connection, normalise(recipient), Judged(weighed, True), source="reply", now=now)
 
     # --- by hand ------------------------------------------------------------------------------------------------------
 
@@ -197,12 +194,13 @@ class Suppressions:
 
     # --- when a rule improves -----------------------------------------------------------------------------------------
 
-    def diff(self) -> list[Change]:
-        """What today's rules say otherwise about the stored reports; nothing is changed."""
+    def diff(self, progress: Callable[[int, int], None] | None = None) -> list[Change]:
+        """What today's rules say otherwise about the stored reports; nothing is changed. ``progress`` hears how many
+        reports of how many are read."""
         from .reread import diff
 
         with explained("reading the stored reports"), reading(self._engine) as connection:
-            return diff(connection, now=self._clock.now(), policy=self.policy)
+            return diff(connection, now=self._clock.now(), policy=self.policy, progress=progress)
 
     def apply(self, changes: Collection[Change], *, actor: str = "person") -> int:
         """Carry out these changes of :meth:`diff`, in one transaction; returns how many."""
@@ -210,18 +208,6 @@ class Suppressions:
 
         with explained("applying today's rules"), self._engine.begin() as connection:
             return apply(connection, changes, actor=actor, now=self._clock.now())
-
-
-def _doubtful(connection: Connection, bounce_id: int | None) -> bool:
-    """Whether the report behind an entry was tied to its mail by less than the mail's own marks. Anybody can write
-    such a report, so it may only propose."""
-    if bounce_id is None:
-        return False
-    told = connection.execute(
-        sa.select(schema.bounces.c.confidence, schema.bounces.c.source).where(schema.bounces.c.id == bounce_id)
-    ).first()
-    # a provider's webhook is verified by its signature or login, whichever mail it speaks of
-    return told is not None and told.source == "report" and (told.confidence or 0.0) < SURE
 
 
 def _values(spec: str, scope: str, source: str, reason: str, why: str, now: datetime, actor: str) -> dict[str, object]:

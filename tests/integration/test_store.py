@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import warnings
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from mailops.errors import StoreError
 from mailops.store import migrate, schema
@@ -29,9 +30,36 @@ def test_a_new_database_has_every_table_and_opens_again(store_target: str) -> No
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_schema(engine: Engine) -> None:
-    with engine.connect() as connection:
+    with engine.connect() as connection, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*expression-based index")  # SQLite cannot tell what such an index is on
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         assert compare_metadata(context, schema.metadata) == []
+        assert "ix_events_recipient" in str(_indexes(connection, "events"))
+
+
+def _indexes(connection: Connection, table: str) -> list[str]:
+    catalogue = (
+        "sqlite_master WHERE type = 'index' AND tbl_name"
+        if connection.dialect.name == "sqlite"
+        else ("(SELECT indexname AS name, tablename FROM pg_indexes) AS i WHERE tablename")
+    )
+    return [str(row[0]) for row in connection.execute(sa.text(f"SELECT name FROM {catalogue} = :t"), {"t": table})]
+
+
+@pytest.mark.parametrize("kind", ["bounced", "sent"])
+def test_an_address_is_looked_up_in_the_history_without_reading_all_of_it(engine: Engine, kind: str) -> None:
+    e = schema.events
+    query = sa.select(e.c.id).where(
+        e.c.recipient.is_not(None), sa.func.lower(e.c.recipient) == "bob@x.example", e.c.kind == kind
+    )
+    text = str(query.compile(engine, compile_kwargs={"literal_binds": True}))
+    with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {text}")).all()
+        else:
+            connection.execute(sa.text("SET enable_seqscan = off"))
+            plan = connection.execute(sa.text(f"EXPLAIN {text}")).all()
+    assert "ix_events_recipient" in str(plan)
 
 
 def test_the_newest_revision_is_the_head_of_the_scripts() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from mailops.bounces import OriginalMessage, RecipientResult, Report
-from mailops.bounces.correlate import Candidate, Clues, clues, match
+from mailops.bounces.correlate import UNPROVEN, Candidate, Clues, clues, match
+from mailops.bounces.tag import sign
 
 NOW = datetime(2026, 3, 30, tzinfo=UTC)
 OURS = {"bounce@acme.example"}
@@ -27,10 +29,12 @@ def about(address: str = "bob@x.example") -> tuple[RecipientResult, Report]:
     [
         (Clues((("message-id", "<1@acme.example>"),)), "bob@x.example", "message-id+recipient", 1.0),
         (Clues((("message-id", "<1@acme.example>"),)), "forwarded@y.example", "message-id", 0.9),
-        (Clues((), (1,)), "bob@x.example", "verp+recipient", 0.95),
-        (Clues((), (1,)), "", "verp", 0.8),
+        (Clues((), (1,), None, (1,)), "bob@x.example", "tag+recipient", 1.0),
+        (Clues((), (1,), None, (1,)), "", "tag", 0.95),
+        (Clues((), (1,)), "bob@x.example", "verp+recipient", 0.7),
+        (Clues((), (1,)), "", "verp", 0.6),
         (Clues((("x-header", "<1@acme.example>"),)), "bob@x.example", "x-header+recipient", 0.9),
-        (Clues((("reference", "<1@acme.example>"),)), "bob@x.example", "reference+recipient", 0.85),
+        (Clues((("reference", "<1@acme.example>"),)), "bob@x.example", "reference+recipient", 0.9),
         (Clues((), (), "bob@x.example"), "", "recipient+time", 0.6),
         (Clues(), "BOB@x.example", "recipient+time", 0.6),
     ],
@@ -78,6 +82,45 @@ def test_a_return_path_of_ours_names_the_mail(to: str, numbers: tuple[int, ...],
     assert (found.mail_ids, found.recipient) == (numbers, recipient)
     envelope = Report("bounce", original=OriginalMessage(envelope_from=to))
     assert clues(b"", envelope, OURS).mail_ids == numbers
+
+
+KEY = b"a key of this workspace"
+
+
+@pytest.mark.parametrize(
+    ("to", "proven"),
+    [
+        (sign("bounce@acme.example", 123, KEY), (123,)),
+        (sign("bounce@acme.example", 123, KEY).upper(), (123,)),
+        (sign("bounce@acme.example", 123, b"another key"), ()),
+        (sign("bounce@acme.example", 123, KEY).replace("+123-", "+124-"), ()),
+        (sign("bounce@other.example", 123, KEY).replace("other", "acme"), ()),
+        ("bounce+123@acme.example", ()),
+        ("bounce+123-" + "a" * 16 + "@acme.example", ()),
+    ],
+)
+def test_only_the_holder_of_the_key_can_prove_a_mail(to: str, proven: tuple[int, ...]) -> None:
+    found = clues(f"To: <{to}>\r\n\r\nbody".encode(), Report("bounce"), OURS, KEY)
+    assert found.proven == proven
+
+
+def test_a_tag_that_would_make_the_address_too_long_is_left_out() -> None:
+    long = "b" * 60 + "@acme.example"
+    assert sign(long, 1, KEY) == long
+
+
+@pytest.mark.parametrize(
+    "found", [Clues(), Clues((), (1,)), Clues((), (), "bob@x.example")], ids=["time", "number", "encoded"]
+)
+def test_a_mail_that_left_with_a_tag_is_tied_by_no_guess(found: Clues) -> None:
+    result, report = about()
+    tagged = replace(mail(1), tagged=True)
+    hit = match(result, report, [tagged], now=NOW, found=found)
+    assert (hit.candidate, hit.by, hit.confidence) == (None, UNPROVEN, 0.0)
+    by_id = match(result, report, [tagged], now=NOW, found=Clues((("message-id", "<1@acme.example>"),)))
+    assert (by_id.by, by_id.confidence) == ("message-id+recipient", 1.0)
+    by_tag = match(result, report, [tagged], now=NOW, found=Clues((), (1,), None, (1,)))
+    assert (by_tag.by, by_tag.confidence) == ("tag+recipient", 1.0)
 
 
 def test_message_ids_are_taken_from_x_fields_and_references() -> None:
