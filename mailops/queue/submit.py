@@ -16,6 +16,7 @@ from ..model.mail import Composed, Submission
 from ..model.setup import AliasDomain, Company, MailClass, Setup
 from ..model.states import DeliveryState, FailureType, MailState
 from ..ports import Clock
+from ..routing import RouteRequest, composed_return_path
 from ..routing.plan import server_for_class
 from ..store import schema
 from ..store.bulk import insert_rows
@@ -70,8 +71,14 @@ def _compose(submission: Submission, setup: Setup, now: datetime) -> Composed:
         )
     company = company_of(setup, submission.company)
     domain = alias_domain_of(setup, company)
-    return_path = submission.return_path or (domain.bounce_address if domain else None)
-    return compose(submission, now=now, return_path=return_path)
+    return compose(submission, now=now, return_path=return_path_of(submission, domain, setup))
+
+
+def return_path_of(submission: Submission, domain: AliasDomain | None, setup: Setup) -> str | None:
+    """The address for the ``Return-Path`` field of a submission."""
+    return composed_return_path(
+        RouteRequest(submission.sender, domain, submission.server, submission.return_path), setup
+    )
 
 
 def company_of(setup: Setup, key: str | None) -> Company | None:

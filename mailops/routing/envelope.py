@@ -7,9 +7,10 @@ from email.header import decode_header, make_header
 from email.utils import parseaddr
 
 from ..model.address import Address, envelope_address, is_valid, normalise, parse_addresses
-from ..model.setup import AliasDomain, Setup
+from ..model.setup import AliasDomain, Hosting, Server, Setup
 from .filters import FromFilter
 from .select import notification_address, sender_of
+from .usage import is_hosted
 
 REPLY_TO_LIMIT = 68  # characters; longer ones lose the company's name, then the name altogether
 
@@ -59,6 +60,14 @@ def return_path(given: str | None, alias_domain: AliasDomain | None, setup: Setu
     if alias_domain is not None and alias_domain.bounce_address:
         return alias_domain.bounce_address
     return setup.profile.default_server.email_from or None
+
+
+def forced_return_path(server: Server | None, setup: Setup) -> str | None:
+    """On ``online`` the hosted server forces the return path to ``bounce@<database>.<suffix>``, whatever caller and
+    alias domain say and whatever a filter holds; None anywhere else."""
+    if setup.profile.hosting is not Hosting.ONLINE or not is_hosted(server, setup):
+        return None
+    return f"bounce@{setup.profile.hosted_domain}"
 
 
 def envelope_from(candidate: str | None, sender: str | None, allowed: FromFilter) -> str | None:

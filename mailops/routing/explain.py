@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import MailopsError, RouteError
 from ..model.address import is_valid
-from ..model.setup import Authentication, Encryption, Server, Setup
+from ..model.setup import Authentication, Encryption, Hosting, Server, Setup
 from ..model.states import FailureType
 from . import envelope
 from .filters import read_filter
@@ -120,8 +120,15 @@ def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
         after = before
     elif after is None:
         failure = FailureType.FROM_MISSING
-    bounce = envelope.return_path(request.return_path, request.alias_domain, setup)
+    forced = envelope.forced_return_path(choice.server, setup)
+    wanted = envelope.return_path(request.return_path, request.alias_domain, setup)
+    bounce = forced or wanted
     wire = None if failure else envelope.envelope_from(bounce, after, read_filter(_filter_text(choice, setup)))
+    if wire is not None:
+        wire = forced or wire
+    warnings = choice.warnings
+    if forced and wanted and wanted.lower() != forced.lower():
+        warnings = (*warnings, f"reports go to {forced} and not to {wanted}: the hosted server forces it")
     final = sender_of(after)
     if failure is None and (wire is None or final is None or not is_valid(final.spec)):
         failure, wire = FailureType.FROM_INVALID, None
@@ -135,10 +142,23 @@ def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
         return_path=bounce,
         notification=notification,
         passed_over=choice.passed_over,
-        warnings=choice.warnings,
+        warnings=warnings,
         failure=failure,
         parameter_ignored=bool(setup.parameters.get("mail.default.from_filter")),
     )
+
+
+def composed_return_path(request: RouteRequest, setup: Setup) -> str | None:
+    """The address for the ``Return-Path`` field of a mail that is being written: the caller's own, else the bounce
+    address, unless the server that would take it now forces another (:func:`.envelope.forced_return_path`)."""
+    domain = request.alias_domain
+    plain = request.return_path or (domain.bounce_address if domain else None)
+    if setup.profile.hosting is not Hosting.ONLINE:
+        return plain
+    try:
+        return envelope.forced_return_path(choose_server(request, setup).server, setup) or plain
+    except RouteError:
+        return plain
 
 
 def _filter_text(choice: Choice, setup: Setup) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from ..model.address import normalise
 from ..model.setup import AliasDomain, Authentication, Hosting, MailClass, Server, Setup
 from ..model.verdict import Finding, Severity
+from .envelope import forced_return_path
 from .filters import read_filter
 from .ports import encryption_finding, port_finding
 from .providers import CAMPAIGN_LIMIT, PROVIDERS, server_for
@@ -18,6 +19,7 @@ from .select import in_order, notification_address
 
 MASS_PARAMETER = "mailops.mass_mailing.server"
 LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
+ALIAS_DOMAINS_PATH = "Settings → Technical → Emails: Alias Domains"
 PARAMETERS_PATH = "Settings → Technical → Parameters → System Parameters"
 
 
@@ -37,6 +39,7 @@ def validate(setup: Setup) -> list[Finding]:
 
 def _all(setup: Setup) -> Iterator[Finding]:
     servers = in_order(setup.servers)
+    yield from _forced_bounces(servers, setup)
     if not servers:
         yield from _without_servers(setup)
         return
@@ -54,6 +57,22 @@ def _without_servers(setup: Setup) -> Iterator[Finding]:
             Severity.BLOCKING,
             "No outgoing server is defined, so nothing can be sent.",
             "Define an outgoing server with your own domain.",
+        )
+
+
+def _forced_bounces(servers: Sequence[Server], setup: Setup) -> Iterator[Finding]:
+    """The hosted server of ``online`` overrules a bounce alias of one's own (IN-16)."""
+    used: Sequence[Server | None] = servers or [None]
+    forced = next((f for s in used if (f := forced_return_path(s, setup))), None)
+    others = [d.bounce_address for d in setup.alias_domains if d.bounce_address and d.bounce_alias.lower() != "bounce"]
+    if forced and others:
+        yield Finding(
+            "plan.bounce_forced",
+            Severity.NOTE,
+            f"Reports go to {forced}, not to {', '.join(others)}: the hosted server forces the return path.",
+            "Nothing is to do: the database takes the reports. The bounce alias counts for mail through own servers "
+            f"({ALIAS_DOMAINS_PATH}).",
+            {"forced": forced, "aliases": others},
         )
 
 

@@ -21,13 +21,12 @@ Outbox = Callable[[Connection, Submission], int]
 def queue_outbox(setup: Callable[[], Setup], clock: Clock) -> Outbox:
     """The outbox that is the real queue."""
     from ..queue.compose import compose
-    from ..queue.submit import alias_domain_of, company_of, store
+    from ..queue.submit import alias_domain_of, company_of, return_path_of, store
 
     def submit(connection: Connection, submission: Submission) -> int:
         known, now = setup(), clock.now()
         domain = alias_domain_of(known, company_of(known, submission.company))
-        return_path = submission.return_path or (domain.bounce_address if domain else None)
-        composed = compose(submission, now=now, return_path=return_path)
+        composed = compose(submission, now=now, return_path=return_path_of(submission, domain, known))
         return store(connection, [(submission, composed)], setup=known, now=now)[0]
 
     return submit

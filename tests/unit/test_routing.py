@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,9 +18,10 @@ from mailops.model.setup import (
     Setup,
 )
 from mailops.model.states import FailureType
-from mailops.routing import RouteRequest, default_server, route
+from mailops.routing import RouteRequest, composed_return_path, default_server, route
 from mailops.routing.envelope import header_from, relay_from, reply_to
 from mailops.routing.filters import parse_filter, read_filter
+from mailops.routing.plan import validate
 from mailops.routing.probe_sender import probe_sender
 
 ACME = AliasDomain("acme.test")
@@ -482,3 +484,47 @@ def test_no_sender_to_try(user: str | None) -> None:
     with pytest.raises(ConfigError) as caught:
         probe_sender(server("s"), [], user)
     assert caught.value.code == "server.probe_sender"
+
+
+@pytest.mark.req("IN-14", "IN-15")
+def test_a_fresh_alias_domain_takes_reports_at_bounce() -> None:
+    fresh = AliasDomain("acme.example")
+    found = route(RouteRequest("ann@acme.example", fresh), Setup(servers=(Server("a", "A", "smtp.example"),)))
+    assert (fresh.bounce_alias, found.return_path) == ("bounce", "bounce@acme.example")
+    assert found.envelope_from == "bounce@acme.example"
+
+
+ONLINE = Profile(hosting=Hosting.ONLINE, database="company-name")
+OOPS = AliasDomain("acme.example", bounce_alias="oops")
+
+
+@pytest.mark.req("IN-16", "IN-15")
+@pytest.mark.parametrize(
+    "hosted", [None, Server("h", "Hosted", "smtp.example", provider="hosted", from_filter="acme.example")]
+)
+@pytest.mark.parametrize("given", [None, "mine@acme.example"])
+def test_the_hosted_server_of_online_forces_the_return_path(hosted: Server | None, given: str | None) -> None:
+    known = Setup(profile=ONLINE, servers=(hosted,) if hosted else (), alias_domains=(OOPS,))
+    request = RouteRequest("ann@acme.example", OOPS, return_path=given)
+    found = route(request, known)
+    forced = "bounce@company-name.odoo.com"
+    assert (found.return_path, found.envelope_from, composed_return_path(request, known)) == (forced, forced, forced)
+    assert any(forced in line and "forces it" in line for line in found.sentences())
+    (finding,) = [f for f in validate(known) if f.code == "plan.bounce_forced"]
+    assert "oops@acme.example" in finding.message
+    assert "Settings → Technical → Emails: Alias Domains" in finding.fix
+
+
+@pytest.mark.req("IN-16")
+@pytest.mark.parametrize(
+    ("hosting", "servers"),
+    [
+        (Hosting.ONLINE, (Server("own", "Own", "smtp.example", from_filter="acme.example"),)),
+        (Hosting.SH, ()),
+    ],
+)
+def test_anywhere_else_the_bounce_alias_counts(hosting: Hosting, servers: tuple[Server, ...]) -> None:
+    known = Setup(profile=replace(ONLINE, hosting=hosting), servers=servers, alias_domains=(OOPS,))
+    request = RouteRequest("ann@acme.example", OOPS)
+    assert route(request, known).return_path == composed_return_path(request, known) == "oops@acme.example"
+    assert not [f for f in validate(known) if f.code == "plan.bounce_forced"]
