@@ -19,17 +19,24 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 def sign(
     ctx: typer.Context,
     key: str = typer.Option(None, help="Reference to the key (env:, file:, vault:); without it one is made."),
+    json: bool = JSON,
 ) -> None:
     """Sign return paths from the next mail on: bounce+123-mac@. The domain must take mail for bounce+anything@."""
     reference = open_ops(ctx).return_paths.sign(key)
+    if json:
+        print_json({"signed": True, "reference": reference})
+        return
     say(f"Return paths are signed with {reference} from the next mail on.")
     say("Prove it: send a mail to an address that does not exist, then look at `mailops return-path show`.")
 
 
 @app.command("plain")
-def plain(ctx: typer.Context) -> None:
+def plain(ctx: typer.Context, json: bool = JSON) -> None:
     """Leave return paths plain from the next mail on; the key is kept."""
     open_ops(ctx).return_paths.plain()
+    if json:
+        print_json({"signed": False})
+        return
     say("Return paths are plain from the next mail on.")
 
 
