@@ -311,7 +311,7 @@ def test_the_from_is_rewritten_on_the_wire_and_only_there(ops_on: Callable[..., 
         assert ops.queue.mail(mail_id).header_from == "Ann <x@acme.example>"
 
 
-@pytest.mark.req("IN-17", "IN-20")
+@pytest.mark.req("IN-17")
 def test_a_report_that_comes_back_marks_the_delivery(ops_on: Callable[..., Ops]) -> None:
     with SmtpServer(script=[bounce_later("gone@x.example", "5.1.1", "User unknown")]) as smtp:
         ops = ops_on()
