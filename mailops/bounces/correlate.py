@@ -131,10 +131,13 @@ def match(
     *,
     now: datetime,
     found: Clues | None = None,
+    verified: bool = False,
 ) -> Match:
     """The delivery that one result of a report speaks of.
 
     ``candidates`` are the deliveries of the mails that the clues name, and those to the result's addresses.
+    ``verified`` says that the writer is proven by other means (a provider's webhook), so that a guess will do for mail
+    that left with a signed tag too.
     """
     if found is None:
         ids = (("message-id", report.original.message_id),) if report.original.message_id else ()
@@ -143,7 +146,7 @@ def match(
     unsaid = unproven = False
     for where in CONFIDENCE:
         of_mail = _of(where, found, candidates)
-        if where == "verp" and any(c.tagged for c in of_mail):
+        if where == "verp" and not verified and any(c.tagged for c in of_mail):
             unproven = True
             continue
         exact = [c for c in of_mail if c.recipient.lower() in names]
@@ -157,7 +160,7 @@ def match(
         return Match(None, "mail found, recipient not said", 0.0)
     young = [c for c in candidates if c.recipient.lower() in names and timedelta(0) <= now - c.sent_at <= WINDOW]
     mails = {c.mail_id for c in young}
-    if unproven or any(c.tagged for c in young):
+    if unproven or (not verified and any(c.tagged for c in young)):
         return Match(None, UNPROVEN, 0.0)
     if len(mails) == 1:
         return Match(young[0], "recipient+time", 0.6)

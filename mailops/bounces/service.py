@@ -105,7 +105,8 @@ class Bounces:
         results: list[RecipientResult | None] = list(report.results) or [None]
         matches = []
         for number, result in enumerate(results):
-            hit = match(result, report, self._candidates(connection, found, result, now), now=now, found=found)
+            near = self._candidates(connection, found, result, now)
+            hit = match(result, report, near, now=now, found=found, verified=source != "report")
             matches.append(hit)
             # one row per recipient; the digest of the first is the report's own
             key = digest if number == 0 else f"{digest[:60]}{number:04d}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..bounces import classify
@@ -64,6 +64,11 @@ def _bounce(
     return Event(str(event_id or ""), "bounce", str(address or ""), reason, hard, enhanced, words, _angle(mid))
 
 
+def _delay(event: Event) -> Event:
+    """The provider still tries."""
+    return replace(event, kind="delayed", hard=False)
+
+
 def _complaint(event_id: object, address: object, mid: object = None) -> Event:
     return Event(str(event_id or ""), "complaint", str(address or ""), "feedback", True, None, "", _angle(mid))
 
@@ -107,6 +112,15 @@ def _ses(data: Any) -> Iterable[Event]:
         told = item["complaint"]
         for person in told.get("complainedRecipients", []):
             yield _complaint(f"{told.get('feedbackId')}/{person.get('emailAddress')}", person.get("emailAddress"), mid)
+    elif kind == "DeliveryDelay":
+        told = item["deliveryDelay"]
+        for person in told.get("delayedRecipients", []):
+            key = f"{(item.get('mail') or {}).get('messageId')}/{told.get('timestamp')}/{person.get('emailAddress')}"
+            text = person.get("diagnosticCode") or told.get("delayType")
+            yield _delay(_bounce(key, person.get("emailAddress"), text, permanent=False, mid=mid))
+
+
+_SENDGRID_LISTED = frozenset({"Bounced Address", "Invalid"})
 
 
 def _sendgrid(data: Any) -> Iterable[Event]:
@@ -116,6 +130,11 @@ def _sendgrid(data: Any) -> Iterable[Event]:
             permanent = item.get("type", "bounce") == "bounce" and not str(item.get("status") or "").startswith("4")
             reason, status = item.get("reason"), item.get("status")
             yield _bounce(key, address, reason, permanent=permanent, status=status, mid=mid)
+        elif item.get("event") == "dropped":  # not tried: on one of SendGrid's own lists, or refused by its rules
+            reason = str(item.get("reason") or "")
+            yield _bounce(key, address, reason, permanent=reason in _SENDGRID_LISTED, mid=mid)
+        elif item.get("event") == "deferred":
+            yield _delay(_bounce(key, address, item.get("response"), permanent=False, mid=mid))
         elif item.get("event") == "spamreport":
             yield _complaint(key, address, mid)
 
@@ -135,21 +154,15 @@ def _mailgun(data: Any) -> Iterable[Event]:
             mid=mid,
         )
         if item.get("severity") == "temporary":  # Mailgun still tries
-            known = Event(
-                known.event_id,
-                "delayed",
-                known.address,
-                known.reason,
-                False,
-                known.status,
-                known.text,
-                known.message_id,
-            )
+            known = _delay(known)
         yield known
     elif item.get("event") == "complained":
         yield _complaint(item.get("id"), item.get("recipient"), mid)
 
 
+_POSTMARK_OTHER = frozenset(
+    "AutoResponder ChallengeVerification Subscribe Unsubscribe OpenRelayTest InboundError TemplateRenderingFailed".split()
+)
 _POSTMARK_HARD = frozenset({"HardBounce", "BadEmailAddress"})
 
 
@@ -160,7 +173,7 @@ def _postmark(data: Any) -> Iterable[Event]:
         kind = data.get("Type")
         if kind == "SpamComplaint":
             yield _complaint(key, data.get("Email"))
-        elif kind not in ("AutoResponder", "ChallengeVerification", "Subscribe", "Unsubscribe"):
+        elif kind not in _POSTMARK_OTHER:
             yield _bounce(key, data.get("Email"), text, permanent=kind in _POSTMARK_HARD)
     elif data.get("RecordType") == "SpamComplaint":
         yield _complaint(key, data.get("Email"))

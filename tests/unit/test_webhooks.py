@@ -16,9 +16,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
+from furnish import furnish
 
 from mailops import Ops
 from mailops.errors import AuthError, InputRefused
+from mailops.testing import SmtpServer
 from mailops.webhooks import PROVIDERS, Webhooks, app, read_events
 from mailops.webhooks.verify import certificate_of
 
@@ -239,6 +241,43 @@ def test_postmark_s_own_words_decide() -> None:
     assert one("HardBounce", "550 message looks like spam").hard is False
     assert one("SpamComplaint").kind == "complaint"
     assert one("AutoResponder") is None
+
+
+def test_what_a_provider_holds_back_or_still_tries_is_told_apart() -> None:
+    delay = {
+        "eventType": "DeliveryDelay",
+        "mail": {"messageId": "0102", "commonHeaders": {"messageId": "<1@acme.example>"}},
+        "deliveryDelay": {
+            "delayType": "MailboxFull",
+            "timestamp": "2026-03-30T12:00:00Z",
+            "delayedRecipients": [
+                {"emailAddress": "full@x.example", "status": "4.2.2", "diagnosticCode": "smtp; 452 4.2.2 mailbox full"}
+            ],
+        },
+    }
+    notice = json.dumps({"Type": "Notification", "Message": json.dumps(delay)}).encode()
+    (event,) = read_events("ses", notice)
+    assert (event.kind, event.address, event.reason, event.hard) == ("delayed", "full@x.example", "mailboxfull", False)
+    told = [
+        {"event": "dropped", "sg_event_id": "1", "email": "a@x.example", "reason": "Bounced Address"},
+        {"event": "dropped", "sg_event_id": "2", "email": "b@x.example", "reason": "Unsubscribed Address"},
+        {"event": "deferred", "sg_event_id": "3", "email": "c@x.example", "response": "451 4.7.1 try again later"},
+        {"event": "processed", "sg_event_id": "4", "email": "d@x.example"},
+    ]
+    found = read_events("sendgrid", json.dumps(told).encode())
+    assert [(e.kind, e.hard) for e in found] == [("bounce", True), ("bounce", False), ("delayed", False)]
+
+
+def test_a_verified_event_is_tied_to_a_mail_that_left_with_a_tag(ops: Ops) -> None:
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+        ops.return_paths.sign()
+        number = ops.send(sender="ann@acme.example", to=["gone@x.example"], subject="Hello", text="Hi")
+        ops.queue.run()
+    body = {"RecordType": "Bounce", "ID": 7, "Type": "HardBounce", "Email": "gone@x.example", "Details": "550 no user"}
+    got = Webhooks(ops).receive("postmark", basic(), json.dumps(body).encode())
+    assert got.matched == 1
+    assert ops.queue.mail(number).deliveries[0].state.label == "Bounced"
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
