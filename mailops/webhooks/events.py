@@ -161,7 +161,15 @@ def _mailgun(data: Any) -> Iterable[Event]:
 
 
 _POSTMARK_OTHER = frozenset(
-    "AutoResponder ChallengeVerification Subscribe Unsubscribe OpenRelayTest InboundError TemplateRenderingFailed".split()
+    (
+        "AutoResponder",
+        "ChallengeVerification",
+        "Subscribe",
+        "Unsubscribe",
+        "OpenRelayTest",
+        "InboundError",
+        "TemplateRenderingFailed",
+    )
 )
 _POSTMARK_HARD = frozenset({"HardBounce", "BadEmailAddress"})
 
