@@ -1,8 +1,8 @@
 """Runs real mail servers of Debian for tests, in cells of their own.
 
 A cell is a private mount, name and process namespace (``unshare``): the server sees a host name, users, a resolver and
-empty state folders that the test made, the machine sees nothing of it, and the end of the cell ends every process in it. The network
-stays the machine's loopback. Making a cell takes root.
+empty state folders that the test made, the machine sees nothing of it, and the end of the cell ends every process in
+it. The network stays the machine's loopback. Making a cell takes root.
 
 Postfix comes from the machine. Exim and OpenSMTPD exclude it as packages, so ``.ci/run`` unpacks them without
 installing them: to ``MAILOPS_TEST_MTAS``, or ``mailops-test/mtas`` in the user's cache folder.
@@ -30,7 +30,9 @@ RECIPES = Path(__file__).parent / "realservers"
 START_SECONDS = 30.0
 # Users that the packages would make. Their numbers exist in the cell only, where they own what the server writes.
 USERS = {"Debian-exim": 64101, "opensmtpd": 64102, "opensmtpq": 64103}
-UNSHARE = ("unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child")
+Routes = Mapping[str, tuple[str, int]]  # domain to loopback address and port
+# The cell ends with the tests, however they end.
+UNSHARE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--")
 CELL = """
 set -e
 hostname mx.relay.example
@@ -81,9 +83,22 @@ def postfix_setting(name: str) -> str:
     ).stdout.strip()  # fmt: skip
 
 
-def fill(recipe: str, target: Path, values: Mapping[str, object]) -> Path:
-    """Write a configuration from its template."""
-    text = (RECIPES / recipe).read_text("utf-8")
+def wait_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a server that was just started takes connections. AssertionError: it has ended; TimeoutError."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        assert process.poll() is None, "it ended at once"
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.5).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise TimeoutError(f"nothing listens on {port}")
+
+
+def fill(recipe: Path, target: Path, values: Mapping[str, object]) -> Path:
+    """Write a configuration from its template: each ``@NAME@`` becomes its value."""
+    text = recipe.read_text("utf-8")
     for key, value in values.items():
         text = text.replace(f"@{key}@", str(value))
     target.write_text(text, "utf-8")
@@ -105,68 +120,85 @@ class Relay:
 
 
 @contextlib.contextmanager
-def relay(name: str, routes: Mapping[str, tuple[str, int]], resolver: str, lifetime: int) -> Iterator[Relay]:
-    """Start ``postfix``, ``exim`` or ``opensmtpd`` as a relay. ``routes`` is domain to loopback address and port; any other
-    domain is looked up at ``resolver`` (port 53). Mail that stays refused for ``lifetime`` seconds is given up."""
+def relay(name: str, routes: Routes, resolver: str, lifetime: int) -> Iterator[Relay]:
+    """Start ``postfix``, ``exim`` or ``opensmtpd`` as a relay. ``routes`` says where mail for a domain goes; any other domain
+    is looked up at ``resolver`` (port 53). Mail that stays refused for ``lifetime`` seconds is given up."""
     if os.geteuid() != 0:
         missing("mtas", "needs root, for a private mount namespace")
-    if subprocess.run([*UNSHARE, "true"], capture_output=True, timeout=20).returncode:
-        missing("mtas", "this machine forbids private mount namespaces (unshare)")
+    tools = all(shutil.which(tool) for tool in ("setpriv", "unshare"))
+    if not tools or subprocess.run([*UNSHARE, "true"], capture_output=True, timeout=20).returncode:
+        missing("mtas", "this machine makes no private mount namespaces (unshare)")
     folder = Path(tempfile.mkdtemp(prefix="mo-"))
     folder.chmod(0o755)
     try:
         (port,) = free_ports(1)
-        command = _prepare(name, folder, {"RUN": folder, "PORT": port, "LIFETIME": lifetime}, routes)
+        start = SERVERS[name](folder, routes, {"RUN": folder, "PORT": port, "LIFETIME": lifetime})
         _own_etc(folder, resolver)
         with (folder / "out").open("wb") as out:
             process = subprocess.Popen(
-                [*UNSHARE, "--", "sh", "-c", CELL, "cell", str(folder), *command],
+                [*UNSHARE, "sh", "-c", CELL, "cell", folder, start.hide, start.first, *start.command],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd="/",
             )  # fmt: skip
         running = Relay(name, port, folder)
         try:
-            _wait(running, process)
+            try:
+                wait_port(port, process)
+            except (AssertionError, TimeoutError) as trouble:
+                pytest.fail(f"{name} did not start: {trouble}; {running.log()}")
             yield running
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # --kill-child: with it goes the first process of the cell
-            process.wait(timeout=20)
+            _end(process)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _prepare(name: str, folder: Path, values: dict[str, object], routes: Mapping[str, tuple[str, int]]) -> list[str]:
-    """Write the configuration; the folders to hide in the cell, what to do there first, and the server's command."""
-    wanted = {"postfix": "postfix", "exim": "exim4", "opensmtpd": "smtpd"}[name]
-    binary = program(wanted)
-    if binary is None:
-        missing("mtas", f"{wanted} is neither installed nor in {folder_of_mtas()}; .ci/run puts it there")
+@dataclass(frozen=True)
+class Start:
+    """How a server starts in its cell: the folders of the machine it must not see, what to do first, its command."""
+
+    command: tuple[str | Path, ...]
+    first: str = ":"
+    hide: str = ""
+
+
+def _binary(name: str) -> str:
+    found = program(name)
+    if found is None:
+        missing("mtas", f"{name} is neither installed nor in {folder_of_mtas()}; .ci/run puts it there")
         raise AssertionError
-    values["BINARY"] = binary
-    if name == "postfix":
-        values["ROUTES"] = ", ".join(f"{d}=smtp:[{host}]:{p}" for d, (host, p) in routes.items())
-        values |= {"DAEMONS": postfix_setting("daemon_directory"), "SHLIB": postfix_setting("shlib_directory")}
-        config = folder / "config"
-        for made in (config, folder / "spool", folder / "data"):
-            made.mkdir()
-        shutil.chown(folder / "data", "postfix", "postfix")
-        fill("relay-postfix-main.cf.in", config / "main.cf", values)
-        fill("relay-postfix-master.cf.in", config / "master.cf", values)
-        return ["", ":", binary, "-c", str(config), "start-fg"]
-    values["DOMAINS"] = (" : " if name == "exim" else ", ").join(routes if name == "exim" else map(_quoted, routes))
-    if name == "exim":
-        values["ROUTES"] = " ".join(f"{d}={_quoted(f'{host}::{p}')}" for d, (host, p) in routes.items())
-        config = fill("relay-exim.conf.in", folder / "exim.conf", values)
-        return ["", f"chown Debian-exim:Debian-exim {folder}", binary, "-C", str(config), "-bdf", "-q1s"]
-    urls = {d: f"smtp+notls://{host}:{p}" for d, (host, p) in routes.items()}
-    values["ROUTES"] = ", ".join(f"{_quoted(d)} = {_quoted(url)}" for d, url in urls.items())
-    config = fill("relay-opensmtpd.conf.in", folder / "smtpd.conf", values)
-    first = "mkdir -p -m 755 /var/lib/opensmtpd/empty && mkdir -m 711 /var/spool/smtpd"
-    return ["/var/lib /var/spool /run", first, binary, "-d", "-f", str(config)]
+    return found
 
 
-def _quoted(text: str) -> str:
-    return f'"{text}"'
+def _postfix(folder: Path, routes: Routes, values: dict[str, object]) -> Start:
+    binary, config = _binary("postfix"), folder / "config"
+    values["ROUTES"] = ", ".join(f"{domain}=smtp:[{host}]:{port}" for domain, (host, port) in routes.items())
+    values |= {"DAEMONS": postfix_setting("daemon_directory"), "SHLIB": postfix_setting("shlib_directory")}
+    for made in (config, folder / "spool", folder / "data"):
+        made.mkdir()
+    shutil.chown(folder / "data", "postfix", "postfix")
+    for name in ("main", "master"):
+        fill(RECIPES / f"relay-postfix-{name}.cf.in", config / f"{name}.cf", values)
+    return Start((binary, "-c", config, "start-fg"))
+
+
+def _exim(folder: Path, routes: Routes, values: dict[str, object]) -> Start:
+    values["BINARY"] = binary = _binary("exim4")
+    values["DOMAINS"] = " : ".join(routes)
+    values["ROUTES"] = " ".join(f'{domain}="{host}::{port}"' for domain, (host, port) in routes.items())
+    config = fill(RECIPES / "relay-exim.conf.in", folder / "exim.conf", values)
+    return Start((binary, "-C", config, "-bdf", "-q1s"), f"chown Debian-exim:Debian-exim {folder}")
+
+
+def _opensmtpd(folder: Path, routes: Routes, values: dict[str, object]) -> Start:
+    binary = _binary("smtpd")
+    values["DOMAINS"] = ", ".join(f'"{domain}"' for domain in routes)
+    values["ROUTES"] = ", ".join(f'"{d}" = "smtp+notls://{host}:{port}"' for d, (host, port) in routes.items())
+    config = fill(RECIPES / "relay-opensmtpd.conf.in", folder / "smtpd.conf", values)
+    first = "mkdir -p -m 755 /var/lib/opensmtpd/empty && mkdir -m 711 /var/spool/smtpd"  # compiled in
+    return Start((binary, "-d", "-f", config), first, "/var/lib /var/spool /run")
+
+
+SERVERS = {"postfix": _postfix, "exim": _exim, "opensmtpd": _opensmtpd}
 
 
 def _own_etc(folder: Path, resolver: str) -> None:
@@ -183,13 +215,13 @@ def _without(file: Path) -> str:
     return "".join(line for line in file.read_text("utf-8").splitlines(True) if line.split(":")[0] not in USERS)
 
 
-def _wait(running: Relay, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            pytest.fail(f"{running.name} ended at once: {running.log()}")
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", running.port), 0.5).close()
-            return
-        time.sleep(0.02)
-    pytest.fail(f"{running.name} does not answer: {running.log()}")
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a cell by its first process: the kernel ends all others with it, before that one counts as ended."""
+    with contextlib.suppress(OSError):
+        for first in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("utf-8").split():
+            os.kill(int(first), signal.SIGKILL)
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=20)

@@ -7,7 +7,6 @@ reason, or fail where ``MAILOPS_TEST_REQUIRE`` names ``oidc`` or ``dovecot``.
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import imaplib
 import json
@@ -15,17 +14,14 @@ import multiprocessing
 import os
 import poplib
 import pwd
-import random
 import re
 import shutil
 import signal
 import smtplib
-import socket
 import ssl
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +30,7 @@ from urllib.parse import urljoin
 import pytest
 import requests
 from peers import missing
+from realservers_kit import START_SECONDS, fill, free_ports, wait_port
 
 from mailops.errors import AuthError
 from mailops.model.setup import Authentication, Encryption, Server
@@ -47,7 +44,6 @@ from mailops.testing import Authority, SmtpServer
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "oauth"
 ANN, BOB = "ann@acme.example", "bob@acme.example"
 BACK = "https://mail.acme.example/microsoft_outlook/confirm"
-START_SECONDS = 30.0
 
 
 # --- the provider -----------------------------------------------------------------------------------------------------
@@ -326,19 +322,6 @@ def test_two_processes_rotate_without_killing_the_family(world: World) -> None:
 # --- Dovecot ----------------------------------------------------------------------------------------------------------
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports for servers that cannot bind port 0. Below the range the system takes for outgoing connections, or one of
-    those could take a port between this look and the server's start."""
-    held: list[socket.socket] = []
-    while len(held) < count:
-        with contextlib.suppress(OSError):
-            held.append(socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000))))
-    ports = [s.getsockname()[1] for s in held]
-    for sock in held:
-        sock.close()
-    return ports
-
-
 @dataclass
 class Dovecot:
     imaps: int
@@ -361,7 +344,7 @@ def dovecot(oidc: Oidc) -> Iterator[Dovecot]:
     folder = _short_folder()
     authority = Authority(folder / "own")
     pair = authority.server()
-    imaps, pop3s, submission, lmtp = _free_ports(4)
+    imaps, pop3s, submission, lmtp = free_ports(4)
     root = os.geteuid() == 0
     me, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
     with SmtpServer() as relay:
@@ -374,10 +357,7 @@ def dovecot(oidc: Oidc) -> Iterator[Dovecot]:
         }  # fmt: skip
         kind = "oauth2.conf.in" if oidc.format == "opaque" else "oauth2-jwt.conf.in"
         for source, name in (("dovecot.conf.in", "dovecot.conf"), (kind, "oauth2.conf")):
-            text = (FIXTURES / source).read_text()
-            for key, value in values.items():
-                text = text.replace(f"@{key}@", str(value))
-            (folder / name).write_text(text)
+            fill(FIXTURES / source, folder / name, values)
         keys = folder / "keys" / "default" / "RS256"
         keys.mkdir(parents=True)
         (keys / "one").write_text(oidc.pem)
@@ -388,24 +368,12 @@ def dovecot(oidc: Oidc) -> Iterator[Dovecot]:
         )
         try:
             for port in (imaps, pop3s, submission, lmtp):
-                _wait_port(port, process)
+                wait_port(port, process)
             yield Dovecot(imaps, pop3s, submission, lmtp, relay, authority.ca_file)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=20)
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        assert process.poll() is None, "Dovecot ended at once"
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.5).close()
-            return
-        except OSError:
-            time.sleep(0.02)
-    raise TimeoutError(f"nothing listens on {port}")
 
 
 def _relay_on(dovecot: Dovecot, stop: threading.Event) -> None:

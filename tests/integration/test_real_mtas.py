@@ -20,6 +20,7 @@ import smtplib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from furnish import furnish
@@ -52,11 +53,11 @@ class Fate:
     hard: bool
     status: str
     waits: bool = False
-    at: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    at: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def by(self, mta: str) -> Fate:
-        values = {"reason": self.reason, "hard": self.hard, "status": self.status, "waits": self.waits}
-        return Fate(**{**values, **self.at.get(mta, {})})  # type: ignore[arg-type]  # values of the right fields
+        values: dict[str, Any] = {"reason": self.reason, "hard": self.hard, "status": self.status, "waits": self.waits}
+        return Fate(**{**values, **self.at.get(mta, {})})
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,11 @@ class Case:
 
 
 # Exim and OpenSMTPD name no status where they speak for themselves, and say of mail given up only that it was.
-BARE: Mapping[str, object] = {"status": "5.0.0"}
-GIVEN_UP = {"exim": {**BARE, "reason": "expired"}, "opensmtpd": {"status": "4.4.7", "reason": "expired"}}
+BARE: dict[str, Any] = {"status": "5.0.0"}
+GIVEN_UP: dict[str, dict[str, Any]] = {
+    "exim": {**BARE, "reason": "expired"},
+    "opensmtpd": {"status": "4.4.7", "reason": "expired"},
+}
 
 NULL_MX = {"exim": BARE, "opensmtpd": {**GIVEN_UP["opensmtpd"], "hard": False, "waits": True}}
 SHUT_DOOR = {**GIVEN_UP, "exim": {**BARE, "hard": True, "waits": False}}

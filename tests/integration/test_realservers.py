@@ -25,14 +25,12 @@ from pathlib import Path
 
 import pytest
 from peers import missing
+from realservers_kit import RECIPES, START_SECONDS, fill, free_ports, postfix_setting, program, wait_port
 from test_oauth_realservers import (
     ANN,
     BOB,
-    START_SECONDS,
     Dovecot,
     World,
-    _free_ports,
-    _wait_port,
     dovecot,
     oidc,
     world,
@@ -48,7 +46,6 @@ from mailops.testing import Authority
 
 __all__ = ["dovecot", "oidc", "world"]  # the fixtures of the other module
 
-RECIPES = Path(__file__).parent.parent / "realservers"
 MECHANISMS = ("XOAUTH2", "OAUTHBEARER")
 pytestmark = pytest.mark.timeout(120)
 
@@ -78,7 +75,7 @@ class Postfix:
 
 @pytest.fixture
 def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
-    binary = shutil.which("postfix") or shutil.which("postfix", path="/usr/sbin")
+    binary = program("postfix")
     if binary is None:
         missing("postfix", "postfix is not installed")
         raise AssertionError
@@ -94,18 +91,15 @@ def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
     door.chmod(0o666)
     authority = Authority(folder / "own")
     pair = authority.server()
-    ports = dict(zip(MECHANISMS, _free_ports(2), strict=True))
+    ports = dict(zip(MECHANISMS, free_ports(2), strict=True))
     values = {
         "RUN": folder, "AUTH": door, "CERT": pair.certfile, "KEY": pair.keyfile, "LMTP": dovecot.lmtp,
-        "DAEMONS": _setting("daemon_directory"), "SHLIB": _setting("shlib_directory"), **ports,
+        "DAEMONS": postfix_setting("daemon_directory"), "SHLIB": postfix_setting("shlib_directory"), **ports,
     }  # fmt: skip
     config = folder / "config"
     config.mkdir()
     for name in ("main.cf", "master.cf"):
-        text = (RECIPES / f"{name}.in").read_text("utf-8")
-        for key, value in values.items():
-            text = text.replace(f"@{key}@", str(value))
-        (config / name).write_text(text, "utf-8")
+        fill(RECIPES / f"{name}.in", config / name, values)
     (folder / "spool").mkdir()
     (folder / "data").mkdir()
     shutil.chown(folder / "data", "postfix", "postfix")
@@ -115,7 +109,7 @@ def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
     try:
         for port in ports.values():
             try:
-                _wait_port(port, process)
+                wait_port(port, process)
             except AssertionError:
                 pytest.fail(f"Postfix ended at once: {(folder / 'out').read_text('utf-8', 'replace')[-1500:]}")
         yield Postfix(ports, authority.ca_file, folder / "maillog")
@@ -127,13 +121,6 @@ def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
             process.kill()
             process.wait(timeout=20)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _setting(name: str) -> str:
-    binary = shutil.which("postconf") or "/usr/sbin/postconf"
-    return subprocess.run(
-        [binary, "-dh", name], capture_output=True, text=True, timeout=20, check=True
-    ).stdout.strip()  # fmt: skip
 
 
 def mail(subject: str, sender: str = ANN) -> Outbound:
