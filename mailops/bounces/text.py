@@ -59,6 +59,11 @@ _SENDER_BEFORE = re.compile(
     re.I,
 )
 _HEADERISH = re.compile(r"^(?:received|return-path|dkim-signature|message-id|mime-version|x-originating-ip):", re.I)
+_ADVICE = re.compile(
+    r"^\s{0,8}(?:please note that this is only a|no action is required on your part|delivery attempts will continue|"
+    r"you do not need to re-?send|for further assistance, please)",
+    re.I,
+)
 _RULE = re.compile(r"^[\s\-=_*|#~]{3,}|[\-=_*|#~]{3,}\s*$")
 _LOCAL = re.compile(r"^[ \t]{1,12}([A-Za-z0-9][\w.+\-]{1,40})(?:\s{2,}(.*)|\s\((.*)\))?$")
 
@@ -131,6 +136,8 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
                 current = found.setdefault(key, Found(address, indent=indent))
                 if rest:
                     current.lines.append(rest)
+        elif _ADVICE.match(line):
+            current = None  # what the mail system says to everybody
         elif current is not None and line.strip() and len(current.lines) < 14:
             current.lines.append(line.strip())
         if line.strip():
