@@ -37,7 +37,7 @@ from mailops.threads.envelope import Mark
 from mailops.threads.service import Entry
 from mailops.workspace import init
 
-LIFETIME = 4  # seconds until a mail server gives up
+LIFETIME = 6  # seconds until a mail server gives up
 BACK_SECONDS = 45.0
 pytestmark = pytest.mark.timeout(120)
 
@@ -194,12 +194,19 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         named = {m: ops.queue.mail(m).message_id for m in (*mails.values(), *letters.values())}
         asked = ops.queue.raw(mails["arrives"])
         assert ops.queue.run().sent == len(named)
+        ops.return_paths.sign()
+        mails["signed"] = ops.send(
+            sender="ann@acme.example", to=["gone-s@away.example"], subject="signed", text="Hello"
+        )
+        named[mails["signed"]] = ops.queue.mail(mails["signed"]).message_id
+        assert ops.queue.run().sent == 1
         found = World(mta, ops, servers["acme.example"], mails, named, letter, letters)
         with smtplib.SMTP("127.0.0.1", mta.port, timeout=20) as client:  # mailops itself never asks for this
             client.sendmail("bounce@acme.example", ["ok@away.example"], asked, rcpt_options=["NOTIFY=SUCCESS,FAILURE"])
         fates = [(mails[c.name], to, fate.by(mta.name)) for c in CASES for to, fate in c.to.items() if fate]
         wanted = [(mail_id, to, 2 if fate.waits else 1) for mail_id, to, fate in fates]
-        wanted += [(mails["arrives"], "ok@away.example", 1), (letters["ben@nowhere.example"], "ben@nowhere.example", 1)]
+        wanted += [(mails["arrives"], "ok@away.example", 1), (mails["signed"], "gone-s@away.example", 1)]
+        wanted += [(letters["ben@nowhere.example"], "ben@nowhere.example", 1)]
         found.wait(wanted)
         yield found
 
@@ -323,3 +330,16 @@ def test_the_same_report_counts_once_on_both_roads(world: World) -> None:
     assert world.ops.bounces.take(raw).repeated
     assert world.ops.inbound.receive(raw).kind in (Kind.BOUNCE, Kind.DUPLICATE)
     assert len(world.ops.bounces.recent()) == many
+
+
+@pytest.mark.req("IN-14")
+def test_a_signed_return_path_comes_back_whole(world: World) -> None:
+    ops, mail_id = world.ops, world.mails["signed"]
+    (report,) = [m for m in world.home.messages if world.named[mail_id].encode() in m.data]
+    assert report.envelope_from == ""
+    assert [to.partition("-")[0] for to in report.recipients] == [f"bounce+{mail_id}"]
+    before = ops.return_paths.state()
+    assert ops.inbound.receive(report.data).kind is Kind.BOUNCE
+    after = ops.return_paths.state()
+    assert (after.proven, after.unproven) == (before.proven + 1, before.unproven)
+    assert world.state(mail_id, "gone-s@away.example") is DeliveryState.BOUNCED
