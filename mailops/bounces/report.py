@@ -21,6 +21,9 @@ from typing import Literal
 
 Kind = Literal["bounce", "delayed", "success-dsn", "autoreply", "complaint", "ordinary"]
 
+NO_COMPLAINTS = frozenset({"not-spam", "auth-failure", "virus", "dkim", "dkim-spf", "dmarc"})
+"""Feedback types (RFC 5965 §7.3, RFC 6591 §3.1) by which no recipient complains."""
+
 GOOD_ACTIONS = frozenset({"delivered", "relayed", "expanded", "deliverable"})
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
@@ -76,6 +79,13 @@ class Report:
     evidence: str = ""
     subject: str = ""
     truncated: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """The kind as it counts: feedback by which nobody complains (``not-spam``, ``auth-failure``) is its type."""
+        if self.kind == "complaint" and self.feedback_type in NO_COMPLAINTS:
+            return str(self.feedback_type)
+        return self.kind
 
     @property
     def recipients(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ report without bytes to read.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,13 +19,10 @@ from sqlalchemy.engine import Connection, Engine
 
 from ..errors import NotFound
 from ..model.address import normalise
-from ..model.states import DeliveryState, FailureType, MailState, mail_state
 from ..ports import Clock
-from ..queue.lease import count
 from ..store import schema
-from ..store import threads as people
 from ..store.database import explained, reading
-from ..threads.feedback import on_bounce
+from . import effects
 from .correlate import WINDOW, Candidate, Clues, Match, clues, match, names_of
 from .report import GOOD_ACTIONS, RecipientResult, Report
 
@@ -34,8 +31,7 @@ if TYPE_CHECKING:
 
     from ..suppression import Suppressions
 
-m, d, e, b = schema.mails, schema.deliveries, schema.events, schema.bounces
-NO_ERROR = "no error"  # an error exists that could not be interpreted
+d, e, b = schema.deliveries, schema.events, schema.bounces
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +202,7 @@ class Bounces:
         bounce_id = connection.execute(
             sa.insert(b).values(
                 received_at=now,
-                kind=report.kind,
+                kind=report.outcome,
                 recipient=address[:320] if address else None,
                 normalised=normalise(address)[:320] if address and "@" in address else None,
                 source=source,
@@ -238,18 +234,17 @@ class Bounces:
         counters: bool,
     ) -> None:
         """What a recorded report changes: the delivery, threads, counters, and the suppression list."""
-        if report.kind not in ("bounce", "complaint") or (result and result.action in GOOD_ACTIONS):
+        if report.outcome not in ("bounce", "complaint") or (result and result.action in GOOD_ACTIONS):
             return
         hit = found.candidate
-        if hit is not None:
-            self._event(connection, report, result, hit, now)
-            if report.kind == "bounce":
-                self._mark(connection, result, hit, bounce_id, now)
+        first = hit is None or effects.note(connection, report.kind, result, hit, now=now)
+        if hit is not None and first and report.kind == "bounce":
+            effects.mark(connection, result, hit, bounce_id, now=now)
         address = (result.recipient if result else "") or (hit.recipient if hit else "")
         if "@" not in address:
             return
-        if counters and report.kind == "bounce":
-            _count(connection, normalise(address), hit)
+        if counters and first and report.kind == "bounce":
+            effects.count(connection, normalise(address), hit)
         if self._suppressions is not None and (hit is not None or source != "report"):
             # a report about mail that was never ours must not take anybody off our lists: anyone can write one
             self._suppressions.consider(
@@ -260,101 +255,9 @@ class Bounces:
                 now=now,
             )
 
-    def _event(
-        self, connection: Connection, report: Report, result: RecipientResult | None, hit: Candidate, now: datetime
-    ) -> None:
-        kind = "bounced" if report.kind == "bounce" else "complained"
-        sent = connection.execute(
-            sa.select(e.c.server_key)
-            .where(e.c.mail_id == hit.mail_id, e.c.recipient == hit.recipient, e.c.kind.in_(["sent", "unknown"]))
-            .limit(1)
-        ).scalar()
-        born = connection.execute(
-            sa.select(e.c.data).where(e.c.mail_id == hit.mail_id, e.c.kind == "submitted").limit(1)
-        ).scalar()
-        connection.execute(
-            sa.insert(e).values(
-                at=now,
-                kind=kind,
-                mail_id=hit.mail_id,
-                message_id=hit.message_id,
-                recipient=hit.recipient,
-                server_key=sent,
-                data=_data(result),
-            )
-        )
-        domain = hit.recipient.rpartition("@")[2].lower()
-        sender, klass = (born or {}).get("domain") or "", (born or {}).get("class") or "transactional"
-        day = now.strftime("%Y-%m-%d")
-        count(self._engine, connection, day, Counter({(sent or "", sender, domain, klass, kind): 1}))
-
-    def _mark(
-        self, connection: Connection, result: RecipientResult | None, hit: Candidate, bounce_id: int, now: datetime
-    ) -> None:
-        text = (result.diagnostic if result else "") or NO_ERROR
-        if hit.delivery_id is not None:
-            connection.execute(
-                sa.update(d)
-                .where(d.c.id == hit.delivery_id)
-                .values(
-                    state=DeliveryState.BOUNCED.value,
-                    enhanced=result.status if result else None,
-                    reply=text,
-                    stage="report",
-                    reason=result.reason if result else "undefined",
-                    failure_type=FailureType.BOUNCE.value,
-                    bounce_id=bounce_id,
-                    updated_at=now,
-                )
-            )
-            states = [
-                DeliveryState(row[0])
-                for row in connection.execute(sa.select(d.c.state).where(d.c.mail_id == hit.mail_id))
-            ]
-            connection.execute(
-                sa.update(m)
-                .where(m.c.id == hit.mail_id, m.c.state != MailState.OUTGOING.value)
-                .values(
-                    state=mail_state(states).value,
-                    failure_type=FailureType.BOUNCE.value,
-                    failure_reason=f"Came back from {hit.recipient}: {text}",
-                )
-            )
-        n = schema.notifications
-        for (message_row,) in connection.execute(
-            sa.select(n.c.message_id).where(n.c.mail_id == hit.mail_id).distinct()
-        ).all():
-            on_bounce(connection, int(message_row), (), hit.recipient, text)
-
 
 def _bounce_addresses(connection: Connection) -> frozenset[str]:
     """The bounce addresses of all alias domains, in lower case."""
     a = schema.alias_domains
     found = connection.execute(sa.select(a.c.bounce_alias, a.c.name))
     return frozenset(f"{row.bounce_alias}@{row.name}".lower() for row in found)
-
-
-def _count(connection: Connection, address: str, hit: Candidate | None) -> None:
-    """One bounce more on the contacts and records at this address, and on the record written from; each once."""
-    r, c, n, msg = schema.records, schema.contacts, schema.notifications, schema.messages
-    contacts = [int(x[0]) for x in connection.execute(sa.select(c.c.id).where(c.c.email_normalised == address))]
-    records = {int(x[0]) for x in connection.execute(sa.select(r.c.id).where(r.c.email_normalised == address))}
-    if hit is not None:
-        about = (
-            sa.select(msg.c.record_id)
-            .join(n, n.c.message_id == msg.c.id)
-            .where(n.c.mail_id == hit.mail_id, msg.c.record_id.is_not(None))
-        )
-        records |= {int(x[0]) for x in connection.execute(about)}
-    people.count_bounce(connection, contacts, sorted(records))
-
-
-def _data(result: RecipientResult | None) -> dict[str, Any]:
-    if result is None:
-        return {"reason": "undefined", "reply": NO_ERROR}
-    return {
-        "status": result.status,
-        "reason": result.reason,
-        "hard": result.hard,
-        "reply": (result.diagnostic or NO_ERROR)[:1000],
-    }

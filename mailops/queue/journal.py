@@ -29,9 +29,11 @@ RESERVE_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One attempt of a journal: ``result`` is None when the answer never came."""
+    """One attempt of a journal: ``result`` is None when the answer never came. An attempt's number may be given away
+    again when its mail is removed, so the entry names the mail too."""
 
     attempt_id: int
+    mail_id: int
     server_key: str
     result: SendResult | None
 
@@ -57,15 +59,18 @@ class Journal:
             raise _full(error) from error
         self._at, self._reserved = 0, RESERVE_BYTES
 
-    def start(self, attempt_id: int, server_key: str) -> None:
-        """Record that the next byte on the wire belongs to this attempt. Raises :class:`StoreError` on a full disk."""
+    def start(self, attempt_id: int, mail_id: int, server_key: str) -> None:
+        """Record that the next byte on the wire belongs to this attempt of a mail.
+
+        Raises :class:`StoreError` on a full disk.
+        """
         if self._at + 64 * 1024 > self._reserved:
             try:
                 os.posix_fallocate(self._fd, self._reserved, RESERVE_BYTES)
             except OSError as error:
                 raise _full(error) from error
             self._reserved += RESERVE_BYTES
-        self._write(b"s%d %s\n" % (attempt_id, server_key.encode()))
+        self._write(b"s%d %d %s\n" % (attempt_id, mail_id, server_key.encode()))
 
     def end(self, attempt_id: int, result: SendResult) -> None:
         """Record what the server answered for each recipient."""
@@ -114,7 +119,7 @@ def _full(error: OSError) -> StoreError:
 
 def read(path: Path) -> list[Entry]:
     """The entries of a journal, in order of their start; a half-written last line is ignored."""
-    servers: dict[int, str] = {}
+    started: dict[int, tuple[int, str]] = {}
     results: dict[int, SendResult | None] = {}
     with path.open("rb") as file:
         data = file.read().split(b"\0", 1)[0]
@@ -122,8 +127,8 @@ def read(path: Path) -> list[Entry]:
     for line in complete.splitlines():
         kind, rest = line[:1], line[1:]
         if kind == b"s":
-            number, server = rest.split(b" ", 1)
-            servers[int(number)] = server.decode()
+            number, mail, server = rest.split(b" ", 2)
+            started[int(number)] = (int(mail), server.decode())
             results[int(number)] = None
         elif kind == b"a":
             attempt_id, code, packed = rest.split(b" ", 2)
@@ -134,7 +139,7 @@ def read(path: Path) -> list[Entry]:
             attempt_id, packed = rest.split(b" ", 1)
             rows, unknown = json.loads(packed)
             results[int(attempt_id)] = SendResult(tuple(RecipientReply(*row) for row in rows), unknown=unknown)
-    return [Entry(attempt_id, servers.get(attempt_id, ""), result) for attempt_id, result in results.items()]
+    return [Entry(number, *started.get(number, (0, "")), result) for number, result in results.items()]
 
 
 @contextlib.contextmanager

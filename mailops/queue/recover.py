@@ -41,7 +41,9 @@ def recover(engine: Engine, journals: Path, *, now: datetime) -> Recovered:
         known.add(path.stem)
         with journal.claim(path) as ours:
             if ours:
-                total += _settle_worker(engine, path.stem, {e.attempt_id: e for e in journal.read(path)}, now, True)
+                total += _settle_worker(
+                    engine, path.stem, {(e.attempt_id, e.mail_id): e for e in journal.read(path)}, now, True
+                )
     for owner in lease.owners(engine, expired_before=now):
         if owner not in known:
             total += _settle_worker(engine, owner, {}, now, False)
@@ -49,17 +51,17 @@ def recover(engine: Engine, journals: Path, *, now: datetime) -> Recovered:
 
 
 def _settle_worker(
-    engine: Engine, worker: str, entries: dict[int, journal.Entry], now: datetime, complete: bool
+    engine: Engine, worker: str, entries: dict[tuple[int, int], journal.Entry], now: datetime, complete: bool
 ) -> Recovered:
     """``complete`` says that the journal is at hand, so an attempt it does not name never started."""
     held = lease.open_attempts(engine, worker)
-    never = [mail for mail in held if complete and mail.attempt_id not in entries]
+    never = [mail for mail in held if complete and (mail.attempt_id, mail.mail_id) not in entries]
     settled = []
     unknown = 0
     for mail in held:
         if mail in never:
             continue
-        entry = entries.get(mail.attempt_id)
+        entry = entries.get((mail.attempt_id, mail.mail_id))
         server = entry.server_key if entry else "unknown"
         result = entry.result if entry else None
         lost = result is None

@@ -149,10 +149,7 @@ def store(
                 "attempts": 0,
             }
         )
-    result = connection.execute(
-        sa.insert(schema.mails).returning(schema.mails.c.id, sort_by_parameter_order=True), rows
-    )
-    ids = [int(row[0]) for row in result]
+    ids = _insert_mails(connection, rows)
     insert_rows(
         connection,
         schema.contents,
@@ -211,6 +208,23 @@ def store(
     )
     if barred:
         _note_barred(connection, ids, prepared, barred, now)
+    return ids
+
+
+def _insert_mails(connection: Connection, rows: list[dict[str, Any]]) -> list[int]:
+    """Insert mails; returns their numbers, none of which was ever another mail's.
+
+    SQLite gives the number of a removed mail away again when it was the highest; the history still speaks of that mail.
+    """
+    mails, events = schema.mails, schema.events
+    if connection.dialect.name != "sqlite":
+        result = connection.execute(sa.insert(mails).returning(mails.c.id, sort_by_parameter_order=True), rows)
+        return [int(row[0]) for row in result]
+    highest = [
+        connection.execute(sa.select(sa.func.max(column))).scalar() or 0 for column in (mails.c.id, events.c.mail_id)
+    ]
+    ids = list(range(max(highest) + 1, max(highest) + 1 + len(rows)))
+    connection.execute(sa.insert(mails), [{"id": i, **row} for i, row in zip(ids, rows, strict=True)])
     return ids
 
 

@@ -277,7 +277,7 @@ class Worker:
             self._resting[server.key] = (self._clock.monotonic() + REST, reply)
             lines = error.facts.get("transcript") or ()
             return self._outcome(mail, _everyone(mail, reply), server, route, "\n".join(map(str, lines)))
-        journal.start(mail.attempt_id, server.key)
+        journal.start(mail.attempt_id, mail.mail_id, server.key)
         self._say("journaled")
         result = session.send(outbound, self._step)
         journal.end(mail.attempt_id, result)

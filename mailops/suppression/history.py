@@ -7,9 +7,10 @@ by what is proven alone; what the guesses add only proposes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -20,6 +21,7 @@ from .decide import Policy, Trace, Weighed, weigh
 
 b, e, s, c = schema.bounces, schema.events, schema.suppressions, schema.contacts
 REPORTS, ARRIVALS = 200, 50  # the newest of each that are looked at
+Revised = tuple[str, str, bool]  # kind, reason, hard
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,40 +39,29 @@ def judge(
     now: datetime,
     policy: Policy,
     coming: int = 0,
-    revise: Callable[[Trace], Trace] = lambda trace: trace,
+    revised: Mapping[int, Revised] = MappingProxyType({}),
 ) -> Judged:
-    """Weigh a normalised address. ``coming`` is added to its contact's counter; ``revise`` may judge a trace anew."""
+    """Weigh a normalised address. ``coming`` is added to its contact's counter; ``revised`` says how reports (by id)
+    are to be judged instead of how they were."""
     heard = counter(connection, address)
     limit = None if heard is None else heard + coming
-    traces = [revise(trace) for trace in history(connection, address, now=now, policy=policy)]
+    traces = history(connection, address, now=now, policy=policy, revised=revised)
     proven = weigh([t for t in traces if t.proven], now=now, policy=policy, counter=limit)
     if proven.suppress:
         return Judged(proven, True)
     return Judged(weigh(traces, now=now, policy=policy, counter=limit), False)
 
 
-def history(connection: Connection, address: str, *, now: datetime, policy: Policy) -> list[Trace]:
+def history(
+    connection: Connection,
+    address: str,
+    *,
+    now: datetime,
+    policy: Policy,
+    revised: Mapping[int, Revised] = MappingProxyType({}),
+) -> list[Trace]:
     """The traces of a normalised address within the policy's window (hard ones and undos at any age)."""
-    traces = [
-        Trace(
-            r.received_at,
-            r.kind,
-            bool(r.hard),
-            r.reason or "undefined",
-            r.id,
-            proven=r.source != "report" or (r.confidence or 0.0) >= SURE,
-        )
-        for r in connection.execute(
-            sa.select(b.c.received_at, b.c.kind, b.c.hard, b.c.reason, b.c.id, b.c.source, b.c.confidence)
-            .where(
-                b.c.normalised == address,
-                b.c.kind.in_(("bounce", "complaint")),
-                sa.or_(b.c.mail_id.is_not(None), b.c.source != "report"),
-            )
-            .order_by(b.c.id.desc())
-            .limit(REPORTS)
-        )
-    ]
+    traces = _reports(connection, address, revised)
     if not traces:
         return []
     traces += [
@@ -78,6 +69,30 @@ def history(connection: Connection, address: str, *, now: datetime, policy: Poli
         for r in connection.execute(sa.select(s.c.changed_at).where(s.c.address == address, s.c.state == "undone"))
     ]
     return traces + _arrivals(connection, address, since=now - policy.soft_window)
+
+
+def _reports(connection: Connection, address: str, revised: Mapping[int, Revised]) -> list[Trace]:
+    """The reports that count, one for each mail: a webhook and a report may tell of the same one."""
+    query = (
+        sa.select(b.c.received_at, b.c.kind, b.c.hard, b.c.reason, b.c.id, b.c.source, b.c.confidence, b.c.mail_id)
+        .where(
+            b.c.normalised == address,
+            sa.or_(b.c.kind.in_(("bounce", "complaint")), b.c.id.in_(list(revised))),
+            sa.or_(b.c.mail_id.is_not(None), b.c.source != "report"),
+        )
+        .order_by(b.c.id.desc())
+        .limit(REPORTS)
+    )
+    kept: dict[object, Trace] = {}
+    for r in connection.execute(query):
+        proven = r.source != "report" or (r.confidence or 0.0) >= SURE
+        kind, reason, hard = revised.get(r.id, (r.kind, r.reason or "undefined", bool(r.hard)))
+        trace = Trace(r.received_at, kind, hard, reason, r.id, proven)
+        key = (r.mail_id, kind) if r.mail_id is not None else r.id
+        other = kept.get(key)
+        if other is None or (trace.proven, trace.hard) > (other.proven, other.hard):
+            kept[key] = trace
+    return list(kept.values())
 
 
 def _arrivals(connection: Connection, address: str, *, since: datetime) -> list[Trace]:

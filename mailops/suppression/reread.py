@@ -17,11 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..bounces import Report, parse
+from ..bounces.effects import revise
 from ..bounces.report import RecipientResult
 from ..model.address import normalise
 from ..store import schema
 from . import store
-from .decide import Policy, Trace
+from .decide import Policy
 from .history import judge
 
 b, s = schema.bounces, schema.suppressions
@@ -41,6 +42,7 @@ class Change:
     rule: str
     evidence: str
     effect: str
+    result: RecipientResult | None = None
 
     def __str__(self) -> str:
         old, new = ("{} {} {}".format(k, r, "hard" if h else "soft") for k, r, h in (self.was, self.now))
@@ -92,12 +94,12 @@ def _compare(report: Report, rows: list[Any]) -> Iterator[Change]:
             continue
         result = _result_for(report, row.recipient)
         was = (str(row.kind), str(row.reason or "undefined"), bool(row.hard))
-        if result is None and report.kind in ("bounce", "complaint") and report.results:
+        if result is None and report.outcome in ("bounce", "complaint") and report.results:
             continue  # the report names others only: who was meant was found by other means, and stays
-        now = (report.kind, result.reason, result.hard) if result else (report.kind, "undefined", False)
+        now = (report.outcome, result.reason, result.hard) if result else (report.outcome, "undefined", False)
         if now != was:
             rule, evidence = (result.rule, result.evidence) if result else (report.rule, report.evidence)
-            yield Change(row.id, normalise(row.recipient), was, now, rule, evidence, "none")
+            yield Change(row.id, normalise(row.recipient), was, now, rule, evidence, "none", result)
 
 
 def _result_for(report: Report, address: str) -> RecipientResult | None:
@@ -110,14 +112,8 @@ def _result_for(report: Report, address: str) -> RecipientResult | None:
 
 
 def _effect(connection: Connection, address: str, revised: dict[int, Change], now: datetime, policy: Policy) -> str:
-    def revise(trace: Trace) -> Trace:
-        change = revised.get(trace.id or 0)
-        if change is None:
-            return trace
-        kind, reason, hard = change.now
-        return replace(trace, kind=kind, reason=reason, hard=hard)
-
-    judged = judge(connection, address, now=now, policy=policy, revise=revise)
+    anew = {number: change.now for number, change in revised.items() if change.address == address}
+    judged = judge(connection, address, now=now, policy=policy, revised=anew)
     present = store.open_row(connection, address)
     if present is None:
         return "none" if not judged.weighed.suppress else "suppress" if judged.proven else "propose"
@@ -129,6 +125,7 @@ def apply(connection: Connection, changes: Collection[Change], *, actor: str, no
     """Note the new judgements, and carry out their effects on the list."""
     for change in changes:
         kind, reason, hard = change.now
+        revise(connection, change.bounce_id, change.result, kind, now=now)
         values = {"kind": kind, "reason": reason, "hard": hard, "rule": change.rule[:200]}
         connection.execute(sa.update(b).where(b.c.id == change.bounce_id).values(**values))
         data = {"was": list(change.was), "now": list(change.now), "rule": change.rule, "bounce": change.bounce_id}

@@ -12,7 +12,10 @@ from mailops import Ops
 from mailops.errors import ConfigError, MessageRefused, NotFound
 from mailops.model.mail import Attachment
 from mailops.model.states import DeliveryState, MailState
+from mailops.ports import RecipientReply, SendResult
+from mailops.queue import lease
 from mailops.queue.filters import QueueFilter
+from mailops.queue.journal import Journal
 from mailops.testing import ManualClock, SmtpServer, bounce_later, defer, drop, greylist, refuse
 
 
@@ -422,3 +425,31 @@ def test_mass_mail_takes_the_dedicated_server_and_keeps_its_from(ops_on: Callabl
         assert (ops.queue.mail(news).server_key, ops.queue.mail(bill).server_key) == ("bulk", "main")
         assert b'From: "News" <news@elsewhere.example>' in mass.messages[0].data
         assert (daily.accepted, mass.accepted) == (1, 1)
+
+
+def test_the_number_of_a_removed_mail_is_never_given_away_again(ops_on: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        numbers = []
+        for name in ("a", "b", "c"):
+            numbers.append(send(ops, f"{name}@x.example", auto_delete=True))
+            ops.queue.run()
+        assert numbers == sorted(set(numbers))
+        assert [line.kind for line in ops.queue.history(numbers[0])] == ["submitted", "sent"]
+
+
+def test_a_dead_worker_s_answer_about_a_removed_mail_is_not_taken_for_the_next_one(ops_on: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        mail_id = send(ops, "bob@x.example")
+        now = ops.clock.now()
+        (held,) = lease.lease(ops.engine, "dead", now=now, batch=1, duration=timedelta(minutes=10))
+        journal = Journal(ops.workspace.journals, "dead")  # as it stands when an attempt's number was given away again
+        journal.start(held.attempt_id, mail_id + 1, "main")
+        journal.end(held.attempt_id, SendResult((RecipientReply("bob@x.example", 250, "2.0.0", "taken", "body"),)))
+        journal.abandon()
+        report = ops.queue.run()
+        assert (report.recovered.released, report.recovered.settled, report.sent) == (1, 0, 1)
+        assert [m.recipients for m in smtp.messages] == [("bob@x.example",)]
