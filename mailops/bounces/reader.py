@@ -256,9 +256,9 @@ def _status(
         answer, shown = _why(code, diagnostic, own, human, hint, action, category)
         if answer.reason == "userunknown" and len(groups) == 1:
             answer = _softer(answer, human)
-            if _is_hearsay(group.get("diagnostic-code"), code, own):
+            if _is_hearsay(group.get("diagnostic-code"), code, own or find_reply(human)):
                 answer = classify_as("filtered", "hearsay", answer.matched_text)
-        inner = find_enhanced(diagnostic)
+        inner = find_enhanced(diagnostic) or find_enhanced(own)
         if code and code[1:] == ".0.0" and inner and inner[0] == code[0]:
             code = inner
         results.append(
@@ -347,6 +347,15 @@ def _is_hearsay(diagnostic: str, code: str | None, own: str) -> bool:
     return code is None or code[1:] == ".0.0"
 
 
+def _addressee(original: OriginalMessage, report: str) -> list[text.Found]:
+    """The one recipient of the returned original, when the report speaks of that local part."""
+    if len(original.to) != 1:
+        return []
+    local = original.to[0].rpartition("@")[0]
+    named = re.search(rf"(?<![\w.+-]){re.escape(local)}(?![\w+-]|\.\w)", report, re.I) if local else None
+    return [text.Found(original.to[0])] if named else []
+
+
 def _kind(results: list[RecipientResult], human: str, subject: str) -> tuple[Kind, str]:
     actions = {result.action for result in results}
     if "failed" in actions:
@@ -395,7 +404,7 @@ def _plain(
     if not strong:
         return None
     domain = author.rpartition("@")[2].strip('<>() "').split(" ")[0].rstrip(">") if "@" in author else ""
-    found = text.find(report, expected, domain)
+    found = text.find(report, expected, domain) or _addressee(original, report)
     answered = any(find_reply(item.diagnostic) or find_enhanced(item.diagnostic) for item in found)
     if not (expected or mark or failure or announced or answered):
         return None
@@ -439,7 +448,7 @@ def _plain(
                 item.original,
                 answer.reason,
                 answer.hard,
-                find_enhanced(own) or find_enhanced(report),
+                find_enhanced(item.reply) or find_enhanced(own) or find_enhanced(report),
                 action,
                 shown[:1000],
                 find_host(own),

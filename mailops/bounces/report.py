@@ -24,6 +24,7 @@ Kind = Literal["bounce", "delayed", "success-dsn", "autoreply", "complaint", "or
 NO_COMPLAINTS = frozenset({"not-spam", "auth-failure", "virus", "dkim", "dkim-spf", "dmarc"})
 """Feedback types (RFC 5965 §7.3, RFC 6591 §3.1) by which no recipient complains."""
 
+GIVEN_UP = "envelope expired"
 GOOD_ACTIONS = frozenset({"delivered", "relayed", "expanded", "deliverable"})
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
@@ -82,9 +83,12 @@ class Report:
 
     @property
     def outcome(self) -> str:
-        """The kind as it counts: feedback by which nobody complains (``not-spam``, ``auth-failure``) is its type."""
+        """The kind as it counts: feedback by which nobody complains (``not-spam``, ``auth-failure``) is its type, and a
+        delay whose time is over is a bounce (OpenSMTPD gives up with ``Action: delayed`` and "Envelope expired")."""
         if self.kind == "complaint" and self.feedback_type in NO_COMPLAINTS:
             return str(self.feedback_type)
+        if self.kind == "delayed" and self.results and all(GIVEN_UP in r.diagnostic.lower() for r in self.results):
+            return "bounce"
         return self.kind
 
     @property

@@ -237,20 +237,20 @@ class Bounces:
         if report.outcome not in ("bounce", "complaint") or (result and result.action in GOOD_ACTIONS):
             return
         hit = found.candidate
-        first = hit is None or effects.note(connection, report.kind, result, hit, now=now)
-        if hit is not None and first and report.kind == "bounce":
+        first = hit is None or effects.note(connection, report.outcome, result, hit, now=now)
+        if hit is not None and first and report.outcome == "bounce":
             effects.mark(connection, result, hit, bounce_id, now=now)
         address = (result.recipient if result else "") or (hit.recipient if hit else "")
         if "@" not in address:
             return
-        if counters and first and report.kind == "bounce":
+        if counters and first and report.outcome == "bounce":
             effects.count(connection, normalise(address), hit)
         if self._suppressions is not None and (hit is not None or source != "report"):
             # a report about mail that was never ours must not take anybody off our lists: anyone can write one
             self._suppressions.consider(
                 connection,
                 address,
-                source="complaint" if report.kind == "complaint" else source,
+                source="complaint" if report.outcome == "complaint" else source,
                 coming=0 if counters else 1,
                 now=now,
             )

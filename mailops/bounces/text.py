@@ -17,6 +17,7 @@ from .phrases import CUTS
 
 MAX_LINES = 600
 MAX_RECIPIENTS = 200
+MAX_OWN = 40  # lines that speak of one recipient
 
 _ADDR = r"[^\s<>()\[\]:;,\"'|=*：，；（）]{1,100}@[\w][\w.\-]{1,200}\w|\"[^\"@\n]{1,80}\"@[\w][\w.\-]{1,200}\w"
 _LINE = re.compile(
@@ -48,8 +49,10 @@ _SENTENCE = re.compile(
     r"\s{0,4}[<\"'(\[]{0,2}(" + _ADDR + r")",
     re.I,
 )
+_REFUSED = re.compile(r"(?:<--|<<<|<=|\bS:)\s{0,4}([45]\d\d[ \-].*)$")
+_RCPT = re.compile(r"(?:-->|>>>|=>|\bC:)\s{0,4}rcpt to:\s?<(" + _ADDR + r")>", re.I)
 _BRACKET = re.compile(r"^\s+<(" + _ADDR + r")>\s*:(.*)$", re.I)
-_TO = re.compile(r"^[ \t]{0,8}to:\s{0,20}<?(" + _ADDR + r")>?\s*$", re.I)
+_TO = re.compile(r"^(?:.{0,40}: \*)?[ \t]{0,8}to:\s{0,20}<?(" + _ADDR + r")>?\s*$", re.I)
 _ALIAS = re.compile(
     r"(?:\(?(?:ultimately )?generated|\(expanded|\(forwarded) (?:from|by):?\s<?(" + _ADDR + r")>?", re.I
 )
@@ -79,11 +82,13 @@ class Found:
 
     @property
     def reply(self) -> str:
-        """The server's own words where the report marks them: Sendmail's ``(reason: ...)``, or ""."""
+        """The server's own words where the report marks them, or "": Sendmail's ``(reason: ...)``, or the last refusal
+        of a session's transcript (``<-- 550 ...``), whose other answers say nothing."""
         for line in self.lines:
             if line.startswith("(reason: "):
                 return line[9:].rstrip(")")
-        return ""
+        refusals = [hit.group(1) for hit in map(_REFUSED.search, self.lines) if hit]
+        return refusals[-1] if refusals else ""
 
     @property
     def diagnostic(self) -> str:
@@ -138,7 +143,7 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
                     current.lines.append(rest)
         elif _ADVICE.match(line):
             current = None  # what the mail system says to everybody
-        elif current is not None and line.strip() and len(current.lines) < 14:
+        elif current is not None and line.strip() and len(current.lines) < MAX_OWN:
             current.lines.append(line.strip())
         if line.strip():
             before = line.strip()
@@ -158,8 +163,8 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
 
 
 def _header_line(lines: list[str]) -> list[Found]:
-    """The one ``To:`` line of a report that quotes a few fields of the original and says nothing else."""
-    hits = [match.group(1) for match in map(_TO.match, lines) if match]
+    """The one ``To:`` line (or ``RCPT TO:`` of a transcript) of a report that names the recipient nowhere else."""
+    hits = [match.group(1) for line in lines for match in (_TO.match(line), _RCPT.search(line)) if match]
     return [Found(hits[0])] if len(set(hits)) == 1 else []
 
 

@@ -252,8 +252,6 @@ def test_a_refused_mail_comes_back_and_is_understood(world: World, case: Case, r
         assert "Please note" not in report.results[0].diagnostic  # what the mail server says to everybody
         assert ops.bounces.take(warning).matched == 1
         assert {world.state(mail_id, to) for to in case.to} == {DeliveryState.SENT}  # the other side still tries
-        if mta == "opensmtpd":  # its report of mail given up says Action: delayed; only its words tell
-            request.applymarker(pytest.mark.xfail(reason="'Envelope expired' counts as a delay", strict=False))
     else:
         rest = world.reports(mail_id)
     for raw in rest:
