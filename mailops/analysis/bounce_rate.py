@@ -3,6 +3,8 @@
 The bounce rate is the share of addresses whose mail was returned by a server on the way (refused at once, or accepted
 and sent back later). A rate from few mails says little, so each comes with its 95 % Wilson interval (Wilson 1927;
 Brown, Cai, DasGupta 2001) and a verdict that weighs the interval, not the point.
+
+Groups count sendings, day by day, from the daily counters. :func:`address_rate` counts each address once.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import sqrt
+from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
@@ -18,6 +21,7 @@ from sqlalchemy.engine import Engine
 from ..errors import ConfigError
 from ..store import schema
 from ..store.database import explained, reading
+from .sql import Period
 
 GROUPS = {
     "domain": "recipient_domain",
@@ -25,8 +29,10 @@ GROUPS = {
     "sender": "sender_domain",
     "class": "mail_class",
     "day": "day",
+    "week": "day",
     "all": None,
 }
+BY_TIME = ("day", "week")
 WARN, CRITICAL = 0.05, 0.10  # Amazon SES reviews an account at 5 % and pauses it at 10 %
 
 
@@ -56,18 +62,22 @@ class Rate:
 
 
 def rate(returned: int, addressed: int, z: float = 1.959964) -> Rate:
-    """The rate and its Wilson interval.
+    """The rate and its Wilson interval. What comes back was addressed once, if before the time that is looked at: so
+    ``addressed`` is never less than ``returned``.
 
     >>> str(rate(6, 200))[:5]
     '3.00%'
     """
+    returned = max(returned, 0)
+    addressed = max(addressed, returned)
     if addressed == 0:
         return Rate(0, 0, 0.0, 0.0, 1.0)
     p = returned / addressed
     z2 = z * z
     middle = (p + z2 / (2 * addressed)) / (1 + z2 / addressed)
     half = z / (1 + z2 / addressed) * sqrt(p * (1 - p) / addressed + z2 / (4 * addressed * addressed))
-    return Rate(addressed, returned, p, max(0.0, middle - half), min(1.0, middle + half))
+    low = max(0.0, middle - half) if returned else 0.0  # at the ends the interval ends there, not by rounding near it
+    return Rate(addressed, returned, p, low, min(1.0, middle + half) if returned < addressed else 1.0)
 
 
 def since_day(since: str | None, now: datetime) -> str | None:
@@ -75,11 +85,11 @@ def since_day(since: str | None, now: datetime) -> str | None:
     if not since:
         return None
     unit = {"d": 1, "w": 7}.get(since[-1:])
-    if unit and since[:-1].isdigit():
-        return (now - timedelta(days=int(since[:-1]) * unit)).strftime("%Y-%m-%d")
     try:
+        if unit and since[:-1].isdigit():
+            return (now - timedelta(days=int(since[:-1]) * unit)).strftime("%Y-%m-%d")
         return datetime.fromisoformat(since).strftime("%Y-%m-%d")
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ConfigError(
             f"The period {since!r} cannot be read.",
             code="analysis.since",
@@ -88,20 +98,31 @@ def since_day(since: str | None, now: datetime) -> str | None:
         ) from error
 
 
-def tally_frame(engine: Engine, *, since: str | None, now: datetime) -> pd.DataFrame:
-    """The daily counters as a frame: one row per (day, server, domains, class, outcome)."""
+def period_of(since: str | None, now: datetime) -> Period:
+    """The days from then until now."""
+    return Period(since_day(since, now))
+
+
+def counters(engine: Engine, column: str | None, period: Period) -> list[tuple[str, str, int]]:
+    """Sums of the daily counters: (group, outcome, count); grouped by the database."""
     t = schema.tallies
-    query = sa.select(t)
-    first = since_day(since, now)
-    if first:
-        query = query.where(t.c.day >= first)
+    group: Any = t.c[column] if column else sa.literal_column("'all'")
+    query = sa.select(group, t.c.outcome, sa.func.sum(t.c.count)).where(*period.days(t.c.day))
+    query = query.group_by(t.c.outcome, *([group] if column else []))
     with explained("reading the counters"), reading(engine) as connection:
-        rows = connection.execute(query).all()
-    return pd.DataFrame(rows, columns=[c.name for c in t.columns])
+        return [(str(name), str(outcome), int(number)) for name, outcome, number in connection.execute(query)]
 
 
-def bounce_rate(engine: Engine, *, by: str = "domain", since: str | None = "30d", now: datetime) -> pd.DataFrame:
-    """Bounce rates grouped ``by`` domain, server, sender, class, day or all.
+def monday(day: str) -> str:
+    """The Monday of a day's week."""
+    date = datetime.fromisoformat(day)
+    return f"{date - timedelta(days=date.weekday()):%Y-%m-%d}"
+
+
+def bounce_rate(
+    engine: Engine, *, by: str = "domain", since: str | None = "30d", now: datetime, period: Period | None = None
+) -> pd.DataFrame:
+    """Bounce rates grouped ``by`` domain, server, sender, class, day, week or all; of ``period``, else since ``since``.
 
     Columns: the group, ``addressed`` (recipients with a final answer), ``returned``, ``refused`` (at once), ``bounced``
     (accepted, then sent back), ``rate``, ``low``, ``high`` (95 %), ``verdict``; the most returned first.
@@ -113,21 +134,36 @@ def bounce_rate(engine: Engine, *, by: str = "domain", since: str | None = "30d"
             facts={"by": by},
             fix=f"Use one of: {', '.join(GROUPS)}.",
         )
-    frame = tally_frame(engine, since=since, now=now)
-    column = GROUPS[by]
-    frame["group"] = frame[column] if column else "all"
-    table = frame.pivot_table(index="group", columns="outcome", values="count", aggfunc="sum", fill_value=0)
-    for outcome in ("sent", "failed", "bounced"):
-        if outcome not in table:
-            table[outcome] = 0
-    rows = []
-    for group, line in table.iterrows():
-        refused, bounced = int(line["failed"]), int(line["bounced"])
-        found = rate(refused + bounced, int(line["sent"]) + refused)
-        rows.append(
-            (group, found.addressed, found.returned, refused, bounced, found.rate, found.low, found.high, found.verdict)
-        )
-    names = [by, "addressed", "returned", "refused", "bounced", "rate", "low", "high", "verdict"]
-    result = pd.DataFrame(rows, columns=names)
-    order = [by] if by == "day" else ["returned", "addressed"]
-    return result.sort_values(order, ascending=by == "day").reset_index(drop=True)
+    found: dict[str, dict[str, int]] = {}
+    for group, outcome, number in counters(engine, GROUPS[by], period or period_of(since, now)):
+        line = found.setdefault(monday(group) if by == "week" else group, {})
+        line[outcome] = line.get(outcome, 0) + number
+    rows = [rate_row(g, x.get("sent", 0), x.get("failed", 0), x.get("bounced", 0)) for g, x in found.items()]
+    result = pd.DataFrame(rows, columns=[by, *RATE_COLUMNS])
+    order, ascending = ([by], [True]) if by in BY_TIME else (["returned", "addressed", by], [False, False, True])
+    return result.sort_values(order, ascending=ascending).reset_index(drop=True)
+
+
+RATE_COLUMNS = ("addressed", "returned", "refused", "bounced", "rate", "low", "high", "verdict")
+
+
+def rate_row(group: str, sent: int, refused: int, bounced: int) -> tuple[Any, ...]:
+    """A row of a frame of rates: the group and :data:`RATE_COLUMNS`."""
+    x = rate(refused + bounced, sent + refused)
+    return (group, x.addressed, x.returned, refused, bounced, x.rate, x.low, x.high, x.verdict)
+
+
+def address_rate(engine: Engine, *, period: Period) -> Rate:
+    """The share of addresses whose mail was returned at least once, each address counted once."""
+    e = schema.events
+    address = sa.func.lower(e.c.recipient)
+    kinds = e.c.kind.in_(["sent", "failed", "bounced"])
+    each = sa.select(
+        address.label("address"),
+        sa.func.max(sa.case((e.c.kind == "sent", 0), else_=1)).label("back"),
+    ).where(kinds, e.c.recipient.is_not(None), *period.moments(e.c.at))
+    grouped = each.group_by(address).subquery()
+    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(grouped.c.back), 0)).select_from(grouped)
+    with explained("counting addresses"), reading(engine) as connection:
+        addressed, returned = connection.execute(query).one()
+    return rate(int(returned), int(addressed))

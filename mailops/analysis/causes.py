@@ -1,46 +1,172 @@
-"""Why mail fails, and how much leaves on each day."""
+"""Why mail fails: causes, the split into hard and soft, single failures, and how much leaves on each day."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ..bounces.reasons import is_hard, plain
+from ..errors import NotFound
+from ..model.address import normalise
 from ..store import schema
 from ..store.database import explained, reading
-from .bounce_rate import since_day, tally_frame
+from .bounce_rate import counters, period_of
+from .sql import FAILURES, REASON, REPLY, Period, domain_of, failures
+
+e, b = schema.events, schema.bounces
+CAUSES = ["reason", "meaning", "hard", "recipients", "domains", "example"]
 
 
-def causes(engine: Engine, *, since: str | None, now: datetime) -> pd.DataFrame:
-    """Failed and bounced recipients by reason: columns reason, meaning, hard, recipients, domains, example."""
-    e = schema.events
-    query = sa.select(e.c.recipient, e.c.data).where(e.c.kind.in_(["failed", "bounced"]))
-    first = since_day(since, now)
-    if first:
-        query = query.where(e.c.at >= datetime.fromisoformat(first).replace(tzinfo=UTC))
+def causes(
+    engine: Engine,
+    *,
+    since: str | None,
+    now: datetime,
+    by: str = "all",
+    value: str = "",
+    period: Period | None = None,
+) -> pd.DataFrame:
+    """Failed and bounced recipients by reason: columns reason, meaning, hard, recipients, domains, example.
+
+    ``by`` and ``value`` pick one group, such as domain and x.example. Counted by the database.
+    """
+    people = sa.func.count(sa.distinct(sa.func.lower(e.c.recipient)))
+    domains = sa.func.count(sa.distinct(domain_of(engine, e.c.recipient)))
+    columns = [REASON, people, domains, sa.func.max(REPLY)]
+    query = failures(engine, columns, by=by, value=value, period=period or period_of(since, now)).group_by(REASON)
     with explained("reading the events"), reading(engine) as connection:
-        rows = [
-            (recipient, (data or {}).get("reason") or "undefined", (data or {}).get("reply") or "")
-            for recipient, data in connection.execute(query)
-        ]
-    frame = pd.DataFrame(rows, columns=["recipient", "reason", "reply"])
-    if frame.empty:
-        return pd.DataFrame(columns=["reason", "meaning", "hard", "recipients", "domains", "example"])
-    frame["domain"] = frame["recipient"].str.rpartition("@")[2]
-    grouped = frame.groupby("reason").agg(
-        recipients=("recipient", "nunique"), domains=("domain", "nunique"), example=("reply", "max")
+        rows = connection.execute(query.order_by(people.desc(), REASON)).all()
+    found = [(r, plain(r), "hard" if is_hard(r) else "soft", int(n), int(d), str(x)) for r, n, d, x in rows]
+    return pd.DataFrame(found, columns=CAUSES)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Failures by when they were told (``refused`` at once, ``bounced`` later) and whether they are for good."""
+
+    refused_hard: int = 0
+    refused_soft: int = 0
+    bounced_hard: int = 0
+    bounced_soft: int = 0
+
+    @property
+    def hard(self) -> int:
+        return self.refused_hard + self.bounced_hard
+
+    @property
+    def soft(self) -> int:
+        return self.refused_soft + self.bounced_soft
+
+
+def split(engine: Engine, *, period: Period, by: str = "all", value: str = "") -> Split:
+    """The split of a period's failures, of one group where ``by`` and ``value`` name it."""
+    code = sa.func.coalesce(e.c.data["status"].as_string(), e.c.data["enhanced"].as_string(), "")
+    reply = sa.func.coalesce(e.c.data["code"].as_integer(), 0)
+    temporary = sa.case((code.like("4.%"), 1), (sa.and_(code == "", reply.between(400, 499)), 1), else_=0)
+    columns = [e.c.kind, REASON, temporary, sa.func.count()]
+    query = failures(engine, columns, by=by, value=value, period=period).group_by(e.c.kind, REASON, temporary)
+    found = {"refused_hard": 0, "refused_soft": 0, "bounced_hard": 0, "bounced_soft": 0}
+    with explained("reading the events"), reading(engine) as connection:
+        for kind, reason, soon, number in connection.execute(query):
+            name = "refused" if kind == "failed" else "bounced"
+            found[f"{name}_{'hard' if is_hard(reason, bool(soon)) else 'soft'}"] += int(number)
+    return Split(**found)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One recipient's failure. ``id`` is the event's number; ``bounce_id`` a stored report about it, if there is one.
+
+    ``error`` is what the server said, ``no error`` where nothing was said.
+    """
+
+    id: int
+    at: datetime
+    kind: str  # refused, bounced
+    recipient: str
+    mail_id: int | None
+    server_key: str
+    reason: str
+    error: str
+    code: str
+    sender: str = ""
+    bounce_id: int | None = None
+
+    @property
+    def meaning(self) -> str:
+        return plain(self.reason)
+
+
+def failure_page(
+    engine: Engine,
+    *,
+    period: Period,
+    by: str = "all",
+    value: str = "",
+    offset: int = 0,
+    limit: int = 25,
+    only: tuple[str, ...] = (),
+) -> tuple[list[Failure], int]:
+    """Single failures, newest first, and the number of all; ``only`` names reasons."""
+    where = [REASON.in_(only)] if only else []
+    rows = failures(engine, _SHOWN, by=by, value=value, period=period).where(*where)
+    count = failures(engine, [sa.func.count()], by=by, value=value, period=period).where(*where)
+    with explained("reading the failures"), reading(engine) as connection:
+        total = int(connection.execute(count).scalar_one())
+        found = connection.execute(rows.order_by(e.c.id.desc()).offset(offset).limit(limit)).all()
+    return [_failure(row) for row in found], total
+
+
+_SHOWN: list[Any] = [e.c.id, e.c.at, e.c.kind, e.c.recipient, e.c.mail_id, e.c.server_key, e.c.data]
+
+
+def failure(engine: Engine, event_id: int) -> Failure:
+    """One failure with its sender's domain and its report. Raises :class:`NotFound`."""
+    query = sa.select(*_SHOWN).where(e.c.id == event_id, e.c.kind.in_(FAILURES), e.c.recipient.is_not(None))
+    with explained("reading a failure"), reading(engine) as connection:
+        row = connection.execute(query).first()
+        if row is None:
+            raise NotFound(
+                f"There is no failure {event_id}.",
+                facts={"failure": event_id},
+                fix="Look it up in the notebook bounce_rate, or with: mailops bounces why MAIL",
+            )
+        born = sa.select(e.c.data).where(e.c.mail_id == row.mail_id, e.c.kind == "submitted").limit(1)
+        sender = (connection.execute(born).scalar() or {}).get("domain") or ""
+        report = None
+        if row.kind == "bounced":
+            of_it = [b.c.mail_id == row.mail_id, b.c.normalised == normalise(row.recipient)]
+            report = connection.execute(sa.select(sa.func.max(b.c.id)).where(*of_it)).scalar()
+    return _failure(row, sender, report)
+
+
+def _failure(row: Any, sender: str = "", report: int | None = None) -> Failure:
+    data = row.data or {}
+    return Failure(
+        int(row.id),
+        row.at,
+        "refused" if row.kind == "failed" else "bounced",
+        str(row.recipient),
+        row.mail_id,
+        row.server_key or "",
+        data.get("reason") or "undefined",
+        str(data.get("reply") or "").strip() or plain("undefined"),
+        str(data.get("status") or data.get("enhanced") or data.get("code") or ""),
+        sender,
+        report,
     )
-    grouped = grouped.sort_values("recipients", ascending=False).reset_index()
-    grouped.insert(1, "meaning", [plain(r) for r in grouped["reason"]])
-    grouped.insert(2, "hard", ["hard" if is_hard(r) else "soft" for r in grouped["reason"]])
-    return grouped
 
 
 def volume(engine: Engine, *, since: str | None, now: datetime) -> pd.DataFrame:
     """Recipients per UTC day: columns day, sent, failed, deferred, bounced."""
-    frame = tally_frame(engine, since=since, now=now)
-    table = frame.pivot_table(index="day", columns="outcome", values="count", aggfunc="sum", fill_value=0)
-    return table.reindex(columns=["sent", "failed", "deferred", "bounced"], fill_value=0).astype(int).reset_index()
+    outcomes = ["sent", "failed", "deferred", "bounced"]
+    found: dict[str, dict[str, int]] = {}
+    for day, outcome, number in counters(engine, "day", period_of(since, now)):
+        found.setdefault(day, {})[outcome] = number
+    rows = [(day, *(found[day].get(outcome, 0) for outcome in outcomes)) for day in sorted(found)]
+    return pd.DataFrame(rows, columns=["day", *outcomes])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Engine
@@ -12,35 +13,123 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .bounce_rate import Rate
+    from .causes import Failure, Split
+    from .compare import Comparison
+    from .jump import Jump
+    from .sql import Period
+    from .unexplained import Recurring
 
 
 class Analysis:
-    """pandas answers about what was sent and what came back."""
+    """pandas answers about what was sent and what came back.
+
+    ``since`` is 30d, 12w or a date; empty or None = everything. ``by`` and ``value`` pick one group: all, domain,
+    address, server, sender, class, day or week, such as ``by="domain", value="x.example"``.
+    """
 
     def __init__(self, engine: Engine, *, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
 
+    def period(self, since: str | None = "30d") -> Period:
+        """The days from then until now."""
+        from .bounce_rate import period_of
+
+        return period_of(since, self._clock.now())
+
     def bounce_rate(self, by: str = "domain", since: str | None = "30d") -> pd.DataFrame:
-        """Bounce rates with intervals, grouped ``by`` domain, server, sender, class, day or all; the worst first."""
+        """Bounce rates with intervals, grouped ``by`` domain, server, sender, class, day, week or all; the worst
+        first."""
         from .bounce_rate import bounce_rate
 
         return bounce_rate(self._engine, by=by, since=since, now=self._clock.now())
 
     def overall(self, since: str | None = "30d") -> Rate:
         """The bounce rate of everything sent since then."""
-        from .bounce_rate import rate
+        return self._overall(self.period(since))
 
-        frame = self.bounce_rate("all", since)
+    def _overall(self, period: Period) -> Rate:
+        from .bounce_rate import bounce_rate, rate
+
+        frame = bounce_rate(self._engine, by="all", now=self._clock.now(), period=period)
         if frame.empty:
             return rate(0, 0)
         return rate(int(frame["returned"].iloc[0]), int(frame["addressed"].iloc[0]))
 
-    def causes(self, since: str | None = "30d") -> pd.DataFrame:
+    def addresses(self, since: str | None = "30d") -> Rate:
+        """The share of addresses whose mail was returned, each address counted once."""
+        from .bounce_rate import address_rate
+
+        return address_rate(self._engine, period=self.period(since))
+
+    def compared(self, since: str | None = "30d") -> Comparison:
+        """The rate against that of the period before, of the same length."""
+        from .bounce_rate import rate
+        from .compare import compare
+
+        period = self.period(since)
+        before = period.before(self._clock.now())
+        return compare(self._overall(period), self._overall(before) if before else rate(0, 0))
+
+    def trend(self, since: str | None = "30d", by: str = "day") -> pd.DataFrame:
+        """Rates by ``day`` or ``week``; a bounce counts on the day its mail was sent."""
+        from .trend import trend
+
+        return trend(self._engine, period=self.period(since), by=by)
+
+    def jump(self, since: str | None = "30d") -> Jump:
+        """Since when the rate is up, of what and where; or that it is not."""
+        from .trend import notice, trend
+
+        period = self.period(since)
+        return notice(self._engine, trend(self._engine, period=period), period=period)
+
+    def causes(self, since: str | None = "30d", *, by: str = "all", value: str = "") -> pd.DataFrame:
         """Why mail failed: reason, plain words, hard or soft, recipients, domains; the most frequent first."""
         from .causes import causes
 
-        return causes(self._engine, since=since, now=self._clock.now())
+        return causes(self._engine, since=since, now=self._clock.now(), by=by, value=value)
+
+    def split(self, since: str | None = "30d", *, by: str = "all", value: str = "") -> Split:
+        """Hard and soft, refused at once and bounced later."""
+        from .causes import split
+
+        return split(self._engine, period=self.period(since), by=by, value=value)
+
+    def failures(
+        self,
+        since: str | None = "30d",
+        *,
+        by: str = "all",
+        value: str = "",
+        offset: int = 0,
+        limit: int = 25,
+        only: tuple[str, ...] = (),
+    ) -> tuple[list[Failure], int]:
+        """Single failures, newest first, and the number of all."""
+        from .causes import failure_page
+
+        return failure_page(
+            self._engine, period=self.period(since), by=by, value=value, offset=offset, limit=limit, only=only
+        )
+
+    def failure(self, event_id: int) -> Failure:
+        """One failure, with its sender's domain and its report."""
+        from .causes import failure
+
+        return failure(self._engine, event_id)
+
+    def recurring(self) -> list[Recurring]:
+        """Addresses and domains whose unexplained failures are a matter for support."""
+        from .unexplained import recurring
+
+        return recurring(self._engine, now=self._clock.now())
+
+    def unexplained_senders(self, days: int = 7) -> list[tuple[str, int]]:
+        """The From domains of the last days' unexplained failures: whose DNS to look at."""
+        from .unexplained import senders
+
+        return senders(self._engine, since=self._clock.now() - timedelta(days=days))
 
     def volume(self, since: str | None = "30d") -> pd.DataFrame:
         """Recipients per UTC day and outcome: columns day, sent, failed, deferred, bounced."""
