@@ -20,8 +20,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .codes import is_generic, reason_of
-from .patterns import STRONG
+from .codes import REPLIES, is_generic, reason_of
+from .patterns import STRONG, WEAK
 from .providers import is_carrier, provider_answer
 from .reasons import is_hard, who_acts
 
@@ -29,6 +29,7 @@ MAX_TEXT = 4000
 """Characters of a reply that are read."""
 
 _ADDRESS = re.compile(r"<?[^\s<>()\[\]:;,\"']{1,80}@[\w.\-]{1,120}>?")
+_NAMED_HOST = re.compile(r"\b[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}(?=\s?\[[\da-fA-F:]{1,4}[.:])")
 _BLANKS = re.compile(r"\s+")
 _ENHANCED = re.compile(r"(?<![\d.\-])([245])\.(\d{1,3})\.(\d{1,3})(?![\d\-])(?!\.\d)")
 _REPLY = re.compile(r"(?<![\d.\-])([245]\d\d)(?=[\s\-#:]|$)")
@@ -88,6 +89,9 @@ def prepare(text: str) -> str:
     text = text[:MAX_TEXT]
     if "@" in text:
         text = _ADDRESS.sub("@", text)
+    if "[" in text:
+        # The name of a server says nothing of the cause: antispam.dest.example may well know no such user.
+        text = _NAMED_HOST.sub("host", text)
     low = _BLANKS.sub(" ", text).strip().lower()
     # Postfix puts this before every refusal of its own, whatever the cause.
     if "recipient address rejected:" in low and "recipient address rejected: access denied" not in low:
@@ -161,7 +165,9 @@ def compile_table(table: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[_Group,
     return tuple(groups)
 
 
+_NO_MAILBOX = ("mailbox unavailable", "mailbox is unavailable", "mailbox not available", "mailbox unavaiable")
 _TABLE = compile_table(STRONG)
+_WEAK = frozenset(WEAK)
 _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror", "filtered", "onhold"})
 
 
@@ -241,17 +247,22 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
     found = match_text(text) if text else None
     if found is not None:
         reason, words = found
-        if reason in _LATE and coded and not is_generic(enhanced):
+        if words == "access denied" and enhanced in ("5.4.1", "5.1.1") and "recipient address rejected: access" in text:
+            return "userunknown", "code:" + enhanced, "recipient address rejected: access denied"
+        if coded and (reason in _LATE or words in _WEAK) and not is_generic(enhanced):
             return coded, "code:" + enhanced, enhanced
         if reason == "mesgtoobig" and coded == "exceedlimit":
             return "exceedlimit", "code:" + enhanced, words
         if reason == "contenterror" and coded == "spamdetected":
             return "spamdetected", "code:" + enhanced, words
+        if coded == "contenterror" and words == "message content rejected":
+            return "contenterror", "code:" + enhanced, words
         return _by_stage(reason, "text:" + reason, words, enhanced, text, stage, host)
-    if "mailbox unavailable" in text:
-        if code[:2] == "55" or enhanced[:1] == "5" or not code:
-            return "userunknown", "text:userunknown", "mailbox unavailable"
-        return "onhold", "text:onhold", "mailbox unavailable"
+    for words in _NO_MAILBOX:
+        if words in text:
+            if code[:2] == "55" or enhanced[:1] == "5" or not code:
+                return _by_stage("userunknown", "text:userunknown", words, enhanced, text, stage, host)
+            return "onhold", "text:onhold", words
     if stage == "mail" and text and coded in (None, "onhold", "securityerror", "userunknown", "blocked", "systemerror"):
         return "rejected", "stage:mail", text[:80]
     if stage in ("connect", "helo") and text:
@@ -260,6 +271,8 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
         return coded, "code:" + enhanced, enhanced
     if stage == "rcpt" and code in ("550", "551", "553") and text and "rejected" not in text:
         return "userunknown", "stage:rcpt", code
+    if code in REPLIES:
+        return REPLIES[code], "code:" + code, code
     if code[:1] in ("4", "5") and text:
         return "onhold", "code:" + code, code
     return "undefined", "none", ""
@@ -278,13 +291,16 @@ def _by_stage(
             return "filtered", "code:" + enhanced, words
         if stage != "rcpt" and enhanced[1:] != ".1.1" and is_carrier(host, text):
             return "filtered", "carrier", words
-        if stage == "mail":
+        if stage == "mail" or enhanced[1:] in (".1.7", ".1.8"):
             return "rejected", "stage:mail", words
     elif reason == "hostunknown":
-        if stage == "mail":
+        if stage == "mail" or enhanced[1:] in (".1.7", ".1.8"):
             return "rejected", "stage:mail", words
+        if stage == "helo" or enhanced[1:] == ".5.4":
+            # The name with which our own server introduced itself.
+            return "blocked", "stage:helo", words
         if temporary or "not found, try again" in text or "temporary" in text:
             return "networkerror", "temporary", words
-    elif reason in ("blocked", "securityerror") and words == "access denied" and stage == "mail":
+    elif reason in ("blocked", "securityerror") and words in ("access denied", "go away") and stage == "mail":
         return "rejected", "stage:mail", words
     return reason, rule, words

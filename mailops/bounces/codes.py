@@ -17,12 +17,15 @@ CODES: dict[str, str] = {
     "x.1.8": "rejected",
     "x.1.9": "systemerror",
     "x.1.10": "notaccept",
+    "x.1.90": "speeding",
     "4.2.1": "suspend",
     "x.2.0": "filtered",
     "5.2.1": "filtered",
     "x.2.2": "mailboxfull",
     "x.2.3": "exceedlimit",
     "x.2.4": "filtered",
+    "x.2.121": "speeding",
+    "x.2.122": "speeding",
     "x.3.0": "systemerror",
     "x.3.1": "systemfull",
     "x.3.2": "notaccept",
@@ -47,7 +50,7 @@ CODES: dict[str, str] = {
     "4.5.3": "systemerror",
     "x.5.4": "systemerror",
     "x.5.5": "systemerror",
-    "x.5.6": "contenterror",
+    "x.5.6": "syntaxerror",
     "x.6.0": "contenterror",
     "x.6.1": "contenterror",
     "x.6.2": "contenterror",
@@ -69,7 +72,7 @@ CODES: dict[str, str] = {
     "x.7.6": "securityerror",
     "x.7.7": "securityerror",
     "x.7.8": "securityerror",
-    "x.7.9": "policyviolation",
+    "x.7.9": "securityerror",
     "x.7.10": "securityerror",
     "x.7.11": "securityerror",
     "x.7.12": "securityerror",
@@ -86,10 +89,10 @@ CODES: dict[str, str] = {
     "x.7.24": "authfailure",
     "x.7.25": "requireptr",
     "x.7.26": "authfailure",
-    "5.7.27": "notaccept",
+    "x.7.27": "rejected",
     "x.7.28": "spamdetected",
     "x.7.29": "authfailure",
-    "x.7.30": "authfailure",
+    "x.7.30": "securityerror",
     "x.7.40": "authfailure",
     "x.7.509": "authfailure",
     "x.7.515": "authfailure",
@@ -98,7 +101,9 @@ CODES: dict[str, str] = {
     "x.7.512": "notcompliantrfc",
     "x.7.650": "badreputation",
     "x.7.700": "spamdetected",
-    "x.7.750": "securityerror",
+    "x.7.705": "speeding",
+    "x.7.708": "blocked",
+    "x.7.750": "rejected",
 }
 
 GENERIC = frozenset({"x.0.0", "x.1.0", "x.1.1", "x.2.0", "x.3.0", "x.4.0", "x.5.0", "x.6.0", "x.7.0", "x.7.1"})
@@ -114,12 +119,40 @@ def reason_of(code: str) -> str | None:
         return CODES[key]
     if code[1:5] == ".7.6" and len(code) == 7:
         return "blocked"  # Microsoft's range 5.7.600 to 5.7.699: the sending address is banned
-    return None
+    if code[1:5] == ".7.9" and len(code) == 7:
+        return "policyviolation"  # 5.7.900 to 5.7.999: a rule of the recipient's organisation
+    return _SUBJECTS.get(code[1:4])
+
+
+_SUBJECTS = {".3.": "systemerror", ".4.": "networkerror", ".6.": "contenterror", ".7.": "securityerror"}
+"""What the middle number says where the last one is not known."""
 
 
 def is_generic(code: str) -> bool:
-    """True when the words beside the code are to be asked first."""
-    return "x" + code[1:] in GENERIC
+    """True when the words beside the code are to be asked first; so too for a code that no table names."""
+    key = "x" + code[1:]
+    return key in GENERIC or not (code in CODES or key in CODES)
+
+
+REPLIES: dict[str, str] = {
+    "500": "syntaxerror",
+    "501": "syntaxerror",
+    "502": "syntaxerror",
+    "503": "syntaxerror",
+    "504": "syntaxerror",
+    "523": "securityerror",
+    "524": "securityerror",
+    "525": "suspend",
+    "530": "securityerror",
+    "534": "securityerror",
+    "535": "securityerror",
+    "538": "securityerror",
+    "552": "mailboxfull",
+    "555": "syntaxerror",
+    "556": "notaccept",
+}
+"""Reply codes that mean one thing in RFC 5321, 4954 and 7504, asked when nothing else of a reply is understood. 521 is
+not among them: servers use it for blocked addresses, and then the recipient would be suppressed for nothing."""
 
 
 CATEGORIES: dict[str, str] = {

@@ -55,7 +55,7 @@ REPLIES = [
     (
         421,
         "4.7.0",
-        "[TSS04] Messages from 192.0.2.9 temporarily deferred due to user complaints",
+        "[TSS04] Messages from 192.0.2.9 temporarily deferred due to unexpected volume or user complaints",
         "badreputation",
         False,
     ),
