@@ -16,7 +16,8 @@ carriers answer "user unknown" after DATA when the subscriber's own filter refus
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -130,39 +131,37 @@ _HOST = re.compile(r"\b(?:host|talking to|server)\s+([\w-]{1,63}(?:\.[\w-]{1,63}
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """One reason's patterns. ``anchors`` are words, one of which stands in every pattern of the group: most texts are
-    done with after a handful of them instead of hundreds of patterns."""
+class Table:
+    """Patterns in the order in which they win, and where to look for them: each pattern is filed under its rarest three
+    letters, so that a text is only compared with the few patterns it shares such letters with."""
 
-    reason: str
-    patterns: tuple[tuple[str, ...], ...]
+    reasons: tuple[str, ...]
     words: tuple[str, ...]
-    anchors: tuple[tuple[str, tuple[int, ...]], ...]
+    pieces: tuple[tuple[str, ...], ...]
+    grams: Mapping[str, tuple[int, ...]]
 
 
-def compile_table(table: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[_Group, ...]:
-    """Prepare a table of patterns for :func:`match_text`."""
-    groups = []
+def compile_table(table: Iterable[tuple[str, tuple[str, ...]]]) -> Table:
+    """Prepare a table of patterns for :func:`match_text`. One piece of every pattern has three characters or more."""
+    reasons: list[str] = []
+    words: list[str] = []
+    pieces: list[tuple[str, ...]] = []
     for reason, patterns in table:
-        pieces = tuple(tuple(piece.strip() or piece for piece in words.split("*")) for words in patterns)
-        pieces = tuple(one if len(one) > 1 else (words,) for one, words in zip(pieces, patterns, strict=True))
-        left = set(range(len(pieces)))
-        tokens: dict[str, set[int]] = {}
-        for number, one in enumerate(pieces):
-            for token in one[0].removeprefix("^").split(" "):
-                if len(token) > 2:
-                    tokens.setdefault(token, set()).add(number)
-        anchors: list[tuple[str, tuple[int, ...]]] = []
-        while left and tokens:
-            best = max(tokens, key=lambda token: (len(tokens[token] & left), len(token), token))
-            covered = tokens.pop(best) & left
-            if not covered:
-                break
-            anchors.append((best, tuple(sorted(covered))))
-            left -= covered
-        anchors.extend((pieces[number][0].removeprefix("^"), (number,)) for number in sorted(left))
-        groups.append(_Group(reason, pieces, patterns, tuple(anchors)))
-    return tuple(groups)
+        for pattern in patterns:
+            parts = tuple(part.strip() for part in pattern.split("*"))
+            reasons.append(reason)
+            words.append(pattern)
+            pieces.append(parts if len(parts) > 1 else (pattern,))
+    counts = Counter(gram for parts in pieces for part in parts for gram in _grams(part.removeprefix("^")))
+    filed: dict[str, list[int]] = {}
+    for number, parts in enumerate(pieces):
+        own = {gram for part in parts for gram in _grams(part.removeprefix("^"))}
+        filed.setdefault(min(own, key=lambda gram: (counts[gram], gram)), []).append(number)
+    return Table(tuple(reasons), tuple(words), tuple(pieces), {gram: tuple(some) for gram, some in filed.items()})
+
+
+def _grams(text: str) -> set[str]:
+    return {text[at : at + 3] for at in range(len(text) - 2)}
 
 
 _NO_MAILBOX = ("mailbox unavailable", "mailbox is unavailable", "mailbox not available", "mailbox unavaiable")
@@ -172,17 +171,12 @@ _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror
 
 
 def match_text(prepared: str) -> tuple[str, str] | None:
-    """The first group of the table with a pattern in the text: (reason, pattern)."""
-    for group in _TABLE:
-        best = -1
-        for anchor, numbers in group.anchors:
-            if anchor in prepared:
-                for number in numbers:
-                    if (best < 0 or number < best) and _stands(group.patterns[number], prepared):
-                        best = number
-                        break
-        if best >= 0:
-            return group.reason, group.words[best]
+    """The first pattern of the table that stands in the text: (reason, pattern)."""
+    table = _TABLE
+    seen = table.grams.keys() & _grams(prepared)
+    for number in sorted([number for gram in seen for number in table.grams[gram]]):
+        if _stands(table.pieces[number], prepared):
+            return table.reasons[number], table.words[number]
     return None
 
 
