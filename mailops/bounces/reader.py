@@ -256,7 +256,7 @@ def _status(
         answer, shown = _why(code, diagnostic, own, human, hint, action, category)
         if answer.reason == "userunknown" and len(groups) == 1:
             answer = _softer(answer, human)
-            if _is_hearsay(group.get("diagnostic-code"), code, own or find_reply(human)):
+            if _is_hearsay(group.get("diagnostic-code"), code, own or find_reply(human) or ""):
                 answer = classify_as("filtered", "hearsay", answer.matched_text)
         inner = find_enhanced(diagnostic) or find_enhanced(own)
         if code and code[1:] == ".0.0" and inner and inner[0] == code[0]:
