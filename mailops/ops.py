@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .analysis.service import Analysis
     from .bounces.return_path import ReturnPaths
     from .bounces.service import Bounces
+    from .domains.failing import SenderReport
     from .domains.service import Domains
     from .inbound.service import Gateway
     from .jobs.verdicts import RunContext
@@ -319,6 +320,12 @@ class Ops:
             timeout=dns.timeout,
             servers=dns.servers,
         )
+
+    def sender_report(self, domain: str, *, seconds: float = 20.0) -> SenderReport:
+        """The DNS report of a sender whose mail failed without a reason; bounded in time, never raises."""
+        from .domains.failing import sender_report
+
+        return sender_report(self.domains, self.setup, domain, seconds=seconds)
 
     @cached_property
     def dmarc(self) -> DmarcFiles:

@@ -145,6 +145,16 @@ def failure(engine: Engine, event_id: int) -> Failure:
     return _failure(row, sender, report)
 
 
+def failures_of(engine: Engine, mail_id: int) -> list[Failure]:
+    """The last failure of each recipient of a mail, also of one that is gone."""
+    last = sa.select(sa.func.max(e.c.id)).where(
+        e.c.mail_id == mail_id, e.c.kind.in_(FAILURES), e.c.recipient.is_not(None)
+    )
+    with explained("reading the failures"), reading(engine) as connection:
+        ids = connection.execute(last.group_by(e.c.recipient).limit(1000)).scalars().all()
+    return [failure(engine, int(number)) for number in sorted(ids)]
+
+
 def _failure(row: Any, sender: str = "", report: int | None = None) -> Failure:
     data = row.data or {}
     return Failure(

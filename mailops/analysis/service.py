@@ -119,6 +119,12 @@ class Analysis:
 
         return failure(self._engine, event_id)
 
+    def failures_of(self, mail_id: int) -> list[Failure]:
+        """The last failure of each recipient of a mail, also of one that is gone."""
+        from .causes import failures_of
+
+        return failures_of(self._engine, mail_id)
+
     def recurring(self) -> list[Recurring]:
         """Addresses and domains whose unexplained failures are a matter for support."""
         from .unexplained import recurring

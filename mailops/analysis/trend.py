@@ -17,7 +17,7 @@ from ..store import schema
 from ..store.database import explained, reading
 from .bounce_rate import RATE_COLUMNS, counters, monday, rate_row
 from .jump import Day, Failed, Jump, jump
-from .sql import REASON, Period, day_of, domain_of
+from .sql import FAILURES, REASON, Period, day_of, domain_of
 
 e = schema.events
 
@@ -49,21 +49,20 @@ def _bounced(engine: Engine, period: Period) -> list[tuple[str, int]]:
         return [(str(found), int(number)) for found, number in connection.execute(query)]
 
 
-def notice(engine: Engine, days: pd.DataFrame, *, period: Period, most: int = 5000) -> Jump:
-    """The jump in a frame of :func:`trend` by day, with what makes it. Of the failures' combinations of day, reason
-    and domain, the ``most`` frequent are looked at."""
+def notice(engine: Engine, days: pd.DataFrame, *, period: Period) -> Jump:
+    """The jump in a frame of :func:`trend` by day, with what makes it."""
     rows = zip(days["day"], days["addressed"], days["returned"], strict=True)
     lines = [Day(str(day), int(addressed), int(returned)) for day, addressed, returned in rows]
-    if not jump(lines).found:
-        return jump(lines)
-    day, domain, number = day_of(engine, e.c.at), domain_of(engine, e.c.recipient), sa.func.count()
+    seen = jump(lines)
+    if not seen.found:
+        return seen
+    within = sa.case((day_of(engine, e.c.at).between(seen.first, seen.last), seen.first), else_="")
+    domain, number = domain_of(engine, e.c.recipient), sa.func.count()
     query = (
-        sa.select(day, REASON, domain, number)
-        .where(e.c.kind.in_(["failed", "bounced"]), e.c.recipient.is_not(None), *period.moments(e.c.at))
-        .group_by(day, REASON, domain)
-        .order_by(number.desc())
-        .limit(most)
+        sa.select(within, REASON, domain, number)
+        .where(e.c.kind.in_(FAILURES), e.c.recipient.is_not(None), *period.moments(e.c.at))
+        .group_by(within, REASON, domain)
     )
-    with explained("reading the failures by day"), reading(engine) as connection:
+    with explained("reading the failures"), reading(engine) as connection:
         failed = [Failed(str(d), str(r), str(w), int(n)) for d, r, w, n in connection.execute(query)]
     return jump(lines, failed)

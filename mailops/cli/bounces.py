@@ -1,53 +1,118 @@
-"""``mailops bounces``: read reports, take them in, look at rates."""
+"""``mailops bounces``: read reports, take them in, see why a mail failed, put together what support needs."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import InputRefused, MissingExtra
+from ..errors import InputRefused, NotFound
 from .app import open_ops
-from .output import print_json, progress, say, table
+from .output import print_json, say, table
+from .rowfiles import Columns, row_file
+
+if TYPE_CHECKING:
+    from ..bounces.report import Report
+    from ..bounces.sources import Skipped, Source
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Read reports that came back: parse, explain, take in, rates."
+    no_args_is_help=True, rich_markup_mode=None, help="Read reports that came back: parse, explain, take in, collect."
 )
 JSON = typer.Option(False, "--json", help="Print JSON.")
-FILES = typer.Argument(..., help="Message files, folders of .eml files, or mbox files.", exists=True)
-MAX_FILE = 50 * 1024 * 1024
+FILES = typer.Argument(..., help="Message files, folders (also Maildir), or mbox files.", exists=True)
+FORMAT = typer.Option("", "--format", help="json, csv or parquet instead of a table.")
+OUT = typer.Option(None, "--output", "-o", help="Where to write (parquet needs it; default: standard output).")
+MOST_SHOWN = 1000
+
+PARSED: Columns = {
+    "message": str,
+    "kind": str,
+    "recipient": str,
+    "status": str,
+    "reason": str,
+    "meaning": str,
+    "hard": bool,
+    "diagnostic": str,
+    "original_message_id": str,
+    "rule": str,
+}
+EXPLAINED: Columns = {
+    "message": str,
+    "kind": str,
+    "recipient": str,
+    "status": str,
+    "reason": str,
+    "meaning": str,
+    "hard": bool,
+    "who_acts": str,
+    "diagnosis": str,
+    "tasks": str,
+    "diagnostic": str,
+    "search": str,
+    "rule": str,
+    "evidence": str,
+}
+COUNTED: Columns = {"what": str, "word": str, "count": int}
 
 
-def messages(paths: list[Path]) -> Iterator[tuple[str, bytes]]:
-    """Every message in files, folders (recursively) and mbox files, as (name, bytes)."""
-    for path in paths:
-        if path.is_dir():
-            yield from messages(sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")))
-            continue
-        with path.open("rb") as file:
-            mbox = file.read(5) == b"From "
-        if mbox:
-            import mailbox
+@contextmanager
+def reading(files: list[Path], *, quiet: bool) -> Iterator[Iterator[Source]]:
+    """Every message of the files, with a bar on a terminal; at the end, what was skipped is told.
 
-            box = mailbox.mbox(path, create=False)
-            for key in box.iterkeys():
-                yield f"{path}#{key}", box.get_bytes(key)
-            continue
-        if path.stat().st_size > MAX_FILE:
-            raise InputRefused(
-                "The file is too large for one message.",
-                code="input.too_large",
-                facts={"file": str(path), "bytes": path.stat().st_size, "limit": MAX_FILE},
-                fix="Give messages one by one, or an mbox file.",
-            )
-        yield str(path), path.read_bytes()
+    Raises :class:`InputRefused` when there is nothing at all to read.
+    """
+    from ..bounces.sources import files as listed
+    from ..bounces.sources import messages
+
+    skipped: list[Skipped] = []
+    seen = 0
+    with _bar(files, listed, quiet=quiet) as update:
+
+        def each() -> Iterator[Source]:
+            nonlocal seen
+            for source in messages(files, skipped.append):
+                yield source
+                seen += 1
+                update(source.read, seen)
+
+        yield each()
+    for one in skipped[:20]:
+        sys.stderr.write(f"Skipped: {one.name}: {one.reason}\n")
+    if len(skipped) > 20:
+        sys.stderr.write(f"Skipped: {len(skipped) - 20} more\n")
+    if not seen:
+        raise InputRefused(
+            "There is no message to read.",
+            code="input.no_message",
+            facts={"files": [str(f) for f in files[:5]], "skipped": len(skipped)},
+            fix="Name message files, folders that hold them (also Maildir), or mbox files.",
+        )
 
 
-def _row(name: str, report: Any) -> dict[str, Any]:
+@contextmanager
+def _bar(files: list[Path], listed: Callable[..., Any], *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda read, number: None
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    total = sum(path.stat().st_size for path in listed(files) if path.is_file())
+    words = TextColumn("{task.fields[number]:,} messages")
+    columns = (TextColumn("Reading"), BarColumn(), TaskProgressColumn(), words, TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=max(total, 1), number=0)
+        yield lambda read, number: bar.update(task, completed=read, number=number)
+
+
+def _row(name: str, report: Report) -> dict[str, Any]:
     return {
         "message": name,
         "kind": report.kind,
@@ -58,87 +123,30 @@ def _row(name: str, report: Any) -> dict[str, Any]:
     }
 
 
-FORMAT = typer.Option("", "--format", help="json, csv or parquet instead of a table.")
-OUT = typer.Option(None, "--output", "-o", help="Where to write (parquet needs it; default: standard output).")
-
-
-def _write(rows: list[dict[str, Any]], form: str, output: Path | None) -> None:
-    """Rows as JSON, CSV or Parquet."""
-    if form == "parquet":
-        _write_parquet(rows, output)
-        return
-    if form == "csv":
-        text = _csv(rows)
-    elif form == "json":
-        from .output import as_json
-
-        text = as_json(rows) + "\n"
-    else:
-        raise InputRefused(
-            f"There is no format {form!r}.",
-            code="input.format",
-            facts={"format": form},
-            fix="Use json, csv or parquet.",
-        )
-    if output:
-        output.write_text(text, "utf-8")
-    else:
-        sys.stdout.write(text)
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    import csv
-    import io
-
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(rows[0] if rows else [])
-    for row in rows:
-        cells = ["" if v is None else str(v).replace("\r", " ").replace("\n", " ") for v in row.values()]
-        # a spreadsheet must not take a stranger's text for a formula
-        writer.writerow(["'" + cell if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells])
-    return out.getvalue()
-
-
-def _write_parquet(rows: list[dict[str, Any]], output: Path | None) -> None:
-    from importlib.util import find_spec
-
-    if find_spec("pyarrow") is None:
-        raise MissingExtra(
-            "Parquet needs the package pyarrow.",
-            code="extra.parquet",
-            facts={"format": "parquet"},
-            fix="Install it with: pip install pyarrow. Or use --format csv.",
-        )
-    if output is None:
-        raise InputRefused(
-            "Parquet is not for a terminal.",
-            code="input.format",
-            facts={"format": "parquet"},
-            fix="Name a file with --output.",
-        )
-    from ..analysis.export import write_parquet
-
-    write_parquet(rows, output)
-
-
-def _flat(name: str, report: Any) -> list[dict[str, Any]]:
+def _flat(name: str, report: Report) -> Iterator[dict[str, Any]]:
     """One row for each recipient; a message without any has one row too."""
-    results = report.results or (None,)
-    return [
-        {
+    for r in report.results or (None,):
+        yield {
             "message": name,
             "kind": report.kind,
             "recipient": r.recipient if r else None,
             "status": r.status if r else None,
             "reason": r.reason if r else None,
+            "meaning": _meaning(report, r),
             "hard": r.hard if r else None,
             "diagnostic": r.diagnostic if r else None,
             "original_message_id": report.original.message_id,
             "rule": (r.rule if r else "") or report.rule,
         }
-        for r in results
-    ]
+
+
+def _meaning(report: Report, result: Any) -> str | None:
+    """The reason in words; a failure that nobody can interpret says ``no error``, and never looks like a success."""
+    from ..bounces.reasons import plain
+
+    if result is not None:
+        return plain(result.reason)
+    return plain("undefined") if report.kind in ("bounce", "delayed") else None
 
 
 @app.command("parse")
@@ -146,46 +154,96 @@ def parse(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, outp
     """Read messages: is it a report, about whom, why, hard or soft. Needs no workspace and records nothing."""
     from ..bounces import parse as read
 
-    rows: list[dict[str, Any]] = []
-    flat: list[dict[str, Any]] = []
-    with progress("Reading", quiet=json) as update:
-        for number, (name, raw) in enumerate(messages(files), start=1):
-            report = read(raw)
-            if form:
-                flat += _flat(name, report)
-            else:
-                rows.append(_row(name, report))
-            update(number)
-    if form:
-        _write(flat, form, output)
+    if json or form or output:
+        nested = json and not form
+        with (
+            row_file(form or "json", PARSED, output) as out,
+            reading(files, quiet=json and output is None) as sources,
+        ):
+            for source in sources:
+                report = read(source.raw)
+                for row in [_row(source.name, report)] if nested else _flat(source.name, report):
+                    out.write(row)
         return
-    if json:
-        print_json(rows)
-        return
-    shown = [
-        (Path(r["message"]).name, r["kind"], x.recipient, x.status, x.reason, "hard" if x.hard else "soft")
-        for r in rows
-        for x in r["results"]
-    ] + [(Path(r["message"]).name, r["kind"], None, None, None, None) for r in rows if not r["results"]]
+    shown: list[tuple[object, ...]] = []
+    total = 0
+    with reading(files, quiet=False) as sources:
+        for source in sources:
+            report = read(source.raw)
+            for row in _flat(source.name, report):
+                total += 1
+                if total <= MOST_SHOWN:
+                    reason = row["meaning"] if row["reason"] in (None, "undefined") else row["reason"]
+                    hard = "" if row["hard"] is None else "hard" if row["hard"] else "soft"
+                    cells = (row["kind"], row["recipient"], row["status"], reason, hard)
+                    shown.append((Path(row["message"]).name, *cells))
     table(["Message", "Kind", "Recipient", "Status", "Reason", ""], shown)
+    if total > MOST_SHOWN:
+        say(f"The first {MOST_SHOWN:,} of {total:,} lines; all of them: --format csv -o FILE")
+
+
+def _explained(name: str, report: Report) -> Iterator[dict[str, Any]]:
+    from ..bounces.advice import advise
+    from ..bounces.reasons import who_acts
+    from ..bounces.searchable import searchable
+
+    for r in report.results or (None,):
+        failed = report.kind in ("bounce", "delayed")
+        told = (r.reason if r else "undefined") if failed else ""
+        advice = advise(r.diagnostic if r else "", told) if failed else None
+        yield {
+            "message": name,
+            "kind": report.kind,
+            "recipient": r.recipient if r else None,
+            "status": r.status if r else None,
+            "reason": r.reason if r else None,
+            "meaning": _meaning(report, r),
+            "hard": r.hard if r else None,
+            "who_acts": who_acts(told) if failed else None,
+            "diagnosis": advice.diagnosis if advice else None,
+            "tasks": " ".join(advice.tasks) if advice else None,
+            "diagnostic": r.diagnostic if r else None,
+            "search": searchable(r.diagnostic) if r else None,
+            "rule": (r.rule if r else "") or report.rule,
+            "evidence": (r.evidence if r else "") or report.evidence,
+        }
 
 
 @app.command("explain")
-def explain(file: Path = typer.Argument(..., exists=True, dir_okay=False), json: bool = JSON) -> None:
-    """One message in words: what it is, by which rule, and what to do."""
+def explain(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, output: Path | None = OUT) -> None:
+    """Messages in words: what each is, by which rule, and what to do. Needs no workspace and records nothing."""
     from ..bounces import parse as read
-    from ..bounces.reasons import plain
 
-    report = read(file.read_bytes())
-    if json:
-        print_json(_row(str(file), report))
+    if json or form or output:
+        with (
+            row_file(form or "json", EXPLAINED, output) as out,
+            reading(files, quiet=json and output is None) as sources,
+        ):
+            for source in sources:
+                for row in _explained(source.name, read(source.raw)):
+                    out.write(row)
         return
-    say(f"Kind: {report.kind} (rule {report.rule}: {report.evidence!r})")
-    for found in report.results:
-        say(
-            f"{found.recipient}: {plain(found.reason)} ({found.reason}, {'hard' if found.hard else 'soft'}, "
-            f"{found.status or 'no status'})\n  rule {found.rule}: {found.evidence!r}\n  {found.diagnostic}"
-        )
+    with reading(files, quiet=False) as sources:
+        for number, source in enumerate(sources):
+            report = read(source.raw)
+            say(f"{chr(10) if number else ''}{source.name}")
+            say(f"Kind: {report.kind} (rule {report.rule}: {report.evidence!r})")
+            for row in _explained(source.name, report):
+                _say_row(row, bool(report.results))
+
+
+def _say_row(row: dict[str, Any], named: bool) -> None:
+    if row["meaning"] is None:
+        return
+    kind = "hard" if row["hard"] else "soft"
+    said = f"({row['reason'] or 'undefined'}, {kind}, {row['status'] or 'no status'})"
+    say(f"{row['recipient'] or 'nobody is named'}: {row['meaning']} {said if named else ''}".rstrip())
+    if named:
+        say(f"  rule {row['rule']}: {row['evidence']!r}\n  {row['diagnostic'] or '(no text)'}")
+    if row["tasks"]:
+        say(f"  What to do: {row['tasks']}")
+    if row["search"]:
+        say(f"  To search the web for: {row['search']}")
 
 
 @app.command("take")
@@ -193,12 +251,11 @@ def take(ctx: typer.Context, files: list[Path] = FILES, json: bool = JSON) -> No
     """Take reports into the workspace: tie each to the delivery it speaks of and mark it."""
     bounces = open_ops(ctx).bounces
     counts: Counter[str] = Counter()
-    with progress("Taking in", quiet=json) as update:
-        for number, (_, raw) in enumerate(messages(files), start=1):
-            taken = bounces.take(raw)
+    with reading(files, quiet=json) as sources:
+        for source in sources:
+            taken = bounces.take(source.raw)
             counts["repeated" if taken.repeated else taken.report.kind] += 1
             counts["matched"] += taken.matched
-            update(number)
     if json:
         print_json(counts)
     else:
@@ -207,24 +264,104 @@ def take(ctx: typer.Context, files: list[Path] = FILES, json: bool = JSON) -> No
 
 @app.command("stats")
 def stats(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, output: Path | None = OUT) -> None:
-    """Count kinds and reasons over messages. Needs no workspace and records nothing."""
+    """Count kinds, reasons, hard and soft over messages. Needs no workspace and records nothing."""
     from ..bounces import parse as read
+    from ..bounces.reasons import plain
 
     kinds: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    with progress("Reading", quiet=json) as update:
-        for number, (_, raw) in enumerate(messages(files), start=1):
-            report = read(raw)
+    hardness: Counter[str] = Counter()
+    with reading(files, quiet=json and output is None) as sources:
+        for source in sources:
+            report = read(source.raw)
             kinds[report.kind] += 1
             reasons.update(r.reason for r in report.results)
-            update(number)
-    if form:
-        counted = [("kind", *pair) for pair in kinds.most_common()] + [
-            ("reason", *pair) for pair in reasons.most_common()
-        ]
-        _write([{"what": what, "word": word, "count": number} for what, word, number in counted], form, output)
+            if report.kind == "bounce":
+                hardness.update("hard" if r.hard else "soft" for r in report.results)
+    counted = {"kind": kinds, "reason": reasons, "hardness": hardness}
+    if form or output:
+        with row_file(form or "json", COUNTED, output) as out:
+            for what, counter in counted.items():
+                for word, number in counter.most_common():
+                    out.write({"what": what, "word": word, "count": number})
     elif json:
-        print_json({"kinds": kinds, "reasons": reasons})
+        print_json({"kinds": kinds, "reasons": reasons, "hardness": hardness})
     else:
         table(["Kind", "Messages"], kinds.most_common())
-        table(["Reason", "Recipients"], reasons.most_common())
+        table(["Reason", "In words", "Recipients"], [(r, plain(r), n) for r, n in reasons.most_common()])
+        table(["Bounces", "Recipients"], hardness.most_common())
+
+
+@app.command("why")
+def why(
+    ctx: typer.Context,
+    mail_id: int = typer.Argument(..., help="The mail's number (mailops queue list)."),
+    dns: bool = typer.Option(None, "--dns/--no-dns", help="The sender's DNS report (default: when nothing explains)."),
+    json: bool = JSON,
+) -> None:
+    """Why a mail failed: each recipient's error in words, what to do, and the sender's DNS when no reason is known."""
+    from ..analysis.sql import UNEXPLAINED
+    from ..bounces.advice import advise
+    from ..bounces.searchable import searchable
+
+    ops = open_ops(ctx)
+    found = ops.analysis.failures_of(mail_id)
+    if not found:
+        raise NotFound(
+            f"No failure of mail {mail_id} is known.",
+            facts={"mail": mail_id},
+            fix="Look at the mail itself: mailops queue history MAIL",
+        )
+    rows = []
+    for one in found:
+        advice = advise(one.error, one.reason)
+        rows.append(
+            {
+                "failure": one,
+                "meaning": one.meaning,
+                "diagnosis": advice.diagnosis,
+                "tasks": advice.tasks,
+                "search": searchable(one.error),
+            }
+        )
+    unexplained = any(one.reason in UNEXPLAINED for one in found)
+    wanted = dns if dns is not None else unexplained
+    lines = ops.sender_report(found[0].sender).lines if wanted and found[0].sender else ()
+    names = {name for one in found for name in (one.recipient.lower(), one.recipient.rpartition("@")[2].lower())}
+    support = [r.suggestion for r in ops.analysis.recurring() if r.name in names] if unexplained else []
+    if json:
+        print_json({"mail": mail_id, "failures": rows, "dns": lines, "support": support})
+        return
+    for one, row in zip(found, rows, strict=True):
+        say(f"{one.recipient}: {one.meaning} ({one.kind} {one.at:%Y-%m-%d %H:%M} UTC, {one.code or 'no code'})")
+        say(f"  {one.error}\n  What to do: {' '.join(row['tasks'])}")
+        if row["search"] and one.error != one.meaning:
+            say(f"  To search the web for: {row['search']}")
+    for line in (*lines, *support):
+        say(line)
+
+
+@app.command("collect")
+def collect(
+    ctx: typer.Context,
+    name: str = typer.Argument(..., help="The address or domain that keeps failing."),
+    output: Path = typer.Option(..., "--output", "-o", help="The zip file to make; an existing one is left alone."),
+    dns: bool = typer.Option(True, "--dns/--no-dns", help="Put the DNS report of the sender's domain in."),
+    json: bool = JSON,
+) -> None:
+    """Put together what support needs about an address or domain: failures, raw reports, DNS report; redacted, 0600."""
+    from ..analysis.collect import gather, write_zip
+
+    ops = open_ops(ctx)
+    files = gather(ops.engine, name, now=ops.clock.now())
+    if dns:
+        by = "address" if "@" in name else "domain"
+        newest, _ = ops.analysis.failures(None, by=by, value=name, limit=1)
+        sender = ops.analysis.failure(newest[0].id).sender if newest else ""
+        if sender:
+            files = gather(ops.engine, name, dns=ops.sender_report(sender).lines, now=ops.clock.now())
+    size = write_zip(files, output)
+    if json:
+        print_json({"file": output, "bytes": size, "files": list(files)})
+    else:
+        say(f"{output}: {len(files)} files, {size:,} bytes. It holds addresses and mail: give it to support only.")
