@@ -9,8 +9,9 @@ Asked in this order, each step with the rule and the words that gave the answer:
 4. the reply code and the stage of the dialogue.
 
 Words outrank a generic code because servers send 5.1.1 for rate limits and 5.7.1 for everything. An unknown user is
-hard at any stage. The exception is written down, not guessed: 5.2.0 and 5.2.1 say that the mailbox exists, and some
-carriers answer "user unknown" after DATA when the subscriber's own filter refused, so both are ``filtered`` and soft.
+hard at any stage; a refusal in words that no table knows is soft, wherever it came. The exceptions are written down,
+not guessed: 5.2.0 and 5.2.1 say that the mailbox exists, and some carriers answer "user unknown" after DATA when the
+subscriber's own filter refused, so both are ``filtered`` and soft.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from .reasons import is_hard, who_acts
 
 MAX_TEXT = 4000
 """Characters of a reply that are read."""
+
+SHORT_TEXT = 400
+"""Longer texts are prose of a report, in which a single word such as "spam" proves nothing."""
 
 _ADDRESS = re.compile(r"<?[^\s<>()\[\]:;,\"']{1,80}@[\w.\-]{1,120}>?")
 _NAMED_HOST = re.compile(r"\b[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}(?=\s?\[[\da-fA-F:]{1,4}[.:])")
@@ -166,16 +170,16 @@ def _grams(text: str) -> set[str]:
 
 _NO_MAILBOX = ("mailbox unavailable", "mailbox is unavailable", "mailbox not available", "mailbox unavaiable")
 _TABLE = compile_table(STRONG)
-_WEAK = frozenset(WEAK)
 _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror", "filtered", "onhold"})
 
 
-def match_text(prepared: str) -> tuple[str, str] | None:
-    """The first pattern of the table that stands in the text: (reason, pattern)."""
+def match_text(prepared: str, weak: bool = False) -> tuple[str, str] | None:
+    """The first pattern of the table that stands in the text: (reason, pattern). The single words of ``WEAK`` only
+    count where asked for: prose is full of them."""
     table = _TABLE
     seen = table.grams.keys() & _grams(prepared)
     for number in sorted([number for gram in seen for number in table.grams[gram]]):
-        if _stands(table.pieces[number], prepared):
+        if _stands(table.pieces[number], prepared) and (weak or table.words[number] not in WEAK):
             return table.reasons[number], table.words[number]
     return None
 
@@ -238,12 +242,12 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
     if answer is not None:
         return _by_stage(*answer, enhanced, text, stage, host)
     coded = reason_of(enhanced) if enhanced else None
-    found = match_text(text) if text else None
+    found = match_text(text, weak=len(text) <= SHORT_TEXT) if text else None
     if found is not None:
         reason, words = found
         if words == "access denied" and enhanced in ("5.4.1", "5.1.1") and "recipient address rejected: access" in text:
             return "userunknown", "code:" + enhanced, "recipient address rejected: access denied"
-        if coded and (reason in _LATE or words in _WEAK) and not is_generic(enhanced):
+        if coded and (reason in _LATE or words in WEAK) and not is_generic(enhanced):
             return coded, "code:" + enhanced, enhanced
         if reason == "mesgtoobig" and coded == "exceedlimit":
             return "exceedlimit", "code:" + enhanced, words
@@ -263,8 +267,6 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
         return "blocked", "stage:" + stage, text[:80]
     if coded:
         return coded, "code:" + enhanced, enhanced
-    if stage == "rcpt" and code in ("550", "551", "553") and text and "rejected" not in text:
-        return "userunknown", "stage:rcpt", code
     if code in REPLIES:
         return REPLIES[code], "code:" + code, code
     if code[:1] in ("4", "5") and text:
