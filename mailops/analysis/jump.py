@@ -46,7 +46,8 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Jump:
     """``sentence`` is what to tell; ``why`` how it was decided. ``first`` is "" when there is no jump; ``over`` says
-    that the rate has come down again. ``hits`` of ``returned`` fit ``reason`` and ``domain`` ("" = any)."""
+    that the rate has come down again. ``hits`` of ``returned`` fit ``reason`` and ``domain`` ("" = any).
+    Without ``enough`` days nothing could be decided."""
 
     first: str
     last: str
@@ -57,6 +58,7 @@ class Jump:
     domain: str = ""
     hits: int = 0
     returned: int = 0
+    enough: bool = True
 
     @property
     def found(self) -> bool:
@@ -67,7 +69,9 @@ def jump(days: Sequence[Day], failed: Iterable[Failed] = ()) -> Jump:
     """The jump in ``days`` (in order), and what of ``failed`` makes it."""
     days = [d for d in days if d.addressed or d.returned][-MOST_DAYS:]
     if len(days) < 3:
-        return Jump("", "", "There are too few days to see a jump.", f"days with mail: {len(days)}, needed: 3")
+        return Jump(
+            "", "", "There are too few days to see a jump.", f"days with mail: {len(days)}, needed: 3", enough=False
+        )
     sums = _sums(days)
     all_addressed, all_returned = sums[-1]
     best, at = 0.0, (0, 0)

@@ -31,3 +31,42 @@ def bounce_rate(rate: Any, *, since: str, limit: float, now: datetime) -> Verdic
         evidence={"addressed": rate.addressed, "returned": rate.returned, "low": rate.low, "high": rate.high},
         at=now,
     )
+
+
+def jump(found: Any, *, since: str, now: datetime) -> Verdict:
+    """No jump (:class:`mailops.analysis.jump.Jump`) is going on. One that is over is told and passes."""
+    going_on = found.found and not found.over
+    return Verdict(
+        check="bounce_rate.jump",
+        subject=f"the days since {since}" if since else "all days",
+        state=VerdictState.WARNING if going_on else VerdictState.PASSED if found.enough else VerdictState.SKIPPED,
+        title=f"The bounce rate jumped on {found.first}" if found.found else "The bounce rate has no jump",
+        found=found.sentence,
+        expected="Days that differ no more than chance lets them",
+        fix="Open the group and its causes below; look at what changed on that day: a list, a server, a DNS record.",
+        code="bounce_rate.jump" if going_on else "",
+        evidence={"why": found.why, "first": found.first, "reason": found.reason, "domain": found.domain},
+        at=now,
+    )
+
+
+def unexplained(
+    suggestions: list[str], senders: list[tuple[str, int]], dns: list[str], *, failed: int, now: datetime
+) -> Verdict:
+    """No failure stays without a reason. ``suggestions`` name what is a matter for support, ``senders`` the From
+    domains with their unexplained failures, ``dns`` is their DNS report: SPF and DKIM are the most common causes."""
+    number = sum(count for _, count in senders)
+    some = bool(suggestions or number)
+    lines = suggestions or [f"{number:,} failures without a reason ({', '.join(d for d, _ in senders)})"]
+    return Verdict(
+        check="bounces.unexplained",
+        subject="failures of the last 7 days without a reason",
+        state=VerdictState.WARNING if some else VerdictState.PASSED if failed else VerdictState.SKIPPED,
+        title="Some failures have no reason (no error)" if some else "Every failure has a reason",
+        found="\n".join([*lines, *dns]) if some else "",
+        expected="A reason for every failure; some providers give none, by their own policy",
+        fix="Put the sender's SPF and DKIM right where the DNS report says so. If it recurs, contact support.",
+        code="bounces.unexplained" if some else "",
+        evidence={"dns": dns} if dns else {},
+        at=now,
+    )

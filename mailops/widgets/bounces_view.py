@@ -9,11 +9,14 @@ import ipywidgets
 import sqlalchemy as sa
 
 from ..bounces.reasons import plain, who_acts
+from ..bounces.searchable import searchable
 from ..store import schema
 from ..store.database import reading
 from ..suppression.store import Suppression
 from .actions import Action, Actions, Preview
+from .copyfield import CopyField
 from .faces import Card
+from .failures_view import SEARCH
 from .rates_view import Frame
 from .table import Column, Rows, Table
 from .theme import code, details, heading, html_table, paragraph
@@ -56,7 +59,7 @@ class BouncesView:
             [
                 row["meaning"],
                 row["hard"],
-                ACTORS.get(who_acts(row["reason"]), f"the {who_acts(row['reason'])}"),
+                actor(row["reason"]),
                 f"{row['recipients']:,}",
                 f"{row['domains']:,}",
                 str(row["example"])[:160],
@@ -65,6 +68,12 @@ class BouncesView:
         ]
         columns = ["Cause", "Hard or soft", "Who can act", "Recipients", "Domains", "What a server said"]
         return Frame(f"Why mail failed since {self.since}", columns, rows)
+
+
+def actor(reason: str) -> str:
+    """Who can do something about it, as it is said to the reader."""
+    found = who_acts(reason)
+    return ACTORS.get(found, f"the {found}")
 
 
 class ReportsCard(Card):
@@ -91,12 +100,15 @@ class ReportsCard(Card):
 
     def open(self, bounce_id: int) -> None:
         """Show one report below the table."""
-        if "widget" in self.__dict__:
-            self._detail.value = report_html(self.ops.bounces.raw(bounce_id))
+        if "widget" not in self.__dict__:
+            return
+        raw = self.ops.bounces.raw(bounce_id)
+        fields = [CopyField(SEARCH, text).widget for text in search_texts(raw)]
+        self._detail.children = (ipywidgets.HTML(report_html(raw)), *fields)
 
     def build(self) -> ipywidgets.Widget:
         hint = "Press a report's number to see why it was judged so, and its raw text."
-        self._detail = ipywidgets.HTML(paragraph(hint, muted=True))
+        self._detail = ipywidgets.VBox([ipywidgets.HTML(paragraph(hint, muted=True))])
         return ipywidgets.VBox([self.table.widget, self._detail])
 
     def refresh(self) -> None:
@@ -224,6 +236,14 @@ class RulesCard(Card):
     def text(self) -> str:
         found = self._table()
         return found.text() if found.rows else "Today's rules judge every stored report as before."
+
+
+def search_texts(raw: bytes) -> list[str]:
+    """What of a report can be searched for on the web: its diagnostics without anybody's data, each once."""
+    from ..bounces import parse
+
+    texts = (searchable(result.diagnostic) for result in parse(raw).results)
+    return [text for text in dict.fromkeys(texts) if text][:3]
 
 
 def report_html(raw: bytes) -> str:

@@ -71,14 +71,48 @@ def line_chart(title: str, x: Sequence[str], series: dict[str, Sequence[float]],
     figure, axes = _axes(2.8)
     for (name, values), colour in zip(series.items(), PALETTE, strict=False):
         axes.plot(range(len(x)), values, label=name, color=colour, linewidth=1.8, marker="o", markersize=3)
-    step = max(1, -(-len(x) // 8))  # at most eight labels, or they run into each other
-    axes.set_xticks(range(0, len(x), step), [x[n] for n in range(0, len(x), step)])
+    _days(axes, x)
     axes.set_ylabel(unit)
     axes.set_ylim(bottom=0)
     if len(series) > 1:
         axes.legend(frameon=False, fontsize=9, ncols=len(series), loc="upper left", bbox_to_anchor=(0, 1.16))
     rows = [[day, *(_number(values[n]) for values in series.values())] for n, day in enumerate(x)]
     return Figure(title, _svg(figure), ["day", *series], rows)
+
+
+def band_chart(
+    title: str,
+    x: Sequence[str],
+    values: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    unit: str = "",
+    label: str = "day",
+    mark: str = "",
+) -> Figure:
+    """A line with its interval as a band; ``mark`` is the day from which on something is different."""
+    figure, axes = _axes(3.0)
+    places = list(range(len(x)))
+    axes.fill_between(places, low, high, color=PALETTE[0], alpha=0.28, linewidth=0, label="95 % interval")
+    axes.plot(places, values, color=PALETTE[0], linewidth=1.8, marker="o", markersize=3.5, label="returned")
+    if mark in x:
+        axes.axvline(x.index(mark), color=PALETTE[1], linewidth=1.6, linestyle="--", label=f"jump on {mark}")
+    _days(axes, x)
+    axes.set_ylabel(unit)
+    # a day with three mails has an interval up to 90 %, and would flatten all the others
+    top = max([*values, *(sorted(high)[: max(1, int(0.9 * len(high)))] if high else [])], default=1.0)
+    axes.set_ylim(0, max(1.0, 1.15 * top))
+    axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper left", bbox_to_anchor=(0, 1.18))
+    rows = [[x[n], _number(values[n]), _number(low[n]), _number(high[n])] for n in places]
+    return Figure(title, _svg(figure), [label, unit or "value", "low", "high"], rows)
+
+
+def _days(axes: Any, x: Sequence[str]) -> None:
+    """At most eight labels, or they run into each other; room for a line of a single day."""
+    step = max(1, -(-len(x) // 8))
+    axes.set_xticks(range(0, len(x), step), [x[n] for n in range(0, len(x), step)])
+    axes.set_xlim(-0.5, max(len(x), 1) - 0.5)
 
 
 def _axes(height: float) -> tuple[Any, Any]:

@@ -1,12 +1,13 @@
 # %% [markdown]
 # # Bounce rate
-# Which share of your mail comes back, from where and why, and whether that is more than chance.
+# Which share of your mail comes back, from where and why, since when, and whether that is more than chance.
 
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 since: str = "30d"  # how far back: 30d, 12w, or a date such as 2026-01-31
 by: str = "domain"  # group by domain, server, sender or class
 limit: float = 0.05  # the job fails when the rate is surely above this share
+export: str = ""  # also write the figures into the workspace's folder exports: csv or parquet
 
 # %%
 from mailops import Ops
@@ -25,17 +26,49 @@ CheckCard(ops.run.record(rates.bounce_rate(view.overall, since=since, limit=limi
 # %%
 view.tiles()
 
+# %% [markdown]
+# ## What changed
+
+# %%
+ops.run.record(rates.jump(view.jump, since=since, now=ops.clock.now()))
+view.notice()
+
+# %% [markdown]
+# A bounce counts on the day its mail was sent; mail of the last days may still come back.
+
+# %%
+view.trend("day")
+
+# %%
+view.trend("week")
+
+# %%
+view.days()
+
+# %% [markdown]
+# ## Where from, and why
+
 # %%
 view.chart()
 
 # %%
-view.table()
+view.groups()
 
 # %%
 view.causes()
 
+# %% [markdown]
+# ## Failures without a reason
+
 # %%
-view.days()
+ops.run.record(view.unexplained.verdict())
+view.unexplained
+
+# %% [markdown]
+# ## The figures as files
+
+# %%
+view.export(export)
 
 # %%
 ops.run.require_passed()
