@@ -30,8 +30,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.parser import HeaderParser
-from email.utils import getaddresses
 
+from ..model.address import parse_addresses
 from . import tag
 from .report import RecipientResult, Report
 
@@ -102,7 +102,7 @@ def clues(raw: bytes, report: Report, bounce_addresses: Collection[str] = (), ke
         ids += [("reference", found) for found in _ID.findall(str(fields.get(name) or "")[:8000])[-5:]]
     paths = [report.original.envelope_from or ""]
     for name in _CAME_TO:
-        paths += [address for _, address in getaddresses([str(v)[:2000] for v in fields.get_all(name, [])])]
+        paths += [a.spec for v in fields.get_all(name, [])[:MAX_IDS] for a in parse_addresses(str(v)[:2000])]
     tags = [pair for path in dict.fromkeys(paths) if (pair := split_tag(path)) and pair[0] in bounce_addresses]
     numbers = [int(found[1]) for _, text in tags if (found := _NUMBER.match(text))]
     encoded = next((f"{hit[1]}@{hit[2]}" for _, text in tags if (hit := _ENCODED.match(text))), None)
