@@ -12,7 +12,11 @@ from email import utils as _utils
 from email.header import Header
 
 NESTED_COMMENTS = 50
-_BARE = re.compile(r"[^\s<>,;:\"()\[\]]+@[^\s<>,;:\"()\[\]]+")
+MAX_NAMED = 2_000
+"""Characters of a text that may be one name and one address."""
+_BARE = re.compile(r"[^\s<>,;:\"()\[\]]{1,320}@[^\s<>,;:\"()\[\]]{1,320}")
+_ENDS = re.compile("[\r\n\0\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")  # all that str.splitlines takes for a line end
+_HALF = re.compile("[\ud800-\udfff]")
 _SPECIALS = re.compile(r'[\\"]')
 _NAMED = re.compile(r"\s*([^\"(),:;<>\\]*@[^\"(),:;<>\\]*?)\s*<([^\s<>,@]+@[^\s<>,@]+)>\s*\Z")
 _DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
@@ -50,7 +54,9 @@ def parse_addresses(text: str | None) -> list[Address]:
     flat = re.sub(r"[\r\n]+[ \t]*", " ", text)
     if flat.count("(") > NESTED_COMMENTS:  # the library's parser recurses once for each
         flat = flat.replace("(", " ").replace(")", " ")
-    named = _NAMED.match(flat)
+    if flat.count(":") > NESTED_COMMENTS:  # and once for each group in a group
+        flat = flat.replace(":", " ")
+    named = _NAMED.match(flat) if len(flat) <= MAX_NAMED else None
     if named:  # `ann@x.test <ann@x.test>`: an unquoted name with @ is a name, not a second address
         return [Address(named.group(1), named.group(2))]
     try:
@@ -94,7 +100,7 @@ def normalise(spec: str) -> str:
 
 def format_address(name: str, spec: str) -> str:
     """``"Name" <spec>`` for a header; quotes and backslashes escaped, a non-ASCII name as RFC 2047 words."""
-    name = re.sub(r"[\r\n]+", " ", name).strip()
+    name = _ENDS.sub(" ", name.encode("utf-8", "replace").decode()).strip()
     if not name:
         return spec
     if name.isascii():
@@ -133,6 +139,7 @@ def is_valid(spec: str) -> bool:
         not at
         or not local
         or not domain
+        or _HALF.search(spec)
         or len(local.encode()) > 64
         or any(ord(c) < 33 or ord(c) == 127 for c in domain)
     ):

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from email.errors import MessageError
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
@@ -22,6 +23,7 @@ from ..model.mail import Composed, Submission
 from ..smtp import checks
 
 _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:", re.M)
+_BREAKS = re.compile("[\r\n\0\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # all that str.splitlines takes for a line end
 MAX_RECIPIENTS = 10_000
 
 
@@ -51,6 +53,39 @@ def with_from(raw: bytes, start: int, end: int, header_from: str) -> bytes:
 def _from_fields(s: Submission, *, now: datetime, return_path: str | None) -> Composed:
     for name, value in _plain_headers(s):
         checks.check_header(name, value)
+        _one_line(name, value)
+    try:
+        return _serialised(s, now=now, return_path=return_path)
+    except MessageRefused:
+        raise
+    except (ValueError, LookupError, MessageError) as problem:  # the library's: a half character, an odd media type
+        raise _malformed(type(problem).__name__) from problem
+
+
+def _malformed(reason: str) -> MessageRefused:
+    return MessageRefused(
+        "The message cannot be written as a mail.",
+        code="message.malformed",
+        facts={"reason": reason},
+        fix="Look for characters that no text holds in subject, addresses, headers, file names and media types.",
+    )
+
+
+def _one_line(name: str, value: str) -> None:
+    """Some characters are line ends for the library that folds headers, and encoded words may hold any."""
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise _malformed(f"half a character in {name}")
+    for text in (value, _decoded(value.encode("utf-8", "replace"))):
+        if hit := _BREAKS.search(text):
+            raise MessageRefused(
+                f"The header {name} has a line break in its value; it could smuggle in further headers.",
+                code="message.header_injection",
+                facts={"header": name, "character": f"U+{ord(hit.group()):04X}"},
+                fix="Take line breaks, also encoded ones, out of the value; long values are folded by mailops.",
+            )
+
+
+def _serialised(s: Submission, *, now: datetime, return_path: str | None) -> Composed:
     sender = _sender(s.sender)
     to, cc, bcc = (_people(texts, field) for texts, field in ((s.to, "To"), (s.cc, "Cc"), (s.bcc, "Bcc")))
     wire = _wire(to + cc + bcc)
@@ -71,7 +106,10 @@ def _from_fields(s: Submission, *, now: datetime, return_path: str | None) -> Co
     for name, value in s.headers:
         message[name] = value
     _body(message, s)
+    wanted = {name.lower().encode() for name in message}
     raw = message.as_bytes()
+    if any(name not in wanted for name, _ in _split_fields(raw.partition(b"\r\n\r\n")[0])):
+        raise _malformed("a header field that nobody asked for")
     # Identification fields go in by hand: the library would fold (and so break) long ids.
     first = b"".join(_identification(s)) + (_from_line(sender) if sender else b"")
     start = len(first) - (len(_from_line(sender)) if sender else 0)
@@ -90,6 +128,8 @@ def _plain_headers(s: Submission) -> list[tuple[str, str]]:
         *(("To", t) for t in s.to),
         *(("Cc", t) for t in s.cc),
         *(("Bcc", t) for t in s.bcc),
+        *(("Content-Disposition", part.filename) for part in s.attachments),
+        *(("Content-Type", part.content_type) for part in s.attachments),
     ]
     return [(n, v) for n, v in fixed if v] + list(s.headers)
 
@@ -233,11 +273,10 @@ def _crlf(raw: bytes) -> bytes:
 
 
 def _split_fields(head: bytes) -> list[tuple[bytes, bytes]]:
-    fields: list[tuple[bytes, bytes]] = []
+    fields: list[tuple[bytes, list[bytes]]] = []
     for line in head.split(b"\r\n") if head else []:
         if line[:1] in (b" ", b"\t") and fields:
-            name, before = fields[-1]
-            fields[-1] = (name, before + b"\r\n" + line)
+            fields[-1][1].append(line)
             continue
         hit = _FIELD.match(line)
         if not hit:
@@ -247,8 +286,8 @@ def _split_fields(head: bytes) -> list[tuple[bytes, bytes]]:
                 facts={"line": line[:120].decode("ascii", "replace")},
                 fix="Give a complete RFC 5322 message: header lines, an empty line, the body.",
             )
-        fields.append((hit.group(1).lower(), line))
-    return fields
+        fields.append((hit.group(1).lower(), [line]))
+    return [(name, b"\r\n".join(lines)) for name, lines in fields]
 
 
 def _decoded(value: bytes) -> str:
@@ -259,7 +298,7 @@ def _decoded(value: bytes) -> str:
 
     try:
         return str(make_header(decode_header(text)))
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, MessageError):
         return text
 
 

@@ -6,7 +6,9 @@ mailbox, a spam filter): several of them count refused content as permanent.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +18,10 @@ from ..bounces.reasons import is_hard
 from ..errors import InputRefused
 
 MAX_EVENTS = 10_000
+MAX_ADDRESS = 320
+MAX_ID = 1_000
+_ADDRESS = re.compile(rf"(?=.{{3,{MAX_ADDRESS}}}\Z)[^\x00-\x20\x7f\ud800-\udfff]+@[^\x00-\x20\x7f@\ud800-\udfff]+\Z")
+_STATUS = re.compile(r"[45]\.\d{1,3}\.\d{1,3}\Z", re.ASCII)
 _OPEN = frozenset({"undefined", "onhold"})
 
 
@@ -51,17 +57,29 @@ def read_events(provider: str, body: bytes) -> list[Event]:
             facts={"events": len(found), "limit": MAX_EVENTS},
             fix="Lower the batch size at the provider.",
         )
-    return [event for event in found if "@" in event.address and event.event_id]
+    return [event for event in found if _ADDRESS.match(event.address) and event.event_id]
+
+
+def _storable(value: object, limit: int) -> str:
+    """Text that every database takes (JSON may escape NUL and half surrogates), of bounded length."""
+    text = str(value or "").replace("\x00", "")
+    return text.encode("utf-8", "replace").decode()[:limit]
+
+
+def _key(value: object) -> str:
+    """The event's id; one too long is kept apart from others by its digest."""
+    text = _storable(value, 1_000_000)
+    return text if len(text) <= MAX_ID else hashlib.sha256(text.encode()).hexdigest()
 
 
 def _bounce(
     event_id: object, address: object, text: object, *, permanent: bool, status: object = None, mid: object = None
 ) -> Event:
-    words = str(text or "")[:4000]
-    enhanced = str(status) if status and str(status)[:2] in ("4.", "5.") else None
+    words = _storable(text, 4000)
+    enhanced = str(status) if status and _STATUS.match(str(status)) else None
     reason = classify(text=words, enhanced=enhanced).reason
     hard = permanent and (reason in _OPEN or is_hard(reason))
-    return Event(str(event_id or ""), "bounce", str(address or ""), reason, hard, enhanced, words, _angle(mid))
+    return Event(_key(event_id), "bounce", str(address or ""), reason, hard, enhanced, words, _angle(mid))
 
 
 def _delay(event: Event) -> Event:
@@ -70,11 +88,11 @@ def _delay(event: Event) -> Event:
 
 
 def _complaint(event_id: object, address: object, mid: object = None) -> Event:
-    return Event(str(event_id or ""), "complaint", str(address or ""), "feedback", True, None, "", _angle(mid))
+    return Event(_key(event_id), "complaint", str(address or ""), "feedback", True, None, "", _angle(mid))
 
 
 def _angle(value: object) -> str | None:
-    text = str(value or "").strip().strip("<>")
+    text = _storable(value, MAX_ID).strip().strip("<>")
     return f"<{text}>" if "@" in text else None
 
 

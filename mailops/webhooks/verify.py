@@ -18,7 +18,6 @@ be up to three days old: providers repeat for a day.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -55,7 +54,7 @@ def verify_basic(provider: str, headers: Mapping[str, str], login: str) -> None:
     scheme, _, given = headers.get("authorization", "").partition(" ")
     try:
         found = base64.b64decode(given, validate=True) if scheme.lower() == "basic" else b""
-    except binascii.Error:
+    except ValueError:  # also: characters beyond ASCII
         found = b""
     if not login or not hmac.compare_digest(found, login.encode()):
         raise refused(provider, "user and password do not fit")
@@ -68,8 +67,8 @@ def verify_mailgun(body: bytes, key: str, *, now: datetime) -> None:
         stamp, token, signature = (str(given[name]) for name in ("timestamp", "token", "signature"))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise refused("mailgun", "the body has no signature") from error
-    wanted = hmac.new(key.encode(), f"{stamp}{token}".encode(), hashlib.sha256).hexdigest()
-    if not key or not hmac.compare_digest(wanted.encode(), signature.encode()):
+    wanted = hmac.new(key.encode(), f"{stamp}{token}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+    if not key or not hmac.compare_digest(wanted.encode(), signature.encode("utf-8", "replace")):
         raise refused("mailgun", "the signature does not fit")
     _fresh("mailgun", stamp, now)
 
@@ -89,7 +88,7 @@ def verify_sendgrid(headers: Mapping[str, str], body: bytes, key: str, *, now: d
             public = serialization.load_der_public_key(base64.b64decode(key))
         if not isinstance(public, ec.EllipticCurvePublicKey):
             raise refused("sendgrid", "the key set is not an ECDSA key")
-        public.verify(signature, stamp.encode() + body, ec.ECDSA(hashes.SHA256()))
+        public.verify(signature, stamp.encode("utf-8", "replace") + body, ec.ECDSA(hashes.SHA256()))
     except (InvalidSignature, UnsupportedAlgorithm, ValueError) as error:
         raise refused("sendgrid", "the signature does not fit") from error
     _fresh("sendgrid", stamp, now)
@@ -107,11 +106,11 @@ def verify_sns(body: bytes, topic: str, fetch: FetchCertificate, *, now: datetim
         at = datetime.fromisoformat(str(fields["Timestamp"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise refused("ses", "the body is no signed SNS message") from error
-    if not topic or not hmac.compare_digest(arn.encode(), topic.encode()):
+    if not topic or not hmac.compare_digest(arn.encode("utf-8", "replace"), topic.encode()):
         raise refused("ses", "it is of another topic")
     if at.tzinfo is None or abs(now - at) > MAX_AGE:
         raise refused("ses", "it is too old")
-    _check_rsa(certificate_of(url, fetch, now=now), signature, signed.encode(), version)
+    _check_rsa(certificate_of(url, fetch, now=now), signature, signed.encode("utf-8", "replace"), version)
     return fields  # type: ignore[no-any-return]  # JSON; shown to be an object by the lookups above
 
 
@@ -119,12 +118,13 @@ def certificate_of(url: str, fetch: FetchCertificate, *, now: datetime) -> Any:
     """The certificate at an SNS address, in its time of validity; no other address is ever asked."""
     from cryptography import x509
 
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         own = parts.scheme == "https" and parts.port in (None, 443) and not parts.username
+        own = own and bool(_SNS_HOST.fullmatch(parts.hostname or "")) and parts.path.endswith(".pem")
     except ValueError:
         own = False
-    if not own or not _SNS_HOST.fullmatch(parts.hostname or "") or not parts.path.endswith(".pem"):
+    if not own:
         raise refused("ses", "its certificate is not at Amazon SNS")
     try:
         certificate = x509.load_pem_x509_certificate(fetch(url))
