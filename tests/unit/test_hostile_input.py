@@ -16,10 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mailops.errors import MessageRefused
+from mailops.errors import AuthError, MessageRefused
 from mailops.model.address import parse_addresses
 from mailops.model.mail import Attachment, Submission
 from mailops.queue.compose import compose
+from mailops.webhooks.events import read_events
+from mailops.webhooks.verify import certificate_of, verify_basic
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BREAKS = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r", "\n", "\0")
@@ -111,3 +113,18 @@ def test_a_broken_encoded_word_of_a_finished_mail_stays_as_it_is(subject: str) -
 def test_long_runs_in_address_lists_are_read(mark: str) -> None:
     assert len(parse_addresses(mark * 10_000)) <= 10_000
     assert len(parse_addresses("ann" + mark * 10_000 + "@example.com")) <= 10_001
+
+
+def test_webhooks_give_events_that_can_be_stored() -> None:
+    body = b'[{"event":"bounce","sg_event_id":"\\ud800","email":"a@x.example","status":"5.1.1F","reason":"\\u0000no"}]'
+    (event,) = read_events("sendgrid", body)
+    assert (event.event_id, event.status, event.text) == ("?", None, "no")
+    for address in (b"a" * 400 + b"@x.example", b"a b@x.example", b"a@x.example\\nb"):
+        assert read_events("postmark", b'{"RecordType":"SpamComplaint","ID":1,"Email":"%s"}' % address) == []
+
+
+def test_odd_proofs_of_webhooks_are_refused() -> None:
+    with pytest.raises(AuthError):
+        verify_basic("mailjet", {"authorization": "Basic \xff\xfe"}, "user:pass-word")
+    with pytest.raises(AuthError):
+        certificate_of("https://[", lambda _: b"", now=NOW)
