@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from ..model.mail import MailView
+from ..bounces.reasons import plain
+from ..model.mail import DeliveryView, MailView
+from ..model.states import DeliveryState
 
 COLUMNS = [
     "mail",
@@ -18,6 +20,7 @@ COLUMNS = [
     "code",
     "enhanced",
     "reason",
+    "error",
     "reply",
     "server",
     "attempts",
@@ -26,8 +29,17 @@ COLUMNS = [
 ]
 
 
+def error_words(delivery: DeliveryView) -> str:
+    """The error in words: ``no error`` for a failure that nobody could interpret, "" where nothing failed."""
+    if delivery.state not in (DeliveryState.FAILED, DeliveryState.BOUNCED):
+        return ""
+    if delivery.reason and delivery.reason != "undefined":
+        return plain(delivery.reason)
+    return delivery.reply or plain("undefined")
+
+
 def queue_frame(mails: Iterable[MailView]) -> pd.DataFrame:
-    """One row per recipient of the given mails; times are UTC."""
+    """One row per recipient of the given mails; times are UTC. ``error`` is the failure in words."""
     rows = [
         (
             mail.id,
@@ -39,6 +51,7 @@ def queue_frame(mails: Iterable[MailView]) -> pd.DataFrame:
             delivery.code,
             delivery.enhanced,
             delivery.reason,
+            error_words(delivery),
             delivery.reply,
             mail.server_key,
             mail.attempts,

@@ -94,7 +94,7 @@ def band_chart(
     """A line with its interval as a band; ``mark`` is the day from which on something is different."""
     figure, axes = _axes(3.0)
     places = list(range(len(x)))
-    axes.fill_between(places, low, high, color=PALETTE[0], alpha=0.28, linewidth=0, label="95 % interval")
+    axes.fill_between(places, low, high, color=PALETTE[0], alpha=0.34, linewidth=0, label="95 % interval")
     axes.plot(places, values, color=PALETTE[0], linewidth=1.8, marker="o", markersize=3.5, label="returned")
     if mark in x:
         axes.axvline(x.index(mark), color=PALETTE[1], linewidth=1.6, linestyle="--", label=f"jump on {mark}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from ..bounces.advice import advise
-from ..bounces.reasons import is_hard, plain, who_acts
+from ..bounces.reasons import is_hard, who_acts
 from ..bounces.searchable import searchable
 from .controls import button, row
 from .copyfield import CopyField
@@ -30,10 +30,9 @@ FAILURES = (
     Column("at", "When (UTC)"),
     Column("address", "Address"),
     Column("cause", "Cause", kind="long"),
-    Column("kind", "Told"),
     Column("error", "What the server said", kind="long"),
 )
-SEARCH = "Text to search the web for"
+SEARCH = "For a web search"
 
 
 def causes_html(ops: Ops, since: str, by: str, value: str) -> str:
@@ -96,8 +95,7 @@ def _row(one: Failure) -> dict[str, Any]:
         "at": f"{one.at:%Y-%m-%d %H:%M}",
         "address": one.recipient,
         "cause": one.meaning,
-        "kind": "at once" if one.kind == "refused" else "later",
-        "error": one.error[:200],
+        "error": one.error[:120],
     }
 
 
@@ -119,7 +117,8 @@ class FailureCard(Card):
         facts = [f"{f.at:%Y-%m-%d %H:%M} UTC", told, hard, f.code, f"server {f.server_key}" if f.server_key else ""]
         facts += [f"mail {f.mail_id}" if f.mail_id else ""]
         parts = [heading(head, 4), paragraph(", ".join(x for x in facts if x), muted=True), code(f.error)]
-        parts.append(f"<b>{esc(plain(f.reason) if advice.diagnosis == 'no error' else advice.diagnosis)}</b>")
+        if advice.diagnosis not in (f.meaning, "no error"):
+            parts.append(f"<b>{esc(advice.diagnosis)}</b>")
         parts.append(f'<ul style="margin:4px 0;padding-left:20px">{tasks}</ul>')
         return box("".join(parts), accent="bad") + self._report()
 

@@ -26,6 +26,7 @@ TONES = {"critical": "bad", "warning": "warn", "ok": "good", "few": "calm"}
 WORDS = {"critical": "critical", "warning": "high", "ok": "fine", "few": "too few to say"}
 STATES = {"critical": "failed", "warning": "warning", "ok": "passed", "few": "skipped"}
 NAMES = {"domain": "recipient domain", "server": "server", "sender": "sender domain", "class": "class of mail"}
+WARN = 0.05  # from here on providers look at an account
 WORST = 3
 
 
@@ -84,6 +85,8 @@ class RatesView:
         """The main figures."""
         split, addresses = self.ops.analysis.split(self.since), self.ops.analysis.addresses(self.since)
         tone = TONES[self.overall.verdict]
+        if tone == "good" and self.overall.rate >= WARN:
+            tone = "warn"  # fine within the interval, but no reason to look green
         return Tiles(
             [
                 ("Bounce rate", f"{self.overall.rate:.2%}", None if tone == "calm" else tone),
@@ -331,9 +334,17 @@ class UnexplainedCard(Card):
 
     def _support(self) -> str:
         number = sum(count for _, count in self.senders)
-        lines = [f"{number:,} failures of the last 7 days say no error: some providers give no reason, by policy."]
-        lines += [one.suggestion for one in self.recurring[:10]]
-        return box("".join(paragraph(line) for line in lines), accent="warn", role="status")
+        told = paragraph(
+            f"{number:,} failures of the last 7 days say no error: some providers give no reason, by policy."
+        )
+        if self.recurring:
+            told += paragraph("These keep coming back. Contact support, with what the command puts together:")
+            rows: list[list[object]] = [
+                [one.name, f"{one.count:,}", f"mailops bounces collect {one.name} -o support.zip"]
+                for one in self.recurring[:10]
+            ]
+            told += html_table(["Address or domain", "Without a reason", "For support"], rows)
+        return box(told, accent="warn", role="status")
 
     def text(self) -> str:
         lines = [one.suggestion for one in self.recurring[:10]]
