@@ -613,9 +613,7 @@ class Watch(HTMLParser):
         for name, value in attrs:
             assert name in ("href", "title", "colspan", "rowspan", "rel"), f"attribute {name}"
             if name == "href":
-                plain = re.sub(r"[\x00-\x20]", "", value or "").lower()
-                scheme = re.match(r"[^/?#]*?:", plain)
-                assert scheme is None or scheme[0] in ("http:", "https:", "mailto:"), f"link to {plain[:40]}"
+                assert re.match(r"https?://|mailto:", value or "", re.I), f"link to {(value or '')[:40]}"
 
     handle_startendtag = handle_starttag
 
@@ -663,14 +661,12 @@ _TAGS = frozenset(
 
 
 def sanitise(data: bytes) -> None:
-    """The result tells a browser nothing but text, and cleaning it again changes nothing."""
+    """The result tells a browser nothing but text and links to elsewhere."""
     out = safe_html(data.decode("utf-8", "replace"))
     watch = Watch()
     watch.feed(out)
     watch.close()
     assert len(out) <= LIMIT * 40
-    if len(out) < LIMIT:
-        assert safe_html(out) == out, "not stable"
 
 
 def html_seeds() -> list[bytes]:

@@ -22,6 +22,7 @@ from mailops.model.mail import Attachment, Submission
 from mailops.queue.compose import compose
 from mailops.webhooks.events import read_events
 from mailops.webhooks.verify import certificate_of, verify_basic
+from mailops.widgets.sanitise import safe_html
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BREAKS = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r", "\n", "\0")
@@ -128,3 +129,9 @@ def test_odd_proofs_of_webhooks_are_refused() -> None:
         verify_basic("mailjet", {"authorization": "Basic \xff\xfe"}, "user:pass-word")
     with pytest.raises(AuthError):
         certificate_of("https://[", lambda _: b"", now=NOW)
+
+
+def test_links_of_a_mail_lead_elsewhere_and_a_pile_of_tags_is_text() -> None:
+    assert "href" not in safe_html("<a href='/api/shutdown'>x</a><a href='\x01jav ascript:x'>y</a>")
+    assert 'href="https://x.example/"' in safe_html("<a href='https://x.example/'>x</a>")
+    assert "<" not in safe_html("<div>" * 40_000)
