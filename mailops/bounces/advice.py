@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .classify import classify, prepare
-from .reasons import REASONS
+from .reasons import REASONS, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +131,11 @@ def advise(text: str = "", reason: str | None = None) -> Advice:
             return advice
     known = reason if reason in REASONS else classify(text=text).reason
     return ADVICE.get(known or "undefined", ADVICE["undefined"])
+
+
+def cause(reason: str | None, *, failed: bool) -> str:
+    """The reason as a column of a table wants it: its word; ``no error`` for a failure that nobody could interpret;
+    "" where nothing failed and nothing is known."""
+    if failed and (not reason or reason == "undefined"):
+        return plain("undefined")
+    return "" if not reason or reason == "undefined" else reason

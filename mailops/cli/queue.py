@@ -83,6 +83,9 @@ def show(
     json: bool = JSON,
 ) -> None:
     """One mail: recipients with the server's answers, and its history."""
+    from ..bounces.advice import cause
+    from ..model.states import FAILED_DELIVERIES
+
     ops = open_ops(ctx)
     if raw:
         say(ops.queue.raw(mail_id).decode("utf-8", "replace"))
@@ -96,7 +99,16 @@ def show(
         say(f"Reason: {mail.failure_reason}")
     table(
         ["Recipient", "State", "Code", "Answer", "Cause"],
-        [(d.recipient, d.state.label, d.enhanced or d.code, d.reply, d.reason) for d in mail.deliveries],
+        [
+            (
+                d.recipient,
+                d.state.label,
+                d.enhanced or d.code,
+                d.reply,
+                cause(d.reason, failed=d.state in FAILED_DELIVERIES),
+            )
+            for d in mail.deliveries
+        ],
     )
     table(
         ["At (UTC)", "Event", "Recipient", "Server", "By"],
@@ -120,11 +132,13 @@ def history(ctx: typer.Context, mail_id: int, json: bool = JSON) -> None:
 @app.command("causes")
 def causes(ctx: typer.Context, json: bool = JSON) -> None:
     """Failures grouped by cause and recipient domain."""
+    from ..bounces.advice import cause
+
     rows = open_ops(ctx).queue.causes()
     if json:
         print_json([{"reason": r, "domain": d, "count": n} for r, d, n in rows])
     else:
-        table(["Cause", "Domain", "Recipients"], rows)
+        table(["Cause", "Domain", "Recipients"], [(cause(r, failed=True), d, n) for r, d, n in rows])
 
 
 @app.command("retry")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from ..bounces.advice import cause
 from ..model.mail import MailView
-from ..model.states import DeliveryState, MailState
+from ..model.states import FAILED_DELIVERIES, DeliveryState, MailState
 from ..queue.filters import QueueFilter
 from .actions import Action, Actions, Preview
 from .faces import Card
@@ -205,7 +206,7 @@ def _why(mail: MailView) -> str:
         if delivery.reply and delivery.state in (DeliveryState.FAILED, DeliveryState.BOUNCED, DeliveryState.PENDING):
             said = " ".join(str(x) for x in (delivery.code, delivery.enhanced, delivery.reply) if x)
             return said if len(said) <= 90 else said[:89] + "…"
-    reason = mail.failure_reason or ""
+    reason = mail.failure_reason or ("no error" if mail.state is MailState.FAILED else "")
     return reason if len(reason) <= 90 else reason[:89] + "…"
 
 
@@ -218,7 +219,7 @@ def mail_html(ops: Ops, mail_id: int) -> str:
             state_chip(d.state.value, d.state.label),
             esc(" ".join(str(x) for x in (d.code, d.enhanced) if x)),
             esc(d.reply),
-            esc(d.reason),
+            esc(cause(d.reason, failed=d.state in FAILED_DELIVERIES)),
         ]
         for d in mail.deliveries
     ]

@@ -51,8 +51,10 @@ coming_off = sum(change.effect == "unsuppress" for change in changes)
 CheckCard(ops.run.record(checks.rules(len(changes), coming_off, now=ops.clock.now())))
 
 # %% [markdown]
-# No reason given? Then SPF or DKIM is the most common cause: run `domain_dns`. Some providers give none, by their own
-# policy. If one customer or domain keeps failing, search the web for the error text, then ask support.
+# No reason given? It is shown as *no error*, and is a failure all the same; some providers give none, by their own
+# policy. SPF or DKIM is the most common cause: the notebook `bounce_rate` runs the sender's DNS report beside such
+# failures, and names addresses and domains that keep failing. A report's *For a web search* holds its error without
+# addresses and ids; if that does not help, `mailops bounces collect` puts together what support needs.
 
 # %%
 ops.run.require_passed()

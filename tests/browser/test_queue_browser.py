@@ -68,7 +68,7 @@ def test_jupyterlab_opens_the_queue_and_a_failed_mail_is_retried_and_sent(
             screenshot(page, "lab-queue-light")
 
 
-@pytest.mark.req("QUE-01", "QUE-02", "QUE-08", "QUE-09")
+@pytest.mark.req("QUE-02", "QUE-08", "QUE-09")
 def test_voila_serves_the_queue_as_an_app(
     sqlite_file_ops: Ops, voila: Any, page_of: Callable[..., Any], screenshot: Callable[..., Path]
 ) -> None:

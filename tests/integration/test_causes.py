@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ from mailops.model.setup import MailClass
 from mailops.store import schema
 from mailops.testing import ManualClock, SmtpServer, refuse
 from mailops.testing.dsn import build_dsn
+from mailops.widgets import RatesView
+from mailops.widgets.queue_view import mail_html
 
 START = datetime(2026, 11, 20, 9, tzinfo=UTC)  # a Friday
 
@@ -32,6 +35,10 @@ START = datetime(2026, 11, 20, 9, tzinfo=UTC)  # a Friday
 def ops_on(ops_factory: Callable[..., Ops], store_target: str) -> Callable[..., Ops]:
     database = store_target if "://" in store_target else None
     return lambda **more: ops_factory(database=database, **more)
+
+
+def causes_card(ops: Ops) -> Any:
+    return RatesView(ops, since="").causes()
 
 
 def posted(ops: Ops, smtp: Any, addresses: list[str], **more: Any) -> None:
@@ -117,13 +124,33 @@ def test_a_failure_without_a_reason_is_no_error_and_never_a_success(ops_on: Call
         posted(ops, smtp, ["bob@x.example", "eve@x.example"])
     page = ops.queue.page()
     frame = queue_frame(page.mails).set_index("recipient")
-    assert "no error" in frame.loc["bob@x.example", "error"] or frame.loc["bob@x.example", "reply"]
+    assert frame.loc["bob@x.example", "error"] == "no error"
     assert frame.loc["bob@x.example", "recipient_state"] == "Delivery Failed"
     assert frame.loc["eve@x.example", "error"] == ""
     assert [(f.meaning, f.kind) for f in ops.analysis.failures()[0]] == [("no error", "refused")]
     [cause] = ops.analysis.causes().to_dict("records")
     assert (cause["reason"], cause["meaning"]) == ("undefined", "no error")
     assert (ops.analysis.overall().returned, ops.analysis.overall().addressed) == (1, 2)
+    failed = next(mail.id for mail in page.mails if mail.deliveries[0].recipient == "bob@x.example")
+    shown = mail_html(ops, failed)
+    assert "<td" in shown
+    assert re.search(r"<td[^>]*>no error</td>", shown)
+    assert ">no error<" in causes_card(ops).html()
+
+
+@pytest.mark.req("ERR-01")
+def test_a_standard_code_gives_class_and_category_and_the_text_is_kept(ops_on: Callable[..., Ops]) -> None:
+    text = "Sorry, no mailbox here by that name. (#5.1.1)"
+    with SmtpServer(script=[refuse("bob@x.example", 550, "5.1.1", text)]) as smtp:
+        ops = ops_on(clock=ManualClock(START))
+        furnish(ops, smtp)
+        posted(ops, smtp, ["bob@x.example"])
+    [delivery] = ops.queue.page().mails[0].deliveries
+    assert (delivery.code, delivery.enhanced, delivery.reason) == (550, "5.1.1", "userunknown")
+    assert text in (delivery.reply or "")
+    [cause] = ops.analysis.causes().to_dict("records")
+    assert (cause["meaning"], cause["hard"]) == ("The address does not exist.", "hard")
+    assert text in cause["example"]
 
 
 @pytest.mark.req("ERR-05")
