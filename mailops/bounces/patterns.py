@@ -1128,6 +1128,7 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "user is unknown",
             "user not known",
             "user not found",
+            "forwarding is not configured for this address",
             "user isn't known",
             "user was not found",
             "user could not be found",

@@ -252,6 +252,8 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...], Rows], ...] = (
         "spectrum",
         ("charter.net", "spectrum.net", "rr.com", "aup#"),
         (
+            ("invalid recipient", "userunknown"),
+            ("mailbox does not exist", "userunknown"),
             ("aup#cxbl", "blocked"),
             ("aup#cdrbl", "blocked"),
             ("aup#ipbl", "blocked"),
@@ -345,6 +347,7 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...], Rows], ...] = (
             ("~ib605", "toomanyconn"),
             ("~ib007", "toomanyconn"),
             ("~ib101", "speeding"),
+            ("blacklist", "blocked"),
             ("~ib504", "speeding"),
             ("~ib510", "speeding"),
             ("~ib607", "speeding"),

@@ -63,6 +63,7 @@ _FEEDBACK_PARTS = ("message/feedback-report",)
 _RECEIPT_PARTS = ("message/disposition-notification", "message/global-disposition-notification")
 _ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"']{1,100}@[\w][\w.\-]{1,200}")
 _TO_LIST = re.compile(r"<([^<>\s]{1,200}@[^<>\s]{1,200})>|([^\s<>,;\"()]{1,100}@[^\s<>,;\"()]{1,200})")
+_CITED = re.compile(r"^>\s?(?:final|original)-recipient\s?:", re.I | re.M)
 _FORWARD = re.compile(r"^\s*(?:re|fwd?|wg|tr|aw|rv|enc|i|rif|sv|vs)\s?:", re.I)
 
 
@@ -98,7 +99,11 @@ def _read(fields: Fields, body: bytes, subject: str, seen: gate.Gate, truncated:
             return answer
     quoted = _is_quoting(fields, subject, seen, human)
     from_machine = (
-        seen.daemon or seen.null or seen.named or "x-failed-recipients" in fields or "auto-submitted" in fields
+        seen.daemon
+        or seen.null
+        or seen.named
+        or "x-failed-recipients" in fields
+        or ("auto-submitted" in fields and not _CITED.search(human))
     )
     reported = fields.first("content-type").lower().startswith("multipart/report")
     if (
@@ -251,8 +256,10 @@ def _status(
         category = group.get("x-powermta-bouncecategory").lower()
         domain = final.rpartition("@")[2].lower()
         hint = domain if host is None or domain.endswith(CARRIERS) else host
-        if host is None and mta and mta.startswith("inbound-smtp."):
-            hint = mta  # Amazon's receiving side answers with templates its customer chose
+        if mta and mta.startswith("inbound-smtp."):
+            hint = mta  # Amazon's receiving side reports with templates its customer chose
+        elif hint.startswith("inbound-smtp."):
+            hint = domain  # the same hosts answer for real mailboxes
         answer, shown = _why(code, diagnostic, own, human, hint, action, category)
         if answer.reason == "userunknown" and len(groups) == 1:
             answer = _softer(answer, human)
