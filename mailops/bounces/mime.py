@@ -28,6 +28,9 @@ MAX_DEPTH = 6
 MAX_TEXT = 120_000
 """Characters of one text part that are read."""
 
+_LINE = re.compile(rb"^.+$", re.M)
+_FIELD_LINE = re.compile(rb"[ \t]|[!-9;-~]{1,80}[ \t]*:")
+_RUNS = re.compile(rb"[\x80-\xff]{4,}")
 _FOLD = re.compile(r"\n[ \t]+")
 _PARAM = re.compile(r';\s*([A-Za-z0-9*_-]{1,40})\s*=\s*(?:"([^"]{0,500})"|([^\s;"]{1,500}))')
 _TAG = re.compile(r"<[^<>]{0,2000}>")
@@ -133,6 +136,21 @@ def split_head(data: bytes) -> tuple[bytes, bytes]:
     return data[: min(end, MAX_HEAD)], data[end + 2 :]
 
 
+def without_prose(head: bytes, body: bytes) -> tuple[bytes, bytes]:
+    """Head and body where the blank line between them is missing: the head ends at its first line that is no field.
+
+    Only for a head that is complete by then; one stray line between fields ends nothing.
+    """
+    low = b"\n" + head.lower()
+    stray = next((m for m in _LINE.finditer(head) if not _FIELD_LINE.match(m.group())), None)
+    if stray is None:
+        return head, body
+    before, after = low[: stray.start() + 1], low[stray.start() :]
+    if b"\nfrom:" not in before or b"\nsubject:" not in before or b"\ncontent-type:" in after:
+        return head, body
+    return head[: stray.start()], head[stray.start() :] + b"\n\n" + body
+
+
 def head_text(block: bytes) -> str:
     """Header bytes as text: UTF-8 (RFC 6532), else Latin-1."""
     try:
@@ -194,7 +212,24 @@ def to_text(data: bytes, charset: str) -> str:
             pass
     if name.startswith("iso2022"):
         return data.decode("iso2022_jp_ext", "replace")
-    return data.decode("latin-1")
+    return data.decode(_guess(data), "replace")
+
+
+def _guess(data: bytes) -> str:
+    """The charset of a text that lies about its own: runs of high bytes are Cyrillic or Chinese words, else Latin-1."""
+    high = b"".join(_RUNS.findall(data[:20_000]))
+    letters = sum(byte >= 0xC0 for byte in high)
+    if not high:
+        return "latin-1"
+    if letters >= 0.9 * len(high):
+        return "koi8-r" if sum(0xC0 <= byte < 0xE0 for byte in high) > letters / 2 else "cp1251"
+    for name in ("gb18030", "big5", "cp932"):
+        try:
+            data.decode(name)
+        except UnicodeDecodeError:
+            continue
+        return name
+    return "latin-1"
 
 
 def from_html(text: str) -> str:

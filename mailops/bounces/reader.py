@@ -74,7 +74,7 @@ def parse(raw: bytes) -> Report:
     seen = gate.look(head, opening)
     if not seen.sign:
         return Report("ordinary", rule="gate", truncated=truncated)
-    head, body = mime.split_message(raw)
+    head, body = mime.without_prose(*mime.split_message(raw))
     fields = mime.fields_of(head)
     subject = mime.decode_words(fields.first("subject"))
     return _read(fields, body, subject, seen, truncated)
