@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import sqrt
+from math import comb, sqrt
 from typing import Any
 
 import pandas as pd
@@ -33,6 +33,7 @@ GROUPS = {
     "all": None,
 }
 BY_TIME = ("day", "week")
+EXACT = 200  # up to so many mails a verdict asks the exact distribution too
 WARN, CRITICAL = 0.05, 0.10  # Amazon SES reviews an account at 5 % and pauses it at 10 %
 
 
@@ -51,14 +52,29 @@ class Rate:
         """``ok``, ``warning``, ``critical`` or ``few`` (too few mails to say)."""
         if self.addressed == 0:
             return "few"
-        if self.low >= CRITICAL:
+        if self.surely_above(CRITICAL):
             return "critical"
-        if self.low >= WARN:
+        if self.surely_above(WARN):
             return "warning"
         return "ok" if self.high < CRITICAL else "few"
 
+    def surely_above(self, limit: float) -> bool:
+        """Whether the rate is above ``limit`` beyond chance (2.5 %).
+
+        The interval must be above it, and for few mails the exact binomial tail must agree (Clopper, Pearson 1934):
+        Wilson's lower end is too high there, and one return of two mails would raise an alarm.
+        """
+        if self.low < limit or not self.returned:
+            return False
+        return self.addressed > EXACT or _tail(self.returned, self.addressed, limit) <= 0.025
+
     def __str__(self) -> str:
         return f"{self.rate:.2%} ({self.returned} of {self.addressed}; 95 % between {self.low:.1%} and {self.high:.1%})"
+
+
+def _tail(hits: int, of: int, share: float) -> float:
+    """The chance of at least so many hits when each has this chance."""
+    return sum(comb(of, k) * share**k * (1 - share) ** (of - k) for k in range(hits, of + 1))
 
 
 def rate(returned: int, addressed: int, z: float = 1.959964) -> Rate:

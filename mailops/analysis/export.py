@@ -31,7 +31,7 @@ def write_frames(frames: Mapping[str, pd.DataFrame], folder: Path, form: str) ->
             "Parquet needs the package pyarrow.",
             code="extra.parquet",
             facts={"format": "parquet"},
-            fix="Install it with: pip install pyarrow. Or write CSV.",
+            fix="Install it with: pip install 'mailops[parquet]'. Or write CSV.",
         )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -11,10 +11,10 @@ from ..model.verdict import Verdict, VerdictState
 def bounce_rate(rate: Any, *, since: str, limit: float, now: datetime) -> Verdict:
     """The bounce rate (:class:`mailops.analysis.bounce_rate.Rate`) stays below ``limit``, a share of 1.
 
-    Failed only when the whole 95 % interval is above the limit; a rate above it from few mails is a warning.
+    Failed only when it is surely above the limit; a rate above it that chance may explain is a warning.
     """
     above = rate.addressed > 0 and rate.rate > limit
-    sure = rate.addressed > 0 and rate.low > limit
+    sure = rate.surely_above(limit)
     state = VerdictState.FAILED if sure else VerdictState.WARNING if above else VerdictState.PASSED
     if rate.addressed == 0:
         state = VerdictState.SKIPPED

@@ -130,7 +130,7 @@ def _check_parquet(output: Path | None) -> None:
             "Parquet needs the package pyarrow.",
             code="extra.parquet",
             facts={"format": "parquet"},
-            fix="Install it with: pip install pyarrow. Or use --format csv.",
+            fix="Install it with: pip install 'mailops[parquet]'. Or use --format csv.",
         )
     if output is None:
         raise InputRefused(

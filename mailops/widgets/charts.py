@@ -96,6 +96,8 @@ def band_chart(
     places = list(range(len(x)))
     axes.fill_between(places, low, high, color=PALETTE[0], alpha=0.34, linewidth=0, label="95 % interval")
     axes.plot(places, values, color=PALETTE[0], linewidth=1.8, marker="o", markersize=3.5, label="returned")
+    if len(places) == 1:  # a band of one day has no width
+        axes.vlines(places, low, high, color=PALETTE[0], linewidth=6, alpha=0.34)
     if mark in x:
         axes.axvline(x.index(mark), color=PALETTE[1], linewidth=1.6, linestyle="--", label=f"jump on {mark}")
     _days(axes, x)

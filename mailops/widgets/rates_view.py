@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from .charts import Figure, band_chart, bar_chart, line_chart
+from .charts import band_chart, bar_chart, line_chart
 from .controls import button, row
 from .faces import Card, said
 from .failures_view import DnsButton, FailuresCard, causes_html
@@ -115,7 +115,7 @@ class RatesView:
             return Frame(f"Bounce rate by {by}", [], [])
         worst = frame.sort_values("low").iloc[-1]
         day = f"the week of {worst[by]}" if by == "week" else worst[by]
-        found = f"most surely high on {day}" if worst["returned"] else "nothing came back"
+        found = f"highest on {day}" if worst["returned"] else "nothing came back"
         title = f"Bounce rate by {by}: {found}" + (f" ({worst['rate']:.1%})" if worst["returned"] else "")
         if by == "day" and self.jump.found:
             title = f"Bounce rate by day: up since {self.jump.first}"
@@ -169,9 +169,11 @@ class RatesView:
         columns = ["Cause", "Kind", "Who can act", "Recipients", "Domains", "An answer"]
         return Frame("Why it came back", columns, rows)
 
-    def days(self) -> Figure:
+    def days(self) -> Card:
         """Recipients per day."""
         frame = self.ops.analysis.volume(self.since)
+        if frame.empty:
+            return Frame("Recipients by day", [], [])
         returned = [int(a + b) for a, b in zip(frame["failed"], frame["bounced"], strict=True)]
         total = int(frame["sent"].sum())
         title = f"{total:,} recipients were accepted in {len(frame)} days, {sum(returned):,} returned"

@@ -140,7 +140,7 @@ def test_without_pyarrow_parquet_names_the_package_and_leaves_no_file(folder: Pa
     if find_spec("pyarrow") is not None:
         pytest.skip("pyarrow is installed here")
     out = folder.parent / "x.parquet"
-    assert "pip install pyarrow" in run(
+    assert "pip install 'mailops[parquet]'" in run(
         "bounces", "parse", str(folder), "--format", "parquet", "-o", str(out), status=2
     )
     assert list(folder.parent.glob("*x.parquet*")) == []
