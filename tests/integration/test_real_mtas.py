@@ -78,7 +78,7 @@ GIVEN_UP: dict[str, dict[str, Any]] = {
 }
 
 NULL_MX = {"exim": BARE, "opensmtpd": {**GIVEN_UP["opensmtpd"], "hard": False, "waits": True}}
-SHUT_DOOR = {**GIVEN_UP, "exim": {**BARE, "hard": True, "waits": False}}
+SHUT_DOOR = {**GIVEN_UP, "exim": {**BARE, "hard": False, "waits": False}}
 
 GONE, FULL = Fate("userunknown", True, "5.1.1"), Fate("mailboxfull", False, "5.2.2")
 SCRIPT: list[Rule] = [
@@ -120,7 +120,7 @@ CASES = [
     Case("dmarc", {"dmarc@away.example": Fate("authfailure", False, "5.7.26")}),
     Case("no-such-domain", {"who@nowhere.example": Fate("hostunknown", True, "5.4.4", at={"exim": BARE})}),
     Case("null-mx", {"who@null.example": Fate("notaccept", True, "5.1.0", at=NULL_MX)}),
-    Case("shut-door", {"who@door.example": Fate("notaccept", False, "4.0.0", True, SHUT_DOOR)}),
+    Case("shut-door", {"who@door.example": Fate("blocked", False, "4.0.0", True, SHUT_DOOR)}),
     Case("nobody-answers", {"who@dead.example": Fate("networkerror", False, "4.4.1", True, GIVEN_UP)}),
     Case("too-big", {"who@small.example": Fate("mesgtoobig", False, "5.3.4")}, text="All of it. " * 800),
     Case("one-of-three", {"ok-a@away.example": None, "gone-b@away.example": GONE, "ok-c@away.example": None}),
