@@ -24,6 +24,10 @@ from ..smtp import checks
 
 _FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:", re.M)
 _BREAKS = re.compile("[\r\n\0\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # all that str.splitlines takes for a line end
+_RESTRICTED = r"[A-Za-z0-9!#$&^_.+-]{1,127}"  # RFC 6838 §4.2
+_MEDIA_TYPE = re.compile(
+    rf"{_RESTRICTED}/{_RESTRICTED}(?:\s?;\s?[A-Za-z0-9-]{{1,30}}=(?:\"[^\"\\]{{0,200}}\"|[^\s;\"]{{1,200}}))*\s?"
+)
 MAX_RECIPIENTS = 10_000
 
 
@@ -164,6 +168,8 @@ def _body(message: EmailMessage, s: Submission) -> None:
             message.add_alternative(s.html, subtype="html", cte=_cte(s.html))
     for part in s.attachments:
         kind = part.content_type or mimetypes.guess_type(part.filename)[0] or "application/octet-stream"
+        if not _MEDIA_TYPE.fullmatch(kind):  # the library folds some odd ones for ever
+            raise _malformed(f"the media type of the attachment {part.filename[:100]!r}")
         main, _, sub = kind.partition("/")
         message.add_attachment(part.content, maintype=main, subtype=sub or "octet-stream", filename=part.filename)
 

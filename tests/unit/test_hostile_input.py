@@ -98,6 +98,13 @@ def test_an_encoded_line_end_is_refused_too(word: str) -> None:
         assert refused.value.code == "message.header_injection"
 
 
+@pytest.mark.parametrize("kind", ["text/plain; --" + "b----" * 500, "text/plain;" * 50, "pdf", "text/" + "x" * 500])
+def test_a_media_type_that_is_none_is_refused_at_once(kind: str) -> None:
+    with pytest.raises(MessageRefused) as refused:
+        fields(attachments=(Attachment("a.txt", b"", kind),))
+    assert refused.value.code == "message.malformed"
+
+
 @pytest.mark.parametrize("where", ["subject", "text", "html", "in_reply_to", "reply_to"])
 def test_half_a_character_is_refused_with_a_reason(where: str) -> None:
     with pytest.raises(MessageRefused):
