@@ -101,7 +101,7 @@ def test_an_encoded_line_end_is_refused_too(word: str) -> None:
 @pytest.mark.parametrize("kind", ["text/plain; --" + "b----" * 500, "text/plain;" * 50, "pdf", "text/" + "x" * 500])
 def test_a_media_type_that_is_none_is_refused_at_once(kind: str) -> None:
     with pytest.raises(MessageRefused) as refused:
-        fields(attachments=(Attachment("a.txt", b"", kind),))
+        compose(fields(attachments=(Attachment("a.txt", b"", kind),)), now=NOW)
     assert refused.value.code == "message.malformed"
 
 
