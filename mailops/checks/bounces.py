@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from ..bounces.return_path import ReturnPathState
 from ..model.verdict import Verdict, VerdictState
 
 
@@ -37,5 +38,38 @@ def rules(changes: int, coming_off: int, *, now: datetime) -> Verdict:
         expected="No address on the list that today's rules would spare",
         fix="Read the differences, then press Apply Today's Rules (or: mailops suppress apply).",
         code="bounces.rules_changed" if coming_off else "",
+        at=now,
+    )
+
+
+def return_paths(state: ReturnPathState, *, now: datetime) -> Verdict:
+    """Signed return paths come back: reports about signed mail carry the tag."""
+    lost = state.signed and state.unproven > 0 and state.proven == 0
+    bad = bool(state.trouble) or lost
+    title = (
+        "The key of signed return paths cannot be read"
+        if state.trouble
+        else "Reports come back without the tag of the signed return path"
+        if lost
+        else "Return paths are signed"
+        if state.signed
+        else "Return paths are plain: a made-up report can mark a mail as come back"
+    )
+    fix = (
+        "Make the key readable again, or go back: mailops return-path plain."
+        if state.trouble
+        else "Let the domain's mail system take mail for bounce+anything@, or go back: mailops return-path plain."
+        if lost
+        else "Sign them when the domain takes mail for bounce+anything@: mailops return-path sign."
+    )
+    return Verdict(
+        check="bounces.return_paths",
+        subject="return paths",
+        state=VerdictState.WARNING if bad else VerdictState.PASSED if state.signed else VerdictState.SKIPPED,
+        title=title,
+        found=state.trouble or f"{state.proven} reports of 30 days proven by their tag, {state.unproven} lacked it",
+        expected="Reports about signed mail carry its tag",
+        fix=fix,
+        code="bounces.return_paths" if bad else "",
         at=now,
     )

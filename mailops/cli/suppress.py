@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from .app import open_ops
-from .output import print_json, say, table
+from .output import print_json, progress, say, table
+
+if TYPE_CHECKING:
+    from ..suppression import Suppressions
+    from ..suppression.reread import Change
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -109,13 +114,19 @@ def export(
 @app.command("diff")
 def diff(ctx: typer.Context, json: bool = JSON) -> None:
     """What today's rules say otherwise about the stored reports; nothing is changed."""
-    changes = open_ops(ctx).suppressions.diff()
+    changes = _reread(open_ops(ctx).suppressions, quiet=json)
     if json:
         print_json(changes)
         return
     for change in changes:
         say(str(change))
     say(f"{len(changes)} reports are judged otherwise today. mailops suppress apply carries it out.")
+
+
+def _reread(suppressions: Suppressions, *, quiet: bool) -> list[Change]:
+    """What today's rules say otherwise, with a bar while the stored reports are read."""
+    with progress("Reading stored reports", quiet=quiet) as update:
+        return suppressions.diff(lambda done, total: update(done))
 
 
 @app.command("apply")
@@ -126,7 +137,7 @@ def apply(
 ) -> None:
     """Judge the stored reports by today's rules: shows the changes, asks, applies."""
     suppressions = open_ops(ctx).suppressions
-    changes = suppressions.diff()
+    changes = _reread(suppressions, quiet=json)
     if not json:
         for change in changes:
             say(str(change))

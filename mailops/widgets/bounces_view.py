@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 import sqlalchemy as sa
+from IPython.display import display
 
 from ..bounces.reasons import plain, who_acts
 from ..bounces.searchable import searchable
@@ -17,12 +18,14 @@ from .actions import Action, Actions, Preview
 from .copyfield import CopyField
 from .faces import Card
 from .failures_view import SEARCH
+from .progress import Progress
 from .rates_view import Frame
 from .table import Column, Rows, Table
 from .theme import code, details, heading, html_table, paragraph
 
 if TYPE_CHECKING:
     from ..ops import Ops
+    from ..suppression.reread import Change
 
 b = schema.bounces
 MAX_SHOWN = 20_000
@@ -193,28 +196,56 @@ class SuppressionsCard(Card):
 
 
 class RulesCard(Card):
-    """What today's rules say otherwise about the stored reports, and *Apply Today's Rules*."""
+    """What today's rules say otherwise about the stored reports, and *Apply Today's Rules*.
+
+    The reports are read once, when first asked for (:attr:`changes`), and again after rules were applied. Many take
+    their time (some thousand a second), so a bar shows how far it is.
+    """
+
+    MANY = 5_000
 
     def __init__(self, ops: Ops, *, on_done: Callable[[], object] | None = None) -> None:
         self.ops, self._after = ops, on_done
+        self._changes: list[Change] | None = None
         self.actions = Actions([Action("Apply Today's Rules", self._preview)], on_done=self.refresh)
 
+    @property
+    def changes(self) -> list[Change]:
+        """The judgements that differ today."""
+        if self._changes is None:
+            bar: Progress | None = None
+
+            def read(done: int, total: int) -> None:
+                nonlocal bar
+                if bar is None and total >= self.MANY:
+                    bar = Progress("Stored reports read again", total)
+                    display(bar)  # type: ignore[no-untyped-call]  # IPython has no types
+                if bar is not None:
+                    bar.update(done)
+
+            self._changes = self.ops.suppressions.diff(read)
+            if bar is not None:
+                bar.finish(f"{bar.total:,} stored reports were read again.")
+        return self._changes
+
     def _preview(self) -> Preview:
-        changes = self.ops.suppressions.diff()
+        self._changes = None  # what is applied is what is true now
+        changes = self.changes
         if not changes:
             return Preview("Today's rules judge every stored report as before.")
-        off, on = (sum(c.effect == e for c in changes) for e in ("unsuppress", "suppress"))
-        sentence = f"{len(changes)} judgements change: {off} off the list, {on} onto it."
+        off, on, maybe = (sum(c.effect == e for c in changes) for e in ("unsuppress", "suppress", "propose"))
+        sentence = f"{len(changes)} judgements change: {off} off the list, {on} onto it, {maybe} proposed for it."
 
         def run(say: Callable[[str], None]) -> str:
-            return f"{self.ops.suppressions.apply(changes, actor='notebook')} judgements changed."
+            done = self.ops.suppressions.apply(changes, actor="notebook")
+            self._changes = None
+            return f"{done} judgements changed."
 
         return Preview(sentence, tuple(str(c) for c in changes[:10]), run)
 
     def _table(self) -> Frame:
         rows = [
-            [c.address, _judged(c.was), _judged(c.now), c.effect, c.rule, c.evidence[:120]]
-            for c in self.ops.suppressions.diff()[:200]
+            [c.address, _judged(c.was), _judged(c.now), c.effect, c.rule, c.evidence[:120]] for c in self.changes[:200]
         ]
         columns = ["Address", "Was", "Today", "The list", "Rule", "By this text"]
         return Frame("What today's rules change", columns, rows)

@@ -46,9 +46,12 @@ reports = ops.bounces.recent()
 CheckCard(ops.run.record(checks.unmatched(len(reports), int(reports["mail_id"].notna().sum()), now=ops.clock.now())))
 
 # %%
-changes = ops.suppressions.diff()
+changes = view.rules.changes
 coming_off = sum(change.effect == "unsuppress" for change in changes)
 CheckCard(ops.run.record(checks.rules(len(changes), coming_off, now=ops.clock.now())))
+
+# %%
+CheckCard(ops.run.record(checks.return_paths(ops.return_paths.state(), now=ops.clock.now())))
 
 # %% [markdown]
 # No reason given? It is shown as *no error*, and is a failure all the same; some providers give none, by their own
