@@ -106,7 +106,7 @@ def format_address(name: str, spec: str) -> str:
     if name.isascii():
         escaped = _SPECIALS.sub(lambda m: "\\" + m.group(), name)
         return f'"{escaped}" <{spec}>'
-    return f"{Header(name, 'utf-8', maxlinelen=10_000).encode()} <{spec}>"
+    return f"{Header(name, 'utf-8', maxlinelen=0).encode()} <{spec}>"
 
 
 def ascii_domain(domain: str) -> str | None:

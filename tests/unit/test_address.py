@@ -141,3 +141,7 @@ def test_a_name_survives_writing_and_reading(name: str) -> None:
     found = parse_addresses(format_address(plain, "a@x.test"))
     assert [a.spec for a in found] == ["a@x.test"]
     assert (found[0].name if plain.isascii() else str(make_header(decode_header(found[0].name)))) == plain
+
+
+def test_a_very_long_name_is_written_on_one_line() -> None:
+    assert "\n" not in format_address("ü" * 30_000, "a@x.example")
