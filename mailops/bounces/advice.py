@@ -109,8 +109,12 @@ ADVICE: dict[str, Advice] = {
     "notcompliantrfc": Advice("The message breaks a mail standard.", ("Check its header fields.",)),
     "syntaxerror": Advice("A command or an address was not understood.", ("Check the address for stray characters.",)),
     "securityerror": Advice(
-        "The other side asks for authentication or encryption.",
-        ("Check the login of the outgoing server.", "Check its connection encryption."),
+        "The other side's security rules refused the mail.",
+        (
+            "Read its answer: it may ask for a login, for encryption, or refuse the sender.",
+            "Check login and encryption of the outgoing server.",
+            "Run the domain check.",
+        ),
     ),
     "onhold": Advice("The other side gave no clear reason.", ("Send again later.", "Read the full report.")),
     "undefined": Advice(

@@ -306,7 +306,7 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             ),
             _row(
                 "securityerror",
-                "The other side asks for authentication or encryption.",
+                "The other side's security rules refused the mail.",
                 _OURS,
                 50,
                 "Blocked",
