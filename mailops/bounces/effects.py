@@ -19,6 +19,7 @@ from ..model.states import DeliveryState, FailureType, MailState, mail_state
 from ..queue.lease import count as tally
 from ..store import schema
 from ..store import threads as people
+from ..store.database import alone
 from ..threads.feedback import on_bounce
 from .correlate import Candidate
 from .report import RecipientResult
@@ -28,6 +29,12 @@ NO_ERROR = "no error"  # an error exists that could not be interpreted
 TAKEN_BACK = "bounced_in_error"
 _COUNTED = {"bounce": "bounced", "complaint": "complained"}
 _OPEN_TO_REPORTS = (DeliveryState.SENT.value, DeliveryState.BOUNCED.value)
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Let one transaction at a time take in reports or change the list: no report is noted twice, nobody listed
+    twice."""
+    alone(connection, 7312052)
 
 
 def note(connection: Connection, kind: str, result: RecipientResult | None, hit: Candidate, *, now: datetime) -> bool:

@@ -95,6 +95,7 @@ class Bounces:
         counters: bool = True,
     ) -> Taken:
         """Record a report that is read already, in the caller's transaction. ``raw`` tells repeated ones."""
+        effects.one_at_a_time(connection)
         now, digest = self._clock.now(), hashlib.sha256(raw).hexdigest()
         if connection.execute(sa.select(b.c.id).where(b.c.digest == digest)).first():
             return Taken(report, (), repeated=True)

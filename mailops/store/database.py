@@ -200,3 +200,10 @@ def dialect_insert(engine: Engine) -> Any:
 def reading(engine: Engine) -> Any:
     """A connection for reading: in SQLite it takes no write lock."""
     return engine.connect().execution_options(mailops_read=True)
+
+
+def alone(connection: Connection, work: int) -> None:
+    """Let one transaction of this kind of ``work`` run at a time, until it ends. SQLite does so by itself (``BEGIN
+    IMMEDIATE``); on PostgreSQL it is an advisory lock."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:work)"), {"work": work})

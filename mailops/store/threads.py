@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from ..model.address import parse_first
 from . import schema
+from .database import alone
 
 r, a, c, f = schema.records, schema.aliases, schema.contacts, schema.followers
 m, n, log = schema.messages, schema.notifications, schema.inbound_log
@@ -89,9 +90,8 @@ def address_of(text: str | None) -> str | None:
 
 
 def serialise(connection: Connection) -> None:
-    """Let one gateway transaction run at a time. SQLite does so by itself (``BEGIN IMMEDIATE``)."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7312051)"))
+    """Let one gateway transaction run at a time."""
+    alone(connection, 7312051)
 
 
 # --- contacts ---------------------------------------------------------------------------------------------------------

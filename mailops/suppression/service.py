@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from ..bounces.effects import one_at_a_time
 from ..errors import InputRefused, NotFound
 from ..model.address import normalise, parse_first
 from ..model.states import DeliveryState
@@ -92,6 +93,7 @@ class Suppressions:
         return judged.weighed
 
     def _enter(self, connection: Connection, spec: str, judged: Judged, *, source: str, now: datetime) -> int | None:
+        one_at_a_time(connection)
         found, present = judged.weighed, store.open_row(connection, spec)
         mode = connection.execute(
             sa.select(schema.parameters.c.value).where(schema.parameters.c.key == MODE_PARAMETER)
@@ -154,6 +156,7 @@ class Suppressions:
             until = until.replace(tzinfo=now.tzinfo)
         spec = normalise(parsed.spec)
         with explained("suppressing an address"), self._engine.begin() as connection:
+            one_at_a_time(connection)
             present = store.open_row(connection, spec)
             why = why or "Added by hand."
             if present is None:

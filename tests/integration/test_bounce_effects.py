@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -167,3 +169,39 @@ def test_a_failure_that_was_taken_for_a_delay_is_marked(world: Any) -> None:
     found = ops.suppressions.find("gone@x.example")
     assert found is not None
     assert found.state == "active"
+
+
+def test_two_processes_that_take_the_same_report_note_it_once(world: Any) -> None:
+    ops, number, original = world
+    raw, starting = dsn(original), Barrier(4)
+
+    def take(_: int) -> bool:
+        mine = Ops.open(ops.workspace.path)
+        try:
+            starting.wait(20)
+            return mine.bounces.take(raw).repeated
+        finally:
+            mine.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        repeated = sorted(pool.map(take, range(4)))
+    assert repeated == [False, True, True, True]
+    assert kinds(ops, number).count("bounced") == 1
+    assert ops.suppressions.page()[1] == 1
+
+
+def test_different_reports_at_once_list_an_address_once(world: Any) -> None:
+    ops, _, original = world
+    starting = Barrier(4)
+
+    def take(name: int) -> None:
+        mine = Ops.open(ops.workspace.path)
+        try:
+            starting.wait(20)
+            mine.bounces.take(dsn(original, host=f"mx{name}.x.example"))
+        finally:
+            mine.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(take, range(4)))
+    assert ops.suppressions.page()[1] == counted(ops) == 1
