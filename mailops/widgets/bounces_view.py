@@ -234,7 +234,8 @@ class RulesCard(Card):
         if not changes:
             return Preview("Today's rules judge every stored report as before.")
         off, on, maybe = (sum(c.effect == e for c in changes) for e in ("unsuppress", "suppress", "propose"))
-        sentence = f"{len(changes)} judgements change: {off} off the list, {on} onto it, {maybe} proposed for it."
+        proposed = f", {maybe} proposed for it" if maybe else ""
+        sentence = f"{len(changes)} judgements change: {off} off the list, {on} onto it{proposed}."
 
         def run(say: Callable[[str], None]) -> str:
             done = self.ops.suppressions.apply(changes, actor="notebook")
