@@ -115,8 +115,10 @@ class RatesView:
             return Frame(f"Bounce rate by {by}", [], [])
         worst = frame.sort_values("low").iloc[-1]
         day = f"the week of {worst[by]}" if by == "week" else worst[by]
-        found = f"highest on {day}" if worst["returned"] else "nothing came back"
-        title = f"Bounce rate by {by}: {found}" + (f" ({worst['rate']:.1%})" if worst["returned"] else "")
+        found = "nothing came back"
+        if worst["returned"]:  # the highest point may be a day with few mails
+            found = f"{day} stands out most ({worst['rate']:.1%}, surely above {worst['low']:.1%})"
+        title = f"Bounce rate by {by}: {found}"
         if by == "day" and self.jump.found:
             title = f"Bounce rate by day: up since {self.jump.first}"
         percent = [[100 * float(v) for v in frame[name]] for name in ("rate", "low", "high")]

@@ -117,12 +117,19 @@ def live_only(what: str) -> str:
     return f'<div style="{style}">In the live notebook: {esc(what)}.</div>'
 
 
+def _room(content: object) -> str:
+    """Prose keeps some words on a line, also beside a long address; the table scrolls before that."""
+    text = str(content)
+    return ";min-width:17ch" if " " in text and len(text) > 20 else ""
+
+
 def html_table(columns: list[str], rows: list[list[object]], *, caption: str = "", raw: bool = False) -> str:
     """A static table; with ``raw`` cells are HTML already."""
     cell = f"padding:5px 10px;border-bottom:1px solid {LINE};text-align:left;vertical-align:top"
     head = "".join(f'<th scope="col" style="{cell};font-weight:650;white-space:nowrap">{esc(c)}</th>' for c in columns)
     body = "".join(
-        "<tr>" + "".join(f'<td style="{cell}">{c if raw else esc(c)}</td>' for c in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f'<td style="{cell}{_room(c)}">{c if raw else esc(c)}</td>' for c in row) + "</tr>"
+        for row in rows
     )
     title = (
         f'<caption style="text-align:left;font-weight:650;padding:4px 0;color:{INK}">{esc(caption)}</caption>'
