@@ -21,6 +21,7 @@ from ..model.states import DeliveryState, MailState
 from ..store import schema
 from ..store.bulk import insert_rows, update_rows
 from ..store.database import dialect_insert, explained
+from .bar import bar
 from .outcome import Outcome
 
 m, c, d, a = schema.mails, schema.contents, schema.deliveries, schema.attempts
@@ -74,10 +75,20 @@ def lease(
     duration: timedelta,
     ids: Sequence[int] | None = None,
 ) -> list[Leased]:
-    """Take up to ``batch`` due mails (oldest due first) for ``worker``.
+    """Take up to ``batch`` due mails (oldest due first) for ``worker``; none when nothing is due.
 
-    With ``ids`` only those, whatever their schedule.
+    With ``ids`` only those, whatever their schedule. Recipients that were suppressed meanwhile are left out.
     """
+    while True:
+        taken, left = _lease(engine, worker, now=now, batch=batch, duration=duration, ids=ids)
+        if left or not taken:
+            return left
+
+
+def _lease(
+    engine: Engine, worker: str, *, now: datetime, batch: int, duration: timedelta, ids: Sequence[int] | None
+) -> tuple[int, list[Leased]]:
+    """How many mails were taken, and those of them that are to be sent."""
     with explained("taking mails from the queue"), engine.begin() as connection:
         pick = sa.select(m.c.id, m.c.size).where(m.c.state == MailState.OUTGOING.value, m.c.lease_owner.is_(None))
         if ids is None:
@@ -93,7 +104,7 @@ def lease(
                 break
             chosen.append(int(mail_id))
         if not chosen:
-            return []
+            return 0, []
         connection.execute(
             sa.update(m)
             .where(m.c.id.in_(chosen))
@@ -104,7 +115,7 @@ def lease(
             [{"mail_id": mail_id, "worker": worker, "started_at": now} for mail_id in chosen],
         )
         attempt_of = dict(zip(chosen, (int(row[0]) for row in opened), strict=True))
-        return _load(connection, attempt_of)
+        return len(chosen), bar(connection, _load(connection, attempt_of), now=now)
 
 
 def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool = True) -> list[Leased]:

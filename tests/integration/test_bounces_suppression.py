@@ -144,3 +144,60 @@ def test_the_list_goes_out_as_csv_and_comes_back(ops_on: Callable[..., Ops]) -> 
         ops.suppressions.add("nobody")
     with pytest.raises(InputRefused):
         ops.suppressions.page(state="gone")
+
+
+def test_who_is_suppressed_after_a_campaign_was_queued_gets_none_of_it(ops_on: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        values: dict[str, Any] = {"sender": "ann@acme.example", "subject": "News", "text": "Hi", "mail_class": "mass"}
+        alone = ops.send(to=["gone@x.example"], **values)
+        both = ops.send(to=["Gone@x.example", "bob@x.example"], **values)
+        daily = ops.send(to=["gone@x.example"], sender="ann@acme.example", subject="Your question", text="Hi")
+        ops.suppressions.add("gone@x.example")
+        report = ops.queue.run()
+        assert (report.sent, report.failed) == (2, 0)  # what is held back is no attempt
+        assert sorted(m.recipients for m in smtp.messages) == [("bob@x.example",), ("gone@x.example",)]
+    held = ops.queue.mail(alone)
+    assert (held.state.label, held.failure_type) == ("Delivery Failed", "mail_bl")
+    assert (held.deliveries[0].stage, held.attempts) == ("suppression", 0)
+    assert "Suppressed for campaigns" in (held.failure_reason or "")
+    assert {x.recipient: x.state.label for x in ops.queue.mail(both).deliveries} == {
+        "Gone@x.example": "Delivery Failed",
+        "bob@x.example": "Sent",
+    }
+    assert ops.queue.mail(daily).state.label == "Sent"
+    assert ops.analysis.overall().returned == 0  # nobody returned anything
+    assert [line.kind for line in ops.queue.history(alone)] == ["submitted", "barred"]
+
+
+def test_a_retry_does_not_reach_who_gets_no_mail_at_all(ops_on: Callable[..., Ops]) -> None:
+    with SmtpServer(script=[refuse("gone@x.example", 550, "5.7.1", "No", first=1)]) as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        number = ops.send(to=["gone@x.example"], sender="ann@acme.example", subject="Hello", text="Hi")
+        ops.queue.run()
+        ops.suppressions.add("gone@x.example", scope="all")
+        assert ops.queue.retry(number).count == 1
+        ops.queue.run()
+        assert smtp.messages == []
+        assert ops.queue.mail(number).deliveries[0].stage == "suppression"
+        ops.suppressions.undo(["gone@x.example"])
+        ops.queue.retry(number)
+        ops.queue.run()
+        assert [m.recipients for m in smtp.messages] == [("gone@x.example",)]
+
+
+def test_a_whole_batch_of_suppressed_recipients_does_not_end_the_run(ops_on: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        values: dict[str, Any] = {"sender": "ann@acme.example", "subject": "News", "text": "Hi", "mail_class": "mass"}
+        for number in range(5):
+            ops.send(to=[f"gone{number}@x.example"], **values)
+        ops.send(to=["bob@x.example"], **values)
+        for number in range(5):
+            ops.suppressions.add(f"gone{number}@x.example")
+        ops.queue._batch = 2
+        assert ops.queue.run().sent == 1
+        assert ops.queue.counts()[MailState.OUTGOING] == 0
