@@ -153,6 +153,7 @@ def bounces(raw: bytes) -> None:
         low = re.sub(r"[\s\x00]+", "", said.lower())
         for result in report.results:
             assert len(result.recipient) <= 400
+            (result.recipient + result.diagnostic).encode()  # no half surrogates
             assert len(result.diagnostic) <= 1000
             assert result.status is None or result.status in said, f"status invented: {result.status}"
             local, _, domain = re.sub(r"[\s\x00]+", "", result.recipient.lower()).rpartition("@")
@@ -183,7 +184,7 @@ def variants(raw: bytes, report: object) -> None:
 def correlate(raw: bytes) -> None:
     """Clues are few, and tags count only for our addresses."""
     report = parse(raw)
-    found = clues(raw, report, {"bounce@example.com"}, b"k" * 32)
+    found = clues(raw, report, {"bounce@example.com"}, (b"k" * 32,))
     assert len(found.message_ids) <= 20
     assert len(found.mail_ids) <= 20
     assert not found.proven, "a tag proven without the key"
@@ -735,6 +736,7 @@ WORDS = [
     b"Action: delayed", b"Status: 5.1.1 (unknown)", b"Diagnostic-Code: smtp; 550-5.1.1 gone", b"Remote-MTA: dns; mx.dest.example",
     b"Reporting-MTA: dns; mx.example", b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: quoted-printable",
     b"Auto-Submitted: auto-replied", b"X-Failed-Recipients: a@dest.example, b@dest.example", b"Subject: =?utf-8?b?w7Y=?= =?x?q??=",
+    b"Content-Type: text/plain; charset=utf-7", b"Content-Type: text/plain; charset=punycode", b"user unknown +2AA- x",
     b"From: Mail Delivery System <MAILER-DAEMON@mx.example>", b"<ann@dest.example>: host mx said: 550 5.1.1 user unknown",
     b"To: bounce+12-a=b.example@example.com", b"References: <a@b> <c@d>", b"In-Reply-To: <1@example.com>", b" folded",
     b"----- The following addresses had permanent fatal errors -----", b"------ This is a copy of the message ------", b"From x",

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from .mime import storable
+
 MAX_GROUPS = 200
 MAX_LINES = 4_000
 
@@ -64,7 +66,7 @@ def address_of(value: str) -> str:
             break
         value = value[match.end() :]
     if "\\x{" in value:
-        value = _XCHAR.sub(lambda found: chr(min(int(found.group(1), 16), 0x10FFFF)), value)
+        value = storable(_XCHAR.sub(lambda found: chr(min(int(found.group(1), 16), 0x10FFFF)), value))
     start = value.find("<")
     if start >= 0 and "@" in value[start:]:
         value = value[start + 1 :].partition(">")[0]

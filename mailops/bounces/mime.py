@@ -9,6 +9,7 @@ be split is one part, what cannot be decoded keeps its readable characters (RFC 
 from __future__ import annotations
 
 import binascii
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,6 +52,9 @@ _CHARSETS = {
     "shift_jis": "cp932",
     "iso-2022-jp": "iso2022_jp_ext",
 }
+
+_NO_CHARSETS = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined"})
+"""Codecs of Python that no mail uses; the first takes time by the square of the length."""
 
 
 class Fields:
@@ -151,18 +155,29 @@ def without_prose(head: bytes, body: bytes) -> tuple[bytes, bytes]:
     return head[: stray.start()], head[stray.start() :] + b"\n\n" + body
 
 
+def storable(text: str) -> str:
+    """Text that every database and protocol carries: no NUL, no half surrogates."""
+    text = text.replace("\x00", "")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 def head_text(block: bytes) -> str:
-    """Header bytes as text: UTF-8 (RFC 6532), else Latin-1."""
+    """Header bytes as text: UTF-8 (RFC 6532), else Latin-1; without NUL."""
     try:
-        return block.decode("utf-8")
+        return block.decode("utf-8").replace("\x00", "")
     except UnicodeDecodeError:
-        return block.decode("latin-1")
+        return block.decode("latin-1").replace("\x00", "")
 
 
 def fields_of(block: bytes) -> Fields:
     """Read a header block."""
+    return fields_in(head_text(block))
+
+
+def fields_in(text: str) -> Fields:
+    """Read a header block that is text already."""
     pairs = []
-    for line in _FOLD.sub(" ", head_text(block)).split("\n", MAX_FIELDS)[:MAX_FIELDS]:
+    for line in _FOLD.sub(" ", text).split("\n", MAX_FIELDS)[:MAX_FIELDS]:
         name, colon, value = line.partition(":")
         if colon and name and len(name) < 80:
             pairs.append((name.strip().lower(), value.strip()[:4000]))
@@ -196,13 +211,18 @@ def transfer_decode(body: bytes, encoding: str) -> bytes:
 
 
 def to_text(data: bytes, charset: str) -> str:
-    """Bytes as text in the named charset; a wrong or unknown name falls back to UTF-8, then Latin-1."""
+    """Bytes as :func:`storable` text in the named charset; a wrong or unknown one falls back to UTF-8, then Latin-1."""
+    return storable(_decoded(data, charset))
+
+
+def _decoded(data: bytes, charset: str) -> str:
     name = charset.strip().strip("'\"").lower()
     if not name or name in ("us-ascii", "ascii"):
         name = "iso2022_jp_ext" if b"\x1b$" in data else "utf-8"
     name = _CHARSETS.get(name, name)
     try:
-        return data.decode(name)
+        if codecs.lookup(name).name not in _NO_CHARSETS:
+            return data.decode(name)
     except (LookupError, UnicodeError, ValueError):
         pass
     if name != "utf-8":

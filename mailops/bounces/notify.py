@@ -12,6 +12,7 @@ from typing import Any
 
 from .classify import classify, find_enhanced
 from .dsn import action_of, address_of, host_of
+from .mime import storable
 from .report import Kind, OriginalMessage, RecipientResult, Report
 
 _KINDS: dict[str, Kind] = {"bounce": "bounce", "complaint": "complaint", "delivery": "success-dsn"}
@@ -28,7 +29,8 @@ def read_notification(text: str, subject: str, truncated: bool) -> Report | None
     if start < 0 or ("notificationType" not in text and "eventType" not in text):
         return None
     try:
-        item, _ = json.JSONDecoder(strict=False).raw_decode(text[start:].replace("\n ", " ").replace("\n", ""))
+        found, _ = json.JSONDecoder(strict=False).raw_decode(text[start:].replace("\n ", " ").replace("\n", ""))
+        item = _storable(found)
     except (ValueError, RecursionError):
         return None
     if not isinstance(item, dict):
@@ -77,6 +79,17 @@ def _result(name: str, address: str, fields: dict[str, Any], detail: dict[str, A
         "ses:" + answer.rule,
         answer.matched_text,
     )
+
+
+def _storable(value: Any) -> Any:
+    """The same object with texts that every database takes: JSON may escape NUL and half surrogates."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {storable(key): _storable(item) for key, item in value.items()}
+    return value
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def _original(parts: list[Part]) -> OriginalMessage:
 
 def _from_headers(block: str) -> OriginalMessage:
     head = block.lstrip("\n").partition("\n\n")[0][: mime.MAX_HEAD]
-    fields = mime.fields_of(head.encode("utf-8", "surrogateescape"))
+    fields = mime.fields_in(head)
     known = {name: fields.first(name) for name in list(fields)[:100]}
     if not known:
         return OriginalMessage()

@@ -50,12 +50,8 @@ def read_report(parts: list[Part]) -> Reported | None:
     return Reported(
         address=_failed_address(status) if status else None,
         message_ids=_original_ids(original) if original else (),
-        text=_storable(human.text().strip()) if human else "",
+        text=human.text().strip() if human else "",
     )
-
-
-def _storable(text: str) -> str:
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _decoded(part: Part) -> bytes:

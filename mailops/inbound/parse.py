@@ -68,12 +68,12 @@ def parse(raw: bytes) -> InboundMail:
         made_id=not own,
         other_ids=tuple(i for name in _DUPLICATE_ID_FIELDS for i in message_ids(first(name))),
         sender=senders[0] if senders else None,
-        sender_text=_tidy(decode_words(sender_text)),
+        sender_text=decode_words(sender_text),
         return_path=_return_path(fields),
         to=to,
         recipients=recipients,
         written_to=people["to"][0].spec if people["to"] else None,
-        subject=_SPACE.sub(" ", _tidy(decode_words(first("subject")))).strip()[:2000],
+        subject=_SPACE.sub(" ", decode_words(first("subject"))).strip()[:2000],
         date=_date(first("date")),
         references=message_ids(" ".join(fields.get("references", []))),
         in_reply_to=message_ids(first("in-reply-to")),
@@ -99,7 +99,7 @@ def _fields(head: bytes) -> dict[str, list[str]]:
     for line in _FOLD.sub(" ", head_text(head)).split("\n")[:MAX_LINES]:
         name, colon, value = line.partition(":")
         if colon and name and len(name) < 80:
-            found.setdefault(name.strip().lower(), []).append(_tidy(value.strip()[-MAX_VALUE:]))
+            found.setdefault(name.strip().lower(), []).append(value.strip()[-MAX_VALUE:])
     return found
 
 
@@ -110,7 +110,7 @@ def _people(values: list[str]) -> list[Address]:
             value = value.replace("(", "")
         for person in parse_addresses(value):
             if len(person.spec) <= MAX_SPEC:
-                people.append(Address(_tidy(decode_words(person.name)), person.spec))
+                people.append(Address(decode_words(person.name), person.spec))
             if len(people) >= MAX_PEOPLE:
                 return people
     return people
@@ -151,14 +151,9 @@ def _bodies(parts: list[Part]) -> tuple[str, str | None]:
         elif part.media == "text/html" and html is None:
             html = part
     text = plain if plain is not None and plain.strip() else (html.text() if html else plain or "")
-    return _tidy(text[:MAX_BODY]), _source(html) if html else None
+    return text[:MAX_BODY], _source(html) if html else None
 
 
 def _source(part: Part) -> str:
     data = transfer_decode(part.body, part.fields.first("content-transfer-encoding"))
-    return _tidy(to_text(data, part.params.get("charset", ""))[:MAX_BODY])
-
-
-def _tidy(text: str) -> str:
-    """Text that every database and header can carry: no NUL, no half surrogates."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    return to_text(data, part.params.get("charset", ""))[:MAX_BODY]

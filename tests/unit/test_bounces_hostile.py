@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,22 @@ def read(data: bytes) -> Report:
     for result in report.results:
         assert len(result.recipient) <= 400
         assert len(result.diagnostic) <= 1000
+    for text in texts(report):
+        assert "\0" not in text
+        text.encode()  # no half surrogates
     return report
+
+
+def texts(report: Report) -> Iterator[str]:
+    """Every text of a report: databases, terminals and pages get them."""
+    holders: list[object] = [report, report.original, *report.results]
+    for holder in holders:
+        for field in fields(holder):  # type: ignore[arg-type]  # all of them are dataclasses
+            value = getattr(holder, field.name)
+            yield from (value,) if isinstance(value, str) else ()
+    yield from report.original.to
+    for name, value in report.original.headers.items():
+        yield from (name, value)
 
 
 def multipart(inner: bytes, boundary: bytes = b"b") -> bytes:
@@ -90,6 +106,20 @@ HOSTILE = {
     "codec that is no charset": HEAD + b"Content-Type: text/plain; charset=rot13\n\nuser unknown\n",
     "zlib codec": HEAD + b"Content-Type: text/plain; charset=zlib\n\nuser unknown\n",
     "idna codec": HEAD + b"Content-Type: text/plain; charset=idna\n\nuser unknown\n" + b"a" * 50_000,
+    "punycode codec": HEAD
+    + b"Content-Type: text/plain; charset=punycode\n\nuser unknown\n"
+    + b"a" * 90_000
+    + b"-"
+    + b"9z" * 90_000,
+    "half surrogates in UTF-7": HEAD
+    + b"Content-Type: text/plain; charset=utf-7\n\nuser unknown +2AA-\n\nReceived: x +2AA-\nMessage-ID: <a+2AA-@x>\n",
+    "half surrogates in RFC 6533": multipart(
+        b"--b\nContent-Type: message/global-delivery-status\n\nReporting-MTA: dns; x\n\n"
+        b"Final-Recipient: utf-8; a\\x{d800}\\x{0}@x.example\nAction: failed\n--b--\n"
+    ),
+    "half surrogates in JSON": HEAD
+    + b'\n{"notificationType":"Bounce","bounce":{"bouncedRecipients":[{"emailAddress":"a\\ud800@x.example",'
+    + b'"diagnosticCode":"smtp; 550 \\u0000 no user"}]},"mail":{"messageId":"\\ud800@x"}}',
     "unicode escape": HEAD + b"Content-Type: text/plain; charset=unicode_escape\n\n\\N{x} user unknown\n",
     "bad base64": HEAD + b"Content-Transfer-Encoding: base64\n\n!!!!" + b"A" * 100_001,
     "bad quoted printable": HEAD + b"Content-Transfer-Encoding: quoted-printable\n\n=ZZ=\n=" * 10_000,
