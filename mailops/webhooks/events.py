@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..bounces import classify
+from ..bounces.mime import storable
 from ..bounces.reasons import is_hard
 from ..errors import InputRefused
 
@@ -23,6 +24,43 @@ MAX_ID = 1_000
 _ADDRESS = re.compile(rf"(?=.{{3,{MAX_ADDRESS}}}\Z)[^\x00-\x20\x7f\ud800-\udfff]+@[^\x00-\x20\x7f@\ud800-\udfff]+\Z")
 _STATUS = re.compile(r"[45]\.\d{1,3}\.\d{1,3}\Z", re.ASCII)
 _OPEN = frozenset({"undefined", "onhold"})
+_WORDS = {
+    # Mailjet: error
+    "user unknown": "userunknown",
+    "mailbox inactive": "suspend",
+    "quota exceeded": "mailboxfull",
+    "invalid domain": "hostunknown",
+    "no mail host": "hostunknown",
+    "typofix": "hostunknown",
+    "relay/access denied": "norelaying",
+    "sender blocked": "blocked",
+    "content blocked": "spamdetected",
+    "policy issue": "policyviolation",
+    "system issue": "systemerror",
+    "protocol issue": "syntaxerror",
+    "connection issue": "networkerror",
+    "preblocked": "policyviolation",
+    "duplicate in campaign": "policyviolation",
+    # SES: bounceSubType
+    "NoEmail": "userunknown",
+    "MailboxFull": "mailboxfull",
+    "MessageTooLarge": "mesgtoobig",
+    "ContentRejected": "contenterror",
+    "AttachmentRejected": "contenterror",
+    # Mailgun: reason
+    "old": "expired",
+    "suppress-complaint": "filtered",
+    "suppress-unsubscribe": "filtered",
+    # SendGrid: reason of a drop
+    "Spam Reporting Address": "filtered",
+    "Unsubscribed Address": "filtered",
+    "Spam Content": "spamdetected",
+}
+"""The providers' own words for a cause, where the server's text says nothing. Who complained to a provider or left its
+list refuses this mail (``filtered``)."""
+_OF_ITS_LISTS = frozenset(
+    {"suppress-complaint", "suppress-unsubscribe", "Spam Reporting Address", "Unsubscribed Address"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +75,7 @@ class Event:
     status: str | None = None
     text: str = ""
     message_id: str | None = None
+    feedback: str | None = None  # the kind of a complaint (RFC 5965 §7.3), where told
 
 
 def read_events(provider: str, body: bytes) -> list[Event]:
@@ -62,8 +101,7 @@ def read_events(provider: str, body: bytes) -> list[Event]:
 
 def _storable(value: object, limit: int) -> str:
     """Text that every database takes (JSON may escape NUL and half surrogates), of bounded length."""
-    text = str(value or "").replace("\x00", "")
-    return text.encode("utf-8", "replace").decode()[:limit]
+    return storable(str(value or ""))[:limit]
 
 
 def _key(value: object) -> str:
@@ -73,12 +111,23 @@ def _key(value: object) -> str:
 
 
 def _bounce(
-    event_id: object, address: object, text: object, *, permanent: bool, status: object = None, mid: object = None
+    event_id: object,
+    address: object,
+    text: object,
+    *,
+    permanent: bool,
+    status: object = None,
+    mid: object = None,
+    word: object = None,
+    bad: bool = True,
 ) -> Event:
+    """``permanent`` and ``word`` are the provider's; ``bad``: permanent without words means that the address is bad."""
     words = _storable(text, 4000)
     enhanced = str(status) if status and _STATUS.match(str(status)) else None
-    reason = classify(text=words, enhanced=enhanced).reason
-    hard = permanent and (reason in _OPEN or is_hard(reason))
+    reason, own = classify(text=words, enhanced=enhanced).reason, str(word or "")
+    if own in _OF_ITS_LISTS or reason in _OPEN:
+        reason = _WORDS.get(own, reason)
+    hard = permanent and (bad if reason in _OPEN else is_hard(reason))
     return Event(_key(event_id), "bounce", str(address or ""), reason, hard, enhanced, words, _angle(mid))
 
 
@@ -87,8 +136,9 @@ def _delay(event: Event) -> Event:
     return replace(event, kind="delayed", hard=False)
 
 
-def _complaint(event_id: object, address: object, mid: object = None) -> Event:
-    return Event(_key(event_id), "complaint", str(address or ""), "feedback", True, None, "", _angle(mid))
+def _complaint(event_id: object, address: object, mid: object = None, feedback: object = None) -> Event:
+    kind = _storable(feedback, 40).lower() or None
+    return Event(_key(event_id), "complaint", str(address or ""), "feedback", True, None, "", _angle(mid), kind)
 
 
 def _angle(value: object) -> str | None:
@@ -107,7 +157,7 @@ def _mailjet(data: Any) -> Iterable[Event]:
         text = f"{item.get('error') or ''} {item.get('comment') or ''}".strip()
         if kind in ("bounce", "blocked"):
             permanent = kind == "bounce" and bool(item.get("hard_bounce"))
-            yield _bounce(key, address, text, permanent=permanent, mid=item.get("CustomID"))
+            yield _bounce(key, address, text, permanent=permanent, mid=item.get("CustomID"), word=item.get("error"))
         elif kind == "spam":
             yield _complaint(key, address, item.get("CustomID"))
 
@@ -125,11 +175,13 @@ def _ses(data: Any) -> Iterable[Event]:
             key = f"{told.get('feedbackId')}/{person.get('emailAddress')}"
             permanent = told.get("bounceType") == "Permanent"
             status = person.get("status")
-            yield _bounce(key, person.get("emailAddress"), text, permanent=permanent, status=status, mid=mid)
+            word = told.get("bounceSubType")
+            yield _bounce(key, person.get("emailAddress"), text, permanent=permanent, status=status, mid=mid, word=word)
     elif kind == "Complaint":
         told = item["complaint"]
         for person in told.get("complainedRecipients", []):
-            yield _complaint(f"{told.get('feedbackId')}/{person.get('emailAddress')}", person.get("emailAddress"), mid)
+            key, feedback = f"{told.get('feedbackId')}/{person.get('emailAddress')}", told.get("complaintFeedbackType")
+            yield _complaint(key, person.get("emailAddress"), mid, feedback)
     elif kind == "DeliveryDelay":
         told = item["deliveryDelay"]
         for person in told.get("delayedRecipients", []):
@@ -150,7 +202,7 @@ def _sendgrid(data: Any) -> Iterable[Event]:
             yield _bounce(key, address, reason, permanent=permanent, status=status, mid=mid)
         elif item.get("event") == "dropped":  # not tried: on one of SendGrid's own lists, or refused by its rules
             reason = str(item.get("reason") or "")
-            yield _bounce(key, address, reason, permanent=reason in _SENDGRID_LISTED, mid=mid)
+            yield _bounce(key, address, reason, permanent=reason in _SENDGRID_LISTED, mid=mid, word=reason)
         elif item.get("event") == "deferred":
             yield _delay(_bounce(key, address, item.get("response"), permanent=False, mid=mid))
         elif item.get("event") == "spamreport":
@@ -170,6 +222,8 @@ def _mailgun(data: Any) -> Iterable[Event]:
             permanent=item.get("severity") == "permanent",
             status=status.get("enhanced-code"),
             mid=mid,
+            word=item.get("reason"),
+            bad=item.get("reason") not in ("generic", "old", "espblock"),
         )
         if item.get("severity") == "temporary":  # Mailgun still tries
             known = _delay(known)

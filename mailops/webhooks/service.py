@@ -139,6 +139,7 @@ class Webhooks:
         report = Report(
             kind=cast(Kind, event.kind),
             results=(result,),
+            feedback_type=event.feedback,
             original=OriginalMessage(message_id=event.message_id),
             rule=f"webhook {provider}",
         )

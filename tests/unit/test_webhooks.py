@@ -51,7 +51,7 @@ def certificate(key: rsa.RSAPrivateKey, ops: Ops, *, days: int = 1) -> bytes:
     return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def sns(key: rsa.RSAPrivateKey, ops: Ops, **changed: Any) -> bytes:
+def sns(key: rsa.RSAPrivateKey, ops: Ops, told: dict[str, Any] | None = None, **changed: Any) -> bytes:
     bounce = {
         "notificationType": "Bounce",
         "mail": {"commonHeaders": {"messageId": "<1@acme.example>"}},
@@ -64,7 +64,7 @@ def sns(key: rsa.RSAPrivateKey, ops: Ops, **changed: Any) -> bytes:
         },
     }
     fields = {
-        "Message": json.dumps(bounce),
+        "Message": json.dumps(told or bounce),
         "MessageId": "m-1",
         "Timestamp": ops.clock.now().isoformat(),
         "TopicArn": TOPIC,
@@ -266,6 +266,58 @@ def test_what_a_provider_holds_back_or_still_tries_is_told_apart() -> None:
     ]
     found = read_events("sendgrid", json.dumps(told).encode())
     assert [(e.kind, e.hard) for e in found] == [("bounce", True), ("bounce", False), ("delayed", False)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "word", "hard"),
+    [
+        ("bounce", "", "undefined", True),
+        ("suppress-bounce", "Not delivering to previously bounced address", "undefined", True),
+        ("old", "", "expired", False),
+        ("generic", "", "undefined", False),
+        ("generic", "550 5.1.1 user unknown", "userunknown", True),
+        ("suppress-complaint", "Not delivering to a user who marked your messages as spam", "filtered", False),
+        ("suppress-unsubscribe", "Not delivering to unsubscribed recipient", "filtered", False),
+    ],
+)
+def test_mailgun_gives_up_for_more_reasons_than_bad_addresses(reason: str, message: str, word: str, hard: bool) -> None:
+    status = {"message": message, "code": 605}
+    data = {"event": "failed", "severity": "permanent", "reason": reason, "id": "1", "recipient": "a@x.example"}
+    (event,) = read_events("mailgun", json.dumps({"event-data": {**data, "delivery-status": status}}).encode())
+    assert (event.reason, event.hard) == (word, hard)
+
+
+@pytest.mark.parametrize(
+    ("subtype", "word", "hard"),
+    [("NoEmail", "userunknown", True), ("MailboxFull", "mailboxfull", False), ("General", "undefined", True)],
+)
+def test_amazon_s_own_words_count_where_the_server_said_nothing(subtype: str, word: str, hard: bool) -> None:
+    told: dict[str, Any] = {"bounceType": "Permanent", "bounceSubType": subtype, "feedbackId": "f"}
+    told["bouncedRecipients"] = [{"emailAddress": "a@x.example"}]
+    message = json.dumps({"notificationType": "Bounce", "mail": {"messageId": "m"}, "bounce": told})
+    (event,) = read_events("ses", json.dumps({"Type": "Notification", "Message": message}).encode())
+    assert (event.reason, event.hard) == (word, hard)
+
+
+def test_mailjet_s_own_words_count_where_the_server_said_nothing() -> None:
+    told = {"event": "bounce", "email": "a@x.example", "hard_bounce": True, "MessageID": 1, "time": 5}
+    for error, word, hard in (("quota exceeded", "mailboxfull", False), ("no mail host", "hostunknown", True)):
+        (event,) = read_events("mailjet", json.dumps({**told, "error": error}).encode())
+        assert (event.reason, event.hard) == (word, hard)
+
+
+@pytest.mark.parametrize(("feedback", "listed"), [("abuse", True), ("not-spam", False), (None, True)])
+def test_feedback_by_which_nobody_complains_suppresses_nobody(
+    ops: Ops, signer: rsa.RSAPrivateKey, feedback: str | None, listed: bool
+) -> None:
+    told = {
+        "feedbackId": "f",
+        "complaintFeedbackType": feedback,
+        "complainedRecipients": [{"emailAddress": "a@x.example"}],
+    }
+    body = sns(signer, ops, {"notificationType": "Complaint", "mail": {"messageId": "m"}, "complaint": told})
+    assert Webhooks(ops, fetch=lambda url: certificate(signer, ops)).receive("ses", {}, body).events == 1
+    assert (ops.suppressions.find("a@x.example") is not None) is listed
 
 
 def test_a_verified_event_is_tied_to_a_mail_that_left_with_a_tag(ops: Ops) -> None:
