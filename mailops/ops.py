@@ -108,6 +108,7 @@ class Ops:
             value = clean_allowed_domains(value)
         if value is not None and key == KEY_PARAMETER:
             self.return_paths.sign(value)
+            return
         if value is not None and key == "mailops.suppression.mode":
             value = check_mode(value)
         set_parameter(self.engine, key, value)
@@ -284,7 +285,9 @@ class Ops:
         """Reads reports that came back and ties them to the deliveries they speak of."""
         from .bounces.service import Bounces
 
-        return Bounces(self.engine, clock=self.clock, suppressions=self.suppressions, tag_key=self.return_paths.key)
+        return Bounces(
+            self.engine, clock=self.clock, suppressions=self.suppressions, tag_keys=self.return_paths.reading_keys
+        )
 
     @cached_property
     def return_paths(self) -> ReturnPaths:

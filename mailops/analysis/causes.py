@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 from ..bounces.reasons import is_hard, plain
 from ..errors import NotFound
-from ..model.address import normalise
+from ..model.address import mailbox
 from ..store import schema
 from ..store.database import explained, reading
 from .bounce_rate import counters, period_of
@@ -140,7 +140,7 @@ def failure(engine: Engine, event_id: int) -> Failure:
         sender = (connection.execute(born).scalar() or {}).get("domain") or ""
         report = None
         if row.kind == "bounced":
-            of_it = [b.c.mail_id == row.mail_id, b.c.normalised == normalise(row.recipient)]
+            of_it = [b.c.mail_id == row.mail_id, b.c.normalised == mailbox(row.recipient)]
             report = connection.execute(sa.select(sa.func.max(b.c.id)).where(*of_it)).scalar()
     return _failure(row, sender, report)
 

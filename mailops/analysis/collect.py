@@ -37,7 +37,7 @@ def gather(engine: Engine, name: str, *, dns: Sequence[str] = (), now: datetime)
     name = name.strip().lower()
     by = "address" if "@" in name else "domain"
     failed, total = failure_page(engine, period=Period(), by=by, value=name, limit=MAX_FAILURES)
-    match = sa.func.lower(b.c.recipient) if by == "address" else domain_of(engine, b.c.recipient)
+    match = b.c.normalised if by == "address" else domain_of(engine, b.c.normalised)
     with explained("reading the reports"), reading(engine) as connection:
         query = sa.select(b.c.id, b.c.digest).where(match == name).order_by(b.c.id.desc()).limit(MAX_REPORTS)
         found = connection.execute(query).all()

@@ -44,10 +44,10 @@ def recurring(engine: Engine, *, now: datetime, limit: int = 50) -> list[Recurri
         e.c.kind.in_(FAILURES), e.c.recipient.is_not(None), e.c.at >= since, REASON.in_(UNEXPLAINED)
     )
     reason = sa.func.coalesce(b.c.reason, "undefined")
-    loose = sa.select(sa.func.lower(b.c.recipient).label("address")).where(
+    loose = sa.select(b.c.normalised.label("address")).where(
         b.c.mail_id.is_(None),
         b.c.kind == "bounce",
-        b.c.recipient.is_not(None),
+        b.c.normalised.is_not(None),
         b.c.received_at >= since,
         reason.in_(UNEXPLAINED),
     )

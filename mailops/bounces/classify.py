@@ -211,10 +211,14 @@ def classify(
     """Classify one refusal.
 
     ``code`` is the reply code (``550``), ``enhanced`` the RFC 3463 code, ``text`` the reply or diagnostic, ``stage``
-    connect, helo, mail, rcpt, data or dot, ``remote_host`` the name of the server that answered. All are optional: what
-    is missing is looked for in the text. Never raises.
+    connect, helo or ehlo, mail, rcpt, data, dot or body, ``remote_host`` the name of the server that answered. All are
+    optional: what is missing is looked for in the text. Never raises.
     """
-    return _classify(str(code or ""), enhanced or "", text[:MAX_TEXT], stage or "", (remote_host or "").lower())
+    step = _STEPS.get(stage or "", stage or "")
+    return _classify(str(code or ""), enhanced or "", text[:MAX_TEXT], step, (remote_host or "").lower())
+
+
+_STEPS = {"ehlo": "helo", "body": "dot", "message": "dot"}
 
 
 def classify_as(reason: str, rule: str, words: str) -> Classification:

@@ -7,10 +7,11 @@ how                                   confidence  what it rests on
 ====================================  ==========  ==================================================================
 ``tag+recipient``, ``tag``            1.0, 0.95   a signed tag of ours in the return path (:mod:`.tag`)
 ``message-id+recipient``              1.0         the original's Message-ID, and a recipient of that mail
-``message-id``                        0.9         the Message-ID alone, of a mail with one recipient
+``message-id``                        0.9         the Message-ID of a mail with one recipient; the report names nobody
 ``x-header+recipient``                0.9         our Message-ID in an ``X-`` field of the original
 ``reference+recipient``               0.9         the report answers to our Message-ID
-``x-header``, ``reference``           0.75        alone, of a mail with one recipient
+``x-header``, ``reference``           0.75        of a mail with one recipient; the report names nobody
+``tag+other`` and so on               0.75        as above, but the report names somebody we did not write to
 ``verp+recipient``, ``verp``          0.7, 0.6    the mail's number in the return path, unsigned: it can be guessed
 ``recipient+time``                    0.6         only one mail to it is young enough
 ====================================  ==========  ==================================================================
@@ -18,6 +19,10 @@ how                                   confidence  what it rests on
 From :data:`SURE` on a report proves that its writer has seen the mail: a Message-ID ends in random bits, a tag is
 signed. Below it the tie is a guess, and anybody could have written the report. A mail that left with a signed tag is
 never tied by a guess: its real reports carry the tag.
+
+Whoever has a mail of ours can write reports with its Message-ID. They count against the recipient of that mail alone
+(:attr:`Match.address`), never against the address that the report names. Where the two differ, the recipient mostly
+forwards, and may well have got a copy, so that is no proof either.
 
 Nothing else is guessed. The return path may carry the mail's number (``bounce+123@``, also with more after it, as the
 product wrote it once) or the recipient (``bounce+user=example.com@``).
@@ -31,7 +36,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.parser import HeaderParser
 
-from ..model.address import parse_addresses
+from ..model.address import mailbox, parse_addresses
 from . import tag
 from .report import RecipientResult, Report
 
@@ -40,10 +45,11 @@ SURE = 0.9
 MAX_HEADER = 65_536
 MAX_IDS = 20
 UNPROVEN = "it lacks our signed return path"  # in place of a match
-_ID = re.compile(r"<[^<>\s@]{1,400}@[^<>\s@]{1,255}>")
+_ID = re.compile(r"<[^<>\s@\x00-\x1f\x7f]{1,400}@[^<>\s@\x00-\x1f\x7f]{1,255}>")
 _NUMBER = re.compile(r"(\d{1,18})(?:-.*)?\Z")
 _ENCODED = re.compile(r"(.+)=([A-Za-z0-9][A-Za-z0-9.-]*\.[A-Za-z0-9-]+)\Z")
 _CAME_TO = ("to", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to")
+OTHER = 0.75  # the most, where the report names somebody we did not write to
 CONFIDENCE = {
     "tag": (1.0, 0.95),
     "message-id": (1.0, 0.9),
@@ -86,15 +92,21 @@ class Match:
     by: str
     confidence: float
 
+    def address(self, result: RecipientResult | None) -> str | None:
+        """The mailbox that a result counts against: the delivery's own recipient; what the report names where it is
+        tied to none."""
+        named = self.candidate.recipient if self.candidate else (result.recipient if result else "")
+        return mailbox(named)[:320] if "@" in named else None
 
-def clues(raw: bytes, report: Report, bounce_addresses: Collection[str] = (), key: bytes | None = None) -> Clues:
+
+def clues(raw: bytes, report: Report, bounce_addresses: Collection[str] = (), keys: Sequence[bytes] = ()) -> Clues:
     """Read the clues of a report. ``bounce_addresses`` (lower case) are those of the alias domains; only tags of these
-    count. ``key`` is what signed tags are checked with."""
+    count. ``keys`` are what signed tags are checked with."""
     head = raw[:MAX_HEADER].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
-    fields = HeaderParser().parsestr(head.decode("utf-8", "replace"))
+    fields = HeaderParser().parsestr(head.decode("utf-8", "replace").replace("\x00", ""))
     ids: list[tuple[str, str]] = []
     if report.original.message_id:
-        ids.append(("message-id", report.original.message_id))
+        ids += [("message-id", found) for found in _ID.findall(report.original.message_id[:2000])[:1]]
     for name, value in report.original.headers.items():
         if name.startswith("x-"):
             ids += [("x-header", found) for found in _ID.findall(value[:2000])]
@@ -106,8 +118,8 @@ def clues(raw: bytes, report: Report, bounce_addresses: Collection[str] = (), ke
     tags = [pair for path in dict.fromkeys(paths) if (pair := split_tag(path)) and pair[0] in bounce_addresses]
     numbers = [int(found[1]) for _, text in tags if (found := _NUMBER.match(text))]
     encoded = next((f"{hit[1]}@{hit[2]}" for _, text in tags if (hit := _ENCODED.match(text))), None)
-    proven = [mail for address, text in tags[:MAX_IDS] if key and (mail := tag.read(address, text, key)) is not None]
-    ours = tuple(dict.fromkeys(proven))
+    proven = [tag.read(address, text, key) for address, text in tags[:MAX_IDS] for key in keys]
+    ours = tuple(dict.fromkeys(mail for mail in proven if mail is not None))
     return Clues(tuple(dict.fromkeys(ids))[:MAX_IDS], tuple(dict.fromkeys(numbers))[:MAX_IDS], encoded, ours)
 
 
@@ -119,9 +131,9 @@ def split_tag(path: str) -> tuple[str, str] | None:
 
 
 def names_of(result: RecipientResult | None, found: Clues) -> frozenset[str]:
-    """The addresses a result may mean, in lower case; without any, the one in the return path."""
-    names = {n.lower() for n in ((result.recipient, result.original_recipient) if result else ()) if n}
-    return frozenset(names or ({found.recipient.lower()} if found.recipient else ()))
+    """The addresses a result may mean, as deliveries write them; without any, the one in the return path."""
+    names = [n for n in ((result.recipient, result.original_recipient) if result else ()) if n]
+    return frozenset(mailbox(n).lower() for n in names or [found.recipient or ""] if "@" in n)
 
 
 def match(
@@ -154,7 +166,7 @@ def match(
         if exact:
             return Match(exact[0], f"{where}+recipient", both)
         if of_mail and (of_mail[0].recipients == 1 or len({c.recipient for c in of_mail}) == 1):
-            return Match(of_mail[0], where, alone)
+            return Match(of_mail[0], f"{where}+other", min(alone, OTHER)) if names else Match(of_mail[0], where, alone)
         unsaid = unsaid or bool(of_mail and not names)
     if unsaid:
         return Match(None, "mail found, recipient not said", 0.0)

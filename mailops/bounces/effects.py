@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ..model.address import normalise
+from ..model.address import mailbox, normalise
 from ..model.states import DeliveryState, FailureType, MailState, mail_state
 from ..queue.lease import count as tally
 from ..store import schema
@@ -169,7 +169,7 @@ def _candidate(connection: Connection, row: Any) -> Candidate | None:
         .where(e.c.mail_id == row.mail_id, e.c.kind.in_(["sent", "unknown"]), e.c.recipient.is_not(None))
         .order_by(e.c.id.desc())
     ).all()
-    names = [s for s in sent if normalise(s.recipient) == row.normalised] or (sent if len(sent) == 1 else [])
+    names = [s for s in sent if mailbox(s.recipient) == row.normalised] or (sent if len(sent) == 1 else [])
     if not names:
         return None
     return Candidate(int(row.mail_id), row.delivery_id, names[0].message_id, names[0].recipient, names[0].at)

@@ -18,7 +18,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import NotFound
-from ..model.address import normalise
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, reading
@@ -49,7 +48,7 @@ class Taken:
 
 class Bounces:
     """Reads and records what comes back. ``suppressions`` is the list that hard bounces and complaints go to,
-    ``tag_key`` gives the key of signed return paths, where there is one."""
+    ``tag_keys`` gives the keys that signed return paths are checked with."""
 
     def __init__(
         self,
@@ -57,12 +56,12 @@ class Bounces:
         *,
         clock: Clock,
         suppressions: Suppressions | None = None,
-        tag_key: Callable[[], bytes | None] = lambda: None,
+        tag_keys: Callable[[], Sequence[bytes]] = tuple,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._suppressions = suppressions
-        self._tag_key = tag_key
+        self._tag_keys = tag_keys
 
     @staticmethod
     def parse(raw: bytes) -> Report:
@@ -79,9 +78,9 @@ class Bounces:
         report = self.parse(raw)
         if report.kind in ("ordinary", "autoreply"):
             return Taken(report, ())
-        key = self._tag_key()
+        keys = self._tag_keys()
         with explained("recording a report"), self._engine.begin() as connection:
-            found = clues(raw, report, _bounce_addresses(connection), key)
+            found = clues(raw, report, _bounce_addresses(connection), keys)
             return self.enter(connection, report, found, raw=raw, counters=counters)
 
     def enter(
@@ -203,16 +202,16 @@ class Bounces:
         bounce_id = connection.execute(
             sa.insert(b).values(
                 received_at=now,
-                kind=report.outcome,
+                kind="success-dsn" if _arrived(result) else report.outcome,
                 recipient=address[:320] if address else None,
-                normalised=normalise(address)[:320] if address and "@" in address else None,
+                normalised=found.address(result),
                 source=source,
                 rule=((result.rule if result else "") or report.rule)[:200],
                 status=result.status if result else None,
                 reason=result.reason if result else None,
                 hard=result.hard if result else None,
                 diagnostic=(result.diagnostic if result else "") or None,
-                original_message_id=report.original.message_id,
+                original_message_id=(report.original.message_id or "")[:998] or None,
                 mail_id=hit.mail_id if hit else None,
                 delivery_id=hit.delivery_id if hit else None,
                 matched_by=found.by,
@@ -235,17 +234,17 @@ class Bounces:
         counters: bool,
     ) -> None:
         """What a recorded report changes: the delivery, threads, counters, and the suppression list."""
-        if report.outcome not in ("bounce", "complaint") or (result and result.action in GOOD_ACTIONS):
+        if report.outcome not in ("bounce", "complaint") or _arrived(result):
             return
         hit = found.candidate
         first = hit is None or effects.note(connection, report.outcome, result, hit, now=now)
         if hit is not None and first and report.outcome == "bounce":
             effects.mark(connection, result, hit, bounce_id, now=now)
-        address = (result.recipient if result else "") or (hit.recipient if hit else "")
-        if "@" not in address:
+        address = found.address(result)
+        if address is None:
             return
         if counters and first and report.outcome == "bounce":
-            effects.count(connection, normalise(address), hit)
+            effects.count(connection, address, hit)
         if self._suppressions is not None and (hit is not None or source != "report"):
             # a report about mail that was never ours must not take anybody off our lists: anyone can write one
             self._suppressions.consider(
@@ -255,6 +254,11 @@ class Bounces:
                 coming=0 if counters else 1,
                 now=now,
             )
+
+
+def _arrived(result: RecipientResult | None) -> bool:
+    """Whether this recipient of a mixed report got the mail."""
+    return result is not None and result.action in GOOD_ACTIONS
 
 
 def _bounce_addresses(connection: Connection) -> frozenset[str]:

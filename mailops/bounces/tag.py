@@ -16,6 +16,7 @@ from hashlib import sha256
 LOCAL_LIMIT = 64  # octets, RFC 5321 §4.5.3.1.1
 MAC_BYTES = 10
 KEY_PARAMETER = "mailops.bounce.tag_key"
+FORMER_PARAMETER = "mailops.bounce.former_tag_keys"
 _SIGNED = re.compile(r"(\d{1,18})-([a-z2-7]{16})\Z")
 
 

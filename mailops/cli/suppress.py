@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def show(
     if json:
         print_json({"total": total, "rows": rows})
         return
-    lines = [(r.id, r.address, r.scope, r.state, f"{r.since:%Y-%m-%d}", r.source, r.why) for r in rows]
+    lines = [(r.id, r.address, r.scope, r.standing, f"{r.since:%Y-%m-%d}", r.source, r.why) for r in rows]
     table(["No.", "Address", "Scope", "State", "Since", "From", "Why"], lines)
     say(f"{len(rows)} of {total}")
 
@@ -48,14 +49,16 @@ def add(
     address: str = typer.Argument(..., help="The address."),
     scope: str = SCOPE,
     why: str = typer.Option("", help="The reason, in words."),
+    until: datetime = typer.Option(None, formats=["%Y-%m-%d"], help="The first day (UTC) on which it gets mail again."),
     json: bool = JSON,
 ) -> None:
     """Put an address on the list by hand."""
-    made = open_ops(ctx).suppressions.add(address, scope=scope, why=why, actor="cli")
+    made = open_ops(ctx).suppressions.add(address, scope=scope, why=why, until=until, actor="cli")
     if json:
         print_json(made)
     else:
-        say(f"{made.address} gets no {'campaigns' if made.scope == 'campaigns' else 'mail'} any more (no. {made.id}).")
+        end = f"before {made.until:%Y-%m-%d}" if made.until else "any more"
+        say(f"{made.address} gets no {'campaigns' if made.scope == 'campaigns' else 'mail'} {end} (no. {made.id}).")
 
 
 @app.command("undo")

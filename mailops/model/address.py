@@ -129,6 +129,13 @@ def envelope_address(spec: str) -> str | None:
     return f"{local}@{wire}" if local and wire else None
 
 
+def mailbox(spec: str) -> str:
+    """The form in which a mailbox is listed and counted: :func:`normalise` with the domain as A-labels (RFC 5890), so
+    that ``ann@bücher.example`` and ``ann@xn--bcher-kva.example`` are one."""
+    address = normalise(spec)
+    return address if address.isascii() else (envelope_address(address) or address)
+
+
 def is_valid(spec: str) -> bool:
     """Whether this is a usable mailbox address (RFC 5321 §4.1.2 with RFC 6531 local parts).
 

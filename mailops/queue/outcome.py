@@ -12,6 +12,9 @@ from ..ports import RecipientReply, SendResult
 from .retry import next_try
 
 SERVER_STAGES = frozenset({"connect", "ehlo", "starttls", "auth"})
+_OF_RECIPIENTS = frozenset(
+    {"userunknown", "hostunknown", "hasmoved", "notaccept", "suspend", "mailboxfull", "filtered"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,6 @@ def _delivery(reply: RecipientReply, last: bool, gave_up: str) -> DeliveryOutcom
         return DeliveryOutcome(
             reply.recipient, DeliveryState.SENT, reply.stage, reply.code, reply.enhanced, reply.text, None, "sent"
         )
-    found = classify(reply.code or None, reply.enhanced, reply.text, reply.stage)
     final = reply.permanent and reply.stage not in SERVER_STAGES
     text = reply.text
     if last and not final:
@@ -102,9 +104,17 @@ def _delivery(reply: RecipientReply, last: bool, gave_up: str) -> DeliveryOutcom
         reply.code,
         reply.enhanced,
         text,
-        found.reason,
+        _reason(reply),
         "failed" if failed else "deferred",
     )
+
+
+def _reason(reply: RecipientReply) -> str:
+    """The classifier's word. Before MAIL nothing was said of a recipient: a name that is not known is our server's."""
+    found = classify(reply.code or None, reply.enhanced, reply.text, reply.stage)
+    if reply.stage in SERVER_STAGES and found.reason in _OF_RECIPIENTS:
+        return "blocked" if reply.code else "networkerror"
+    return found.reason
 
 
 _STAGE_WORDS = {

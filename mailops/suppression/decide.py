@@ -49,7 +49,8 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class Trace:
     """One thing that happened at an address. ``kind``: bounce, complaint, success, undone, or anything else, which
-    counts for nothing. ``id`` is the report's; ``proven`` is False for one that anybody could have written."""
+    counts for nothing. ``id`` is the report's; ``proven`` is False for one that anybody could have written; ``sent_at``
+    is when the mail left that a bounce is about."""
 
     at: datetime
     kind: str
@@ -57,6 +58,7 @@ class Trace:
     reason: str = ""
     id: int | None = None
     proven: bool = True
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class Weighed:
 def weigh(
     history: Sequence[Trace], *, now: datetime, policy: Policy | None = None, counter: int | None = None
 ) -> Weighed:
-    """Weigh an address's history, in any order. What happened before an undo counts no more.
+    """Weigh an address's history, in any order. What happened before an undo counts no more, nor does what comes back
+    later of mail that left before it.
 
     ``counter`` is the contact's bounce counter (None: no contact has this address).
 
@@ -86,8 +89,8 @@ def weigh(
     """
     policy = policy or Policy()
     past = sorted((t for t in history if t.at <= now), key=lambda t: t.at)
-    undone = max((i for i, t in enumerate(past) if t.kind == "undone"), default=-1)
-    past = past[undone + 1 :]
+    undone = max((t.at for t in past if t.kind == "undone"), default=None)
+    past = [t for t in past if undone is None or _began(t) > undone]
     for trace in reversed(past):
         if trace.kind == "complaint":
             return Weighed(True, "The recipient complained.", True, trace.reason or "feedback", trace.id)
@@ -99,6 +102,10 @@ def weigh(
     if counter is not None:
         soft = soft[max(0, len(soft) - counter) :]
     return _soft(soft, policy)
+
+
+def _began(trace: Trace) -> datetime:
+    return trace.sent_at if trace.kind == "bounce" and trace.sent_at else trace.at
 
 
 def _resets(trace: Trace, now: datetime, policy: Policy) -> bool:

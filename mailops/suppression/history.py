@@ -8,8 +8,8 @@ by what is proven alone; what the guesses add only proposes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from .decide import Policy, Trace, Weighed, weigh
 
 b, e, s, c = schema.bounces, schema.events, schema.suppressions, schema.contacts
 REPORTS, ARRIVALS = 200, 50  # the newest of each that are looked at
+TWINS = timedelta(days=2)
 Revised = tuple[str, str, bool]  # kind, reason, hard
 
 
@@ -72,7 +73,7 @@ def history(
 
 
 def _reports(connection: Connection, address: str, revised: Mapping[int, Revised]) -> list[Trace]:
-    """The reports that count, one for each mail: a webhook and a report may tell of the same one."""
+    """The reports that count, one for each time a mail was sent: a webhook and a report may tell of the same one."""
     query = (
         sa.select(b.c.received_at, b.c.kind, b.c.hard, b.c.reason, b.c.id, b.c.source, b.c.confidence, b.c.mail_id)
         .where(
@@ -84,15 +85,48 @@ def _reports(connection: Connection, address: str, revised: Mapping[int, Revised
         .limit(REPORTS)
     )
     kept: dict[object, Trace] = {}
-    for r in connection.execute(query):
+    untied: list[Trace] = []
+    rows = connection.execute(query).all()
+    sendings = _sendings(connection, address, {r.mail_id for r in rows if r.mail_id is not None})
+    for r in rows:
         proven = r.source != "report" or (r.confidence or 0.0) >= SURE
         kind, reason, hard = revised.get(r.id, (r.kind, r.reason or "undefined", bool(r.hard)))
-        trace = Trace(r.received_at, kind, hard, reason, r.id, proven)
-        key = (r.mail_id, kind) if r.mail_id is not None else r.id
+        sent_at = max((at for at in sendings.get(r.mail_id, ()) if at <= r.received_at), default=None)
+        trace = Trace(r.received_at, kind, hard, reason, r.id, proven, sent_at)
+        if r.mail_id is None:
+            untied.append(trace)
+            continue
+        key = (r.mail_id, kind, sent_at)
         other = kept.get(key)
-        if other is None or (trace.proven, trace.hard) > (other.proven, other.hard):
-            kept[key] = trace
-    return list(kept.values())
+        if other is not None:
+            best = max(trace, other, key=lambda t: (t.proven, t.hard))
+            trace = replace(best, at=min(trace.at, other.at))
+        kept[key] = trace
+    return _without_twins(list(kept.values()), untied)
+
+
+def _sendings(connection: Connection, address: str, mails: set[int]) -> dict[int, list[datetime]]:
+    """When each of these mails left to an address."""
+    found: dict[int, list[datetime]] = {}
+    query = sa.select(e.c.mail_id, e.c.at).where(
+        e.c.mail_id.in_(mails), e.c.kind.in_(("sent", "unknown")), sa.func.lower(e.c.recipient) == address
+    )
+    for row in connection.execute(query) if mails else ():
+        found.setdefault(int(row.mail_id), []).append(row.at)
+    return found
+
+
+def _without_twins(tied: list[Trace], untied: list[Trace]) -> list[Trace]:
+    """A provider's event that names no mail is most likely the one that a report of those days tells of too."""
+    open_to = list(tied)
+    rest = []
+    for trace in untied:
+        twin = next((t for t in open_to if t.kind == trace.kind and abs(t.at - trace.at) <= TWINS), None)
+        if twin is None:
+            rest.append(trace)
+        else:
+            open_to.remove(twin)
+    return tied + rest
 
 
 def _arrivals(connection: Connection, address: str, *, since: datetime) -> list[Trace]:

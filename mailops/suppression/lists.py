@@ -40,7 +40,7 @@ def export(rows: Iterable[Suppression]) -> str:
 
 def load(suppressions: Suppressions, text: str, *, scope: str = "campaigns", actor: str = "import") -> Imported:
     """Add addresses from CSV text: with a heading line (a column ``address`` or ``email``, maybe ``scope``, ``why``,
-    ``until``, ``state``), or one address on each line. Rows whose state is undone are left out."""
+    ``until``, ``state``), or one address on each line. Rows that were undone, or whose end is over, are left out."""
     lines = [line for line in csv.reader(io.StringIO(text.lstrip("\ufeff"))) if line]
     if len(lines) > MAX_ROWS:
         raise InputRefused(
@@ -66,6 +66,8 @@ def load(suppressions: Suppressions, text: str, *, scope: str = "campaigns", act
             parsed = until = None
         if parsed is None or not parsed.domain or wanted not in SCOPES:
             refused.append(f"line {number}: {','.join(line)[:120]}")
+            continue
+        if suppressions.is_over(until):
             continue
         before = suppressions.find(parsed.spec)
         if before is not None and before.state == "active" and wanted in (before.scope, "campaigns"):

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from ..bounces import Report, parse
 from ..bounces.effects import revise
 from ..bounces.report import RecipientResult
-from ..model.address import normalise
+from ..model.address import mailbox
 from ..store import schema
 from . import store
 from .decide import Policy
@@ -27,6 +27,7 @@ from .history import judge
 
 b, s = schema.bounces, schema.suppressions
 BATCH = 200
+BY_HAND = ("person", "import")
 STORED = (b.c.source == "report", sa.func.length(b.c.raw) > 0)  # events of webhooks have no bytes to read again
 
 
@@ -99,14 +100,15 @@ def _compare(report: Report, rows: list[Any]) -> Iterator[Change]:
         now = (report.outcome, result.reason, result.hard) if result else (report.outcome, "undefined", False)
         if now != was:
             rule, evidence = (result.rule, result.evidence) if result else (report.rule, report.evidence)
-            yield Change(row.id, normalise(row.recipient), was, now, rule, evidence, "none", result)
+            address = row.normalised or mailbox(row.recipient)
+            yield Change(row.id, address, was, now, rule, evidence, "none", result)
 
 
 def _result_for(report: Report, address: str) -> RecipientResult | None:
-    wanted = normalise(address)
+    wanted = mailbox(address)
     for result in report.results:
         names = (result.recipient, result.original_recipient)
-        if any(n and "@" in n and normalise(n) == wanted for n in names):
+        if any(n and "@" in n and mailbox(n) == wanted for n in names):
             return result
     return None
 
@@ -114,10 +116,10 @@ def _result_for(report: Report, address: str) -> RecipientResult | None:
 def _effect(connection: Connection, address: str, revised: dict[int, Change], now: datetime, policy: Policy) -> str:
     anew = {number: change.now for number, change in revised.items() if change.address == address}
     judged = judge(connection, address, now=now, policy=policy, revised=anew)
-    present = store.open_row(connection, address)
+    present = store.open_row(connection, address, now)
     if present is None:
         return "none" if not judged.weighed.suppress else "suppress" if judged.proven else "propose"
-    automatic = present.bounce_id is not None
+    automatic = present.bounce_id is not None and present.source not in BY_HAND
     return "unsuppress" if automatic and not judged.weighed.suppress else "none"
 
 
@@ -130,7 +132,7 @@ def apply(connection: Connection, changes: Collection[Change], *, actor: str, no
         connection.execute(sa.update(b).where(b.c.id == change.bounce_id).values(**values))
         data = {"was": list(change.was), "now": list(change.now), "rule": change.rule, "bounce": change.bounce_id}
         store.log(connection, "reclassified", change.address, actor, now, data)
-        present = store.open_row(connection, change.address)
+        present = store.open_row(connection, change.address, now)
         if change.effect == "unsuppress" and present is not None:
             store.change(connection, [present.id], event="unsuppressed", actor=actor, now=now, state="undone")
         elif change.effect in ("suppress", "propose") and present is None:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from ..bounces.effects import one_at_a_time
 from ..errors import InputRefused, NotFound
-from ..model.address import normalise, parse_first
+from ..model.address import mailbox, parse_first
 from ..model.states import DeliveryState
 from ..ports import Clock
 from ..store import schema
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .reread import Change
 
 s = schema.suppressions
+REFUSED_AT = frozenset({"rcpt", "data", "body"})
 
 
 class Suppressions:
@@ -67,9 +68,9 @@ class Suppressions:
         return store.row(found)
 
     def find(self, address: str) -> Suppression | None:
-        """The active or proposed row of an address."""
+        """The active or proposed row of an address that is not over."""
         with explained("reading the suppression list"), reading(self._engine) as connection:
-            return store.open_row(connection, normalise(address))
+            return store.open_row(connection, mailbox(address), self._clock.now())
 
     def frame(self, *, state: str | None = None) -> pd.DataFrame:
         """The list as a pandas frame, newest first."""
@@ -86,7 +87,7 @@ class Suppressions:
 
         ``coming`` is added to the contact's counter (a bounce that the caller's caller still counts).
         """
-        now, spec = now or self._clock.now(), normalise(address)
+        now, spec = now or self._clock.now(), mailbox(address)
         judged = judge(connection, spec, now=now, policy=self.policy, coming=coming)
         if judged.weighed.suppress:
             self._enter(connection, spec, judged, source=source, now=now)
@@ -94,7 +95,7 @@ class Suppressions:
 
     def _enter(self, connection: Connection, spec: str, judged: Judged, *, source: str, now: datetime) -> int | None:
         one_at_a_time(connection)
-        found, present = judged.weighed, store.open_row(connection, spec)
+        found, present = judged.weighed, store.open_row(connection, spec, now)
         mode = connection.execute(
             sa.select(schema.parameters.c.value).where(schema.parameters.c.key == MODE_PARAMETER)
         ).scalar()
@@ -112,14 +113,16 @@ class Suppressions:
         return store.insert(connection, values, event="suppression_proposed" if proposed else "suppressed")
 
     def settled(self, done: Sequence[Settled]) -> None:
-        """Take in refusals at the door that the queue worker settled: a hard one suppresses at once."""
+        """Take in refusals at the door that the queue worker settled: a hard one suppresses at once. What went wrong
+        before RCPT TO says nothing of a recipient."""
         from ..bounces.reasons import is_hard, plain
 
         hard = [
             (row.recipient, row.reason)
             for item in done
             for row in item.outcome.deliveries
-            if row.state is DeliveryState.FAILED and row.reason and is_hard(row.reason, temporary=row.code < 500)
+            if row.state is DeliveryState.FAILED and row.stage in REFUSED_AT and row.code
+            if row.reason and is_hard(row.reason, temporary=row.code < 500)
         ]
         if not hard:
             return
@@ -127,7 +130,7 @@ class Suppressions:
         with explained("suppressing addresses that do not exist"), self._engine.begin() as connection:
             for recipient, reason in hard:
                 weighed = Weighed(True, f"Hard refusal: {plain(reason)}", True, reason)
-                self._enter(connection, normalise(recipient), Judged(weighed, True), source="reply", now=now)
+                self._enter(connection, mailbox(recipient), Judged(weighed, True), source="reply", now=now)
 
     # --- by hand ------------------------------------------------------------------------------------------------------
 
@@ -141,7 +144,8 @@ class Suppressions:
         actor: str = "person",
         source: str = "person",
     ) -> Suppression:
-        """Suppress an address by hand; a proposal becomes active, an entry for campaigns may widen to all mail."""
+        """Suppress an address by hand. A proposal becomes active, an entry for campaigns may widen to all mail, one
+        with an end may get a later one; nothing but :meth:`undo` makes an entry weaker."""
         parsed = parse_first(address)
         if parsed is None or not parsed.domain:
             raise InputRefused(
@@ -154,20 +158,33 @@ class Suppressions:
         now = self._clock.now()
         if until is not None and until.tzinfo is None:
             until = until.replace(tzinfo=now.tzinfo)
-        spec = normalise(parsed.spec)
+        if self.is_over(until):
+            raise InputRefused(
+                f"The end {until} is over.",
+                code="input.suppression_until",
+                facts={"until": str(until), "now": str(now)},
+                fix="Give an end in the future, or none: then the entry stays until it is undone.",
+            )
+        spec = mailbox(parsed.spec)
         with explained("suppressing an address"), self._engine.begin() as connection:
             one_at_a_time(connection)
-            present = store.open_row(connection, spec)
-            why = why or "Added by hand."
+            present = store.open_row(connection, spec, now)
             if present is None:
-                values = _values(spec, scope, source, "undefined", why, now, actor) | {"until": until}
+                values = _values(spec, scope, source, "undefined", why or "Added by hand.", now, actor)
+                values |= {"until": until}
                 made = store.insert(connection, values, event="suppressed")
             else:
                 made = present.id
                 wider = "all" if "all" in (scope, present.scope) else scope
-                to = {"state": "active", "scope": wider, "until": until}
+                to = {"state": "active", "scope": wider, "source": source, "why": why or present.why, "until": until}
+                if present.state == "active":
+                    to["until"] = max(until, present.until) if until and present.until else None
                 store.change(connection, [made], event="suppressed", actor=actor, now=now, **to)
         return self.get(made)
+
+    def is_over(self, until: datetime | None) -> bool:
+        """Whether the end of an entry has come."""
+        return until is not None and until <= self._clock.now()
 
     def undo(self, chosen: Collection[int | str], *, actor: str = "person") -> list[str]:
         """Take rows (by id) or addresses off the list; the rows and their reports are kept. Returns the addresses.
@@ -178,7 +195,7 @@ class Suppressions:
         with explained("undoing a suppression"), self._engine.begin() as connection:
             ids: dict[int, str] = {}
             for key in chosen:
-                which = s.c.id == key if isinstance(key, int) else s.c.address == normalise(key)
+                which = s.c.id == key if isinstance(key, int) else s.c.address == mailbox(key)
                 query = sa.select(s.c.id, s.c.address).where(which, s.c.state.in_(("active", "proposed")))
                 found = connection.execute(query).all()
                 if not found:

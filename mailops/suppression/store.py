@@ -34,6 +34,11 @@ class Suppression:
     actor: str
     changed_at: datetime
 
+    @property
+    def standing(self) -> str:
+        """The state in words, with the end where there is one."""
+        return f"{self.state} until {self.until:%Y-%m-%d}" if self.until else self.state
+
 
 def row(found: Any) -> Suppression:
     """A stored row as a value."""
@@ -57,7 +62,7 @@ def blocked(connection: Connection, addresses: Iterable[str], *, now: datetime) 
         query = sa.select(s.c.address, s.c.why, s.c.since, s.c.scope).where(
             s.c.address.in_(wanted[start : start + CHUNK]),
             s.c.state == "active",
-            sa.or_(s.c.until.is_(None), s.c.until > now),
+            _not_over(now),
         )
         for hit in connection.execute(query):
             what = "campaigns" if hit.scope == "campaigns" else "all mail"
@@ -65,11 +70,15 @@ def blocked(connection: Connection, addresses: Iterable[str], *, now: datetime) 
     return found
 
 
-def open_row(connection: Connection, address: str) -> Suppression | None:
-    """The active or proposed row of an address, the widest scope first."""
+def _not_over(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(s.c.until.is_(None), s.c.until > now)
+
+
+def open_row(connection: Connection, address: str, now: datetime) -> Suppression | None:
+    """The active or proposed row of an address that is not over by now, the widest scope first."""
     query = (
         sa.select(s)
-        .where(s.c.address == address, s.c.state.in_(("active", "proposed")))
+        .where(s.c.address == address, s.c.state.in_(("active", "proposed")), _not_over(now))
         .order_by(sa.case((s.c.scope == "all", 0), else_=1), s.c.id.desc())
     )
     found = connection.execute(query).first()

@@ -169,7 +169,7 @@ class Envelopes:
             about.append(b.c.mail_id == item.mail_id)
         query = (
             sa.select(b.c.status, b.c.reason, b.c.diagnostic, b.c.raw)
-            .where(sa.or_(*about), sa.or_(b.c.recipient.is_(None), sa.func.lower(b.c.recipient) == item.address))
+            .where(sa.or_(*about), sa.or_(b.c.normalised.is_(None), b.c.normalised == item.address))
             .order_by(b.c.id.desc())
             .limit(1)
         )

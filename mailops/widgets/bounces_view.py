@@ -320,7 +320,7 @@ def _listed_row(row: Suppression) -> dict[str, Any]:
         "label": row.address,
         "address": row.address,
         "scope": "campaigns" if row.scope == "campaigns" else "all mail",
-        "state": row.state,
+        "state": row.standing,
         "since": f"{row.since:%Y-%m-%d %H:%M}",
         "why": row.why,
     }

@@ -211,11 +211,14 @@ def test_the_list_is_kept_by_command(ops_factory: Callable[..., Ops], tmp_path: 
     ops = ops_factory()
     at = ("-w", str(ops.workspace.path), "suppress")
     assert "gets no campaigns" in run(*at, "add", "gone@x.example", "--why", "Asked.")
+    assert "gets no mail before 2999-12-31" in run(*at, "add", "b@x.example", "--scope", "all", "--until", "2999-12-31")
+    assert "active until 2999-12-31" in run(*at, "list", "b@x")
+    run(*at, "undo", "b@x.example")
     out = tmp_path / "list.csv"
     run(*at, "export", str(out))
     assert "can be mailed again: gone@x.example" in run(*at, "undo", "gone@x.example").lower()
     assert "1 added" in run(*at, "import", str(out))
-    assert json.loads(run(*at, "list", "--json"))["total"] == 2
+    assert json.loads(run(*at, "list", "--json"))["total"] == 3
     assert "0 reports are judged otherwise" in run(*at, "diff")
     assert "0 changes applied" in run(*at, "apply", "--yes")
     assert "not_found" in run(*at, "undo", "who@x.example", status=2)

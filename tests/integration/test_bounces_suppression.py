@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -127,6 +128,42 @@ def test_a_better_rule_is_shown_before_it_is_applied(ops_on: Callable[..., Ops])
         assert ops.suppressions.apply([change], actor="ann") == 1
         assert ops.suppressions.find("gone@x.example") is None
         assert ops.suppressions.diff() == []
+
+
+def test_a_better_rule_leaves_alone_what_a_person_entered(ops_on: Callable[..., Ops]) -> None:
+    ops = ops_on()
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+        _, original = sent(ops, smtp)
+    ops.bounces.take(report(original))
+    with ops.engine.begin() as connection:  # an older rule took it for hard
+        connection.execute(
+            sa.update(schema.bounces).values(raw=report(original, text="452 4.2.2 Full", status="4.2.2"))
+        )
+    assert [change.effect for change in ops.suppressions.diff()] == ["unsuppress"]
+    ops.suppressions.add("gone@x.example", scope="all", why="She phoned: no mail at all.", actor="ann")
+    listed = ops.suppressions.find("gone@x.example")
+    assert listed is not None
+    assert (listed.why, listed.source, listed.scope) == ("She phoned: no mail at all.", "person", "all")
+    changes = ops.suppressions.diff()
+    assert [change.effect for change in changes] == ["none"]
+    ops.suppressions.apply(changes)
+    assert ops.suppressions.find("gone@x.example") is not None
+
+
+def test_an_entry_by_hand_may_end_and_never_weakens_another(sqlite_ops: Ops) -> None:
+    ops, day = sqlite_ops, timedelta(days=1)
+    now = ops.clock.now()
+    ops.suppressions.add("a@x.example", until=now + day)
+    assert ops.suppressions.add("a@x.example", until=now + 3 * day).until == now + 3 * day
+    assert ops.suppressions.add("a@x.example", until=now + 2 * day).until == now + 3 * day
+    assert ops.suppressions.add("a@x.example").until is None
+    assert ops.suppressions.add("a@x.example", until=now + day).until is None
+    with pytest.raises(InputRefused) as refused:
+        ops.suppressions.add("b@x.example", until=now)
+    assert refused.value.code == "input.suppression_until"
+    old = f"address,until\nc@x.example,{(now - day).isoformat()}\nd@x.example,{(now + day).isoformat()}\n"
+    assert lists.load(ops.suppressions, old).added == 1
 
 
 def test_the_list_goes_out_as_csv_and_comes_back(ops_on: Callable[..., Ops]) -> None:

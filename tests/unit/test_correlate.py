@@ -28,7 +28,10 @@ def about(address: str = "bob@x.example") -> tuple[RecipientResult, Report]:
     ("found", "address", "by", "sure"),
     [
         (Clues((("message-id", "<1@acme.example>"),)), "bob@x.example", "message-id+recipient", 1.0),
-        (Clues((("message-id", "<1@acme.example>"),)), "forwarded@y.example", "message-id", 0.9),
+        (Clues((("message-id", "<1@acme.example>"),)), "", "message-id", 0.9),
+        (Clues((("message-id", "<1@acme.example>"),)), "forwarded@y.example", "message-id+other", 0.75),
+        (Clues((), (1,), None, (1,)), "forwarded@y.example", "tag+other", 0.75),
+        (Clues((), (1,)), "forwarded@y.example", "verp+other", 0.6),
         (Clues((), (1,), None, (1,)), "bob@x.example", "tag+recipient", 1.0),
         (Clues((), (1,), None, (1,)), "", "tag", 0.95),
         (Clues((), (1,)), "bob@x.example", "verp+recipient", 0.7),
@@ -100,7 +103,7 @@ KEY = b"a key of this workspace"
     ],
 )
 def test_only_the_holder_of_the_key_can_prove_a_mail(to: str, proven: tuple[int, ...]) -> None:
-    found = clues(f"To: <{to}>\r\n\r\nbody".encode(), Report("bounce"), OURS, KEY)
+    found = clues(f"To: <{to}>\r\n\r\nbody".encode(), Report("bounce"), OURS, (KEY,))
     assert found.proven == proven
 
 
