@@ -1,9 +1,14 @@
-"""What commands print: tables and sentences for people, JSON for scripts, errors with code, facts and fix."""
+"""What commands print: tables and sentences for people, JSON for scripts, errors with code, facts and fix.
+
+Much of it was written by strangers (subjects, replies of servers), so it is redacted, and no byte of it steers a
+terminal.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,10 +19,21 @@ from typing import Any
 
 from ..errors import MailopsError
 
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Controls of a terminal (ECMA-48) and of writing direction; line ends and tabs stay."""
+
+
+def shown(text: str) -> str:
+    """Text for a terminal: redacted, and with a replacement character for what would steer it."""
+    from ..secrets import redact
+
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", redact(text))
+
 
 def as_json(value: object) -> str:
-    """JSON text of dataclasses, frames, times and plain values."""
-    return json.dumps(plain(value), ensure_ascii=False, indent=2)
+    """JSON text of dataclasses, frames, times and plain values; controls are escaped."""
+    text = json.dumps(plain(value), ensure_ascii=False, indent=2)
+    return _STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def plain(value: Any) -> Any:
@@ -55,12 +71,10 @@ def print_error(error: MailopsError, *, json_wanted: bool) -> None:
     if json_wanted:
         print_json(error.as_dict())
         return
-    from ..secrets import redact
-
     lines = [f"Error: {error.message}  [{error.code}]"]
     lines += [f"  {name}: {plain(value)}" for name, value in error.facts.items() if value not in (None, "", [], ())]
     lines.append(f"  What to do: {error.fix}")
-    sys.stderr.write(redact("\n".join(lines)) + "\n")
+    sys.stderr.write(shown("\n".join(lines)) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
@@ -73,7 +87,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text("" if cell is None else str(plain(cell))) for cell in row))
+        drawn.add_row(*(Text("" if cell is None else shown(str(plain(cell)))) for cell in row))
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
@@ -92,9 +106,7 @@ def frame_table(frame: Any, *, title: str | None = None) -> None:
 
 def say(text: str) -> None:
     """A sentence for people."""
-    from ..secrets import redact
-
-    sys.stdout.write(redact(text) + "\n")
+    sys.stdout.write(shown(text) + "\n")
 
 
 @contextmanager
