@@ -13,13 +13,15 @@ from ..bounces.reasons import plain, who_acts
 from ..bounces.searchable import searchable
 from ..store import schema
 from ..store.database import reading
-from ..suppression.store import Suppression
+from ..suppression.reread import EFFECTS
 from .actions import Action, Actions, Preview
+from .controls import narrow
 from .copyfield import CopyField
 from .faces import Card
 from .failures_view import SEARCH
 from .progress import Progress
 from .rates_view import Frame
+from .suppressions_view import SuppressionsCard
 from .table import Column, Rows, Table
 from .theme import code, details, heading, html_table, paragraph
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ..suppression.reread import Change
 
 b = schema.bounces
+cause_of = sa.func.coalesce(b.c.reason, "undefined")
 MAX_SHOWN = 20_000
 ACTORS = {"sender": "you, the sender", "recipient": "the recipient", "nobody": "nobody in particular"}
 REPORTS = (
@@ -37,13 +40,6 @@ REPORTS = (
     Column("cause", "Cause", kind="long"),
     Column("kind", "Kind"),
     Column("tied", "Tied to"),
-)
-LISTED = (
-    Column("address", "Address"),
-    Column("scope", "Kept from"),
-    Column("state", "State"),
-    Column("since", "Since (UTC)"),
-    Column("why", "Why", kind="long"),
 )
 
 
@@ -83,7 +79,7 @@ class ReportsCard(Card):
     """Stored reports, newest first, also those that fit no mail of ours; one opens to its raw text."""
 
     def __init__(self, ops: Ops, limit: int) -> None:
-        self.ops = ops
+        self.ops, self.address, self.reason = ops, "", ""
         self.table = Table(
             REPORTS,
             self._page,
@@ -95,9 +91,14 @@ class ReportsCard(Card):
 
     def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
         columns = [c for c in b.columns if c.name not in ("raw", "digest")]
-        query = sa.select(*columns).order_by(b.c.id.desc()).offset(offset).limit(limit)
+        which: list[sa.ColumnElement[bool]] = []
+        if self.address:
+            which.append(b.c.normalised.contains(self.address.lower(), autoescape=True))
+        if self.reason:
+            which.append(cause_of == self.reason)
+        query = sa.select(*columns).where(*which).order_by(b.c.id.desc()).offset(offset).limit(limit)
         with reading(self.ops.engine) as connection:
-            total = connection.execute(sa.select(sa.func.count()).select_from(b)).scalar_one()
+            total = connection.execute(sa.select(sa.func.count()).select_from(b).where(*which)).scalar_one()
             rows = connection.execute(query).all()
         return Rows([_report_row(row) for row in rows], int(total))
 
@@ -109,81 +110,22 @@ class ReportsCard(Card):
         fields = [CopyField(SEARCH, text).widget for text in search_texts(raw)]
         self._detail.children = (ipywidgets.HTML(report_html(raw)), *fields)
 
+    def _reasons(self) -> list[tuple[str, str]]:
+        """The causes that occur, most frequent first, for a choice."""
+        number = sa.func.count()
+        with reading(self.ops.engine) as connection:
+            rows = connection.execute(sa.select(cause_of, number).group_by(cause_of).order_by(number.desc())).all()
+        return [("any", ""), *((f"{plain(reason)} ({count:,})", reason) for reason, count in rows)]
+
+    def _narrow(self, address: str, reason: str) -> None:
+        self.address, self.reason = address, reason
+        self.table.reload(first=True)
+
     def build(self) -> ipywidgets.Widget:
+        filters = narrow(self._narrow, {"Address": "address or domain"}, {"Cause": self._reasons()})
         hint = "Press a report's number to see why it was judged so, and its raw text."
         self._detail = ipywidgets.VBox([ipywidgets.HTML(paragraph(hint, muted=True))])
-        return ipywidgets.VBox([self.table.widget, self._detail])
-
-    def refresh(self) -> None:
-        self.table.refresh()
-
-    def html(self) -> str:
-        return self.table.html()
-
-    def text(self) -> str:
-        return self.table.text()
-
-
-class SuppressionsCard(Card):
-    """The suppression list with *Undo* and *Confirm Proposal*."""
-
-    def __init__(self, ops: Ops, limit: int) -> None:
-        self.ops = ops
-        self.table = Table(
-            LISTED,
-            self._page,
-            caption="Suppressed addresses, newest first",
-            empty="Nobody is suppressed.",
-            limit=limit,
-            selectable=True,
-        )
-        self.actions = Actions(
-            [
-                Action("Undo", lambda: self._preview("active")),
-                Action("Undo Proposal", lambda: self._preview("proposed")),
-                Action("Accept Proposal", self._accept),
-            ],
-            on_done=self.refresh,
-        )
-
-    def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
-        rows, total = self.ops.suppressions.page(offset=offset, limit=limit)
-        return Rows([_listed_row(row) for row in rows], total)
-
-    def _ticked(self, state: str) -> list[Suppression]:
-        rows = [self.ops.suppressions.get(number) for number in self.table.selected]
-        return [row for row in rows if row.state == state]
-
-    def _preview(self, state: str) -> Preview:
-        rows = self._ticked(state)
-        if not rows:
-            return Preview(f"Tick addresses that are {state}.")
-        ids = [row.id for row in rows]
-
-        def run(say: Callable[[str], None]) -> str:
-            done = self.ops.suppressions.undo(ids, actor="notebook")
-            self.table.clear_selection()
-            return f"Can be mailed again: {', '.join(done)}."
-
-        sentence = f"{_count(rows)} can be mailed again; the reports are kept, and count no more."
-        return Preview(sentence, tuple(f"{row.address}: {row.why}" for row in rows[:5]), run)
-
-    def _accept(self) -> Preview:
-        rows = self._ticked("proposed")
-        if not rows:
-            return Preview("Tick addresses that are proposed.")
-        ids = [row.id for row in rows]
-
-        def run(say: Callable[[str], None]) -> str:
-            done = self.ops.suppressions.confirm(ids, actor="notebook")
-            self.table.clear_selection()
-            return f"{done} {'address gets' if done == 1 else 'addresses get'} no campaigns any more."
-
-        sentence = f"{_count(rows)} will get no campaigns."
-        return Preview(sentence, tuple(f"{row.address}: {row.why}" for row in rows[:5]), run)
-
-    def build(self) -> ipywidgets.Widget:
-        return ipywidgets.VBox([self.actions.widget, self.table.widget])
+        return ipywidgets.VBox([filters, self.table.widget, self._detail])
 
     def refresh(self) -> None:
         self.table.refresh()
@@ -246,7 +188,8 @@ class RulesCard(Card):
 
     def _table(self) -> Frame:
         rows = [
-            [c.address, _judged(c.was), _judged(c.now), c.effect, c.rule, c.evidence[:120]] for c in self.changes[:200]
+            [c.address, _judged(c.was), _judged(c.now), EFFECTS[c.effect], c.rule, c.evidence[:120]]
+            for c in self.changes[:200]
         ]
         columns = ["Address", "Was", "Today", "The list", "Rule", "By this text"]
         return Frame("What today's rules change", columns, rows)
@@ -314,22 +257,6 @@ def _report_row(row: Any) -> dict[str, Any]:
     }
 
 
-def _listed_row(row: Suppression) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "label": row.address,
-        "address": row.address,
-        "scope": "campaigns" if row.scope == "campaigns" else "all mail",
-        "state": row.standing,
-        "since": f"{row.since:%Y-%m-%d %H:%M}",
-        "why": row.why,
-    }
-
-
 def _judged(what: tuple[str, str, bool]) -> str:
     kind, reason, hard = what
     return f"{kind}, {'hard' if hard else 'soft'}: {plain(reason)}"
-
-
-def _count(rows: list[Suppression]) -> str:
-    return f"{len(rows)} {'address' if len(rows) == 1 else 'addresses'}"

@@ -12,6 +12,7 @@ from ..model.mail import MailView
 from ..model.states import FAILED_DELIVERIES, DeliveryState, MailState
 from ..queue.filters import QueueFilter
 from .actions import Action, Actions, Preview
+from .controls import choice, field, row
 from .faces import Card
 from .panel import Tiles
 from .table import Column, Rows, Table, state_cell
@@ -135,25 +136,14 @@ class QueueView(Card):
         self._detail = ipywidgets.HTML(
             paragraph("Press a mail's number to see its recipients, answers and history.", muted=True)
         )
-        wide = {"description_width": "90px"}
-        states = [(ANY, ""), *((s.label, s.value) for s in MailState)]
-        self._state = ipywidgets.Dropdown(
-            options=states, value=self.filter.state.value if self.filter.state else "", description="State", style=wide
-        )
-        self._text = ipywidgets.Text(
-            description="Contains", placeholder="subject or reason", style=wide, continuous_update=False
-        )
-        self._to = ipywidgets.Text(
-            description="To", placeholder="address or domain", style=wide, continuous_update=False
-        )
-        self._from = ipywidgets.Text(
-            description="From", placeholder="address or domain", style=wide, continuous_update=False
-        )
-        for control in (self._state, self._text, self._to, self._from):
-            control.layout.width = "270px"
+        self._state = choice("State", [(ANY, ""), *((s.label, s.value) for s in MailState)])
+        self._state.value = self.filter.state.value if self.filter.state else ""
+        self._text = field("Contains", "subject or reason")
+        self._to, self._from = field("To", "address or domain"), field("From", "address or domain")
+        controls = (self._state, self._text, self._to, self._from)
+        for control in controls:
             control.observe(lambda _: self._narrow(), names="value")
-        filters = ipywidgets.HBox([self._state, self._text, self._to, self._from])
-        filters.layout.flex_flow = "row wrap"
+        filters = row(*controls)
         return ipywidgets.VBox(
             [self._tiles, filters, self.actions.widget, self.table.widget, self._detail, self._causes]
         )

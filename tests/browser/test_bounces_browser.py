@@ -66,6 +66,19 @@ def test_a_false_positive_is_undone_and_the_address_can_be_mailed_again(
             page.get_by_text("Can be mailed again: fay@x.example.").wait_for()
             assert campaign(ops, "fay@x.example") is MailState.SENT
             assert campaign(ops, "bob@x.example") is MailState.FAILED
+            page.get_by_label("Address").first.fill("fay")
+            page.get_by_label("Address").first.press("Enter")
+            page.get_by_role("button", name="Open report 2").wait_for(state="detached")
+            page.get_by_role("button", name="Open report 1").wait_for()
+            page.get_by_label("Address").last.fill("dora@x.example")
+            page.get_by_label("Kept from").select_option("all mail")
+            page.get_by_label("Why").fill("She asked for it.")
+            page.get_by_role("button", name="Suppress Address").click()
+            page.get_by_text("dora@x.example will get no mail.").wait_for()
+            page.get_by_role("button", name="Confirm").click()
+            page.get_by_text("dora@x.example gets no mail any more.").wait_for()
+            assert campaign(ops, "dora@x.example") is MailState.FAILED
+            screenshot(page, "voila-bounces-narrowed")
             page.get_by_role("button", name="Apply Today's Rules").click()
             page.get_by_text("2 judgements change: 1 off the list, 0 onto it.").wait_for()
             screenshot(page, "voila-bounces-diff")
