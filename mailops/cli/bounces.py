@@ -13,7 +13,7 @@ import typer
 
 from ..errors import InputRefused, NotFound
 from .app import open_ops
-from .output import print_json, say, table
+from .output import harmless, print_json, say, table
 from .rowfiles import Columns, row_file
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def reading(files: list[Path], *, quiet: bool) -> Iterator[Iterator[Source]]:
 
         yield each()
     for one in skipped[:20]:
-        sys.stderr.write(f"Skipped: {one.name}: {one.reason}\n")
+        sys.stderr.write(harmless(f"Skipped: {one.name}: {one.reason}") + "\n")
     if len(skipped) > 20:
         sys.stderr.write(f"Skipped: {len(skipped) - 20} more\n")
     if not seen:

@@ -19,15 +19,21 @@ from typing import Any
 
 from ..errors import MailopsError
 
-_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Controls of a terminal (ECMA-48) and of writing direction; line ends and tabs stay."""
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls of a terminal (ECMA-48) and of writing direction, and half surrogates (bytes of a file's name that are no
+UTF-8), which no encoding writes; line ends and tabs stay."""
+
+
+def harmless(text: str) -> str:
+    """Text with a replacement character for what would steer a terminal, or cannot be written."""
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def shown(text: str) -> str:
     """Text for a terminal: redacted, and with a replacement character for what would steer it."""
     from ..secrets import redact
 
-    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", redact(text))
+    return harmless(redact(text))
 
 
 def as_json(value: object) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputRefused, MissingExtra
-from .output import as_json, plain
+from .output import as_json, harmless, plain
 
 FORMATS = ("json", "csv", "parquet")
 BATCH = 5000
@@ -38,12 +38,12 @@ class RowFile:
         from ..secrets import redact
 
         if self.form == "csv":
-            self._csv.writerow([_cell(redact(_line(row[name]))) for name in self.columns])
+            self._csv.writerow([_cell(harmless(redact(_line(row[name])))) for name in self.columns])
         elif self.form == "json":
             text = redact(as_json(row)).replace("\n", "\n  ")
             self.out.write(("[\n  " if not self.rows else ",\n  ") + text)
         else:
-            clean = {n: redact(v) if isinstance(v := plain(row[n]), str) else v for n in self.columns}
+            clean = {n: harmless(redact(v)) if isinstance(v := plain(row[n]), str) else v for n in self.columns}
             self._batch.append(clean)
             if len(self._batch) >= BATCH:
                 self._flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,24 @@ def test_json_carries_them_escaped(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_table_is_redacted(capsys: pytest.CaptureFixture[str]) -> None:
     table(["Reply"], [["535 Authorization: Bearer abcdefghijklmnopqrstuvwxyz0123456789"]])
     assert "abcdefghijklmnopqrstuvwxyz" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_file_whose_name_is_no_text_is_read_and_told(tmp_path: Path, form: str) -> None:
+    folder = tmp_path / "mail"
+    folder.mkdir()
+    head = (
+        b"Return-Path: <>\nFrom: MAILER-DAEMON@x.example\nSubject: Undelivered\n\n<gone@x.example>: 550 User unknown\n"
+    )
+    (folder / os.fsdecode(b"b\xe9\x1b[31m.eml")).write_bytes(head)
+    (folder / os.fsdecode(b"p\xe9\x1b[31m.png")).write_bytes(b"\0")
+    for more in ((), ("--format", form), ("--format", form, "-o", str(tmp_path / "out"))):
+        told = CliRunner().invoke(app, ["bounces", "parse", str(folder), *more])
+        assert told.exit_code == 0, told.output
+        assert not STEERING & set(told.output)
+    text = (tmp_path / "out").read_text("utf-8")
+    assert "gone@x.example" in text
+    assert not STEERING & set(text)
 
 
 def test_a_hostile_report_is_explained_in_plain_characters(tmp_path: Path) -> None:
