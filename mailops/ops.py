@@ -96,6 +96,8 @@ class Ops:
 
     def set_parameter(self, key: str, value: str | None) -> None:
         """Set (or with None remove) a system parameter; it counts from the next mail on."""
+        from .bounces.hardness import PARAMETER as HARDNESS
+        from .bounces.hardness import read_table
         from .bounces.tag import KEY_PARAMETER
         from .inbound.aliases import clean_allowed_domains
         from .inbound.loops import check_limit
@@ -109,6 +111,8 @@ class Ops:
         if value is not None and key == KEY_PARAMETER:
             self.return_paths.sign(value)
             return
+        if key == HARDNESS:
+            read_table(value)
         if value is not None and key == "mailops.suppression.mode":
             value = check_mode(value)
         set_parameter(self.engine, key, value)

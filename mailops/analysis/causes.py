@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,8 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from ..bounces.reasons import is_hard, plain
+from ..bounces.hardness import stored_table
+from ..bounces.reasons import Hardness, is_hard, plain
 from ..errors import NotFound
 from ..model.address import mailbox
 from ..store import schema
@@ -40,8 +42,11 @@ def causes(
     columns = [REASON, people, domains, sa.func.max(REPLY)]
     query = failures(engine, columns, by=by, value=value, period=period or period_of(since, now)).group_by(REASON)
     with explained("reading the events"), reading(engine) as connection:
+        table = stored_table(connection)
         rows = connection.execute(query.order_by(people.desc(), REASON)).all()
-    found = [(r, plain(r), "hard" if is_hard(r) else "soft", int(n), int(d), str(x)) for r, n, d, x in rows]
+    found = [
+        (r, plain(r), "hard" if is_hard(r, table=table) else "soft", int(n), int(d), str(x)) for r, n, d, x in rows
+    ]
     return pd.DataFrame(found, columns=CAUSES)
 
 
@@ -72,9 +77,10 @@ def split(engine: Engine, *, period: Period, by: str = "all", value: str = "") -
     query = failures(engine, columns, by=by, value=value, period=period).group_by(e.c.kind, REASON, temporary)
     found = {"refused_hard": 0, "refused_soft": 0, "bounced_hard": 0, "bounced_soft": 0}
     with explained("reading the events"), reading(engine) as connection:
+        table = stored_table(connection)
         for kind, reason, soon, number in connection.execute(query):
             name = "refused" if kind == "failed" else "bounced"
-            found[f"{name}_{'hard' if is_hard(reason, bool(soon)) else 'soft'}"] += int(number)
+            found[f"{name}_{'hard' if is_hard(reason, bool(soon), table) else 'soft'}"] += int(number)
     return Split(**found)
 
 
@@ -96,6 +102,7 @@ class Failure:
     code: str
     sender: str = ""
     bounce_id: int | None = None
+    hard: bool = False
 
     @property
     def meaning(self) -> str:
@@ -119,7 +126,8 @@ def failure_page(
     with explained("reading the failures"), reading(engine) as connection:
         total = int(connection.execute(count).scalar_one())
         found = connection.execute(rows.order_by(e.c.id.desc()).offset(offset).limit(limit)).all()
-    return [_failure(row) for row in found], total
+        table = stored_table(connection)
+    return [_failure(row, table) for row in found], total
 
 
 _SHOWN: list[Any] = [e.c.id, e.c.at, e.c.kind, e.c.recipient, e.c.mail_id, e.c.server_key, e.c.data]
@@ -142,7 +150,8 @@ def failure(engine: Engine, event_id: int) -> Failure:
         if row.kind == "bounced":
             of_it = [b.c.mail_id == row.mail_id, b.c.normalised == mailbox(row.recipient)]
             report = connection.execute(sa.select(sa.func.max(b.c.id)).where(*of_it)).scalar()
-    return _failure(row, sender, report)
+        table = stored_table(connection)
+    return _failure(row, table, sender, report)
 
 
 def failures_of(engine: Engine, mail_id: int) -> list[Failure]:
@@ -155,8 +164,10 @@ def failures_of(engine: Engine, mail_id: int) -> list[Failure]:
     return [failure(engine, int(number)) for number in sorted(ids)]
 
 
-def _failure(row: Any, sender: str = "", report: int | None = None) -> Failure:
+def _failure(row: Any, table: Mapping[str, Hardness], sender: str = "", report: int | None = None) -> Failure:
     data = row.data or {}
+    reason = data.get("reason") or "undefined"
+    code = str(data.get("status") or data.get("enhanced") or data.get("code") or "")
     return Failure(
         int(row.id),
         row.at,
@@ -164,11 +175,12 @@ def _failure(row: Any, sender: str = "", report: int | None = None) -> Failure:
         str(row.recipient),
         row.mail_id,
         row.server_key or "",
-        data.get("reason") or "undefined",
+        reason,
         str(data.get("reply") or "").strip() or plain("undefined"),
-        str(data.get("status") or data.get("enhanced") or data.get("code") or ""),
+        code,
         sender,
         report,
+        is_hard(reason, code.startswith("4"), table),
     )
 
 

@@ -23,6 +23,7 @@ from ..store import schema
 from ..store.database import explained, reading
 from . import effects
 from .correlate import WINDOW, Candidate, Clues, Match, clues, match, names_of
+from .hardness import rejudge, stored_table
 from .report import GOOD_ACTIONS, RecipientResult, Report
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Bounces:
     ) -> Taken:
         """Record a report that is read already, in the caller's transaction. ``raw`` tells repeated ones."""
         effects.one_at_a_time(connection)
+        report = rejudge(report, stored_table(connection))
         now, digest = self._clock.now(), hashlib.sha256(raw).hexdigest()
         if connection.execute(sa.select(b.c.id).where(b.c.digest == digest)).first():
             return Taken(report, (), repeated=True)

@@ -35,6 +35,7 @@ PARAMETERS = (
     "mail.catchall.domain.allowed",
     "mail.gateway.loop.minutes",
     "mailops.bounce.former_tag_keys",
+    "mailops.bounce.hardness",
     "mailops.bounce.tag_key",
     "mailops.suppression.mode",
     "mailops.webhook.mailgun.key",

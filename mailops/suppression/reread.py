@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from ..bounces import Report, parse
 from ..bounces.effects import revise
+from ..bounces.hardness import rejudge, stored_table
 from ..bounces.report import RecipientResult
 from ..model.address import mailbox
 from ..store import schema
@@ -63,9 +64,10 @@ def diff(
 ) -> list[Change]:
     """What today's rules say otherwise, oldest report first. ``progress`` hears (reports read, of how many)."""
     found: list[Change] = []
+    table = stored_table(connection)
     total = connection.execute(sa.select(sa.func.count()).select_from(b).where(*STORED)).scalar_one()
     for done, (raw, rows) in enumerate(_reports(connection), start=1):
-        found += _compare(parse(raw), rows)
+        found += _compare(rejudge(parse(raw), table), rows)
         if progress and (done % BATCH == 0 or done == total):
             progress(done, total)
     revised = {c.bounce_id: c for c in found}

@@ -115,20 +115,23 @@ class Suppressions:
     def settled(self, done: Sequence[Settled]) -> None:
         """Take in refusals at the door that the queue worker settled: a hard one suppresses at once. What went wrong
         before RCPT TO says nothing of a recipient."""
+        from ..bounces.hardness import stored_table
         from ..bounces.reasons import is_hard, plain
 
-        hard = [
-            (row.recipient, row.reason)
+        refused = [
+            (row.recipient, row.reason, row.code < 500)
             for item in done
             for row in item.outcome.deliveries
-            if row.state is DeliveryState.FAILED and row.stage in REFUSED_AT and row.code
-            if row.reason and is_hard(row.reason, temporary=row.code < 500)
+            if row.state is DeliveryState.FAILED and row.stage in REFUSED_AT and row.code and row.reason
         ]
-        if not hard:
+        if not refused:
             return
         now = self._clock.now()
         with explained("suppressing addresses that do not exist"), self._engine.begin() as connection:
-            for recipient, reason in hard:
+            table = stored_table(connection)
+            for recipient, reason, temporary in refused:
+                if not is_hard(reason, temporary, table):
+                    continue
                 weighed = Weighed(True, f"Hard refusal: {plain(reason)}", True, reason)
                 self._enter(connection, mailbox(recipient), Judged(weighed, True), source="reply", now=now)
 

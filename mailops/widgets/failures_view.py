@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from ..bounces.advice import advise
-from ..bounces.reasons import is_hard, who_acts
+from ..bounces.reasons import who_acts
 from ..bounces.searchable import searchable
 from .controls import button, row
 from .copyfield import CopyField
@@ -112,7 +112,7 @@ class FailureCard(Card):
         advice = advise(f.error, f.reason)
         tasks = "".join(f'<li style="margin:2px 0">{esc(task)}</li>' for task in advice.tasks)
         head = f"{f.recipient}: {f.meaning}"
-        hard = "hard" if is_hard(f.reason) else "soft"
+        hard = "hard" if f.hard else "soft"
         told = "refused at once" if f.kind == "refused" else "came back later"
         facts = [f"{f.at:%Y-%m-%d %H:%M} UTC", told, hard, f.code, f"server {f.server_key}" if f.server_key else ""]
         facts += [f"mail {f.mail_id}" if f.mail_id else ""]
