@@ -18,6 +18,7 @@ from sqlalchemy.engine import Engine
 
 from .. import __version__
 from ..errors import InputRefused, NotFound
+from ..model.text import cell
 from ..secrets import redact
 from ..store import schema
 from ..store.database import explained, reading
@@ -66,8 +67,7 @@ def gather(engine: Engine, name: str, *, dns: Sequence[str] = (), now: datetime)
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(_COLUMNS)
     for one in failed:
-        cells = [str(getattr(one, column) or "").replace("\r", " ").replace("\n", " ") for column in _COLUMNS]
-        rows.writerow(["'" + cell if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells])
+        rows.writerow([cell(str(getattr(one, column) or "")) for column in _COLUMNS])
     files = {"README.txt": "\n".join(lines) + "\n", "failures.csv": table.getvalue()}
     if dns:
         files["dns.txt"] = "\n".join(dns) + "\n"

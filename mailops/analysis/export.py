@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import InputRefused, MissingExtra
+from ..model.text import cell
 
 FORMATS = ("csv", "parquet")
 
@@ -57,5 +58,4 @@ def _write(frame: pd.DataFrame, path: Path, form: str) -> Path:
 
 
 def _cell(value: object) -> object:
-    """A spreadsheet must not take a stranger's text for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
+    return cell(value) if isinstance(value, str) else value

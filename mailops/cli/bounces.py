@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import InputRefused, NotFound
+from ..model.text import harmless
 from .app import open_ops
-from .output import harmless, print_json, say, table
+from .output import print_json, say, table
 from .rowfiles import Columns, row_file
 
 if TYPE_CHECKING:

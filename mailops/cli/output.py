@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,15 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MailopsError
-
-_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Controls of a terminal (ECMA-48) and of writing direction, and half surrogates (bytes of a file's name that are no
-UTF-8), which no encoding writes; line ends and tabs stay."""
-
-
-def harmless(text: str) -> str:
-    """Text with a replacement character for what would steer a terminal, or cannot be written."""
-    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+from ..model.text import STEERING, harmless
 
 
 def shown(text: str) -> str:
@@ -39,7 +30,7 @@ def shown(text: str) -> str:
 def as_json(value: object) -> str:
     """JSON text of dataclasses, frames, times and plain values; controls are escaped."""
     text = json.dumps(plain(value), ensure_ascii=False, indent=2)
-    return _STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+    return STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def plain(value: Any) -> Any:

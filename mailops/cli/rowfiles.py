@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputRefused, MissingExtra
-from .output import as_json, harmless, plain
+from ..model.text import cell, harmless
+from .output import as_json, plain
 
 FORMATS = ("json", "csv", "parquet")
 BATCH = 5000
@@ -38,7 +39,9 @@ class RowFile:
         from ..secrets import redact
 
         if self.form == "csv":
-            self._csv.writerow([_cell(harmless(redact(_line(row[name])))) for name in self.columns])
+            self._csv.writerow(
+                [cell(redact("" if row[name] is None else str(plain(row[name])))) for name in self.columns]
+            )
         elif self.form == "json":
             text = redact(as_json(row)).replace("\n", "\n  ")
             self.out.write(("[\n  " if not self.rows else ",\n  ") + text)
@@ -62,15 +65,6 @@ class RowFile:
         if self._batch:
             self._parquet.write_table(pa.Table.from_pylist(self._batch, schema=self._parquet.schema))
             self._batch = []
-
-
-def _line(value: Any) -> str:
-    return "" if value is None else str(plain(value)).replace("\r", " ").replace("\n", " ")
-
-
-def _cell(text: str) -> str:
-    """A spreadsheet must not take a stranger's text for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t") else text
 
 
 def _parquet_writer(columns: Columns, out: Any) -> Any:

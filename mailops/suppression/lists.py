@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from ..errors import InputRefused
 from ..model.address import parse_first
+from ..model.text import cell
 from .decide import SCOPES
 from .service import Suppressions
 from .store import Suppression
@@ -34,7 +35,7 @@ def export(rows: Iterable[Suppression]) -> str:
     writer.writerow(COLUMNS)
     for row in rows:
         values = asdict(row)
-        writer.writerow([_cell(values[name]) for name in COLUMNS])
+        writer.writerow([cell(_plain(values[name])) for name in COLUMNS])
     return out.getvalue()
 
 
@@ -86,10 +87,5 @@ def _moment(text: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    text = str(value).replace("\r", " ").replace("\n", " ")
-    return "'" + text if text[:1] in ("=", "+", "-", "@") else text
+def _plain(value: object) -> str:
+    return "" if value is None else value.isoformat() if isinstance(value, datetime) else str(value)

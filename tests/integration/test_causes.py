@@ -197,7 +197,7 @@ def test_many_failures_are_grouped_by_the_database(sqlite_engine: sa.Engine) -> 
 
     def counted(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         nonlocal read
-        read += statement.lstrip().upper().startswith("SELECT") and "GROUP BY" not in statement
+        read += "FROM events" in statement and "GROUP BY" not in statement
 
     rows = [
         {"at": START + timedelta(seconds=n), "kind": "failed", "recipient": f"u{n}@d{n % 40}.example", "data": data}
