@@ -170,6 +170,8 @@ def _grams(text: str) -> set[str]:
 
 _NO_MAILBOX = ("mailbox unavailable", "mailbox is unavailable", "mailbox not available", "mailbox unavaiable")
 _TABLE = compile_table(STRONG)
+_LINK = re.compile(r"(?:[a-z]{3,5}://|www\.)\S+")
+_NOT_IN_LINKS = frozenset({"spamdetected", "virusdetected"})  # a page about spam explains blocked senders too
 _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror", "filtered", "onhold"})
 
 
@@ -178,8 +180,10 @@ def match_text(prepared: str, weak: bool = False) -> tuple[str, str] | None:
     count where asked for: prose is full of them."""
     table = _TABLE
     seen = table.grams.keys() & _grams(prepared)
+    said = _LINK.sub(" ", prepared) if "://" in prepared or "www." in prepared else prepared
     for number in sorted([number for gram in seen for number in table.grams[gram]]):
-        if _stands(table.pieces[number], prepared) and (weak or table.words[number] not in WEAK):
+        where = said if table.reasons[number] in _NOT_IN_LINKS else prepared
+        if _stands(table.pieces[number], where) and (weak or table.words[number] not in WEAK):
             return table.reasons[number], table.words[number]
     return None
 
@@ -283,6 +287,8 @@ def _by_stage(
 ) -> tuple[str, str, str]:
     """The exceptions in which the place in the dialogue or the code says what the words alone do not."""
     temporary = enhanced[:1] == "4"
+    if stage in ("connect", "helo") and reason in ("userunknown", "suspend", "mailboxfull", "hasmoved", "filtered"):
+        return "blocked", "stage:" + stage, words  # nobody was named yet
     if reason == "userunknown":
         if words in ("unverified address", "undeliverable address") and temporary:
             # Postfix asked the next server about the address and got no answer: nothing is known of the address.

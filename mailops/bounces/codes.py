@@ -106,7 +106,7 @@ CODES: dict[str, str] = {
     "x.7.750": "rejected",
 }
 
-GENERIC = frozenset({"x.0.0", "x.1.0", "x.1.1", "x.2.0", "x.3.0", "x.4.0", "x.5.0", "x.6.0", "x.7.0", "x.7.1"})
+GENERIC = frozenset({"4.3.2", "x.0.0", "x.1.0", "x.1.1", "x.2.0", "x.3.0", "x.4.0", "x.5.0", "x.6.0", "x.7.0", "x.7.1"})
 """Codes that say little: the text goes first."""
 
 
@@ -131,7 +131,7 @@ _SUBJECTS = {".3.": "systemerror", ".4.": "networkerror", ".6.": "contenterror",
 def is_generic(code: str) -> bool:
     """True when the words beside the code are to be asked first; so too for a code that no table names."""
     key = "x" + code[1:]
-    return key in GENERIC or not (code in CODES or key in CODES)
+    return code in GENERIC or key in GENERIC or not (code in CODES or key in CODES)
 
 
 REPLIES: dict[str, str] = {

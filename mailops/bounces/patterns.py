@@ -12,10 +12,32 @@ in ``WEAK`` only count when a more specific enhanced code does not decide.
 from __future__ import annotations
 
 STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("userunknown", ("bad destination mailbox", "mail for that user")),
+    ("userunknown", ("bad destination mailbox", "mail for that user", "not in proofpoint user repository")),
+    ("mailererror", ("child process of", "transport returned")),
+    ("networkerror", ("bad address pattern: mail forwarding loop", "tlsa lookup")),
+    ("systemerror", ("virus scanners failed", "virus_scan failed")),
+    ("mesgtoobig", ("message size exceeds fixed",)),
+    (
+        "policyviolation",
+        (
+            "sending suspended for this account",
+            "message sending for this account",
+            "your account has been suspended",
+            "your account is suspended",
+            "your account has been disabled",
+            "your mailbox is blocked for sending",
+            "account disabled for policy",
+        ),
+    ),
     (
         "speeding",
         (
+            "exceeded its daily limit",
+            "send limit exceeded",
+            "max defers and failures per hour",
+            "message submission rate",
+            "too many same size mails",
+            "unusual sending activity",
             "sending quota",
             "sending limit",
             "daily limit for message recipients",
@@ -27,6 +49,10 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "spamdetected",
         (
+            "identified as spam",
+            "correo no deseado",
+            "niechcian",
+            "spam_definite",
             "due to spam classification",
             "due to spam",
             "rejected as spam",
@@ -37,6 +63,13 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "blocked",
         (
+            "too many unknown users",
+            "too many unknown recipients",
+            "too many invalid users",
+            "block for spam",
+            "adres ip * zablokowan",
+            "your ip blocked",
+            "(pdr) deferred",
             "helo command rejected",
             "ehlo command rejected",
             "helo/ehlo",
@@ -60,6 +93,7 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "rejected",
         (
+            "required for sender address",
             "sender was not authenticated",
             "sender not authenticated",
             "sendernotauthenticated",
@@ -81,6 +115,7 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "securityerror",
         (
+            "unrecognized authentication type",
             "you don't authenticate or",
             "login attempts",
         ),
@@ -89,6 +124,11 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         "toomanyconn",
         (
             "throttling failure",
+            "too many connection from",
+            "too many tls sessions",
+            "limit polaczen",
+            "limit połączeń",
+            "rejecting connections on daemon",
             "connection rate limit",
             "connection limit",
             "emails per hour",
@@ -98,6 +138,7 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "contenterror",
         (
+            "- bad-header",
             "header size exceeds maximum",
             "header size, or recipient list",
             "header size too",
@@ -106,6 +147,17 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "norelaying",
         (
+            "not a rat domain",
+            "relay) nicht",
+            "relay nicht",
+            "weiterleitung * nicht gestattet",
+            "no se permite el reenv",
+            "no se permite el relay",
+            "relay non consentito",
+            "relay non permesso",
+            "relais non autoris",
+            "relay não permitido",
+            "delivery is not allowed to this address",
             "relay access denied",
             "relaying denied",
             "relay denied",
@@ -345,7 +397,13 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "file too large",
             "mail file has exceeded",
             "is at quota",
-            "has exceeded its",
+            "has exceeded its * storage",
+            "has exceeded its * quota",
+            "has exceeded its quota",
+            "has exceeded its storage",
+            "has exceeded its mailbox",
+            "has exceeded its maximum",
+            "has exceeded its allo",
             "no room for",
             "storage space",
             "mailbox store",
@@ -388,7 +446,6 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "address changed to",
             "no longer on server",
             "user not local; please try",
-            "not our customer",
             "not our user",
             "changed his address",
             "new address is",
@@ -717,6 +774,7 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "bare newline",
             "bare cr",
             "smuggling",
+            "smtplf.html",
             "blocked * not compliant",
             "multiple * header",
             "fail syntax check",
@@ -730,7 +788,6 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "spam detected",
             "detected as spam",
-            "identified as spam",
             "considered spam",
             "considered as spam",
             "classified as spam",
@@ -822,7 +879,6 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "spam signature",
             "high spam",
             "(spam",
-            "block for spam",
             "surbl",
             "uribl",
             "url blacklist",
@@ -958,6 +1014,8 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "konto gesperrt",
             "account gesperrt",
             "konto niedostepne",
+            "ha sido suspendid",
+            "mailbox locked",
             "konto zablokowane",
             "konto nieaktywne",
             "account disattivato",
@@ -1013,6 +1071,7 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "notaccept",
         (
+            "system not accepting network",
             "nullmx",
             "null mx",
             "does not accept mail",
@@ -1636,6 +1695,10 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         "filtered",
         (
             "restricted sms",
+            "指定受信",
+            "受信設定により",
+            "domain designation reception",
+            "was automatically rejected",
             "blocked by the recipient",
             "id refuse",
             "only accepting mail from specific",
@@ -2019,6 +2082,7 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "looping",
             "hops exceeded",
             "network error",
+            "network is busy",
             "establish an smtp connection",
             "network is unreachable",
             "network unreachable",
@@ -2149,6 +2213,11 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "systemerror",
         (
+            "mail transport unavailable",
+            "service not active",
+            "temporarily overloaded",
+            "ueberlastet",
+            "überlastet",
             "local configuration error",
             "configuration error",
             "system error",
@@ -2250,6 +2319,7 @@ STRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
             "not implemented",
             "utf8 but remote",
             "did not offer smtputf8",
+            "smtputf8 is required",
             "incorrectly constructed",
         ),
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mailops.bounces import parse
+from mailops.bounces import classify, parse
 from mailops.bounces.report import Report
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "bounces_field"
@@ -62,3 +62,18 @@ def _same_judgement(report: Report, row: dict[str, Any]) -> None:
 
 def test_every_file_has_a_row_and_every_row_a_file() -> None:
     assert {row["file"] for row in ROWS} == {f"eml/{file.name}" for file in (FOLDER / "eml").glob("*.eml")}
+
+
+REPLIES: list[dict[str, Any]] = [
+    json.loads(line) for line in (FOLDER.parent / "replies_field" / "replies.jsonl").read_text("utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize("row", REPLIES, ids=[row["id"] for row in REPLIES])
+def test_reply_is_classified_as_labelled(row: dict[str, Any]) -> None:
+    found = classify(row["code"], row["enhanced"], row["text"], row["stage"], row["host"])
+    if "read_as" in row:
+        assert found.reason == row["read_as"], found.rule
+        return
+    assert found.reason in (row["reason"], *row["reason_ok"]), found.rule
+    assert row["hard"] in (None, found.hard), found.rule
