@@ -16,10 +16,8 @@ from sqlalchemy.engine import Connection
 
 from ..model.address import mailbox, normalise
 from ..model.states import DeliveryState, FailureType, MailState, mail_state
-from ..queue.lease import count as tally
-from ..store import schema
+from ..store import schema, tallies
 from ..store import threads as people
-from ..store.database import alone
 from ..threads.feedback import on_bounce
 from .correlate import Candidate
 from .report import RecipientResult
@@ -29,12 +27,6 @@ NO_ERROR = "no error"  # an error exists that could not be interpreted
 TAKEN_BACK = "bounced_in_error"
 _COUNTED = {"bounce": "bounced", "complaint": "complained"}
 _OPEN_TO_REPORTS = (DeliveryState.SENT.value, DeliveryState.BOUNCED.value)
-
-
-def one_at_a_time(connection: Connection) -> None:
-    """Let one transaction at a time take in reports or change the list: no report is noted twice, nobody listed
-    twice."""
-    alone(connection, 7312052)
 
 
 def note(connection: Connection, kind: str, result: RecipientResult | None, hit: Candidate, *, now: datetime) -> bool:
@@ -196,7 +188,7 @@ def _tally(connection: Connection, hit: Candidate, outcome: str, at: datetime, n
     domain = hit.recipient.rpartition("@")[2].lower()
     sender, klass = (born or {}).get("domain") or "", (born or {}).get("class") or "transactional"
     key = (_server(connection, hit) or "", sender, domain, klass, outcome)
-    tally(connection.engine, connection, at.strftime("%Y-%m-%d"), Counter({key: number}))
+    tallies.add(connection, at.strftime("%Y-%m-%d"), Counter({key: number}))
 
 
 def _data(result: RecipientResult | None) -> dict[str, Any]:

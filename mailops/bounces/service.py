@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection, Engine
 from ..errors import NotFound
 from ..ports import Clock
 from ..store import schema
-from ..store.database import explained, reading
+from ..store.database import explained, one_report_at_a_time, reading
 from . import effects
 from .correlate import WINDOW, Candidate, Clues, Match, clues, match, names_of
 from .hardness import rejudge, stored_table
@@ -95,7 +95,7 @@ class Bounces:
         counters: bool = True,
     ) -> Taken:
         """Record a report that is read already, in the caller's transaction. ``raw`` tells repeated ones."""
-        effects.one_at_a_time(connection)
+        one_report_at_a_time(connection)
         report = rejudge(report, stored_table(connection))
         now, digest = self._clock.now(), hashlib.sha256(raw).hexdigest()
         if connection.execute(sa.select(b.c.id).where(b.c.digest == digest)).first():

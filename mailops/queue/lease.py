@@ -18,9 +18,9 @@ from sqlalchemy.engine import Connection, Engine
 
 from ..bounces.tag import is_signed
 from ..model.states import DeliveryState, MailState
-from ..store import schema
+from ..store import schema, tallies
 from ..store.bulk import insert_rows, update_rows
-from ..store.database import dialect_insert, explained
+from ..store.database import explained
 from .bar import bar
 from .outcome import Outcome
 
@@ -296,7 +296,7 @@ def _write_rows(connection: Connection, settled: Sequence[Settled], now: datetim
 
 def _write_history(engine: Engine, connection: Connection, settled: Sequence[Settled], now: datetime) -> None:
     day = now.strftime("%Y-%m-%d")
-    counts: Counter[tuple[str, str, str, str, str]] = Counter()
+    counts: Counter[tallies.Key] = Counter()
     events: list[dict[str, Any]] = []
     for i in settled:
         for row in i.outcome.deliveries:
@@ -321,29 +321,4 @@ def _write_history(engine: Engine, connection: Connection, settled: Sequence[Set
             domain = row.recipient.rpartition("@")[2].lower()
             counts[(i.server_key, i.mail.sender_domain or "", domain, i.mail.mail_class, kind)] += 1
     insert_rows(connection, schema.events, events)
-    count(engine, connection, day, counts)
-
-
-def count(engine: Engine, connection: Connection, day: str, counts: Counter[tuple[str, str, str, str, str]]) -> None:
-    """Add to the daily counters: (server, sender domain, recipient domain, class, outcome) → number."""
-    if not counts:
-        return
-    insert = dialect_insert(engine)(schema.tallies)
-    connection.execute(
-        insert.on_conflict_do_update(
-            index_elements=["day", "server_key", "sender_domain", "recipient_domain", "mail_class", "outcome"],
-            set_={"count": schema.tallies.c.count + insert.excluded.count},
-        ),
-        [
-            {
-                "day": day,
-                "server_key": server,
-                "sender_domain": sender,
-                "recipient_domain": domain,
-                "mail_class": kind,
-                "outcome": outcome,
-                "count": number,
-            }
-            for (server, sender, domain, kind, outcome), number in sorted(counts.items())
-        ],
-    )
+    tallies.add(connection, day, counts)

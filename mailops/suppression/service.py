@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from ..bounces.effects import one_at_a_time
 from ..errors import InputRefused, NotFound
 from ..model.address import mailbox, parse_first
 from ..model.states import DeliveryState
 from ..ports import Clock
 from ..store import schema
-from ..store.database import explained, reading
+from ..store.database import explained, one_report_at_a_time, reading
 from . import store
 from .decide import MODE_PARAMETER, SCOPES, STATES, Policy, Weighed
 from .history import Judged, judge
@@ -94,7 +93,7 @@ class Suppressions:
         return judged.weighed
 
     def _enter(self, connection: Connection, spec: str, judged: Judged, *, source: str, now: datetime) -> int | None:
-        one_at_a_time(connection)
+        one_report_at_a_time(connection)
         found, present = judged.weighed, store.open_row(connection, spec, now)
         mode = connection.execute(
             sa.select(schema.parameters.c.value).where(schema.parameters.c.key == MODE_PARAMETER)
@@ -170,7 +169,7 @@ class Suppressions:
             )
         spec = mailbox(parsed.spec)
         with explained("suppressing an address"), self._engine.begin() as connection:
-            one_at_a_time(connection)
+            one_report_at_a_time(connection)
             present = store.open_row(connection, spec, now)
             if present is None:
                 values = _values(spec, scope, source, "undefined", why or "Added by hand.", now, actor)
