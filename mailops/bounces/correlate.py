@@ -166,7 +166,9 @@ def match(
         if exact:
             return Match(exact[0], f"{where}+recipient", both)
         if of_mail and (of_mail[0].recipients == 1 or len({c.recipient for c in of_mail}) == 1):
-            return Match(of_mail[0], f"{where}+other", min(alone, OTHER)) if names else Match(of_mail[0], where, alone)
+            if names and report.kind != "complaint":  # complaints name people in a masked form (RFC 6590)
+                return Match(of_mail[0], f"{where}+other", min(alone, OTHER))
+            return Match(of_mail[0], where, alone)
         unsaid = unsaid or bool(of_mail and not names)
     if unsaid:
         return Match(None, "mail found, recipient not said", 0.0)

@@ -82,6 +82,24 @@ def test_where_the_recipient_forwards_the_forwarder_is_proposed_and_shown(ops_on
     assert (row["recipient"], row["normalised"]) == ("old@dead.example", "ann2@x.example")
 
 
+def test_a_complaint_with_a_masked_address_counts_against_the_recipient(ops_on: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        original = send(ops, smtp, "ann2@x.example").replace(b"ann2@x.example", b"redacted@x.example")
+    raw = (
+        b"From: feedback@isp.example\r\nTo: abuse@acme.example\r\nSubject: FW: Hello\r\nMIME-Version: 1.0\r\n"
+        b'Content-Type: multipart/report; report-type=feedback-report; boundary="b"\r\n\r\n'
+        b"--b\r\nContent-Type: text/plain\r\n\r\nAn abuse report.\r\n"
+        b"--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\nVersion: 1\r\nUser-Agent: x\r\n\r\n"
+        b"--b\r\nContent-Type: message/rfc822\r\n\r\n" + original + b"\r\n--b--\r\n"
+    )
+    (match,) = ops.bounces.take(raw).matches
+    assert (match.by, match.confidence) == ("message-id", 0.9)
+    assert standing(ops, "ann2@x.example") == "active"
+    assert standing(ops, "redacted@x.example") is None
+
+
 def test_of_a_mixed_report_only_who_failed_counts(ops_on: Callable[..., Ops]) -> None:
     with SmtpServer() as smtp:
         ops = ops_on()
