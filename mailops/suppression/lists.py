@@ -71,7 +71,7 @@ def load(suppressions: Suppressions, text: str, *, scope: str = "campaigns", act
         if suppressions.is_over(until):
             continue
         before = suppressions.find(parsed.spec)
-        if before is not None and before.state == "active" and wanted in (before.scope, "campaigns"):
+        if before is not None and before.covers(wanted, until):
             present += 1
             continue
         why = row.get("why", "").removeprefix("'") or "Imported."

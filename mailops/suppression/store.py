@@ -34,6 +34,11 @@ class Suppression:
     actor: str
     changed_at: datetime
 
+    def covers(self, scope: str, until: datetime | None) -> bool:
+        """Whether an entry for this scope and end would add nothing."""
+        lasts = self.until is None or (until is not None and until <= self.until)
+        return self.state == "active" and lasts and scope in (self.scope, "campaigns")
+
     @property
     def standing(self) -> str:
         """The state in words, with the end where there is one."""

@@ -164,6 +164,8 @@ def test_an_entry_by_hand_may_end_and_never_weakens_another(sqlite_ops: Ops) -> 
     assert refused.value.code == "input.suppression_until"
     old = f"address,until\nc@x.example,{(now - day).isoformat()}\nd@x.example,{(now + day).isoformat()}\n"
     assert lists.load(ops.suppressions, old).added == 1
+    for text, added in (("d@x.example", 1), (old, 0), ("d@x.example,all", 0), ("address,scope\nd@x.example,all", 1)):
+        assert lists.load(ops.suppressions, text).added == added
 
 
 def test_the_list_goes_out_as_csv_and_comes_back(ops_on: Callable[..., Ops]) -> None:
