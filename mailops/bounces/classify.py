@@ -244,7 +244,7 @@ def _classify(code: str, enhanced: str, text: str, stage: str, host: str) -> Cla
 
 def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple[str, str, str]:
     """(reason, rule, words)."""
-    if enhanced.startswith("2.") or (not enhanced and code.startswith("2")):
+    if enhanced.startswith("2.") or (not enhanced and code in ("250", "251", "252")):
         return "delivered", "code:" + (enhanced or code), enhanced or code
     answer = provider_answer(host, text, enhanced)
     if answer is not None:
