@@ -6,7 +6,9 @@ Asked in this order, each step with the rule and the words that gave the answer:
 2. the words (:mod:`~mailops.bounces.patterns`), specific before general, several languages;
 3. the enhanced code (:mod:`~mailops.bounces.codes`), which goes before the words when it is a specific one and the
    words are of a kind that every refusal contains;
-4. the reply code and the stage of the dialogue.
+4. a grammar of subject and predicate (:mod:`~mailops.bounces.grammar`) for wordings that no table holds, where the
+   code says little;
+5. the reply code and the stage of the dialogue.
 
 Words outrank a generic code because servers send 5.1.1 for rate limits and 5.7.1 for everything. An unknown user is
 hard at any stage; a refusal in words that no table knows is soft, wherever it came. The exceptions are written down,
@@ -23,6 +25,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .codes import REPLIES, is_generic, reason_of
+from .grammar import understand
 from .patterns import STRONG, WEAK
 from .providers import is_carrier, provider_answer
 from .reasons import is_hard, who_acts
@@ -170,7 +173,7 @@ def _grams(text: str) -> set[str]:
 
 _NO_MAILBOX = ("mailbox unavailable", "mailbox is unavailable", "mailbox not available", "mailbox unavaiable")
 _TABLE = compile_table(STRONG)
-_LINK = re.compile(r"(?:[a-z]{3,5}://|www\.)\S+")
+_LINK = re.compile(r"(?:[a-z]{3,5}://|www\.)\S+|\b[\w-]+(?:\.[\w-]+){2,}\b")  # a link, the name of a host
 _NOT_IN_LINKS = frozenset({"spamdetected", "virusdetected"})  # a page about spam explains blocked senders too
 _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror", "filtered", "onhold"})
 
@@ -180,7 +183,7 @@ def match_text(prepared: str, weak: bool = False) -> tuple[str, str] | None:
     count where asked for: prose is full of them."""
     table = _TABLE
     seen = table.grams.keys() & _grams(prepared)
-    said = _LINK.sub(" ", prepared) if "://" in prepared or "www." in prepared else prepared
+    said = _LINK.sub(" ", prepared) if "spam" in prepared or "virus" in prepared else prepared
     for number in sorted([number for gram in seen for number in table.grams[gram]]):
         where = said if table.reasons[number] in _NOT_IN_LINKS else prepared
         if _stands(table.pieces[number], where) and (weak or table.words[number] not in WEAK):
@@ -222,6 +225,25 @@ def classify(
     return _classify(str(code or ""), enhanced or "", text[:MAX_TEXT], step, (remote_host or "").lower())
 
 
+_OF_PEOPLE = frozenset({"userunknown", "suspend", "mailboxfull", "hasmoved", "filtered"})
+_ABOUT_SYSTEMS = frozenset({"systemerror", "mailererror", "securityerror"})
+_OF_BOXES = frozenset({"suspend", "mailboxfull"})
+_OF_SENDERS = frozenset(
+    {
+        "authfailure",
+        "badreputation",
+        "mesgtoobig",
+        "networkerror",
+        "norelaying",
+        "requireptr",
+        "spamdetected",
+        "systemerror",
+        "systemfull",
+        "toomanyconn",
+    }
+)
+"""What a refusal may mean before a recipient was named."""
+_CLEAR = frozenset({"4.1", "5.1"})  # an enhanced code about the address is worth more than our grammar
 _STEPS = {"ehlo": "helo", "body": "dot", "message": "dot"}
 
 
@@ -246,6 +268,8 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
     """(reason, rule, words)."""
     if enhanced.startswith("2.") or (not enhanced and code in ("250", "251", "252")):
         return "delivered", "code:" + (enhanced or code), enhanced or code
+    if code in ("530", "534", "535", "538"):  # RFC 4954 §6: whatever the step, the sender has to sign in
+        stage = "auth"
     answer = provider_answer(host, text, enhanced)
     if answer is not None:
         return _by_stage(*answer, enhanced, text, stage, host)
@@ -257,6 +281,10 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
             return "userunknown", "code:" + enhanced, "recipient address rejected: access denied"
         if coded and (reason in _LATE or words in WEAK) and not is_generic(enhanced):
             return coded, "code:" + enhanced, enhanced
+        if coded == "userunknown" and (reason in _ABOUT_SYSTEMS or words == "access denied"):
+            guess = _understand(text)  # a lookup that found nobody is no fault of the directory
+            if guess is not None and guess[0] == coded:
+                return _by_stage(coded, "grammar:" + coded, guess[1], enhanced, text, stage, host)
         if reason == "mesgtoobig" and coded == "exceedlimit":
             return "exceedlimit", "code:" + enhanced, words
         if reason == "contenterror" and coded == "spamdetected":
@@ -269,10 +297,18 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
             if code[:2] == "55" or enhanced[:1] == "5" or not code:
                 return _by_stage("userunknown", "text:userunknown", words, enhanced, text, stage, host)
             return "onhold", "text:onhold", words
+    place = _understand(text) if stage in ("connect", "helo", "mail") or coded == "filtered" else None
+    if place is not None and place[0] in (_OF_BOXES if coded == "filtered" else _OF_SENDERS):
+        return place[0], "grammar:" + place[0], place[1]
     if stage == "mail" and text and coded in (None, "onhold", "securityerror", "userunknown", "blocked", "systemerror"):
         return "rejected", "stage:mail", text[:80]
     if stage in ("connect", "helo") and text:
         return "blocked", "stage:" + stage, text[:80]
+    if coded and not is_generic(enhanced):
+        return coded, "code:" + enhanced, enhanced
+    guess = _understand(text) if text and enhanced[:3] not in _CLEAR else None
+    if guess is not None:
+        return _by_stage(guess[0], "grammar:" + guess[0], guess[1], enhanced, text, stage, host)
     if coded:
         return coded, "code:" + enhanced, enhanced
     if code in REPLIES:
@@ -282,12 +318,19 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
     return "undefined", "none", ""
 
 
+def _understand(text: str) -> tuple[str, str] | None:
+    """What the grammar makes of it; the names of hosts say nothing."""
+    return understand(_LINK.sub(" ", text)) if len(text) <= SHORT_TEXT else None
+
+
 def _by_stage(
     reason: str, rule: str, words: str, enhanced: str, text: str, stage: str, host: str
 ) -> tuple[str, str, str]:
     """The exceptions in which the place in the dialogue or the code says what the words alone do not."""
     temporary = enhanced[:1] == "4"
-    if stage in ("connect", "helo") and reason in ("userunknown", "suspend", "mailboxfull", "hasmoved", "filtered"):
+    if stage == "auth" and reason in _OF_PEOPLE:
+        return "securityerror", "stage:auth", words  # the user who signs in, not the one written to
+    if stage in ("connect", "helo") and reason in _OF_PEOPLE:
         return "blocked", "stage:" + stage, words  # nobody was named yet
     if reason == "userunknown":
         if words in ("unverified address", "undeliverable address") and temporary:
