@@ -41,6 +41,17 @@ class Statement:
 
 STATEMENTS: tuple[Statement, ...] = (
     Statement(
+        "networkerror",
+        r"hops?|hop count|(?:mail|routing|forwarding) loop|received (?:headers|lines)",
+        r"too many|exceed\w*|maximum|detected|possible|limit|suspected",
+    ),
+    Statement(
+        "mailererror",
+        r"program|command|pipe|script|mailer|procmail|child process|filter program|local delivery agent",
+        r"exit(?:ed)?|exit (?:code|status)|died|returned|killed|crash\w*|could not (?:be )?(?:run|started)",
+        unless=r"smtp command|unknown command|bad command|command (?:not|un)\w*|rcpt command|data command|mail command|in reply",
+    ),
+    Statement(
         "mailboxfull",
         r"quota|mail ?box|in ?box|mailfolder|storage|disk space|mail store|user.?s box|allotment",
         r"full|exceed\w*|over|overflow\w*|overdrawn|used up|exhausted|no (?:more )?(?:room|space)|not enough|insufficient|"
@@ -59,6 +70,11 @@ STATEMENTS: tuple[Statement, ...] = (
         "authfailure",
         r"spf|dkim|dmarc|domainkeys?|sender policy framework",
         r"fail\w*|invalid|reject\w*|not aligned|misaligned|missing|required|violat\w*|not pass\w*|unauthori[sz]ed|not permitted|softfail",
+    ),
+    Statement(
+        "requireptr",
+        r"ip name lookup|name lookup of (?:your|the client)|client hostname|your hostname",
+        r"fail\w*|mismatch\w*|cannot|could not|not found|unverif\w*|does not",
     ),
     Statement(
         "requireptr",
@@ -95,9 +111,9 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement(
         "norelaying",
-        r"relay\w*|forward\w* (?:mail )?(?:for|to) (?:that|this) domain|transit|third.party mail|outside (?:domains?|destinations?|addresses)|"
+        r"relay\w*|forward\w* (?:mail )?(?:for|to) (?:that|this) domain|transit|third.party mail|outside (?:domains?|destinations?|addresses)|relaying to|"
         r"(?:domain|destination|host)(?: [\w.-]+)? (?:is ?n.?t|is not) local",
-        r"not|no|isn.?t|closed|disabled|denied|refused|disallowed|forbidden|prohibited|unauthori[sz]ed|reject\w*|won.?t|cannot|never",
+        r"not|no|isn.?t|unable to|can.?t|closed|disabled|denied|refused|disallowed|forbidden|prohibited|unauthori[sz]ed|reject\w*|won.?t|cannot|never",
     ),
     Statement(
         "badreputation",
@@ -156,16 +172,22 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement(
         "userunknown",
+        r"no(?: such)? (?:mail ?box|user|recipient|account|person|addressee|subscriber|customer)",
+        r"available|here|there|known|listed|found|called|named|name|at this|on this|with (?:this|that)|by (?:this|that)",
+        unless=r"senders?|from|domain|your|relay\w*|policy",
+    ),
+    Statement(
+        "userunknown",
         r"users?|user ?names?|recipients?|mail ?box(?:es)?|addresse?e?s?|account|subscriber|customer|person|people|addressee|alias|"
         r"login|local part|mail ?drop|employee|member|name|inbox|rcpt",
         _MISSING,
         unless=r"senders?|from|domain|host|helo|ehlo|relay\w*|your (?:account|address|mailbox|domain|ip)|spam|policy|permission|"
-        r"authenticat\w*|credentials?|password|command|syntax|header|attachment|certificate|temporar\w*|reply-to",
+        r"authenticat\w*|credentials?|password|command|syntax|header|attachment|certificate|temporar\w*|reply-to|service",
     ),
     Statement(
         "networkerror",
         r"connect\w*|network|route|routing|dns|name ?server|socket|link|remote (?:host|server)|peer",
-        r"fail\w*|refused|reset|lost|unreachable|broken|dropped|down|no response|not respond\w*|loop\w*|interrupted|aborted",
+        r"fail\w*|refused|reset|lost|unreachable|no route|broken|dropped|down|no response|not respond\w*|loop\w*|interrupted|aborted",
     ),
     Statement(
         "expired",

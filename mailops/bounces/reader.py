@@ -355,11 +355,15 @@ def _is_hearsay(diagnostic: str, code: str | None, own: str) -> bool:
 
 
 def _addressee(original: OriginalMessage, report: str) -> list[text.Found]:
-    """The one recipient of the returned original, when the report speaks of that local part."""
+    """The one recipient of the returned original, when the report speaks of that local part, or of a host of just that
+    domain."""
     if len(original.to) != 1:
         return []
-    local = original.to[0].rpartition("@")[0]
-    named = re.search(rf"(?<![\w.+-]){re.escape(local)}(?![\w+-]|\.\w)", report, re.I) if local else None
+    local, _, domain = original.to[0].rpartition("@")
+    if not local or not domain:
+        return []
+    named = re.search(rf"(?<![\w.+-]){re.escape(local)}(?![\w+-]|\.\w)", report, re.I)
+    named = named or re.search(rf"\bhost {re.escape(domain)}(?![\w-]|\.\w)", report, re.I)
     return [text.Found(original.to[0])] if named else []
 
 

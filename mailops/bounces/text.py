@@ -50,6 +50,7 @@ _SENTENCE = re.compile(
     re.I,
 )
 _REFUSED = re.compile(r"(?:<--|<<<|<=|\bS:)\s{0,4}([45]\d\d[ \-].*)$")
+_SAID = re.compile(r"\b(?:remote host said|server said):\s?([45]\d\d[ \-].{3,1500})$", re.I)
 _RCPT = re.compile(r"(?:-->|>>>|=>|\bC:)\s{0,4}rcpt to:\s?<(" + _ADDR + r")>", re.I)
 _BRACKET = re.compile(r"^\s+<(" + _ADDR + r")>\s*:(.*)$", re.I)
 _TO = re.compile(r"^(?:.{0,40}: \*)?[ \t]{0,8}to:\s{0,20}<?(" + _ADDR + r")>?\s*$", re.I)
@@ -83,10 +84,14 @@ class Found:
     @property
     def reply(self) -> str:
         """The server's own words where the report marks them, or "": Sendmail's ``(reason: ...)``, or the last refusal
-        of a session's transcript (``<-- 550 ...``), whose other answers say nothing."""
+        of a session's transcript (``<-- 550 ...``), whose other answers say nothing, or what qmail puts behind ``Remote
+        host said:``."""
         for line in self.lines:
             if line.startswith("(reason: "):
                 return line[9:].rstrip(")")
+        said = _SAID.search(self.diagnostic)
+        if said:
+            return said.group(1)
         refusals = [hit.group(1) for hit in map(_REFUSED.search, self.lines) if hit]
         return refusals[-1] if refusals else ""
 
