@@ -30,6 +30,8 @@ _RECEIPT = re.compile(
     r"|eingangsbestätigung|accusé de réception|acuse de recibo|受付",
     re.I,
 )
+_ANSWER = re.compile(r"^\s*(?:re|aw|sv|antw|res|rif|odp|vs)\s?:", re.I)
+"""With a thread and without a machine's mark: a person who answers an automatic reply."""
 _ABOUT = re.compile(r"\b(?:summary|digest|overview|calendar|policy|schedule|statistics)\b", re.I)
 """A letter about absences, and no absence."""
 _TAIL = re.compile(r"\((?:automatic response|auto(?:matic)? reply|autoreply|out of office)\)\s*$", re.I)
@@ -92,7 +94,8 @@ def autoreply_rule(fields: Fields, subject: str, text: str) -> tuple[str, str] |
     if fields.first("delivered-to").lower() == "autoresponder" or fields.first("x-precedence").lower() == "auto_reply":
         return "autoreply.header", "Delivered-To: Autoresponder"
     words = subject_rule(subject)
-    if words and not (_ABOUT.search(subject) and "auto-submitted" not in fields):
+    answers = bool(_ANSWER.match(subject)) and "in-reply-to" in fields and not auto
+    if words and not answers and not (_ABOUT.search(subject) and "auto-submitted" not in fields):
         return "autoreply.subject", words
     low = text[:1500].lower()
     machine = auto.startswith("auto-") or fields.first("return-path") == "<>"

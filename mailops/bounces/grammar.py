@@ -186,7 +186,7 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement(
         "networkerror",
-        r"connect\w*|network|route|routing|dns|name ?server|socket|link|remote (?:host|server)|peer",
+        r"connect\w*|network|route|routing|dns|name ?server|socket|link|peer",
         r"fail\w*|refused|reset|lost|unreachable|no route|broken|dropped|down|no response|not respond\w*|loop\w*|interrupted|aborted",
     ),
     Statement(
@@ -203,6 +203,7 @@ STATEMENTS: tuple[Statement, ...] = (
         "systemerror",
         r"system|server|service|internal|database|configuration|config|backend|ldap|process\w*|software",
         r"error|fail\w*|unavailable|not available|overload\w*|busy|problem|trouble|broken|crash\w*|maintenance|misconfigur\w*",
+        unless=r"error from|remote (?:mail )?(?:server|host)|returned|said|in reply",
     ),
 )
 

@@ -312,7 +312,7 @@ APPLIANCES = frozenset({"mfilter", "mxlogic", "mailfoundry", "james", "biglobe"}
 VERIZON = ("vtext.com", "vzwpix.com", "vzw.com", "vzwmail.net")
 """Networks that answer in James' words before they take the message: there, an unknown user is one."""
 
-DEFAULTS = {"exim-syntax": "syntaxerror"}
+DEFAULTS = {"exim-syntax": "syntaxerror", "mailman": "rejected", "fml": "rejected"}
 """The reason a fingerprint stands for when its text gives none."""
 
 FINGERPRINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -343,6 +343,8 @@ FINGERPRINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("groupwise", ("the message that you sent was undeliverable to the following",)),
     ("mailfoundry", ("this has been a permanent failure. no further delivery attempts will be made",)),
     ("imail", ("invalid final delivery userid",)),
+    ("mailman", ("mailing-list was rejected for the following reasons", "mailing list was rejected for the following")),
+    ("fml", ("you are not member", "you are not a member of this mailing list")),
 )
 
 

@@ -411,6 +411,7 @@ def _plain(
         or bool(expected)
         or bool(original.headers and (machine or seen.named))
         or bool(seen.named and mark)
+        or bool(mark and original.headers and "auto-submitted" in fields)
     )
     if not strong:
         return None

@@ -40,7 +40,8 @@ _LABEL = re.compile(
     re.I,
 )
 _SENTENCE = re.compile(
-    r"(?:(?:deliver(?:ing|ed|y)?\b|delivery failed|send(?:ing)?\b|forward)[^@.:\n]{0,60}\bto\b"
+    r"(?:(?:deliver(?:ing|ed|y)?\b|delivery failed|send(?:ing)?\b|forward)[^@.:\n]{0,60}"
+    r"(?:from <[^<>\s]{1,200}> )?\bto\b"
     r"(?: the following address(?:es)?)?:?|rejected recipient|recipient rejected:?|is full:|unknown user:?"
     r"|no such user:?|could not find a gateway for"
     r"|(?:your|the|ihre|votre) (?:message|mail|e-mail|email|nachricht)(?: sent)? to:?|rcpt to:|mailing list"
@@ -160,6 +161,8 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
     sentences: dict[str, Found] = {}
     for match in _SENTENCE.finditer(joined):
         address = match.group(1)
+        if "subscribe" in match.group(0).lower():
+            continue  # what a list asks its readers to do
         if address.lower() not in sentences and len(sentences) < MAX_RECIPIENTS:
             sentences[address.lower()] = Found(address)
     if sentences:
