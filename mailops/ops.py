@@ -108,8 +108,8 @@ class Ops:
             value = str(check_limit(key, value or "0", 1))
         if value is not None and key == "mail.catchall.domain.allowed":
             value = clean_allowed_domains(value)
-        if value is not None and key == KEY_PARAMETER:
-            self.return_paths.sign(value)
+        if key == KEY_PARAMETER:  # a key that is replaced or removed is still read with
+            self.return_paths.plain() if value is None else self.return_paths.sign(value)
             return
         if key == HARDNESS:
             read_table(value)

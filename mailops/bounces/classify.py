@@ -297,17 +297,17 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
             if code[:2] == "55" or enhanced[:1] == "5" or not code:
                 return _by_stage("userunknown", "text:userunknown", words, enhanced, text, stage, host)
             return "onhold", "text:onhold", words
-    place = _understand(text) if stage in ("connect", "helo", "mail") or coded == "filtered" else None
-    if place is not None and place[0] in (_OF_BOXES if coded == "filtered" else _OF_SENDERS):
-        return place[0], "grammar:" + place[0], place[1]
+    guess = _understand(text)
+    told = _OF_BOXES if coded == "filtered" else _OF_SENDERS if stage in ("connect", "helo", "mail") else frozenset()
+    if guess is not None and guess[0] in told:
+        return guess[0], "grammar:" + guess[0], guess[1]
     if stage == "mail" and text and coded in (None, "onhold", "securityerror", "userunknown", "blocked", "systemerror"):
         return "rejected", "stage:mail", text[:80]
     if stage in ("connect", "helo") and text:
         return "blocked", "stage:" + stage, text[:80]
     if coded and not is_generic(enhanced):
         return coded, "code:" + enhanced, enhanced
-    guess = _understand(text) if text and enhanced[:3] not in _CLEAR else None
-    if guess is not None:
+    if guess is not None and enhanced[:3] not in _CLEAR:
         return _by_stage(guess[0], "grammar:" + guess[0], guess[1], enhanced, text, stage, host)
     if coded:
         return coded, "code:" + enhanced, enhanced
@@ -320,7 +320,7 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
 
 def _understand(text: str) -> tuple[str, str] | None:
     """What the grammar makes of it; the names of hosts say nothing."""
-    return understand(_LINK.sub(" ", text)) if len(text) <= SHORT_TEXT else None
+    return understand(_LINK.sub(" ", text))
 
 
 def _by_stage(

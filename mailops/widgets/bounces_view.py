@@ -22,7 +22,7 @@ from .failures_view import SEARCH
 from .progress import Progress
 from .rates_view import Frame
 from .suppressions_view import SuppressionsCard
-from .table import Column, Rows, Table
+from .table import Column, Rows, Table, TableCard
 from .theme import code, details, heading, html_table, paragraph
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..suppression.reread import Change
 
 b = schema.bounces
-cause_of = sa.func.coalesce(b.c.reason, "undefined")
+cause = sa.func.coalesce(b.c.reason, "undefined")
 MAX_SHOWN = 20_000
 ACTORS = {"sender": "you, the sender", "recipient": "the recipient", "nobody": "nobody in particular"}
 REPORTS = (
@@ -75,7 +75,7 @@ def actor(reason: str) -> str:
     return ACTORS.get(found, f"the {found}")
 
 
-class ReportsCard(Card):
+class ReportsCard(TableCard):
     """Stored reports, newest first, also those that fit no mail of ours; one opens to its raw text."""
 
     def __init__(self, ops: Ops, limit: int) -> None:
@@ -95,7 +95,7 @@ class ReportsCard(Card):
         if self.address:
             which.append(b.c.normalised.contains(self.address.lower(), autoescape=True))
         if self.reason:
-            which.append(cause_of == self.reason)
+            which.append(cause == self.reason)
         query = sa.select(*columns).where(*which).order_by(b.c.id.desc()).offset(offset).limit(limit)
         with reading(self.ops.engine) as connection:
             total = connection.execute(sa.select(sa.func.count()).select_from(b).where(*which)).scalar_one()
@@ -114,7 +114,7 @@ class ReportsCard(Card):
         """The causes that occur, most frequent first, for a choice."""
         number = sa.func.count()
         with reading(self.ops.engine) as connection:
-            rows = connection.execute(sa.select(cause_of, number).group_by(cause_of).order_by(number.desc())).all()
+            rows = connection.execute(sa.select(cause, number).group_by(cause).order_by(number.desc())).all()
         return [("any", ""), *((f"{plain(reason)} ({count:,})", reason) for reason, count in rows)]
 
     def _narrow(self, address: str, reason: str) -> None:
@@ -126,15 +126,6 @@ class ReportsCard(Card):
         hint = "Press a report's number to see why it was judged so, and its raw text."
         self._detail = ipywidgets.VBox([ipywidgets.HTML(paragraph(hint, muted=True))])
         return ipywidgets.VBox([filters, self.table.widget, self._detail])
-
-    def refresh(self) -> None:
-        self.table.refresh()
-
-    def html(self) -> str:
-        return self.table.html()
-
-    def text(self) -> str:
-        return self.table.text()
 
 
 class RulesCard(Card):

@@ -16,7 +16,7 @@ from ..bounces.searchable import searchable
 from .controls import button, row
 from .copyfield import CopyField
 from .faces import Card, said
-from .table import Column, Rows, Table
+from .table import Column, Rows, Table, TableCard
 from .theme import INK, SANS, box, code, details, esc, heading, html_table, paragraph
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def causes_html(ops: Ops, since: str, by: str, value: str) -> str:
     return html_table(["Cause", "Hard or soft", "Who can act", "Recipients", "What a server said"], rows)
 
 
-class FailuresCard(Card):
+class FailuresCard(TableCard):
     """The failures of one group, newest first; one opens below."""
 
     def __init__(self, ops: Ops, since: str, by: str = "all", value: str = "", limit: int = 10) -> None:
@@ -79,12 +79,6 @@ class FailuresCard(Card):
         hint = "Press a failure's number to see what was said, and its raw report."
         self._detail = ipywidgets.VBox([ipywidgets.HTML(paragraph(hint, muted=True))])
         return ipywidgets.VBox([self.table.widget, self._detail])
-
-    def html(self) -> str:
-        return self.table.html()
-
-    def text(self) -> str:
-        return self.table.text()
 
 
 def _row(one: Failure) -> dict[str, Any]:

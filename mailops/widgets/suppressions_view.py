@@ -11,8 +11,7 @@ from ..suppression.decide import STATES
 from ..suppression.store import Suppression
 from .actions import Action, Actions, Preview
 from .controls import choice, field, narrow, row
-from .faces import Card
-from .table import Column, Rows, Table
+from .table import Column, Rows, Table, TableCard
 
 if TYPE_CHECKING:
     from ..ops import Ops
@@ -27,8 +26,8 @@ LISTED = (
 )
 
 
-class SuppressionsCard(Card):
-    """The suppression list with *Undo* and *Confirm Proposal*."""
+class SuppressionsCard(TableCard):
+    """The suppression list with *Undo*, *Accept Proposal* and *Suppress Address*."""
 
     def __init__(self, ops: Ops, limit: int) -> None:
         self.ops, self.text_part, self.state = ops, "", ""
@@ -113,15 +112,6 @@ class SuppressionsCard(Card):
         self._why = field("Why", "in words")
         entry = ipywidgets.VBox([row(self._address, self._scope, self._why), self.by_hand.widget])
         return ipywidgets.VBox([filters, self.actions.widget, self.table.widget, entry])
-
-    def refresh(self) -> None:
-        self.table.refresh()
-
-    def html(self) -> str:
-        return self.table.html()
-
-    def text(self) -> str:
-        return self.table.text()
 
 
 def _listed_row(row: Suppression) -> dict[str, Any]:

@@ -182,3 +182,18 @@ class Table(Card):
         elif page.total > len(page.rows):
             lines.append(f"The first {len(page.rows)} of {page.total}.")
         return "\n".join(lines)
+
+
+class TableCard(Card):
+    """A card around one table, which is all that a report or a log shows of it."""
+
+    table: Table
+
+    def refresh(self) -> None:
+        self.table.refresh()
+
+    def html(self) -> str:
+        return self.table.html()
+
+    def text(self) -> str:
+        return self.table.text()
