@@ -223,7 +223,7 @@ def _mailgun(data: Any) -> Iterable[Event]:
             status=status.get("enhanced-code"),
             mid=mid,
             word=item.get("reason"),
-            bad=item.get("reason") not in ("generic", "old", "espblock"),
+            bad=item.get("reason") not in ("generic", "espblock"),
         )
         if item.get("severity") == "temporary":  # Mailgun still tries
             known = _delay(known)
