@@ -30,7 +30,16 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "This Python has no venv module." >&2; \
 	  echo "What to do: on Debian and Ubuntu, install the package python3-venv, then run make again." >&2; exit 2; }
-	@test -x $(PY) || { echo "Making the environment in .venv (about 450 MB; one to two minutes) ..."; $(PYTHON) -m venv $(VENV); }
+	@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+	  echo "Making the environment in .venv (about 1 GB; one to three minutes) ..."; \
+	  { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); } || { \
+	    echo "The folder .venv could not be made here." >&2; \
+	    echo "What to do: give this user the folder, and some 1.5 GB of room; then run make again." >&2; exit 2; }; \
+	elif [ "$(origin PYTHON)" != file ] && \
+	  [ "$$($(PYTHON) -c 'import sys; print(sys.version_info[:2])')" != "$$($(PY) -c 'import sys; print(sys.version_info[:2])')" ]; then \
+	  echo "The environment in .venv is one of $$($(PY) --version), not of '$(PYTHON)'." >&2; \
+	  echo "What to do: make clean, then make PYTHON=$(PYTHON) $(MAKECMDGOALS)" >&2; exit 2; \
+	fi
 	@bash .ci/install $(PY)
 	@mkdir -p $(VENV)/share/jupyter/lab/settings
 	@printf '%s\n' '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' \
