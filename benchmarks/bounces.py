@@ -2,9 +2,10 @@
 
     python benchmarks/bounces.py [FOLDER] [--seconds 3]
 
-FOLDER holds ``.eml`` files (default ``../shared/bounces/dev/eml`` beside the repository; without it, messages are made
-here). Messages are read into memory first. Reports and ordinary mail are told apart by the reader itself and timed
-apart; the classifier's cache is emptied before every round, so that no round profits from the one before.
+FOLDER holds ``.eml`` files (default: the messages that the reader is tested with, tests/fixtures/bounces and
+bounces_field; without any, messages are made here). Messages are read into memory first. Reports and ordinary mail are
+told apart by the reader itself and timed apart; the classifier's cache is emptied before every round, so that no round
+profits from the one before.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from mailops.bounces import classify as _classify
 from mailops.bounces import parse
 from mailops.bounces.classify import _classify as _cached
 
-DEFAULT = Path(__file__).resolve().parent.parent.parent / "shared" / "bounces" / "dev" / "eml"
+FIXTURES = Path(__file__).resolve().parent.parent / "tests" / "fixtures"
 
 
 def made() -> list[bytes]:
@@ -121,13 +122,12 @@ def others() -> dict[str, Callable[[bytes], object]]:
 def main() -> int:
     """Print a table: messages a second, and how many times as fast the reader is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=DEFAULT)
+    parser.add_argument("folder", nargs="?", type=Path, help="of .eml files (default: the project's own messages)")
     parser.add_argument("--seconds", type=float, default=3.0, help="time for each row")
     arguments = parser.parse_args()
-    messages = (
-        [file.read_bytes() for file in sorted(arguments.folder.rglob("*.eml"))] if arguments.folder.is_dir() else []
-    )
-    source = str(arguments.folder) if messages else "made here"
+    folders = [arguments.folder] if arguments.folder else [FIXTURES / "bounces", FIXTURES / "bounces_field"]
+    messages = [file.read_bytes() for folder in folders for file in sorted(folder.rglob("*.eml"))]
+    source = str(arguments.folder or "the project's own") if messages else "made here"
     messages = messages or made()
     reports = [raw for raw in messages if parse(raw).kind != "ordinary"]
     ordinary = [raw for raw in messages if parse(raw).kind == "ordinary"]

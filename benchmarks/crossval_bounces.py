@@ -1,6 +1,6 @@
 """Do the rules generalise? Read each project's messages with only those rules that another project's messages support.
 
-    python benchmarks/crossval_bounces.py [TRUTH]        (default ../shared/bounces/dev/truth.jsonl)
+    python benchmarks/crossval_bounces.py [TRUTH]        (default: the project's own labelled messages)
 
 For each source of messages (a project that collected them) the tables are cut down to the patterns, provider rows and
 phrases that stand in at least one message of the *other* sources, and the messages of this source are read with what
@@ -28,7 +28,7 @@ from mailops.bounces.phrases import flat
 from mailops.testing.suites.bounces import as_prediction
 
 classify = importlib.import_module("mailops.bounces.classify")
-DEFAULT = Path(__file__).resolve().parent.parent.parent / "shared" / "bounces" / "dev" / "truth.jsonl"
+DEFAULT = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "bounces_field" / "truth.jsonl"
 PHRASES = ("FAILURE", "DELAY", "FINAL", "SUBJECTS", "SUCCESS")
 
 

@@ -1,7 +1,8 @@
 """Shared fixtures: both databases, a workspace, and the rule for missing peers.
 
 ``MAILOPS_TEST_REQUIRE`` (comma-separated: ``postgres``, ``browser``, ``postfix``, ``all``) turns a skip for a missing
-peer into a failure, so that CI cannot pass by skipping.
+peer into a failure, so that CI cannot pass by skipping. ``MAILOPS_TEST_BESIDE`` names a folder of case data that is not
+the project's own; without it nothing of ``tests/beside`` is collected.
 """
 
 from __future__ import annotations
@@ -17,16 +18,6 @@ import pytest
 import sqlalchemy as sa
 from peers import missing
 from sqlalchemy.engine import Engine
-
-SHARED = Path(__file__).parent.parent.parent / "shared"
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder with case data beside the project."""
-    if not SHARED.is_dir():
-        pytest.skip("no ../shared beside this checkout")
-    return SHARED
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 ``python -m mailops.testing.evaluate SUITE CASES`` where CASES is a JSON file (or, for ``bounces``, a folder or a
 ``truth.jsonl``). A suite is a row in :data:`SUITES`; it is called with the loaded JSON (None for other inputs) and the
-path, and yields one dictionary a case.
+path, and yields one dictionary a case. With ``--score`` the predictions are compared with what the file expects
+(:mod:`mailops.testing.score`): what is not as expected is printed, then the sum, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from mailops.errors import ConfigError, InputRefused, MailopsError
+from mailops.testing.score import Score, score
+from mailops.testing.score_bounces import BounceScore, score_bounces
 
 Suite = Callable[[Any, Path], Iterator[dict[str, Any]]]
 
@@ -72,12 +75,27 @@ def predictions(name: str, path: Path) -> Iterator[dict[str, Any]]:
     yield from suite(document, path)
 
 
+def scored(name: str, path: Path) -> Score | BounceScore:
+    """The predictions of a suite for a case file, compared with what the file expects."""
+    found = list(predictions(name, path))
+    text = path.read_text("utf-8")
+    if name == "bounces":
+        return score_bounces([json.loads(line) for line in text.splitlines() if line.strip()], found)
+    return score(name, json.loads(text)["cases"], found)
+
+
 def main(arguments: list[str]) -> int:
-    """The command: prints predictions; exit status 2 when it could not run."""
-    if len(arguments) != 2:
-        sys.stderr.write(f"usage: python -m mailops.testing.evaluate {{{','.join(SUITES)}}} CASES\n")
+    """The command: prints predictions or their score; exit status 1 for a miss, 2 when it could not run."""
+    wants_score = "--score" in arguments
+    arguments = [one for one in arguments if one != "--score"]
+    if len(arguments) != 2 or (wants_score and Path(arguments[1]).is_dir()):
+        sys.stderr.write(f"usage: python -m mailops.testing.evaluate {{{','.join(SUITES)}}} CASES [--score]\n")
         return 2
     try:
+        if wants_score:
+            result = scored(arguments[0], Path(arguments[1]))
+            sys.stdout.write(f"{result}\n")
+            return 0 if result.clean else 1
         for prediction in predictions(arguments[0], Path(arguments[1])):
             sys.stdout.write(json.dumps(prediction, ensure_ascii=False) + "\n")
     except MailopsError as error:

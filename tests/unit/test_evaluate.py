@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -25,21 +24,6 @@ def case(**more: Any) -> dict[str, Any]:
         "current_user_email": "me@acme.test",
     }  # fmt: skip
     return {"id": "X-1", "kind": "send", "config": config, "input": {"from": "jo@cust.test", "to": "d@x.test"}, **more}
-
-
-def test_every_routing_case_of_the_shared_data_passes(shared: Path, tmp_path: Path, capsys: Any) -> None:
-    cases = shared / "odoo" / "routing_cases_dev.json"
-    if not cases.exists():
-        pytest.skip("no routing cases beside this checkout")
-    spec = importlib.util.spec_from_file_location("score", shared / "odoo" / "score.py")
-    assert spec is not None
-    assert spec.loader is not None
-    score = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(score)
-    out = tmp_path / "predictions.jsonl"
-    out.write_text("\n".join(json.dumps(p) for p in predictions("routing", cases)), "utf-8")
-    failed = score.main(str(cases), str(out), "--misses")
-    assert not failed, capsys.readouterr().out
 
 
 def test_a_prediction_has_the_fields_of_the_case(tmp_path: Path, capsys: Any) -> None:
@@ -70,4 +54,27 @@ def test_what_cannot_run_says_so(tmp_path: Path, capsys: Any) -> None:
     assert caught.value.code == "evaluate.not_json"
     assert main(["routing", str(tmp_path / "none.json")]) == 2
     assert main(["routing"]) == 2
-    assert "usage:" in capsys.readouterr().err
+    assert main(["bounces", str(tmp_path), "--score"]) == 2  # a folder has no labels
+    assert capsys.readouterr().err.count("usage:") == 2
+
+
+def test_a_score_says_what_is_not_as_expected(tmp_path: Path, capsys: Any) -> None:
+    right = case(expected={"server": "dom", "header_from": "jo <notifications@acme.test>"})
+    path = tmp_path / "cases.json"
+    path.write_text(json.dumps({"cases": [right]}), "utf-8")
+    assert main(["routing", str(path), "--score"]) == 0
+    assert capsys.readouterr().out == "1 of 1 cases as expected\n"
+    wrong = case(id="X-2", expected={"server": "any"})
+    path.write_text(json.dumps({"cases": [right, wrong]}), "utf-8")
+    assert main(["routing", str(path), "--score"]) == 1
+    assert capsys.readouterr().out == "X-2: server is 'dom', expected 'any'\n1 of 2 cases as expected\n"
+
+
+def test_messages_are_scored_by_their_labels(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "a.eml").write_bytes(b"From: ann@acme.test\nSubject: Lunch\n\nAt noon?\n")
+    truth = tmp_path / "truth.jsonl"
+    truth.write_text(json.dumps({"id": "a", "file": "a.eml", "kind": "ordinary"}) + "\n", "utf-8")
+    assert main(["bounces", str(truth), "--score"]) == 0
+    truth.write_text(json.dumps({"id": "a", "file": "a.eml", "kind": "bounce"}) + "\n", "utf-8")
+    assert main(["bounces", str(truth), "--score"]) == 1
+    assert "a: kind is 'ordinary', expected ['bounce']" in capsys.readouterr().out

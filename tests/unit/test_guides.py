@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -708,17 +707,6 @@ def test_a_step_that_a_machine_checks_is_not_done_by_saying_so(make: Make) -> No
     by_hand = azure_to(make("azure", subject="x@acme.com"), "test").step("connect")
     assert by_hand.state is VerdictState.PASSED
     assert "Marked by hand" in by_hand.note
-
-
-def test_no_sentence_of_the_requirements_is_copied(shared: Path) -> None:
-    """Labels and values are the consoles' own; the sentences around them are ours."""
-    text = re.sub(r"\s+", " ", (shared / "REQUIREMENTS.md").read_text("utf-8"))
-    for one in GUIDES.values():
-        for step in one.steps:
-            for line in (step.why, *(d if isinstance(d, str) else d.text for d in step.do)):
-                plain = re.sub(r"\*[^*]*\*|`[^`]*`|\{[^}]*\}", "", line)
-                if len(plain.strip()) > 60:
-                    assert line not in text
 
 
 def test_findings_of_a_step_are_shown_again(make: Make) -> None:

@@ -1,14 +1,19 @@
-"""The error catalogue: every row reachable, told apart, in our own words; the shared table row by row where present."""
+"""The error catalogue: every row reachable, told apart, in full words; the cases of what is seen lead to one row each."""
 
 from __future__ import annotations
 
-import re
+import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mailops.oauth.catalogue import WHO, Row, clean, explain_reply, explain_token, refusal, row, rows
+
+CASES: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parent.parent / "fixtures" / "cases" / "oauth.json").read_text("utf-8")
+)["cases"]
 
 # A reply as the vendors word it, for each row that is matched by text (fixtures of our own).
 SAMPLES = {
@@ -158,55 +163,40 @@ def test_a_refusal_carries_words_ids_and_who_but_no_secret() -> None:
     assert "hunter2" not in str(error.as_dict())
 
 
-# --- the shared table -------------------------------------------------------------------------------------------------
+# --- what is seen, row by row -----------------------------------------------------------------------------------------
 
 
-def _shared_rows(shared: Path) -> list[tuple[str, str, str, str]]:
-    """(section, what is seen, its words, class) of every row of the shared table."""
-    page = shared / "knowledge" / "oauth_errors.md"
-    if not page.is_file():
-        pytest.skip("no knowledge/oauth_errors.md in ../shared")
-    section, found = "", []
-    for line in page.read_text("utf-8").splitlines():
-        if line.startswith("## "):
-            section = line[3:]
-        cells = [c.strip() for c in line.strip().strip("|").split(" | ")]
-        if line.startswith("| ") and not line.startswith("| ---") and cells[-1] != "class":
-            found.append((section, cells[0], " ".join(cells[1:-1]), cells[-1]))
-    return found
+def _reached(case: dict[str, Any]) -> list[Row | None]:
+    """What the catalogue makes of everything that a case says is seen: each number, each error with each text."""
+    vendor, at = case["vendor"], case["at"]
+    if "codes" in case:
+        return [explain_token(vendor, None, codes=[number]) for number in case["codes"]]
+    if at == "token":
+        return [explain_token(vendor, error, text=text) for error in case["errors"] for text in case["seen"]]
+    return [explain_reply(vendor, at, text) for text in case["seen"]]
 
 
-def test_the_shared_table_row_by_row(shared: Path) -> None:
-    """Each shared row finds a row of ours, a different one each, with the same class; no sentence is copied."""
-    table = _shared_rows(shared)
-    assert len(table) == 125
-    used: Counter[str] = Counter()
-    wrong = []
-    for section, seen, words, kind in table:
-        vendor = (
-            "outlook" if section.startswith("Microsoft") else "gmail" if section.startswith("Google") else "mailjet"
-        )
-        numbers = re.findall(r"\d{5,7}", seen) if "AADSTS" in seen else []
-        sign_in = "sign-in" in section
-        quoted = re.sub(r"[`*]|\\", "", seen)
-        if numbers:
-            ours: Row | None = explain_token(vendor, None, codes=numbers[:1])
-        elif sign_in:
-            name = next((w for w in re.findall(r"[a-z]+_[a-z_]+", quoted) if w not in ("refresh_token", "uri")), "")
-            ours = explain_token(
-                vendor, "" if name == "" else name, text=quoted + " " + ("" if name != "access_denied" else quoted)
-            )
+def _wrong(cases: list[dict[str, Any]]) -> list[str]:
+    """Cases that lead to no row, to several, to another class, or to a row that another case has taken."""
+    wrong, taken = [], set()
+    for case in cases:
+        found = {one.id if one else "nothing": one for one in _reached(case)}
+        one = next(iter(found.values()))
+        if len(found) > 1 or one is None or one.kind != case["class"] or one.id in taken:
+            wrong.append(f"{case}: {sorted(found)}, {one and one.kind}")
+        elif one not in rows():
+            wrong.append(f"{case}: only what the error means by itself")
         else:
-            ours = None
-            for at in ("smtp", "imap", "pop", "tls", "api", "dns", "event"):
-                ours = ours or explain_reply(vendor, at, quoted)
-        if ours is None or ours.kind != kind:
-            wrong.append((seen, ours and (ours.id, ours.kind), kind))
-            continue
-        used[ours.id] += 1
-        for sentence in re.split(r"[;:.]", words):
-            if len(sentence.strip()) > 40:
-                assert sentence.strip() not in ours.cause + ours.fix
-    assert wrong == []
-    assert [name for name, n in used.items() if n > 1] == []
-    assert len(used) == 125
+            taken.add(one.id)
+    return wrong
+
+
+def test_each_of_the_125_cases_leads_to_a_row_of_its_own() -> None:
+    assert len(CASES) == 125
+    assert _wrong(CASES) == []
+
+
+def test_a_planted_class_and_a_case_twice_are_reported() -> None:
+    for case in CASES:
+        assert len(_wrong([{**case, "class": "planted"}])) == 1, case
+        assert len(_wrong([case, case])) == 1, case
