@@ -39,7 +39,9 @@ SHORT_TEXT = 400
 _ADDRESS = re.compile(r"<?[^\s<>()\[\]:;,\"']{1,80}@[\w.\-]{1,120}>?")
 _NAMED_HOST = re.compile(r"\b[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}(?=\s?\[[\da-fA-F:]{1,4}[.:])")
 _BLANKS = re.compile(r"\s+")
-_ENHANCED = re.compile(r"(?<![\d.\-])([245])\.(\d{1,3})\.(\d{1,3})(?![\d\-])(?!\.\d)")
+# After a hyphen only where a reply code stands before it: "550-5.7.26" is a line of a long reply (RFC 5321 section
+# 4.2.1), "host-5.1.1" a name.
+_ENHANCED = re.compile(r"(?:(?<![\d.\-])|(?<=(?<![\d.\-])[245]\d\d-))([245])\.(\d{1,3})\.(\d{1,3})(?![\d\-])(?!\.\d)")
 _REPLY = re.compile(r"(?<![\d.\-])([245]\d\d)(?=[\s\-#:]|$)")
 
 _STAGES: tuple[tuple[str, str], ...] = (

@@ -177,6 +177,11 @@ def test_codes_are_found_in_text_but_not_in_ip_addresses() -> None:
     assert find_enhanced("mx [5.1.1.9] said 5.2.2 full") == "5.2.2"
     assert find_enhanced("(#5.1.1)") == "5.1.1"
     assert find_enhanced("version 5.5.2652.13") is None
+    assert find_enhanced("550-5.7.26 This mail has been blocked because the sender is unauthenticated.") == "5.7.26"
+    assert find_enhanced("said: 421-4.7.0 Try again, closing connection (in reply to DATA)") == "4.7.0"
+    assert find_enhanced("mx-5.1.1.example") is None
+    assert find_enhanced("ticket 1550-5.1.1") is None
+    assert find_enhanced("route 10-550-5.1.1") is None
     assert find_reply("host 192.0.2.250 said: 550 no") == "550"
     assert find_stage(prepare("said: 550 no (in reply to end of DATA command)")) == "dot"
 
