@@ -1,10 +1,11 @@
 """How fast the queue drains, beside its peers in the same run.
 
 usage: python benchmarks/queue.py [--mails 50000] [--size 10240] [--workers 1 2] [--database sqlite postgres]
-                                  [--memory 1000000] [--repeat 1]
+                                  [--memory 1000000] [--sink kit]
 
 Every mail is submitted, stored durably, leased, sent over real SMTP to a loopback sink, and settled. The sink is
-Postfix's ``smtp-sink`` where it is installed (Debian's package postfix), else the testing kit's server. In the same run
+Postfix's ``smtp-sink`` where it is installed (Debian's package postfix), else (or with ``--sink kit``) the testing
+kit's server, which is slower and then sets the ceiling. In the same run
 the sink's ceiling is measured with Postfix's ``smtp-source`` (connections reused) and with plain smtplib in a loop.
 ``--memory N`` queues N mails and reports the peak memory of a worker that sends the first 20,000 of them.
 """
@@ -47,9 +48,9 @@ def tool(name: str) -> str | None:
 
 
 @contextlib.contextmanager
-def sink() -> Iterator[tuple[int, str]]:
+def sink(kind: str) -> Iterator[tuple[int, str]]:
     """A loopback SMTP sink in a process of its own: (port, name)."""
-    program = tool("smtp-sink")
+    program = tool("smtp-sink") if kind == "postfix" else None
     if program is None:
         from mailops.testing import SmtpServerProcess
 
@@ -175,10 +176,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--database", nargs="+", default=["sqlite", "postgres"])
     parser.add_argument("--memory", type=int, default=0)
+    parser.add_argument("--sink", choices=["postfix", "kit"], default="postfix")
     options = parser.parse_args()
     print(f"{options.mails} mails of {options.size} bytes, {os.cpu_count()} cores, Python {platform.python_version()}")
     with contextlib.ExitStack() as stack:
-        port, name = stack.enter_context(sink())
+        port, name = stack.enter_context(sink(options.sink))
         url = stack.enter_context(postgres()) if "postgres" in options.database else None
         print(f"sink: {name}\n")
         print(f"{'what':44} {'mails/s':>9} {'of smtp-source':>15} {'peak MiB':>9}")

@@ -76,6 +76,7 @@ class SmtpCore:
         mechanisms: Sequence[str] = MECHANISMS,
         extensions: Iterable[str] = EXTENSIONS,
         max_size: int = 50 * 1024 * 1024,
+        max_recipients: int = 10_000,
         hostname: str = "peer.mailops.test",
         clock: Clock | None = None,
         log_file: str | Path | None = None,
@@ -93,6 +94,7 @@ class SmtpCore:
         self.mechanisms = tuple(mechanisms)
         self.extensions = frozenset(extensions)
         self.max_size = max_size
+        self.max_recipients = max_recipients
         self.hostname = hostname
         self.clock: Clock = clock or SystemClock()
         self.store = store

@@ -13,8 +13,6 @@ from datetime import datetime
 
 from .smtp_auth import AuthSession
 
-MAX_RECIPIENTS = 10_000
-
 _MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
 _PATH = re.compile(r"\A(FROM|TO):[ ]*<([^<>\r\n]*)>(.*)\Z", re.IGNORECASE | re.DOTALL)
 
@@ -144,7 +142,7 @@ class SmtpSession(AuthSession):
             self._reply(555, f"Parameter {refused} is not offered here", "5.5.4")
         elif not address.isascii() and "SMTPUTF8" not in self._parameters:
             self._reply(553, "A non-ASCII address needs SMTPUTF8", "5.6.7")
-        elif len(self._recipients) >= MAX_RECIPIENTS:
+        elif len(self._recipients) >= self.core.max_recipients:
             self._reply(452, "Too many recipients", "4.5.3")
         else:
             self._recipients.append(address)
