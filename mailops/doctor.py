@@ -36,7 +36,7 @@ class Finding:
 def examine(folder: Path | None = None) -> list[Finding]:
     """Look at Python, packages, disk and workspace. Reads only."""
     here = folder or Path.cwd()
-    return [_python(), *_packages(), _disk(here), _workspace(), *_peers()]
+    return [_python(), *_platform(), *_packages(), _disk(here), _workspace(), *_peers()]
 
 
 def _python() -> Finding:
@@ -44,6 +44,17 @@ def _python() -> Finding:
     return Finding(
         "Python", sys.version_info >= (3, 11), f"{version} at {sys.executable}", "Install Python 3.11 or newer."
     )
+
+
+def _platform() -> list[Finding]:
+    """A remark where the queue and serve cannot run; all else does."""
+    from .platforms import lacking
+
+    missing = ", ".join(lacking())
+    if not missing:
+        return []
+    seen = f"mailops queue run and mailops serve do not run on {sys.platform}, which lacks {missing}; all else does"
+    return [Finding("Platform", None, seen, "Run these two on Linux or macOS (on Windows: in WSL).")]
 
 
 def _number(version: str) -> tuple[int, ...]:
@@ -79,6 +90,7 @@ def _disk(folder: Path) -> Finding:
 
 def _workspace() -> Finding:
     from .errors import ConfigError
+    from .platforms import has_owners
     from .workspace import find
 
     try:
@@ -88,7 +100,7 @@ def _workspace() -> Finding:
         return Finding("Workspace", False if named else None, error.message, error.fix)
     if not os.access(path, os.W_OK):
         return Finding("Workspace", False, f"{path} is not writable", "Give this user the folder.")
-    open_to_others = path.stat().st_mode & 0o077
+    open_to_others = has_owners() and path.stat().st_mode & 0o077
     return Finding(
         "Workspace",
         not open_to_others,

@@ -17,6 +17,7 @@
     ├── InputRefused                  input.*     foreign data is broken, hostile or too large
     ├── RunError                      run.*       a notebook run could not be started or finished
     │   └── ChecksFailed              run.checks_failed
+    ├── PlatformError                 platform.*  this operating system lacks what was asked for
     └── MissingExtra                  extra.*     an optional part is not installed
 
 ``code`` is stable and searchable, ``facts`` holds what was seen, ``fix`` says what a person does next. The command
@@ -159,6 +160,13 @@ class ChecksFailed(RunError):
 
     default_code = "run.checks_failed"
     default_fix = "Open the report: each failed check says what to do next."
+
+
+class PlatformError(MailopsError):
+    """This operating system lacks what was asked for."""
+
+    default_code = "platform.error"
+    default_fix = "Use Linux or macOS for this."
 
 
 class MissingExtra(MailopsError):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from .errors import ConfigError, MailopsError
 from .model.mail import Submission
+from .platforms import require_journal
 from .submission import Limits, SubmissionServer, SubmittedMail
 
 if TYPE_CHECKING:
@@ -79,8 +80,10 @@ def serve(
 ) -> None:
     """Listen and send until SIGTERM or SIGINT (or for ``seconds``); then finish what is under way.
 
-    ``webhooks`` is a loopback port for providers' webhooks (a reverse proxy with TLS stands before it).
+    ``webhooks`` is a loopback port for providers' webhooks (a reverse proxy with TLS stands before it). Raises
+    :class:`PlatformError` where the platform lacks what the queue needs (Windows).
     """
+    require_journal("mailops serve")
     asyncio.run(_serve(ops, make_server(ops, host=host, port=port), queue_every, seconds, webhooks))
 
 

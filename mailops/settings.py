@@ -61,13 +61,14 @@ class QueueSection(_Section):
 
 
 class ServeSection(_Section):
-    """The submission listener of ``mailops serve``."""
+    """The submission listener of ``mailops serve``. ``messages_per_minute`` is counted per login, or per address
+    without sign-in; 0 = no limit: a queue is there to absorb, and many programs never try again."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=2525, ge=0, le=65535)
     max_size: int = Field(default=26_214_400, ge=1024)
-    max_recipients: int = Field(default=100, ge=1)
-    messages_per_minute: int = Field(default=600, ge=1)
+    max_recipients: int = Field(default=10_000, ge=1)
+    messages_per_minute: int = Field(default=0, ge=0)
     connections_per_client: int = Field(default=20, ge=1)
     tls_cert: str | None = None
     tls_key: str | None = None

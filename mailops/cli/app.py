@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import platform
 import sys
 from importlib import import_module
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from .. import __version__
 from ..errors import MailopsError
 from .output import print_error
 
@@ -28,6 +31,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "domain": ("domain", "DNS of a mail domain: SPF, DKIM, DMARC and the rest."),
     "dmarc": ("dmarc", "DMARC aggregate reports."),
     "jobs": ("jobs", "Notebook runs: history, schedules."),
+    "store": ("store", "The store's schema: what a migration takes, and to do it now."),
     "secrets": ("secrets", "Secret references and the encrypted vault."),
     "connect": ("connect", "Connect mailboxes of Microsoft, Google and Mailjet, step by step."),
     "calendar": ("calendar", "What ends when: client secrets, certificates, sign-ins."),
@@ -80,10 +84,19 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"mailops {__version__} (Python {platform.python_version()}, {platform.system()})\n")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     ctx: typer.Context,
     workspace: str = typer.Option(None, "--workspace", "-w", help="The workspace folder (default: found upwards)."),
+    version: bool = typer.Option(
+        False, "--version", help="Say which version this is.", is_eager=True, callback=_version
+    ),
 ) -> None:
     ctx.obj = {"workspace": workspace}
 
@@ -105,6 +118,9 @@ def run() -> None:
     """Run the command line; mailops errors become exit status 2 with code, facts and fix."""
     from . import commands  # noqa: F401  (registers the top-level commands)
 
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
+        # a pipe on Windows has the code page, which lacks many signs; those are written as JSON would escape them
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = app(standalone_mode=False)
     except MailopsError as error:

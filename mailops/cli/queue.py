@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from ..model.states import MailState
+from ..platforms import require_journal
 from .app import open_ops
 from .output import frame_table, print_json, progress, say, table
 
@@ -194,6 +195,8 @@ def send_now(
 
 
 def _act(ctx: typer.Context, action: str, chosen: Any, yes: bool, json: bool) -> None:
+    if action == "send_now":
+        require_journal("mailops queue send-now")
     queue = open_ops(ctx).queue
     seen = queue.preview(action, chosen)
     words = {"retry": "Retry", "cancel": "Cancel Email", "send_now": "Send Now"}[action]
@@ -225,6 +228,7 @@ def run(
     ctx: typer.Context, limit: int = typer.Option(None, help="At most this many mails."), json: bool = JSON
 ) -> None:
     """One run of the queue job (Mail: Email Queue Manager): everything due is tried once."""
+    require_journal("mailops queue run")
     queue = open_ops(ctx).queue
     due = queue.health()["due"]
     with progress("Sending", due, quiet=json) as update:

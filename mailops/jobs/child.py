@@ -57,10 +57,11 @@ def _read_line() -> bytes:
 def _end_with_parent(kernel_pid: Path) -> None:
     while os.read(0, 1):
         pass
-    try:
-        os.killpg(int(kernel_pid.read_text()), signal.SIGKILL)
-    except (OSError, ValueError):
-        pass  # no kernel yet, or it is gone
+    if hasattr(os, "killpg"):  # elsewhere (Windows) the kernel sees by itself that this process has ended
+        try:
+            os.killpg(int(kernel_pid.read_text()), signal.SIGKILL)
+        except (OSError, ValueError):
+            pass  # no kernel yet, or it is gone
     os._exit(3)
 
 

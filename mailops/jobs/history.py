@@ -7,7 +7,6 @@ left behind, which was never cleaned of secrets, is removed.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import NotFound
+from ..locks import try_lock
 from ..model.verdict import Verdict
 from ..ports import Clock
 from ..store.runs import Run, finish_run, get_run, list_runs, verdicts_of
@@ -40,15 +40,25 @@ class RunDetail:
 def lock_work(folder: Path) -> int | None:
     """Take the lock of a work folder: a file descriptor to keep open, or None when its run is alive elsewhere."""
     try:
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = try_lock(descriptor)
     except OSError:
+        ours = False
+    if not ours:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def leave_work(folder: Path, lock: int) -> None:
+    """Remove a work folder while its lock is held, then give the lock back."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(lock)
+    if folder.exists():  # Windows removes no file that is open: the lock itself was left
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def settle(workspace: Workspace, clock: Clock) -> tuple[str, ...]:
@@ -62,8 +72,7 @@ def settle(workspace: Workspace, clock: Clock) -> tuple[str, ...]:
             lock = lock_work(work)
             if lock is None:
                 continue
-            shutil.rmtree(work, ignore_errors=True)
-            os.close(lock)
+            leave_work(work, lock)
         if _close_as_published(workspace, run, clock):
             continue
         error = {

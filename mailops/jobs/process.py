@@ -16,6 +16,13 @@ from typing import Any
 
 GRACE = 10.0  # seconds past the limit for starting and for writing the notebook, before the child is killed
 _SOCKET_ROOM = 60  # characters; a Unix socket's path may have 107 in all
+_SHORT = Path("/tmp")  # noqa: S108
+# A process group of its own, so that the child ends with all it started. Windows has no such groups; there, ending the
+# child is enough: Jupyter's kernels watch their parent and end with it, on Windows by its handle.
+_GROUPS = hasattr(os, "killpg")
+_APART: dict[str, Any] = (
+    {"start_new_session": True} if _GROUPS else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,9 @@ def run_child(work: Path, parameters: Mapping[str, Any], *, seconds: float, envi
     notebook does.
     """
     root = tempfile.gettempdir()
-    scratch = Path(tempfile.mkdtemp(prefix="mo-", dir=root if len(root) <= _SOCKET_ROOM else "/tmp"))  # noqa: S108
+    if len(root) > _SOCKET_ROOM and _SHORT.is_dir():
+        root = str(_SHORT)
+    scratch = Path(tempfile.mkdtemp(prefix="mo-", dir=root))
     try:
         for folder in ("cwd", "ipython", "run"):
             (scratch / folder).mkdir(mode=0o700)
@@ -71,7 +80,7 @@ def _supervise(work: Path, job: dict[str, Any], seconds: float, environment: dic
             stderr=output,
             cwd=work,
             env=environment,
-            start_new_session=True,
+            **_APART,
         )
     timed_out = False
     try:
@@ -87,9 +96,12 @@ def _supervise(work: Path, job: dict[str, Any], seconds: float, environment: dic
             timed_out = True
     finally:
         if child.returncode is None:  # too long, or this process was interrupted
-            _kill_group(child.pid)
+            if _GROUPS:
+                _kill_group(child.pid)
+            else:
+                child.kill()
             child.wait()
-        if not (work / "outcome.json").exists():
+        if _GROUPS and not (work / "outcome.json").exists():
             _kill_kernel(work / "kernel.pid")
         if child.stdin is not None:
             try:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import os
 import secrets as randomness
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -94,8 +93,7 @@ def run_notebook(
         _give_up(space, run, error, time)
         raise
     finally:
-        shutil.rmtree(work, ignore_errors=True)
-        os.close(lock)
+        history.leave_work(work, lock)
     return result
 
 
@@ -128,8 +126,7 @@ def _begin(space: Workspace, name: str, bound: Mapping[str, Any], clock: Clock) 
     try:
         start_run(space.engine, run)
     except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        os.close(lock)
+        history.leave_work(work, lock)
         raise
     return run, work, lock
 

@@ -8,13 +8,14 @@ lives; whoever can lock it finds a dead worker's journal and settles its batch (
 So after a kill, the only mails sent again are those between ``start`` and ``end``: their answer was in flight.
 A power cut may also lose the last lines; then the batch since the last commit is sent again, with the same
 Message-IDs. The space for a batch's lines is reserved up front, so that a disk that fills up stops the worker before a
-mail, not after it.
+mail, not after it. Where the system cannot reserve (macOS), zeros are written and flushed: as good on file systems that
+write over a file in place; one that copies on write (APFS, btrfs) may still need room for the lines themselves.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StoreError
+from ..locks import try_lock
 from ..ports import RecipientReply, SendResult
 
 RESERVE_BYTES = 256 * 1024
@@ -44,8 +46,10 @@ class Journal:
     def __init__(self, folder: Path, worker: str) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = folder / f"{worker}.journal"
-        self._fd = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._fd = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
+        if not try_lock(self._fd):
+            os.close(self._fd)
+            raise BlockingIOError(errno.EWOULDBLOCK, "This journal belongs to a living worker", str(self.path))
         self._at = 0
         self._reserved = 0
         self.reset()
@@ -54,7 +58,7 @@ class Journal:
         """Forget everything: the batch was committed. Reserves space for the next one."""
         try:
             os.ftruncate(self._fd, 0)
-            os.posix_fallocate(self._fd, 0, RESERVE_BYTES)
+            _reserve(self._fd, 0, RESERVE_BYTES)
         except OSError as error:
             raise _full(error) from error
         self._at, self._reserved = 0, RESERVE_BYTES
@@ -66,7 +70,7 @@ class Journal:
         """
         if self._at + 64 * 1024 > self._reserved:
             try:
-                os.posix_fallocate(self._fd, self._reserved, RESERVE_BYTES)
+                _reserve(self._fd, self._reserved, self._reserved + RESERVE_BYTES, written=self._at)
             except OSError as error:
                 raise _full(error) from error
             self._reserved += RESERVE_BYTES
@@ -108,6 +112,17 @@ class Journal:
         self._fd = -1
 
 
+def _reserve(fd: int, start: int, end: int, *, written: int = 0) -> None:
+    """Make the disk hold ``start`` to ``end``, zeros where nothing is ``written`` yet; OSError when it has no room."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, start, end - start)
+        return
+    at = max(start, written)  # a long line may have gone past what was reserved before: it must stay
+    while at < end:
+        at += os.pwrite(fd, bytes(end - at), at)
+    os.fsync(fd)  # some file systems look for the blocks only now
+
+
 def _full(error: OSError) -> StoreError:
     return StoreError(
         "The worker's journal cannot be written, so nothing more is sent.",
@@ -146,14 +161,12 @@ def read(path: Path) -> list[Entry]:
 def claim(path: Path) -> Iterator[bool]:
     """Try to lock a dead worker's journal; yields whether it is ours (then it is removed on a clean exit)."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         yield False
         return
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(fd):
             yield False
             return
         if not path.exists():  # its worker ended, or somebody settled it, between open and lock

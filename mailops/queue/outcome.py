@@ -9,7 +9,7 @@ from ..bounces.classify import classify
 from ..model.setup import RetryPolicy
 from ..model.states import DeliveryState, FailureType, MailState, mail_state
 from ..ports import RecipientReply, SendResult
-from .retry import next_try
+from .retry import NextTry, next_try
 
 SERVER_STAGES = frozenset({"connect", "ehlo", "starttls", "auth"})
 _OF_RECIPIENTS = frozenset(
@@ -58,9 +58,13 @@ def settle(
     ``others`` are the states of recipients that were not part of it. A 5xx answer to a recipient, to MAIL, DATA or the
     final dot fails for good. What goes wrong before MAIL (connection, greeting, TLS, login) speaks of the server and
     not of the mail, so the mail stays *Outgoing* and is tried again, as MTAs do. An answer that never came after
-    the final dot is ``unknown``: tried again with the same Message-ID.
+    the final dot is ``unknown``: tried again with the same Message-ID. A server that took some recipients and said that
+    more are too many for one mail gets the others at once, in a mail of their own (RFC 5321 §4.5.3.1.10).
     """
-    again = next_try(policy, queued_at=queued_at, attempts=attempts, now=now)
+    if _took_its_fill(result):
+        again = NextTry(now, "this server takes no more recipients in one mail; the others follow at once")
+    else:
+        again = next_try(policy, queued_at=queued_at, attempts=attempts, now=now)
     rows = tuple(_delivery(reply, again.due is None, again.reason) for reply in result.replies)
     state = mail_state([*others, *(row.state for row in rows)])
     waiting = [row for row in rows if row.state is DeliveryState.PENDING]
@@ -87,12 +91,28 @@ def settle(
     )
 
 
+def _took_its_fill(result: SendResult) -> bool:
+    """Whether some recipients were taken and the next ones were too many: progress, so that no time has to pass."""
+    return any(r.accepted and r.stage == "body" for r in result.replies) and any(
+        _too_many(reply) for reply in result.replies
+    )
+
+
+def _too_many(reply: RecipientReply) -> bool:
+    """452, or 552 where it says so: that is also the code of a full mailbox."""
+    return (
+        reply.stage == "rcpt"
+        and reply.code in (452, 552)
+        and ((reply.enhanced or "").endswith(".5.3") or "too many recipients" in reply.text.lower())
+    )
+
+
 def _delivery(reply: RecipientReply, last: bool, gave_up: str) -> DeliveryOutcome:
     if reply.accepted and reply.stage == "body":
         return DeliveryOutcome(
             reply.recipient, DeliveryState.SENT, reply.stage, reply.code, reply.enhanced, reply.text, None, "sent"
         )
-    final = reply.permanent and reply.stage not in SERVER_STAGES
+    final = reply.permanent and reply.stage not in SERVER_STAGES and not _too_many(reply)
     text = reply.text
     if last and not final:
         text = f"{text} ({gave_up})"

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 from ..model.mail import MailView, Submission
 from ..model.setup import Setup
 from ..model.states import MailState
+from ..platforms import require_journal
 from ..ports import Clock
 from ..smtp import SessionPool, SmtpTransport
 from . import actions, view
@@ -63,6 +64,8 @@ class Queue:
     def submit(self, submission: Submission, *, urgent: bool = False) -> int:
         """Store a mail as *Outgoing* and return its id. An urgent one is sent at once, without waiting for the job;
         it then appears in the queue only if it fails."""
+        if urgent:
+            require_journal("an urgent mail")  # before it is stored: nobody would send it at once
         hold = URGENT_HOLD if urgent else None
         mail_id = submitting.submit(self._engine, submission, setup=self._setup(), clock=self._clock, hold=hold)
         if urgent:
@@ -107,11 +110,16 @@ class Queue:
         ids: Sequence[int] | None = None,
         on_progress: Callable[[RunReport], None] | None = None,
     ) -> RunReport:
-        """One run of the queue job: everything due is tried once."""
+        """One run of the queue job: everything due is tried once.
+
+        Raises :class:`PlatformError` where the platform lacks what a worker needs (Windows).
+        """
+        require_journal("Ops.queue.run")
         return self.worker(on_progress=on_progress).run(limit=limit, ids=ids)
 
     def send_now(self, chosen: QueueFilter, *, on_progress: Callable[[RunReport], None] | None = None) -> RunReport:
         """*Send Now*: try the chosen *Outgoing* mails at once, whatever their schedule."""
+        require_journal("Ops.queue.send_now")
         return self.run(ids=actions.sendable(self._engine, chosen), on_progress=on_progress)
 
     # --- by hand ------------------------------------------------------------------------------------------------------

@@ -77,12 +77,20 @@ def counts(engine: Engine) -> dict[MailState, int]:
 
 
 def health(engine: Engine, *, now: datetime) -> dict[str, Any]:
-    """Figures for a first look: ``counts`` by state, ``due`` now, ``oldest`` waiting since, ``held`` by workers."""
+    """Figures for a first look: ``counts`` by state, ``due`` now, ``oldest`` waiting since, ``held`` by workers.
+
+    ``oldest`` is the least time since when an Outgoing mail waits: when it was queued, or its own date where that came
+    later. When it is due next says nothing of it (a mail put off three times is due last), and a mail whose date is
+    still to come waits for nobody.
+    """
     outgoing = m.c.state == MailState.OUTGOING.value
     with explained("looking at the queue"), reading(engine) as connection:
         due = connection.execute(sa.select(sa.func.count()).where(outgoing, m.c.due_at <= now)).scalar_one()
+        own_date_passed = m.c.scheduled_at.is_not(None) & (m.c.scheduled_at > m.c.queued_at)
+        since = sa.case((own_date_passed, m.c.scheduled_at), else_=m.c.queued_at)
+        may_leave = m.c.scheduled_at.is_(None) | (m.c.scheduled_at <= now)
         oldest = connection.execute(
-            sa.select(m.c.queued_at).where(outgoing).order_by(m.c.due_at, m.c.id).limit(1)
+            sa.select(sa.func.min(since, type_=m.c.queued_at.type)).where(outgoing, may_leave)
         ).scalar()
         held = connection.execute(sa.select(sa.func.count()).where(m.c.lease_owner.is_not(None))).scalar_one()
     return {"counts": counts(engine), "due": int(due), "oldest": oldest, "held": int(held)}

@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +34,7 @@ from ..bounces.tag import sign
 from ..errors import DeliveryError, MailopsError, RouteError, StoreError
 from ..model.setup import RetryPolicy, Server, Setup
 from ..model.states import FailureType, MailState
+from ..platforms import require_journal
 from ..ports import Clock, Outbound, RecipientReply, SendResult, Session, Transport
 from ..routing import Route, Router, RouteRequest
 from . import lease as leases
@@ -80,6 +81,8 @@ class Worker:
 
     ``setup`` is called for each batch, so a changed server or filter counts from the next batch on. ``tag_key`` gives
     the key that return paths are signed with; None leaves them plain.
+
+    Raises :class:`PlatformError` where no journal can be kept (Windows).
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Worker:
         on_end: Callable[[], None] | None = None,
         tag_key: Callable[[], bytes | None] = lambda: None,
     ) -> None:
+        require_journal("a worker of the queue")
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._engine = engine
         self._transport = transport
@@ -170,21 +174,27 @@ class Worker:
 
         coming = take()
         settling: Future[None] | None = None
+        going_on: list[int] = []  # mails of which a server took some recipients and wants the others in another one
         try:
             while coming is not None:
                 batch = coming.result()
                 coming = None if not batch.mails and ids is None else take()
-                if not batch.mails:
-                    continue
-                done, untried = self._send_batch(batch, journal, report)
-                if settling is not None:
+                if batch.mails:
+                    done, untried = self._send_batch(batch, journal, report)
+                    if settling is not None:
+                        settling.result()
+                    settling = database.submit(self._settle, done, untried)
+                    if journal.size > JOURNAL_LIMIT:
+                        settling.result()
+                        journal.reset()
+                    if self._progress:
+                        self._progress(report)
+                    going_on += [settled.mail.mail_id for settled in done if _goes_on(settled, self._clock.now())]
+                if coming is None and going_on and not self._stop and settling is not None:
                     settling.result()
-                settling = database.submit(self._settle, done, untried)
-                if journal.size > JOURNAL_LIMIT:
-                    settling.result()
-                    journal.reset()
-                if self._progress:
-                    self._progress(report)
+                    again = None if ids is None and limit is None else tuple(going_on)
+                    coming = database.submit(self._take, self._batch if again is None else len(again), again)
+                    going_on.clear()
         finally:
             if settling is not None:
                 settling.result()
@@ -391,6 +401,12 @@ def _requests(batch: int, limit: int | None, ids: Sequence[int] | None) -> Itera
         size = batch if left is None else min(batch, left)
         yield size, None
         left = None if left is None else left - size
+
+
+def _goes_on(settled: Settled, now: datetime) -> bool:
+    """Whether a mail was taken for some and is due at once for the others. Each such round reaches somebody."""
+    due = settled.outcome.due_at
+    return settled.outcome.attempt == "partial" and due is not None and due <= now
 
 
 def _everyone(mail: Leased, reply: RecipientReply) -> SendResult:

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, MissingExtra, NotFound
+from ..platforms import has_owners
 
 SCHEMES = ("env", "file", "keyring", "vault")
 MAX_FILE = 65_536
+_NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)  # a pipe of that name must not hang us; Windows has none in folders
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VAULT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@/+-]{0,199}")
 
@@ -87,11 +89,11 @@ def read_file(path: Path) -> str:
     """The content of a private file, without the line end after it.
 
     Refuses what is not a regular file, is readable or writable by group or others, belongs to somebody else, is larger
-    than 64 KiB, or is not UTF-8.
+    than 64 KiB, or is not UTF-8. Who else may read it is not asked where the platform does not say (Windows).
     """
     facts: dict[str, Any] = {"reference": f"file:{path}"}
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
     except OSError as error:
         raise NotFound(
             "The secret's file cannot be opened.",
@@ -108,7 +110,7 @@ def read_file(path: Path) -> str:
                 facts=facts,
                 fix="Name the file that holds the secret.",
             )
-        if seen.st_mode & 0o077 or seen.st_uid not in (os.geteuid(), 0):
+        if has_owners() and (seen.st_mode & 0o077 or seen.st_uid not in (os.geteuid(), 0)):
             raise ConfigError(
                 "Other users of this machine can read the secret's file.",
                 code="secrets.file_open_to_others",

@@ -5,7 +5,7 @@
     secrets/              0700
       vault               header line, 12-byte nonce, AES-256-GCM over JSON {name: {"value", "at"}}; header is bound in
       key                 0600, one base64 key a line: the first encrypts, all decrypt (so a key change can be cut off)
-      lock, locks/…       flock files: one for writing, one a name for read–refresh–write
+      lock, locks/…       locked files: one for writing, one a name for read–refresh–write
 
 Every write goes to a new file that is synced and renamed, so readers need no lock and see the old or the new state. The
 writing lock is short. :meth:`Vault.hold` keeps a *name* for longer: a rotating refresh token is read, redeemed over the
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import fcntl
 import hashlib
 import json
 import os
@@ -36,6 +35,7 @@ from pathlib import Path
 
 from ..clock import SystemClock
 from ..errors import ConfigError, NotFound, StoreError
+from ..locks import try_lock
 from ..ports import Clock
 from .redact import register
 from .references import Reference, parse_reference, read_file, read_keyring
@@ -135,7 +135,7 @@ class Vault:
             return
         folder = self._folder() / "locks"
         folder.mkdir(mode=0o700, exist_ok=True)
-        with self._flock(folder / hashlib.sha256(name.encode()).hexdigest()[:32], name):
+        with self._locked(folder / hashlib.sha256(name.encode()).hexdigest()[:32], name):
             held[name] = 1
             try:
                 yield
@@ -143,7 +143,7 @@ class Vault:
                 del held[name]
 
     def _change(self, name: str, value: str | None) -> None:
-        with self._flock(self._folder() / "lock", name):
+        with self._locked(self._folder() / "lock", name):
             content = self._read()
             if value is None:
                 content.pop(name, None)
@@ -159,7 +159,7 @@ class Vault:
                 code="secrets.key_elsewhere",
                 fix=f"Put NEWKEY,OLDKEY into {KEY_VARIABLE}, write any secret, then leave only NEWKEY.",
             )
-        with self._flock(self._folder() / "lock", "key"):
+        with self._locked(self._folder() / "lock", "key"):
             old = self._keys(make=True)
             new = randomness.token_bytes(32)
             self._replace("key", _key_lines([new, *old]))
@@ -229,17 +229,13 @@ class Vault:
         folder = self._folder()
         temporary = folder / f".{name}.{os.getpid()}.{randomness.token_hex(4)}"
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, folder / name)
-            directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            _rename(temporary, folder / name)
+            _sync_folder(folder)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise StoreError(
@@ -285,28 +281,50 @@ class Vault:
         return _parse_keys(read_file(path), str(path))
 
     @contextmanager
-    def _flock(self, path: Path, name: str) -> Iterator[None]:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _locked(self, path: Path, name: str) -> Iterator[None]:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             end = time.monotonic() + self.lock_seconds
             pause = 0.002
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= end:
-                        raise StoreError(
-                            f"Another process keeps the secret {name!r} busy.",
-                            code="secrets.locked",
-                            facts={"name": name, "waited_seconds": self.lock_seconds},
-                            fix="Look for a hanging mailops process (`fuser` on the lock file names it) and end it.",
-                        ) from None
-                    time.sleep(pause)
-                    pause = min(pause * 2, 0.1)
+            while not try_lock(descriptor):
+                if time.monotonic() >= end:
+                    raise StoreError(
+                        f"Another process keeps the secret {name!r} busy.",
+                        code="secrets.locked",
+                        facts={"name": name, "waited_seconds": self.lock_seconds},
+                        fix="Look for a hanging mailops process (`fuser` on the lock file names it) and end it.",
+                    )
+                time.sleep(pause)
+                pause = min(pause * 2, 0.1)
             yield
         finally:
             os.close(descriptor)  # closing gives the lock back
+
+
+def _rename(new: Path, name: Path) -> None:
+    """Put the new file in the old one's place. Windows refuses that while somebody reads the old one, which takes no
+    longer than :meth:`Vault._read`; a token that its provider has changed must not be lost to that."""
+    for pause in (0.01, 0.05, 0.2, 0.5):
+        try:
+            os.replace(new, name)
+            return
+        except PermissionError as error:
+            if getattr(error, "winerror", None) is None:
+                raise
+            time.sleep(pause)
+    os.replace(new, name)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to the disk. Windows opens no folders, and so has no such call: there the rename is as durable as
+    its file system makes it."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _checked(name: str) -> str:

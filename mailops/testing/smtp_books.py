@@ -36,7 +36,7 @@ class Books:
         self._fsync = fsync
         self._file: int | None = None
         if path is not None:
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def note(self, session: int, event: str, text: str = "") -> None:
         """Add an event to the log in memory."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -190,7 +191,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--log", help="append one JSON line per accepted mail, before it is answered")
     parser.add_argument("--fsync", action="store_true", help="make each line survive a power cut")
     parser.add_argument(
-        "--script", help="JSON: a list of rules, or an object with rules, auth, tls, extensions, max_size"
+        "--script",
+        help="JSON: a list of rules, or an object with rules, auth, tls, extensions, max_size, max_recipients",
     )
     parser.add_argument("--no-store", action="store_true", help="keep no messages in memory")
     parser.add_argument("--max-seconds", type=float, default=3600.0, help="the longest it lives")
@@ -201,7 +203,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "tls" in settings:
             settings["tls"] = ServerTls(**settings["tls"])
         core = SmtpCore(
-            rules, log_file=options.log, fsync=options.fsync, store=not options.no_store, trace=False, **settings
+            rules,
+            log_file=options.log,
+            fsync=options.fsync,
+            store=not options.no_store,
+            **{"trace": False, **settings},  # nobody could read it in another process; a script may still name it
         )
     except (ConfigError, TypeError, OSError) as error:
         print(f"smtp_server: {error}", file=sys.stderr)
@@ -214,7 +220,8 @@ async def _serve(core: SmtpCore, port: int, max_seconds: float) -> None:
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, over.set)
+        with contextlib.suppress(NotImplementedError):  # Windows; the end of standard input stops it there
+            loop.add_signal_handler(number, over.set)
     listener = await loop.create_server(lambda: SmtpSession(core), "127.0.0.1", port, backlog=512)
 
     def watch_stdin() -> None:

@@ -9,9 +9,11 @@ import pytest
 from furnish import furnish
 
 from mailops import Ops
+from mailops.checks.queue import waiting
 from mailops.errors import ConfigError, MessageRefused, NotFound
 from mailops.model.mail import Attachment
 from mailops.model.states import DeliveryState, MailState
+from mailops.model.verdict import VerdictState
 from mailops.ports import RecipientReply, SendResult
 from mailops.queue import lease
 from mailops.queue.filters import QueueFilter
@@ -408,6 +410,57 @@ def test_health_pages_and_causes(ops_on: Callable[..., Ops]) -> None:
         assert (first.total, len(first.mails), len(second.mails)) == (7, 4, 3)
         assert first.mails[0].id > first.mails[1].id > second.mails[0].id
         assert ops.queue.frame()["reason"].unique().tolist() == ["userunknown"]
+
+
+def test_oldest_is_who_waits_longest_not_who_is_due_first(ops_on: Callable[..., Ops]) -> None:
+    clock = ManualClock()
+    ops = ops_on(clock=clock)
+    with SmtpServer(script=[defer("*@slow.example")]) as smtp:
+        furnish(ops, smtp)
+        began = clock.now()
+        send(ops, "old@slow.example")
+        for _ in range(4):  # put off again and again: due last, and yet it waits longest
+            ops.queue.run()
+            clock.advance(3600)
+        ops.queue.run()
+        send(ops, "new@slow.example")
+        assert ops.queue.health()["oldest"] == began
+        assert waiting(ops.queue.health(), now=clock.now(), limit=timedelta(hours=2)).state is VerdictState.FAILED
+
+
+def test_a_mail_whose_date_is_to_come_waits_for_nobody(ops_on: Callable[..., Ops]) -> None:
+    clock = ManualClock()
+    ops = ops_on(clock=clock)
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+        own_date = clock.now() + timedelta(hours=1)
+        send(ops, scheduled_at=own_date)
+        assert ops.queue.health()["oldest"] is None
+        clock.advance(7200)
+        assert ops.queue.health()["oldest"] == own_date
+
+
+def test_more_recipients_than_the_next_server_takes_all_leave_in_one_run(ops_on: Callable[..., Ops]) -> None:
+    with SmtpServer(max_recipients=100) as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        everybody = [f"u{n}@x.example" for n in range(250)]
+        send(ops, everybody)
+        ops.queue.run()
+        assert [len(message.recipients) for message in smtp.messages] == [100, 100, 50]
+        assert sorted(r for message in smtp.messages for r in message.recipients) == sorted(everybody)
+        assert ops.queue.counts()[MailState.SENT] == 1
+
+
+@pytest.mark.parametrize("code", [452, 552])
+def test_a_full_mailbox_is_not_too_many_recipients(ops_on: Callable[..., Ops], code: int) -> None:
+    clock = ManualClock()
+    with SmtpServer(script=[refuse("full@*", code=code, enhanced=f"{code // 100}.2.2", text="Mailbox full")]) as smtp:
+        ops = ops_on(clock=clock)
+        furnish(ops, smtp)
+        send(ops, ["ok@x.example", "full@x.example"])
+        assert ops.queue.run().handled == 1
+        assert len(smtp.messages) == 1
 
 
 @pytest.mark.req("OUT-25", "OUT-26")

@@ -167,3 +167,43 @@ def test_a_session_the_server_closed_meanwhile_costs_no_deferral(ops_factory: Ca
         report = ops.queue.run()
         assert (report.sent, report.deferred) == (23, 0)
         assert smtp.accepted == 23
+
+
+def raw(n: int = 0, to: str = "bob@x.example") -> bytes:
+    return f"From: Ann <ann@acme.example>\r\nTo: {to}\r\nSubject: {n}\r\n\r\nHello\r\n".encode()
+
+
+def test_a_bulk_sender_that_never_tries_again_loses_nothing_with_the_defaults(ops_factory: Callable[..., Ops]) -> None:
+    """What Odoo does: one connection, mail after mail, and what gets a 450 is an exception for ever."""
+    with SmtpServer() as smtp:
+        ops = ops_factory()
+        furnish(ops, smtp)
+        with serving(ops, "--queue-every", "0") as (_, port), smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+            for n in range(700):
+                client.sendmail("ann@acme.example", [f"u{n}@x.example"], raw(n))
+        assert ops.queue.counts()[MailState.OUTGOING] == 700
+
+
+def test_a_limit_a_minute_is_kept_where_one_is_set(ops_factory: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_factory(toml="\n[serve]\nmessages_per_minute = 3\n")
+        furnish(ops, smtp)
+        with serving(ops, "--queue-every", "0") as (_, port), smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+            for n in range(3):
+                client.sendmail("ann@acme.example", ["bob@x.example"], raw(n))
+            with pytest.raises(smtplib.SMTPSenderRefused) as caught:
+                client.sendmail("ann@acme.example", ["bob@x.example"], raw(4))
+        assert caught.value.smtp_code == 450
+
+
+def test_a_newsletter_in_one_mail_reaches_everybody_with_the_defaults(ops_factory: Callable[..., Ops]) -> None:
+    """What Django does: 150 recipients in one transaction. The next server takes 100 in one mail."""
+    everybody = [f"u{n}@x.example" for n in range(150)]
+    with SmtpServer(max_recipients=100) as smtp:
+        ops = ops_factory()
+        furnish(ops, smtp)
+        with serving(ops, "--queue-every", "0") as (_, port), smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+            refused = client.sendmail("ann@acme.example", everybody, raw(to="undisclosed-recipients:;"))
+        assert refused == {}
+        ops.queue.run()
+        assert sorted(r for message in smtp.messages for r in message.recipients) == sorted(everybody)

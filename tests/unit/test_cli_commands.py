@@ -279,3 +279,12 @@ def test_a_secret_goes_into_the_vault_and_never_out(cli):
     assert cli.json("secrets", "remove", "smtp") == {"removed": "smtp"}
     assert "[not_found]" in cli("secrets", "remove", "smtp", status=2)
     assert "[secret.empty]" in cli("secrets", "set", "smtp", status=2)
+
+
+def test_version_is_told_without_a_workspace(tmp_path: Path) -> None:
+    import mailops
+
+    command = [sys.executable, "-m", "mailops.cli", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=True)
+    assert done.stdout.split()[:2] == ["mailops", mailops.__version__]
+    assert done.stderr == ""

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "mailops"
 
 # A room may import rooms of its own level or below. What stands in no line is a module of the lowest level.
 LEVELS = {
-    **dict.fromkeys(("model", "errors", "ports", "clock", "__init__"), 0),
+    **dict.fromkeys(("model", "errors", "ports", "clock", "locks", "platforms", "__init__"), 0),
     **dict.fromkeys(
         [
             "routing",
