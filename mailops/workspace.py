@@ -61,9 +61,13 @@ class Workspace:
         """The store, opened and brought up to date on first use."""
         from .store.database import open_database
 
+        return open_database(self.database, busy_seconds=self.settings.database.busy_seconds)
+
+    @property
+    def database(self) -> str:
+        """Where the store is: a file's path, or a database server's address."""
         url = self.settings.database.url
-        target = url if "://" in url else str(self.path / url)
-        return open_database(target, busy_seconds=self.settings.database.busy_seconds)
+        return url if "://" in url else str(self.path / url)
 
     @property
     def journals(self) -> Path:

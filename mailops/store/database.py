@@ -2,8 +2,9 @@
 
 SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned is on the disk. Writers take the lock at the
 start of a transaction (``BEGIN IMMEDIATE``), so two workers wait for each other instead of failing half-way.
-A database whose schema is newer than this program is refused and left untouched; a migration is one transaction and
-either happens whole or not at all.
+A database whose schema is newer than this program is refused and left untouched. An older one is migrated, whole or not
+at all, once it was told what that takes (:mod:`mailops.store.plan`): a file on a copy, so that the old one stays
+(:mod:`mailops.store.carry`); a PostgreSQL database in one transaction.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError, MailopsError, MissingExtra, StoreError
+
+if TYPE_CHECKING:
+    from .plan import MigrationPlan
 
 BUSY_SECONDS = 30.0
 
@@ -48,7 +52,7 @@ def make_engine(target: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> En
     url = database_url(target)
     if url.get_backend_name() == "sqlite":
         engine = sa.create_engine(
-            url, json_serializer=_json, connect_args={"timeout": busy_seconds, "check_same_thread": False}
+            url, json_serializer=json_text, connect_args={"timeout": busy_seconds, "check_same_thread": False}
         )
         _sqlite_settings(engine, url.database)
         return engine
@@ -61,10 +65,10 @@ def make_engine(target: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> En
             facts={"url": url.render_as_string(hide_password=True)},
             fix="Install it with: pip install 'mailops[postgres]'",
         ) from error
-    return sa.create_engine(url, json_serializer=_json, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    return sa.create_engine(url, json_serializer=json_text, pool_pre_ping=True, connect_args={"connect_timeout": 10})
 
 
-def _json(value: object) -> str:
+def json_text(value: object) -> str:
     """JSON for a column; times and paths as text."""
     return json.dumps(value, default=str, ensure_ascii=False)
 
@@ -151,31 +155,78 @@ def store_error(error: BaseException, doing: str) -> StoreError:
     return StoreError(f"The database refused {doing}.", facts=facts)
 
 
-def open_database(target: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
+def open_database(
+    target: str | Path,
+    *,
+    busy_seconds: float = BUSY_SECONDS,
+    tell: Callable[[MigrationPlan], None] | None = None,
+) -> Engine:
     """Open (or make) a database and bring its schema to this version.
 
-    Raises :class:`StoreError` ``store.newer_schema`` for a database written by a newer mailops.
+    ``tell`` is called with the plan before an older store is changed; by default the logger ``mailops.store`` says it.
+    Raises :class:`StoreError`: ``store.newer_schema`` for a database written by a newer mailops, ``store.in_use``,
+    ``store.migration_space`` or ``store.migration_failed`` for an older one that stays as it is.
     """
     url = database_url(target)
-    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
-        path = Path(url.database)
-        if not path.parent.is_dir():
-            raise StoreError(
-                "The folder for the database does not exist.",
-                code="store.no_folder",
-                facts={"folder": str(path.parent)},
-                fix="Make the workspace first: mailops init FOLDER",
-            )
-        if not path.exists():
-            with explained("making the database"):
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    engine = make_engine(target, busy_seconds=busy_seconds)
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        engine = make_engine(target, busy_seconds=busy_seconds)
+        with explained("opening the database"):
+            migrate(engine, tell)
+        return engine
+    path = Path(url.database)
+    if not path.parent.is_dir():
+        raise StoreError(
+            "The folder for the database does not exist.",
+            code="store.no_folder",
+            facts={"folder": str(path.parent)},
+            fix="Make the workspace first: mailops init FOLDER",
+        )
     with explained("opening the database"):
-        migrate(engine)
+        new = _made(path) or not _current(path, tell, busy_seconds)
+    engine = make_engine(target, busy_seconds=busy_seconds)
+    if new:
+        with explained("making the database"):
+            migrate(engine, tell)
     return engine
 
 
-def migrate(engine: Engine) -> None:
+def _made(path: Path) -> bool:
+    """Make an empty private file where there is none; whether it was made."""
+    if path.exists():
+        return False
+    with explained("making the database"):
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise StoreError(
+                "The database cannot be made.",
+                code="store.not_writable",
+                facts={"file": path.name, "reason": error.strerror or str(error)},
+                fix="Check owner, mode and free space of the workspace folder.",
+            ) from error
+    return True
+
+
+def _current(path: Path, tell: Callable[[MigrationPlan], None] | None, busy_seconds: float) -> bool:
+    """Whether the file is a store of this program's schema, an older one carried over; False for an empty one."""
+    from .migrate import newest
+    from .plan import file_revision
+
+    revision = file_revision(path, busy_seconds)
+    if revision is not None and revision != newest():
+        from .carry import carry
+
+        carry(path, tell=tell or _tell, busy_seconds=busy_seconds)
+    return revision is not None
+
+
+def _tell(plan: MigrationPlan) -> None:
+    from .plan import tell
+
+    tell(plan)
+
+
+def migrate(engine: Engine, tell: Callable[[MigrationPlan], None] | None = None) -> None:
     """Apply missing migrations in one transaction."""
     from .migrate import newest, present, upgrade
 
@@ -183,7 +234,31 @@ def migrate(engine: Engine) -> None:
         revision = present(connection)
     if revision == newest():
         return
-    upgrade(engine)
+    if revision is None:
+        upgrade(engine)
+        return
+    from .carry import explained_migration
+
+    with explained_migration(newest()):
+        upgrade(engine, tell=tell or _tell)
+
+
+def look(target: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> MigrationPlan:
+    """What opening this store would take, without changing anything. Raises :class:`StoreError` as opening would."""
+    from .migrate import newest, present, require_known
+    from .plan import look_at_file, measure_server
+
+    url = database_url(target)
+    with explained("looking at the database"):
+        if url.get_backend_name() == "sqlite":
+            plan = look_at_file(Path(url.database or ""), newest(), busy_seconds)
+        else:
+            engine = make_engine(target, busy_seconds=busy_seconds)
+            with reading(engine) as connection:
+                plan = measure_server(connection, present(connection), newest())
+            engine.dispose()
+    require_known(plan.from_revision)
+    return plan
 
 
 def dialect_insert(engine: Engine) -> Any:
