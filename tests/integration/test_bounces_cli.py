@@ -222,3 +222,16 @@ def test_the_list_is_kept_by_command(ops_factory: Callable[..., Ops], tmp_path: 
     assert "0 reports are judged otherwise" in run(*at, "diff")
     assert "0 changes applied" in run(*at, "apply", "--yes")
     assert "not_found" in run(*at, "undo", "who@x.example", status=2)
+
+
+def test_the_status_code_of_a_long_reply_is_read(tmp_path: Path) -> None:
+    """A line of a long reply has a hyphen after its code (RFC 5321 section 4.2.1)."""
+    report = tmp_path / "report.eml"
+    report.write_bytes(
+        b"Return-Path: <>\r\nFrom: Mail Delivery Subsystem <mailer-daemon@mx.example.net>\r\nTo: bounce@acme.example\r\n"
+        b"Subject: Delivery Status Notification (Failure)\r\n\r\n"
+        b"Your message could not be delivered to bob@x.example:\r\n\r\n"
+        b"550-5.7.26 This mail has been blocked because the sender is unauthenticated.\r\n550 SPF or DKIM is needed.\r\n"
+    )
+    [read] = json.loads(run("bounces", "parse", str(report), "--json"))
+    assert [result["status"] for result in read["results"]] == ["5.7.26"]

@@ -285,6 +285,7 @@ def test_version_is_told_without_a_workspace(tmp_path: Path) -> None:
     import mailops
 
     command = [sys.executable, "-m", "mailops.cli", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    assert done.returncode == 0
     assert done.stdout.split()[:2] == ["mailops", mailops.__version__]
     assert done.stderr == ""
