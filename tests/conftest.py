@@ -1,5 +1,7 @@
 """Shared fixtures: both databases, a workspace, and the rule for missing peers.
 
+Generated inputs are new in each run; with ``CI=true`` hypothesis takes the same ones each time.
+
 ``MAILOPS_TEST_REQUIRE`` (comma-separated: ``postgres``, ``browser``, ``postfix``, ``all``) turns a skip for a missing
 peer into a failure, so that CI cannot pass by skipping. ``MAILOPS_TEST_BESIDE`` names a folder of case data that is not
 the project's own; without it nothing of ``tests/beside`` is collected.

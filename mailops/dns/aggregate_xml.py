@@ -41,6 +41,11 @@ _TAG = re.compile(
     + r")(?P<attrs>\s[^<>]{0,2000})?/?>",
     re.IGNORECASE,
 )
+_DECLARED = re.compile(rb"""\s{0,20}<\?xml[^>]{0,80}encoding=["']([A-Za-z0-9_-]{1,20})["']""")
+# What expat leaves to Python, and Python cannot give it sign by sign (RFC 1922, RFC 1557, RFC 1468 and their kin).
+_MULTIBYTE = frozenset(
+    ("gb2312", "gbk", "gb18030", "big5", "big5-hkscs", "shift_jis", "cp932", "euc-jp", "iso-2022-jp", "euc-kr", "cp949")
+)
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&amp;": "&"}
 
 
@@ -226,9 +231,18 @@ def read_strict(pieces: Iterable[bytes]) -> AggregateReport:
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.text
     for piece in pieces:
-        parser.Parse(piece, False)
-    parser.Parse(b"", True)
+        _feed(parser, piece)
+    _feed(parser, b"", last=True)
     return builder.report(recovered=False)
+
+
+def _feed(parser: expat.XMLParserType, piece: bytes, *, last: bool = False) -> None:
+    """Parse a piece. An encoding that Python does not know, or that takes more than one octet a sign, is no fault of
+    the report: the tolerant reader decodes it."""
+    try:
+        parser.Parse(piece, last)
+    except (LookupError, ValueError) as problem:
+        raise expat.ExpatError(f"the encoding cannot be read piece by piece: {problem}") from problem
 
 
 def _no_doctype(*_: Any) -> None:
@@ -290,6 +304,9 @@ def _plain(text: str) -> str:
 def _decode(data: bytes) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
+    declared = _DECLARED.match(data)
+    if declared and (name := declared[1].decode().lower()) in _MULTIBYTE:
+        return data.decode(name, "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -131,6 +135,35 @@ def test_damage_anywhere_ends_in_a_report_or_a_refusal(noise: bytes, at: int) ->
             read_reports(whole[:at] + noise + whole[at + len(noise) :])
         except InputRefused:
             pass
+
+
+ENCODINGS = {"gb2312": "网易", "shift_jis": "日本", "big5": "網易", "euc-kr": "한국"} | dict.fromkeys(
+    ("ATF-8", "x-unknown", "rot13", "utf-7", "iso-8859-1"), "Receiver"
+)
+
+
+def declared(encoding: str) -> bytes:
+    text = (
+        xml().decode().replace("UTF-8", encoding, 1).replace("<org_name>Receiver", f"<org_name>{ENCODINGS[encoding]}")
+    )
+    return text.encode(encoding if encoding in ("gb2312", "shift_jis", "big5", "euc-kr") else "ascii")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_an_encoding_that_is_unknown_or_multibyte_costs_no_figure(encoding: str) -> None:
+    report = read_report(declared(encoding))
+    assert (report.org_name, report.messages, report.sources) == (ENCODINGS[encoding], 10, 3)
+
+
+def test_a_report_in_an_unknown_encoding_is_read_at_the_command_line(tmp_path: Path) -> None:
+    for encoding in ("ATF-8", "gb2312"):
+        (tmp_path / f"{encoding}.xml").write_bytes(declared(encoding).replace(b"id-1", encoding.encode()))
+    command = [sys.executable, "-m", "mailops.cli", "dmarc", "report", str(tmp_path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1  # the checks of the domain fail; the files were read
+    said = json.loads(done.stdout)
+    assert (said["reports"], said["messages"], said["refused"]) == (2, 20, [])
 
 
 def test_frames_say_who_sends_and_who_may_not() -> None:
