@@ -83,6 +83,8 @@ def commands() -> Iterator[tuple[str, Any]]:
 
     def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
         if hasattr(command, "list_commands"):
+            if command.invoke_without_command and name:
+                yield name, command
             context = typer.Context(command)
             for child in command.list_commands(context):
                 yield from walk(f"{name} {child}".strip(), command.get_command(context, child))

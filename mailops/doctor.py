@@ -33,10 +33,10 @@ class Finding:
     fix: str = ""
 
 
-def examine(folder: Path | None = None) -> list[Finding]:
-    """Look at Python, packages, disk and workspace. Reads only."""
+def examine(folder: Path | None = None, *, workspace: str | None = None) -> list[Finding]:
+    """Look at Python, packages, disk and workspace (the one named, else the one that would be found). Reads only."""
     here = folder or Path.cwd()
-    return [_python(), *_platform(), *_packages(), _disk(here), _workspace(), *_peers()]
+    return [_python(), *_platform(), *_packages(), _disk(here), _workspace(workspace), *_peers()]
 
 
 def _python() -> Finding:
@@ -78,6 +78,8 @@ def _packages() -> list[Finding]:
             continue
         if bound and _number(have) < _number(bound.group(1)):
             bad.append(f"{name} {have} is older than {bound.group(1)}")
+    if len(bad) == len(wanted):
+        return [Finding("Packages", False, f"none of mailops' packages is there for {sys.executable}", fix)]
     return [Finding("Package", False, line, fix) for line in bad] or [
         Finding("Packages", True, f"{len(wanted)} of {len(wanted)} there")
     ]
@@ -88,15 +90,15 @@ def _disk(folder: Path) -> Finding:
     return Finding("Disk", free > 1, f"{free:.1f} GB free at {folder}", "Free at least 1 GB.")
 
 
-def _workspace() -> Finding:
+def _workspace(given: str | None) -> Finding:
     from .errors import ConfigError
     from .platforms import has_owners
     from .workspace import find
 
     try:
-        path = find().path
+        path = find(given).path
     except ConfigError as error:
-        named = os.environ.get("MAILOPS_WORKSPACE")
+        named = given or os.environ.get("MAILOPS_WORKSPACE")
         return Finding("Workspace", False if named else None, error.message, error.fix)
     if not os.access(path, os.W_OK):
         return Finding("Workspace", False, f"{path} is not writable", "Give this user the folder.")

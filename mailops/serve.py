@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 def accept(ops: Ops, mail: SubmittedMail) -> str:
-    """Store a submitted mail; the answer's text holds its id in the queue."""
+    """Store a submitted mail; its id in the queue, for the answer."""
     submission = Submission(
         raw=mail.data,
         sender=mail.envelope_from or None,
         envelope_to=mail.recipients,
         origin="smtp",
     )
-    return f"queued as {ops.queue.submit(submission)}"
+    return str(ops.queue.submit(submission))
 
 
 def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -> SubmissionServer:

@@ -14,6 +14,7 @@ It is found by argument, by ``MAILOPS_WORKSPACE``, or by walking up from the cur
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -113,7 +114,7 @@ def find(given: str | Path | None = None) -> Workspace:
             "This folder is not a mailops workspace.",
             code="workspace.not_found",
             facts={"folder": str(path), "missing": FILE},
-            fix=f"Make it one with: mailops init {path}",
+            fix=f"Make it one with: mailops init {shlex.quote(str(path))}",
         )
     here = Path.cwd()
     for folder in (here, *here.parents):

@@ -171,7 +171,7 @@ def doctor(
         )
     from ..doctor import examine, lines
 
-    findings = examine()
+    findings = examine(workspace=workspace_of(ctx))
     if json:
         print_json(findings)
     else:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from ..testing import ManualClock
 from ..workspace import FILE, init
 from .month import DAYS, Played, play, start_of_month
 from .names import ask_here, write_reports
-from .world import MARK, World, furnish, remember, remembered
+from .world import MARK, World, furnish, remember, remembered, require_peers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -178,7 +180,15 @@ def _with_peers(folder: Path, command: list[str]) -> int:
     command = command[1:] if command[:1] == ["--"] else command
     if not command:
         raise ConfigError("with-peers needs a command.", code="demo.no_command", fix="Name one after with-peers.")
-    with World(remembered(folder)):
+    with ExitStack() as stack:
+        ports = remembered(folder)
+        try:
+            stack.enter_context(World(ports))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            require_peers(ports)  # another `make lab` or `make app` has them up
+            _say("The demonstration's mail servers are up already; they go with the program that started them.")
         environment = {**os.environ, "MAILOPS_WORKSPACE": str(folder.resolve())}
         try:
             return subprocess.run(command, env=environment, check=False).returncode

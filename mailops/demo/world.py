@@ -8,6 +8,7 @@ mailboxes, a domain that is gone, a provider that puts a careless newsletter off
 from __future__ import annotations
 
 import json
+import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from types import TracebackType
 
 from ..errors import ConfigError
 from ..model.setup import AliasDomain, Company, Encryption, MailClass, Server
+from ..model.text import harmless
 from ..ops import Ops
 from ..routing.plan import MASS_PARAMETER
 from ..testing import SmtpServer, bounce_later, defer, greylist, refuse
@@ -23,6 +25,7 @@ from ..testing.smtp_script import Rule
 from .names import zone
 
 MARK = "demo.json"  # says that a folder is the demonstration's, and on which ports its servers listen
+GREETING = b" peer.mailops.test "  # the testing kit's servers call themselves that
 SERVERS = ("daily", "sales", "workshop", "newsletter")
 
 
@@ -138,3 +141,24 @@ def remembered(folder: Path) -> dict[str, int]:
             fix="Run the demonstration first: make demo",
         ) from error
     return ports
+
+
+def require_peers(ports: dict[str, int]) -> None:
+    """Raise :class:`ConfigError` unless the demonstration's own SMTP servers listen on their ports."""
+    for key, port in ports.items():
+        if key == "names":  # a name server, which greets nobody
+            continue
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+                greeting = line.makefile("rb").readline(512)
+        except OSError as error:
+            greeting, reason = b"", str(error)
+        else:
+            reason = greeting.decode("latin-1").strip()
+        if GREETING not in greeting:
+            raise ConfigError(
+                f"Port {port}, where a mail server of the demonstration listens, is taken by something else.",
+                code="demo.port_taken",
+                facts={"server": key, "port": port, "seen": harmless(reason[:200])},
+                fix="End that program, or run `make demo` again: it takes new ports.",
+            )

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -185,7 +186,8 @@ class SmtpServer:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until standard input closes, SIGTERM, or the end of ``--max-seconds``; prints one JSON ready line."""
+    """Serve until SIGTERM, the end of ``--max-seconds``, or that of a pipe on standard input; prints one JSON ready
+    line."""
     parser = argparse.ArgumentParser(prog="python -m mailops.testing.smtp_server", description=main.__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 = any free port")
     parser.add_argument("--log", help="append one JSON line per accepted mail, before it is answered")
@@ -216,6 +218,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _is_pipe(descriptor: int) -> bool:
+    """Whether somebody holds the other end: then its end is ours. In the background, under nohup or systemd, nobody
+    does, and standard input is at its end from the start."""
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
 async def _serve(core: SmtpCore, port: int, max_seconds: float) -> None:
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
@@ -233,7 +245,8 @@ async def _serve(core: SmtpCore, port: int, max_seconds: float) -> None:
         if not loop.is_closed():
             loop.call_soon_threadsafe(over.set)
 
-    threading.Thread(target=watch_stdin, daemon=True).start()
+    if _is_pipe(0):
+        threading.Thread(target=watch_stdin, daemon=True).start()
     ready = {"ready": True, "host": "127.0.0.1", "port": listener.sockets[0].getsockname()[1], "pid": os.getpid()}
     print(json.dumps(ready), flush=True)
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = ("Makefile", ".ci/install", "pyproject.toml", "constraints.txt")
+FILES = ("Makefile", ".ci/env", ".ci/install", ".ci/whole", "pyproject.toml", "constraints.txt")
 
 
 @pytest.fixture
@@ -56,12 +56,45 @@ def test_an_environment_of_another_python_is_told(checkout: Path) -> None:
     inside = checkout / ".venv" / "bin"
     inside.mkdir(parents=True)
     other = inside / "python"
-    other.write_text('#!/bin/sh\ncase "$*" in *version_info*) echo "(2, 7)";; *) echo "Python 2.7";; esac\n', "utf-8")
+    other.write_text('#!/bin/sh\ncase "$*" in *version_info*) echo 2.7;; esac\n', "utf-8")  # and it misses nothing
     other.chmod(0o755)
+    (checkout / ".venv" / ".stamp").touch()
     done = make_env(checkout, f"PYTHON={sys.executable}")
     assert done.returncode == 2
     assert "The environment in .venv is one of Python 2.7" in done.stderr
     assert "What to do: make clean" in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["its Python is gone", "a file of a package is gone"])
+def test_a_damaged_environment_is_made_anew(checkout: Path, damage: str) -> None:
+    inside = checkout / ".venv" / "bin"
+    inside.mkdir(parents=True)
+    if damage == "a file of a package is gone":
+        (inside / "python").write_text("#!/bin/sh\necho 'idna: idna/core.py is missing'\n", "utf-8")
+        (inside / "python").chmod(0o755)
+    (checkout / ".venv" / ".stamp").touch()
+    done = make_env(checkout, f"PYTHON={sys.executable}")
+    assert "The environment in .venv is damaged" in done.stdout
+    assert ("idna/core.py is missing" in done.stdout) == (damage == "a file of a package is gone")
+    assert "Making the environment in .venv" in done.stdout
+    assert "the package index could not be reached" in done.stderr  # it went on to install, which here is impossible
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    package = tmp_path / "left_half-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: left-half\nVersion: 1.0\n", "utf-8")
+    (package / "RECORD").write_text("left_half.py,,\nleft_half-1.0.dist-info/METADATA,,\ngone.pyc,,\n", "utf-8")
+    command = [sys.executable, ROOT / ".ci" / "whole"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert "left-half: left_half.py is missing" in done.stdout.splitlines()
+
+
+def test_a_python_that_is_not_there_is_told(checkout: Path) -> None:
+    done = make_env(checkout, "PYTHON=/nowhere/python3")
+    assert done.returncode == 2
+    assert done.stderr.startswith("There is no '/nowhere/python3' here.\nWhat to do: ")
 
 
 def test_an_old_python_is_told(checkout: Path, tmp_path: Path) -> None:
@@ -72,6 +105,7 @@ def test_an_old_python_is_told(checkout: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "needs Python 3.11 or newer" in done.stderr
     assert "Python 3.9.2" in done.stderr
+    assert not (checkout / ".venv").exists()
 
 
 def test_every_tool_that_builds_is_pinned_and_comes_before_the_builds() -> None:

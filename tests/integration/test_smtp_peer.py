@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import smtplib
 import socket
 import ssl
@@ -612,3 +613,18 @@ def test_closing_with_open_sessions_does_not_hang(authority):
     with idle:
         pass
     server.close()
+
+
+def test_the_peer_lives_on_in_the_background_where_standard_input_is_empty() -> None:
+    """As under nohup, systemd, or an ``&`` in a script."""
+    command = [sys.executable, "-m", "mailops.testing.smtp_server", "--max-seconds", "30"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        port = json.loads(child.stdout.readline())["port"]
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                child.wait(0.5)
+            with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+                assert client.noop()[0] == 250
+        finally:
+            child.terminate()

@@ -289,3 +289,13 @@ def test_version_is_told_without_a_workspace(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.split()[:2] == ["mailops", mailops.__version__]
     assert done.stderr == ""
+
+
+def test_the_doctor_looks_at_the_workspace_that_is_named(cli, tmp_path: Path) -> None:
+    [seen] = [finding for finding in cli.json("doctor") if finding["what"] == "Workspace"]
+    assert seen["ok"] is True
+    assert seen["seen"] == str(cli.folder)
+    elsewhere = Cli(tmp_path / "not here")
+    said = elsewhere("doctor", status=1)
+    assert "BAD   Workspace: This folder is not a mailops workspace." in said
+    assert f"mailops init '{tmp_path / 'not here'}'" in said

@@ -82,19 +82,6 @@ def test_make_lists_each_target_with_a_sentence():
     assert set(phony) == set(listed)
 
 
-def test_an_old_python_is_refused_with_a_sentence(tmp_path):
-    old = tmp_path / "python3.9"
-    old.write_text('#!/bin/sh\ncase "$1" in --version) echo Python 3.9.2;; *) exit 1;; esac\n')
-    old.chmod(0o755)
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    done = subprocess.run(["make", "env", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 2
-    assert "mailops needs Python 3.11 or newer" in done.stderr
-    assert "Python 3.9.2" in done.stderr
-    assert not (tmp_path / ".venv").exists()
-
-
 def test_doctor_runs_on_a_bare_python():
     """Without site-packages nothing is installed, and that is what it says."""
     import sys
@@ -103,12 +90,12 @@ def test_doctor_runs_on_a_bare_python():
         [sys.executable, "-S", "-m", "mailops.doctor"], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 1, done.stderr
-    assert "sqlalchemy is not installed" in done.stdout
+    assert "none of mailops' packages is there" in done.stdout
     assert "What to do: Run `make env`" in done.stdout
 
 
 def test_scripts_are_valid_bash():
-    for name in (".ci/run", ".ci/install"):
+    for name in (".ci/run", ".ci/env", ".ci/install"):
         assert (ROOT / name).read_text("utf-8").startswith("#!/usr/bin/env bash\n")
         subprocess.run(["bash", "-n", ROOT / name], check=True, timeout=30)
 
