@@ -73,6 +73,18 @@ class SendResult:
     connection_lost: bool = False
     transcript: tuple[str, ...] = field(default=())
 
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """The recipients whose mail the server has taken."""
+        return tuple(reply.recipient for reply in self.replies if reply.accepted and reply.stage == "body")
+
+    def with_later(self, later: SendResult) -> SendResult:
+        """This result after a further transaction for some of its recipients: what was said to them last counts."""
+        replies = {reply.recipient: reply for reply in (*self.replies, *later.replies)}
+        return SendResult(
+            tuple(replies.values()), later.unknown, later.connection_lost, (*self.transcript, *later.transcript)
+        )
+
 
 class Session(Protocol):
     """An open, signed-in SMTP session."""

@@ -77,7 +77,7 @@ class Journal:
         self._write(b"s%d %d %s\n" % (attempt_id, mail_id, server_key.encode()))
 
     def end(self, attempt_id: int, result: SendResult) -> None:
-        """Record what the server answered for each recipient."""
+        """Record what the server answered for each recipient; once for each transaction of the attempt."""
         if len(result.replies) == 1 and result.replies[0].accepted and result.replies[0].stage == "body":
             reply = result.replies[0]
             self._write(
@@ -148,13 +148,18 @@ def read(path: Path) -> list[Entry]:
         elif kind == b"a":
             attempt_id, code, packed = rest.split(b" ", 2)
             recipient, enhanced, text = json.loads(packed)
-            reply = RecipientReply(recipient, int(code), enhanced, text, "body")
-            results[int(attempt_id)] = SendResult((reply,))
+            said = SendResult((RecipientReply(recipient, int(code), enhanced, text, "body"),))
+            results[int(attempt_id)] = _joined(results.get(int(attempt_id)), said)
         elif kind == b"e":
             attempt_id, packed = rest.split(b" ", 1)
             rows, unknown = json.loads(packed)
-            results[int(attempt_id)] = SendResult(tuple(RecipientReply(*row) for row in rows), unknown=unknown)
+            said = SendResult(tuple(RecipientReply(*row) for row in rows), unknown=unknown)
+            results[int(attempt_id)] = _joined(results.get(int(attempt_id)), said)
     return [Entry(number, *started.get(number, (0, "")), result) for number, result in results.items()]
+
+
+def _joined(before: SendResult | None, said: SendResult) -> SendResult:
+    return said if before is None else before.with_later(said)
 
 
 @contextlib.contextmanager

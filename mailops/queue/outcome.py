@@ -58,10 +58,10 @@ def settle(
     ``others`` are the states of recipients that were not part of it. A 5xx answer to a recipient, to MAIL, DATA or the
     final dot fails for good. What goes wrong before MAIL (connection, greeting, TLS, login) speaks of the server and
     not of the mail, so the mail stays *Outgoing* and is tried again, as MTAs do. An answer that never came after
-    the final dot is ``unknown``: tried again with the same Message-ID. A server that took some recipients and said that
-    more are too many for one mail gets the others at once, in a mail of their own (RFC 5321 §4.5.3.1.10).
+    the final dot is ``unknown``: tried again with the same Message-ID. Where a server took some recipients and
+    more were too many for one mail (:func:`surplus`), the others are due at once: there was progress.
     """
-    if _took_its_fill(result):
+    if surplus(result):
         again = NextTry(now, "this server takes no more recipients in one mail; the others follow at once")
     else:
         again = next_try(policy, queued_at=queued_at, attempts=attempts, now=now)
@@ -91,11 +91,11 @@ def settle(
     )
 
 
-def _took_its_fill(result: SendResult) -> bool:
-    """Whether some recipients were taken and the next ones were too many: progress, so that no time has to pass."""
-    return any(r.accepted and r.stage == "body" for r in result.replies) and any(
-        _too_many(reply) for reply in result.replies
-    )
+def surplus(result: SendResult) -> tuple[str, ...]:
+    """The recipients that were too many for one mail, where others were taken; empty when there was no progress."""
+    if not result.taken:
+        return ()
+    return tuple(reply.recipient for reply in result.replies if _too_many(reply))
 
 
 def _too_many(reply: RecipientReply) -> bool:

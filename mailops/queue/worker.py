@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,7 +41,7 @@ from . import lease as leases
 from .compose import with_from
 from .journal import Journal
 from .lease import Leased, Settled
-from .outcome import settle
+from .outcome import settle, surplus
 from .recover import Recovered, recover
 from .submit import alias_domain_of
 
@@ -110,6 +110,7 @@ class Worker:
         self._journals = journals
         self._batch = batch
         self._lease = lease
+        self._renewed = 0.0
         self._step = on_step
         self._progress = on_progress
         self._on_settled = on_settled
@@ -174,27 +175,21 @@ class Worker:
 
         coming = take()
         settling: Future[None] | None = None
-        going_on: list[int] = []  # mails of which a server took some recipients and wants the others in another one
         try:
             while coming is not None:
                 batch = coming.result()
                 coming = None if not batch.mails and ids is None else take()
-                if batch.mails:
-                    done, untried = self._send_batch(batch, journal, report)
-                    if settling is not None:
-                        settling.result()
-                    settling = database.submit(self._settle, done, untried)
-                    if journal.size > JOURNAL_LIMIT:
-                        settling.result()
-                        journal.reset()
-                    if self._progress:
-                        self._progress(report)
-                    going_on += [settled.mail.mail_id for settled in done if _goes_on(settled, self._clock.now())]
-                if coming is None and going_on and not self._stop and settling is not None:
+                if not batch.mails:
+                    continue
+                done, untried = self._send_batch(batch, journal, report)
+                if settling is not None:
                     settling.result()
-                    again = None if ids is None and limit is None else tuple(going_on)
-                    coming = database.submit(self._take, self._batch if again is None else len(again), again)
-                    going_on.clear()
+                settling = database.submit(self._settle, done, untried)
+                if journal.size > JOURNAL_LIMIT:
+                    settling.result()
+                    journal.reset()
+                if self._progress:
+                    self._progress(report)
         finally:
             if settling is not None:
                 settling.result()
@@ -224,13 +219,11 @@ class Worker:
     def _send_batch(self, batch: _Batch, journal: Journal, report: RunReport) -> tuple[list[Settled], list[Leased]]:
         self._refresh()
         done: list[Settled] = []
-        renewed = batch.leased_at
+        self._renewed = batch.leased_at
         for at, mail in enumerate(batch.mails):
             if self._stop:
                 return done, batch.mails[at:]
-            if self._clock.monotonic() - renewed > self._lease.total_seconds() / 3:
-                leases.renew(self._engine, self.name, until=self._clock.now() + self._lease)
-                renewed = self._clock.monotonic()
+            self._keep_leases()
             try:
                 settled = self._send(mail, journal)
             except StoreError:
@@ -249,6 +242,12 @@ class Worker:
             else:
                 report.failed += 1
         return done, []
+
+    def _keep_leases(self) -> None:
+        """Renew the leases when a third of their time is over."""
+        if self._clock.monotonic() - self._renewed > self._lease.total_seconds() / 3:
+            leases.renew(self._engine, self.name, until=self._clock.now() + self._lease)
+            self._renewed = self._clock.monotonic()
 
     def _refresh(self) -> None:
         setup = self._setup()
@@ -292,9 +291,30 @@ class Worker:
         result = session.send(outbound, self._step)
         journal.end(mail.attempt_id, result)
         self._say("recorded")
+        result = self._send_surplus(mail, outbound, session, journal, result)
         if result.connection_lost:
             self._drop(server.key)
         return self._outcome(mail, result, server, route, "\n".join(result.transcript) or None)
+
+    def _send_surplus(
+        self, mail: Leased, outbound: Outbound, session: Session, journal: Journal, result: SendResult
+    ) -> SendResult:
+        """Give a server that takes only so many recipients in one mail the others in further ones, as many at a time as
+        it took (RFC 5321 §4.5.3.1.10). Each answer is journaled as it comes; a kill leaves one transaction in doubt."""
+        portion = len(result.taken)
+        while (left := surplus(result)) and not (self._stop or result.connection_lost):
+            try:
+                self._keep_leases()
+            except StoreError:
+                break  # what the server took so far must be recorded first
+            then = session.send(replace(outbound, recipients=left[:portion]), self._step)
+            journal.end(mail.attempt_id, then)
+            self._say("recorded")
+            result = result.with_later(then)
+            if set(surplus(result)) == set(left):
+                break  # it takes nobody more for now
+            portion = len(then.taken) or portion
+        return result
 
     def _prepare(self, mail: Leased) -> tuple[Route, Server, Outbound]:
         assert self._router is not None
@@ -401,12 +421,6 @@ def _requests(batch: int, limit: int | None, ids: Sequence[int] | None) -> Itera
         size = batch if left is None else min(batch, left)
         yield size, None
         left = None if left is None else left - size
-
-
-def _goes_on(settled: Settled, now: datetime) -> bool:
-    """Whether a mail was taken for some and is due at once for the others. Each such round reaches somebody."""
-    due = settled.outcome.due_at
-    return settled.outcome.attempt == "partial" and due is not None and due <= now
 
 
 def _everyone(mail: Leased, reply: RecipientReply) -> SendResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -18,7 +19,7 @@ from mailops.ports import RecipientReply, SendResult
 from mailops.queue import lease
 from mailops.queue.filters import QueueFilter
 from mailops.queue.journal import Journal
-from mailops.testing import ManualClock, SmtpServer, bounce_later, defer, drop, greylist, refuse
+from mailops.testing import ManualClock, SmtpServer, bounce_later, defer, drop, greylist, refuse, session_limit
 
 
 def send(ops: Ops, to: str | list[str] = "bob@x.example", **more: object) -> int:
@@ -445,11 +446,56 @@ def test_more_recipients_than_the_next_server_takes_all_leave_in_one_run(ops_on:
         ops = ops_on()
         furnish(ops, smtp)
         everybody = [f"u{n}@x.example" for n in range(250)]
-        send(ops, everybody)
-        ops.queue.run()
+        number = send(ops, everybody)
+        report = ops.queue.run()
+        assert (report.sent, report.deferred) == (1, 0)
         assert [len(message.recipients) for message in smtp.messages] == [100, 100, 50]
         assert sorted(r for message in smtp.messages for r in message.recipients) == sorted(everybody)
+        # each of them is asked for once more at the most, and has one event: nothing grows with the square
+        asked = [line for line in smtp.log if line.text.startswith("RCPT TO")]
+        assert len(asked) == 250 + 150
+        sent = [event for event in ops.queue.history(number) if event.kind == "sent"]
+        assert len(sent) == 250
+        assert len(ops.queue.history(number)) == 251
+
+
+def test_a_server_that_ends_after_one_mail_gets_the_others_all_the_same(ops_on: Callable[..., Ops]) -> None:
+    everybody = [f"u{n}@x.example" for n in range(25)]
+    with SmtpServer(max_recipients=10, script=[session_limit(1)]) as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        send(ops, everybody)
+        ops.queue.run()
+        ops.queue.run()
+        ops.queue.run()
+        assert sorted(r for message in smtp.messages for r in message.recipients) == sorted(everybody)
         assert ops.queue.counts()[MailState.SENT] == 1
+
+
+def test_a_worker_that_dies_among_the_others_sends_no_more_than_one_part_twice(ops_on: Callable[..., Ops]) -> None:
+    everybody = [f"u{n}@x.example" for n in range(50)]
+    replies = 0
+
+    def die_after_the_third_body(step: str) -> None:
+        nonlocal replies
+        replies += step == "body"
+        if replies == 3:
+            raise KeyboardInterrupt
+
+    with SmtpServer(max_recipients=10) as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        send(ops, everybody)
+        with pytest.raises(KeyboardInterrupt):
+            ops.queue.worker(on_step=die_after_the_third_body).run()
+        smtp.wait_for(3)
+        before = [r for message in smtp.messages for r in message.recipients]
+        assert len(before) == 30
+        ops.queue.run()
+        taken = Counter(r for message in smtp.messages for r in message.recipients)
+        assert set(taken) == set(everybody)
+        assert {r for r, times in taken.items() if times > 1} <= set(before[20:])
+        assert len({message.message_id for message in smtp.messages}) == 1
 
 
 @pytest.mark.parametrize("code", [452, 552])
