@@ -1,4 +1,4 @@
-"""What the queue and serve need of the platform, and the one answer where it is not there.
+"""What differs between platforms: what the queue and serve need, and the one answer where it is not there.
 
 Their worker keeps a journal that must survive its death (:mod:`mailops.queue.journal`): proven on Linux, and macOS has
 the same calls. Windows has not; there everything else starts, and these two say so. It is judged by what is there, not
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from .errors import PlatformError
 from .locks import has_flock
@@ -37,3 +38,15 @@ def has_owners() -> bool:
     """Whether files have an owner and a mode that say who may read them. Windows keeps access lists, of which Python
     shows nothing: every file there looks as if all could read it."""
     return hasattr(os, "geteuid")
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, after a rename. Windows opens no folders, and so has no such call: there
+    a rename is as durable as its file system makes it."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -21,11 +21,11 @@ from ..ops import Ops
 from ..routing.plan import MASS_PARAMETER
 from ..testing import SmtpServer, bounce_later, defer, greylist, refuse
 from ..testing.dns_server import DnsServer
+from ..testing.smtp_core import HOSTNAME
 from ..testing.smtp_script import Rule
 from .names import zone
 
 MARK = "demo.json"  # says that a folder is the demonstration's, and on which ports its servers listen
-GREETING = b" peer.mailops.test "  # the testing kit's servers call themselves that
 SERVERS = ("daily", "sales", "workshop", "newsletter")
 
 
@@ -155,7 +155,7 @@ def require_peers(ports: dict[str, int]) -> None:
             greeting, reason = b"", str(error)
         else:
             reason = greeting.decode("latin-1").strip()
-        if GREETING not in greeting:
+        if f" {HOSTNAME} ".encode() not in greeting:
             raise ConfigError(
                 f"Port {port}, where a mail server of the demonstration listens, is taken by something else.",
                 code="demo.port_taken",

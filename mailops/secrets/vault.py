@@ -36,6 +36,7 @@ from pathlib import Path
 from ..clock import SystemClock
 from ..errors import ConfigError, NotFound, StoreError
 from ..locks import try_lock
+from ..platforms import flush_folder
 from ..ports import Clock
 from .redact import register
 from .references import Reference, parse_reference, read_file, read_keyring
@@ -235,7 +236,7 @@ class Vault:
                 file.flush()
                 os.fsync(file.fileno())
             _rename(temporary, folder / name)
-            _sync_folder(folder)
+            flush_folder(folder)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise StoreError(
@@ -313,18 +314,6 @@ def _rename(new: Path, name: Path) -> None:
                 raise
             time.sleep(pause)
     os.replace(new, name)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring a rename to the disk. Windows opens no folders, and so has no such call: there the rename is as durable as
-    its file system makes it."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _checked(name: str) -> str:

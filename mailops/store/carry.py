@@ -34,7 +34,7 @@ from sqlalchemy import event
 
 from ..errors import MailopsError, StoreError
 from ..locks import try_lock
-from ..platforms import has_owners
+from ..platforms import flush_folder, has_owners
 from . import migrate
 from .database import json_text, store_error
 from .plan import MigrationPlan, count_rows, file_revision, kept_name, measure_file, require_rows, require_space
@@ -77,7 +77,7 @@ def _carry(old: sqlite3.Connection, path: Path, new: Path, tell: Callable[[Migra
     if _WINDOWS:  # it replaces no file that is open
         old.close()
     os.replace(new, path)
-    _flush_names(path.parent)
+    flush_folder(path.parent)
 
 
 @contextmanager
@@ -221,17 +221,6 @@ def _keep(old: sqlite3.Connection, path: Path, kept: Path) -> None:
 def _flush(file: Path) -> None:
     """A file's bytes onto the disk."""
     descriptor = os.open(file, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _flush_names(folder: Path) -> None:
-    """The names in a folder onto the disk; Windows has no call for that."""
-    if _WINDOWS:
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

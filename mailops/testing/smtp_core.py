@@ -22,6 +22,7 @@ from .smtp_session import ReceivedMessage
 from .smtp_wire import WireSession
 
 EXTENSIONS = frozenset({"PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "STARTTLS", "AUTH", "ENHANCEDSTATUSCODES", "DSN"})
+HOSTNAME = "peer.mailops.test"  # as the peers call themselves
 MECHANISMS = ("PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER")
 Credentials = Mapping[str, str] | Callable[[AuthAttempt], bool]
 
@@ -77,7 +78,7 @@ class SmtpCore:
         extensions: Iterable[str] = EXTENSIONS,
         max_size: int = 50 * 1024 * 1024,
         max_recipients: int = 10_000,
-        hostname: str = "peer.mailops.test",
+        hostname: str = HOSTNAME,
         clock: Clock | None = None,
         log_file: str | Path | None = None,
         fsync: bool = False,

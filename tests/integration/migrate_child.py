@@ -20,10 +20,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mailops import platforms
 from mailops.errors import StoreError
 from mailops.store import carry, database, migrate
 
-STEPS = ("carry", "_carry", "_make_private", "_copy", "_leave_wal", "_keep", "_flush_names")
+STEPS = ("carry", "_carry", "_make_private", "_copy", "_leave_wal", "_keep", "flush_folder")
 
 
 def plant(migrations: str) -> None:
@@ -87,11 +88,11 @@ def kills(store: str, migrations: str, out: str) -> None:
 
 
 def die_at(n: int, writer: int) -> None:
-    """Kill this process as it comes to the ``n``-th line of ``carry.py`` that it has not been at before."""
+    """Kill this process as it comes to the ``n``-th line of the procedure that it has not been at before."""
     seen: set[tuple[str, int]] = set()
 
     def trace(frame: FrameType, what: str, _: Any) -> Any:
-        if frame.f_code.co_filename != carry.__file__ or frame.f_code.co_name not in STEPS:
+        if frame.f_code.co_filename not in (carry.__file__, platforms.__file__) or frame.f_code.co_name not in STEPS:
             return None
         where = (frame.f_code.co_name, frame.f_lineno)
         if what == "line" and where not in seen:

@@ -65,19 +65,40 @@ def test_an_environment_of_another_python_is_told(checkout: Path) -> None:
     assert "What to do: make clean" in done.stderr
 
 
-@pytest.mark.parametrize("damage", ["its Python is gone", "a file of a package is gone"])
-def test_a_damaged_environment_is_made_anew(checkout: Path, damage: str) -> None:
+def put_environment(checkout: Path, *, listed: str, found: str | None, mine: bool = True) -> None:
+    """An environment that had the packages ``listed`` and has what is ``found``; None: its Python is gone."""
     inside = checkout / ".venv" / "bin"
     inside.mkdir(parents=True)
-    if damage == "a file of a package is gone":
-        (inside / "python").write_text("#!/bin/sh\necho 'idna: idna/core.py is missing'\n", "utf-8")
+    if found is not None:
+        (inside / "python").write_text(f"#!/bin/sh\ncase $1 in .ci/whole) printf '{found}';; esac\n", "utf-8")
         (inside / "python").chmod(0o755)
-    (checkout / ".venv" / ".stamp").touch()
+    if mine:
+        (checkout / ".venv" / ".stamp").write_text(listed, "utf-8")
+
+
+@pytest.mark.parametrize("found", [None, "idna idna/core.py\\npip\\n", "pip\\n"])
+def test_a_damaged_environment_is_made_anew(checkout: Path, found: str | None) -> None:
+    """Its Python is gone, a file of a package, a package with all that says it was there."""
+    put_environment(checkout, listed="idna\npip\n", found=found)
     done = make_env(checkout, f"PYTHON={sys.executable}")
-    assert "The environment in .venv is damaged" in done.stdout
-    assert ("idna/core.py is missing" in done.stdout) == (damage == "a file of a package is gone")
+    gone = "idna pip" if found is None else "idna"
+    assert f"The environment in .venv is damaged (gone or incomplete: {gone}); it is made anew." in done.stdout
     assert "Making the environment in .venv" in done.stdout
     assert "the package index could not be reached" in done.stderr  # it went on to install, which here is impossible
+
+
+def test_what_is_whole_stays_though_more_was_installed(checkout: Path) -> None:
+    put_environment(checkout, listed="idna\npip\n", found="idna\\nmy-own\\npip\\n")
+    done = make_env(checkout)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_environment_that_make_has_not_made_is_never_removed(checkout: Path) -> None:
+    put_environment(checkout, listed="", found=None, mine=False)
+    done = make_env(checkout, f"PYTHON={sys.executable}")
+    assert done.returncode == 2
+    assert "make has not made it; it is left alone" in done.stderr
+    assert (checkout / ".venv" / "bin").is_dir()
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
@@ -87,8 +108,11 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (package / "RECORD").write_text("left_half.py,,\nleft_half-1.0.dist-info/METADATA,,\ngone.pyc,,\n", "utf-8")
     command = [sys.executable, ROOT / ".ci" / "whole"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
-    assert "left-half: left_half.py is missing" in done.stdout.splitlines()
+    listed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "left-half left_half.py" in listed.splitlines()
+    (tmp_path / "left_half.py").touch()
+    listed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "left-half" in listed.splitlines()
 
 
 def test_a_python_that_is_not_there_is_told(checkout: Path) -> None:
