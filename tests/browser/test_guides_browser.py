@@ -200,7 +200,8 @@ def test_the_google_guide_in_the_dark_to_the_green_tag(
         step(page, "Choose the user type")
         page.get_by_label("User Type").select_option(label="Internal")
         save(page)
-        page.get_by_text("Personal accounts may only be External").first.wait_for()
+        refusal = page.get_by_role("alert").filter(has_text="Personal accounts may only be External")
+        refusal.wait_for()  # the step says so too: a press before the answer would be ignored
         page.get_by_label("User Type").select_option(label="External")
         save(page)
         step(page, "Describe the app")
