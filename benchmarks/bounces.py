@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mailops.bounces import classify as _classify
 from mailops.bounces import parse
-from mailops.bounces.classify import _classify as _cached
+from mailops.bounces.reading.classify import _classify as _cached
 
 FIXTURES = Path(__file__).resolve().parent.parent / "tests" / "fixtures"
 

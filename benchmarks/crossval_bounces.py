@@ -23,11 +23,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mailops.bounces import mime, parse, patterns, phrases, providers, reader
-from mailops.bounces.phrases import flat
+from mailops import mime
+from mailops.bounces import parse
+from mailops.bounces.reading import patterns, phrases, providers, reader
+from mailops.bounces.reading.phrases import flat
 from mailops.testing.suites.bounces import as_prediction
 
-classify = importlib.import_module("mailops.bounces.classify")
+classify = importlib.import_module("mailops.bounces.reading.classify")
 DEFAULT = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "bounces_field" / "truth.jsonl"
 PHRASES = ("FAILURE", "DELAY", "FINAL", "SUBJECTS", "SUCCESS")
 

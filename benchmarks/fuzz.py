@@ -54,7 +54,8 @@ FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
 sys.path.insert(0, str(FIXTURES.parent.parent))
 
 with _instrumented or contextlib.nullcontext():
-    from mailops.bounces import mime, parse
+    from mailops import mime
+    from mailops.bounces import parse
     from mailops.bounces.correlate import clues
     from mailops.dns.aggregate import read_reports
     from mailops.dns.dkim_key import parse_key
@@ -69,10 +70,10 @@ with _instrumented or contextlib.nullcontext():
     from mailops.inbound.parse import parse as parse_inbound
     from mailops.model import address as addresses
     from mailops.model.mail import Attachment, Submission
+    from mailops.page.sanitise import LIMIT, safe_html
     from mailops.queue.compose import compose, with_from
     from mailops.webhooks import verify
     from mailops.webhooks.events import PROVIDERS, read_events
-    from mailops.widgets.sanitise import LIMIT, safe_html
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 SLOW = 1.0  # seconds of CPU for one input of up to 4 MB; in proportion above

@@ -98,11 +98,11 @@ class Ops:
         """Set (or with None remove) a system parameter; it counts from the next mail on."""
         from .bounces.hardness import PARAMETER as HARDNESS
         from .bounces.hardness import read_table
-        from .bounces.tag import KEY_PARAMETER
-        from .inbound.aliases import clean_allowed_domains
         from .inbound.loops import check_limit
+        from .model.tag import KEY_PARAMETER
         from .store.setup import set_parameter
         from .suppression.decide import check_mode
+        from .threads.alias_names import clean_allowed_domains
 
         if value is not None and key.startswith("mail.gateway.loop."):
             value = str(check_limit(key, value or "0", 1))

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ..bounces.hardness import stored_table
-from ..bounces.reasons import Hardness, is_hard, plain
 from ..errors import NotFound
 from ..model.address import mailbox
+from ..model.reasons import Hardness, is_hard, plain
 from ..store import schema
 from ..store.database import explained, reading
 from .bounce_rate import counters, period_of

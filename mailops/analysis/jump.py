@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log
 
-from ..bounces.reasons import plain
+from ..model.reasons import plain
 from .bounce_rate import rate
 from .compare import compare
 

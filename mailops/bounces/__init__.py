@@ -6,8 +6,8 @@ reports. See ``docs/bounces.md``.
 
 from __future__ import annotations
 
-from .classify import Classification, classify
-from .reader import parse
-from .report import OriginalMessage, RecipientResult, Report
+from .reading.classify import Classification, classify
+from .reading.reader import parse
+from .reading.report import OriginalMessage, RecipientResult, Report
 
 __all__ = ["Classification", "OriginalMessage", "RecipientResult", "Report", "classify", "parse"]

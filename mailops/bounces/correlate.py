@@ -36,9 +36,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.parser import HeaderParser
 
+from ..model import tag
 from ..model.address import mailbox, parse_addresses
-from . import tag
-from .report import RecipientResult, Report
+from .reading.report import RecipientResult, Report
 
 WINDOW = timedelta(days=7)  # RFC 5321 §4.5.4.1: senders give up after 4-5 days; two more for slow reports
 SURE = 0.9

@@ -17,10 +17,10 @@ from sqlalchemy.engine import Connection
 from ..model.address import mailbox, normalise
 from ..model.states import DeliveryState, FailureType, MailState, mail_state
 from ..store import schema, tallies
-from ..store import threads as people
+from ..threads import store as people
 from ..threads.feedback import on_bounce
 from .correlate import Candidate
-from .report import RecipientResult
+from .reading.report import RecipientResult
 
 m, d, e, b, n = schema.mails, schema.deliveries, schema.events, schema.bounces, schema.notifications
 NO_ERROR = "no error"  # an error exists that could not be interpreted

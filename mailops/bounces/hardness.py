@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..errors import ConfigError
+from ..model.reasons import HARD, Hardness, hard_table, is_hard
 from ..store import schema
-from .reasons import HARD, Hardness, hard_table, is_hard
-from .report import RecipientResult, Report
+from .reading.report import RecipientResult, Report
 
 PARAMETER = "mailops.bounce.hardness"
 _WORDS: dict[str, Hardness] = {"hard": "hard", "soft": "soft"}

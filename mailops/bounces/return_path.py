@@ -17,12 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ..errors import MailopsError
+from ..model.tag import FORMER_PARAMETER, KEY_PARAMETER
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, reading
 from ..store.setup import parameter, set_parameter
 from .correlate import UNPROVEN
-from .tag import FORMER_PARAMETER, KEY_PARAMETER
 
 if TYPE_CHECKING:
     from ..secrets import SecretStore

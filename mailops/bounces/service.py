@@ -24,7 +24,7 @@ from ..store.database import explained, one_report_at_a_time, reading
 from . import effects
 from .correlate import WINDOW, Candidate, Clues, Match, clues, match, names_of
 from .hardness import rejudge, stored_table
-from .report import GOOD_ACTIONS, RecipientResult, Report
+from .reading.report import GOOD_ACTIONS, RecipientResult, Report
 
 if TYPE_CHECKING:
     import pandas as pd

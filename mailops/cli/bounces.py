@@ -18,8 +18,8 @@ from .output import print_json, say, table
 from .rowfiles import Columns, row_file
 
 if TYPE_CHECKING:
-    from ..bounces.report import Report
-    from ..bounces.sources import Skipped, Source
+    from ..bounces.reading.report import Report
+    from ..bounces.reading.sources import Skipped, Source
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Read reports that came back: parse, explain, take in, collect."
@@ -67,8 +67,8 @@ def reading(files: list[Path], *, quiet: bool) -> Iterator[Iterator[Source]]:
 
     Raises :class:`InputRefused` when there is nothing at all to read.
     """
-    from ..bounces.sources import files as listed
-    from ..bounces.sources import messages
+    from ..bounces.reading.sources import files as listed
+    from ..bounces.reading.sources import messages
 
     skipped: list[Skipped] = []
     seen = 0
@@ -143,7 +143,7 @@ def _flat(name: str, report: Report) -> Iterator[dict[str, Any]]:
 
 def _meaning(report: Report, result: Any) -> str | None:
     """The reason in words; a failure that nobody can interpret says ``no error``, and never looks like a success."""
-    from ..bounces.reasons import plain
+    from ..model.reasons import plain
 
     if result is not None:
         return plain(result.reason)
@@ -184,9 +184,9 @@ def parse(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, outp
 
 
 def _explained(name: str, report: Report) -> Iterator[dict[str, Any]]:
-    from ..bounces.advice import advise
-    from ..bounces.reasons import who_acts
-    from ..bounces.searchable import searchable
+    from ..bounces.reading.advice import advise
+    from ..bounces.reading.searchable import searchable
+    from ..model.reasons import who_acts
 
     for r in report.results or (None,):
         failed = report.kind in ("bounce", "delayed")
@@ -267,7 +267,7 @@ def take(ctx: typer.Context, files: list[Path] = FILES, json: bool = JSON) -> No
 def stats(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, output: Path | None = OUT) -> None:
     """Count kinds, reasons, hard and soft over messages. Needs no workspace and records nothing."""
     from ..bounces import parse as read
-    from ..bounces.reasons import plain
+    from ..model.reasons import plain
 
     kinds: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
@@ -302,8 +302,8 @@ def why(
 ) -> None:
     """Why a mail failed: each recipient's error in words, what to do, and the sender's DNS when no reason is known."""
     from ..analysis.sql import UNEXPLAINED
-    from ..bounces.advice import advise
-    from ..bounces.searchable import searchable
+    from ..bounces.reading.advice import advise
+    from ..bounces.reading.searchable import searchable
 
     ops = open_ops(ctx)
     found = ops.analysis.failures_of(mail_id)

@@ -12,7 +12,7 @@ from .app import open_ops
 from .output import print_json, say, table
 
 if TYPE_CHECKING:
-    from ..guided import Guided
+    from ..guides.service import Guided
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Connect mailboxes of Microsoft, Google, Mailjet.")
 JSON = typer.Option(False, "--json", help="Print JSON.")
@@ -30,7 +30,7 @@ def walk(
     json: bool = JSON,
 ) -> None:
     """Walk a guide on the terminal; stop any time with Ctrl-C and go on later where you were."""
-    from ..guided import Guided
+    from ..guides.service import Guided
 
     guided = Guided.open(open_ops(ctx), name, subject)
     if json:
@@ -255,8 +255,8 @@ def _tell(text: str, json: bool) -> None:
 @app.command("status")
 def status(ctx: typer.Context, json: bool = JSON) -> None:
     """What is connected, how each sign-in stands, and the guides under way. No network."""
-    from ..guided import Guided, subjects_of
     from ..guides import GUIDES
+    from ..guides.service import Guided, subjects_of
 
     ops = open_ops(ctx)
     now = ops.clock.now()

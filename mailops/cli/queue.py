@@ -84,7 +84,7 @@ def show(
     json: bool = JSON,
 ) -> None:
     """One mail: recipients with the server's answers, and its history."""
-    from ..bounces.advice import cause
+    from ..bounces.reading.advice import cause
     from ..model.states import FAILED_DELIVERIES
 
     ops = open_ops(ctx)
@@ -133,7 +133,7 @@ def history(ctx: typer.Context, mail_id: int, json: bool = JSON) -> None:
 @app.command("causes")
 def causes(ctx: typer.Context, json: bool = JSON) -> None:
     """Failures grouped by cause and recipient domain."""
-    from ..bounces.advice import cause
+    from ..bounces.reading.advice import cause
 
     rows = open_ops(ctx).queue.causes()
     if json:

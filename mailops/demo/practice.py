@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from ..guided import PRACTICE, Guided, try_server
 from ..guides.checks import Services
+from ..guides.service import PRACTICE, Guided, try_server
 from ..model.setup import Server
 from ..oauth.doctor import Reading
 from ..oauth.redirects import redirect_uri

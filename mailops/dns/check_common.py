@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..providers.records import SENDERS, SendingProfile
 from .domain_model import SendingSetup
-from .providers_data import SENDERS, SendingProfile
 
 CONSEQUENCE = "Without it mail may be quarantined or not delivered at all."
 

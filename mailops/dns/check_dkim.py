@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from ..model.verdict import VerdictState as S
+from ..providers.records import DkimExpectation
 from .check_common import CONSEQUENCE, profile_of, readable
 from .dkim import KeyLookup, lookup_key
 from .dkim_key import KeyStatus
 from .domain_model import CheckResult, SendingSetup, verdict
-from .providers_data import DkimExpectation
 from .records import Change, ZoneRecord
 from .resolver import Asker
 

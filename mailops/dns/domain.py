@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ..model.verdict import VerdictState as S
+from ..providers.records import guess_host, guides_first
 from .check_dkim import check_dkim
 from .check_dmarc import check_dmarc
 from .check_spf import check_spf
@@ -20,7 +21,6 @@ from .fix import proved
 from .mtasts import PolicyFetcher, check_mtasts
 from .mx import check_mx
 from .names import parent
-from .providers_data import guess_host, guides_first
 from .resolver import Asker, Resolver
 from .tag_records import check_bimi, check_tlsrpt
 

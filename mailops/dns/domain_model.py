@@ -18,7 +18,7 @@ NO_PROMISE = "A pass is no promise: receivers apply rules of their own and may s
 class SendingSetup:
     """Who sends for a domain. ``bounce_domain`` is the alias domain (reverse-path), by default the domain itself.
 
-    ``service`` is a key of :data:`mailops.dns.providers_data.SENDERS` (``odoo`` = the hosted server, ``mailjet`` or
+    ``service`` is a key of :data:`mailops.providers.records.SENDERS` (``odoo`` = the hosted server, ``mailjet`` or
     ``external:mailjet``, ...), or empty for an own server, then ``selectors`` and ``spf_terms`` say what is expected.
     """
 

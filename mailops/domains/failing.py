@@ -76,7 +76,7 @@ def sender_report(domains: Domains, setup: Setup, domain: str, *, seconds: float
 
 def service_of(setup: Setup) -> str:
     """Who sends, as the domain check names it: the provider of the first server, else the hosted one or our own."""
-    from ..dns.providers_data import SENDERS
+    from ..providers.records import SENDERS
 
     for server in sorted((s for s in setup.servers if s.active), key=lambda s: s.priority):
         name = _SERVICES.get(server.provider or "", server.provider or "")

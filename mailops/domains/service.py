@@ -79,7 +79,7 @@ class Domains:
 
     def setup(self, domain: str, **options: Any) -> SendingSetup:
         """What is to be checked, with bad input refused. Options are the fields of :class:`SendingSetup`."""
-        from ..dns.providers_data import SENDERS
+        from ..providers.records import SENDERS
 
         name = normalise(domain)
         if not askable(name) or "." not in name or "@" in name or " " in name:

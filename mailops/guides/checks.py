@@ -17,8 +17,8 @@ from ..oauth.account import Account, FlowKind
 from ..oauth.doctor import Doctor, Reading
 from ..oauth.tokens import TokenService
 from ..providers import provider
+from ..providers.outgoing import server_for
 from ..routing.ports import encryption_finding, port_finding
-from ..routing.providers import server_for
 from .engine import Check, GuideRun
 from .model import Step
 from .values import values_of

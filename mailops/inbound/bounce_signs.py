@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection
 
 from ..bounces.correlate import split_tag
-from ..bounces.mime import MAX_TEXT, Part, fields_of, newlines, split_head, transfer_decode
+from ..mime import MAX_TEXT, Part, fields_of, newlines, split_head, transfer_decode
 from ..model.address import normalise, parse_single
 from .values import InboundMail, Reported
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from .values import BounceEffect, ContactFacts, GatewayView, InboundMail, Key, MessageFacts
+from ..model.alias import Key
+from .values import BounceEffect, ContactFacts, GatewayView, InboundMail, MessageFacts
 
 NO_ERROR = "no error"  # an error exists that could not be interpreted
 LIMIT = 5  # bounced campaign mails

@@ -18,25 +18,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from ..model.alias import Alias, AliasStatus, Key, Policy
+from ..threads.alias_names import matching
 from . import notices
-from .aliases import matching
 from .bounce_signs import bounce_sign
 from .bouncing import bounce_effect
 from .loops import is_marked
-from .values import (
-    Alias,
-    AliasStatus,
-    Decision,
-    GatewayView,
-    InboundMail,
-    Key,
-    Kind,
-    MessageFacts,
-    Notice,
-    Policy,
-    Route,
-    Step,
-)
+from .values import Decision, GatewayView, InboundMail, Kind, MessageFacts, Notice, Route, Step
 
 MAX_REFERENCES = 32
 

@@ -7,12 +7,12 @@ To the Return-Path, else to From; never to the null path or in answer to automat
 from __future__ import annotations
 
 import re
-from html import escape
 
-from ..bounces.mime import from_html
+from ..mime import from_html
 from ..model.address import format_address
+from ..model.alias import Alias
 from .loops import marked_id
-from .values import Alias, GatewayView, InboundMail, Notice
+from .values import GatewayView, InboundMail, Notice
 
 QUOTED = 2_000  # characters of the mail that a notice repeats
 _BLANK = re.compile(r"[\s\u200b\u00a0]+")
@@ -121,8 +121,3 @@ def _visible(html: str | None) -> str:
         return ""
     text = from_html(html).strip()
     return text if _BLANK.sub("", text) else ""
-
-
-def as_pre(text: str) -> str:
-    """Plain text as an HTML fragment that shows it as it is."""
-    return f"<pre>{escape(text)}</pre>"

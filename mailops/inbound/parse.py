@@ -1,6 +1,6 @@
 """Raw bytes → :class:`InboundMail`. Bounded, and nothing raises on broken mail.
 
-MIME is split by :mod:`mailops.bounces.mime`, whose business broken mail is. Header fields are read here, since their
+MIME is split by :mod:`mailops.mime`, whose business broken mail is. Header fields are read here, since their
 whole length matters (the *last* references count, and every recipient). Identification fields are repaired: an id that
 was folded in the middle is put together again (RFC 5322 §3.6.4 forbids the fold, mail programs do it all the same).
 """
@@ -12,7 +12,7 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from ..bounces.mime import (
+from ..mime import (
     MAX_BYTES,
     Part,
     decode_words,

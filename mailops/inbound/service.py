@@ -17,11 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import MailopsError, MessageRefused
+from ..model.alias import AliasStatus
 from ..model.mail import Submission
 from ..ports import Clock
 from ..store import schema
-from ..store import threads as repo
 from ..store.database import explained
+from ..threads import store as repo
 from ..threads.feedback import NO_ERROR, on_bounce
 from ..threads.outbox import Outbox
 from ..threads.service import Entry, Threads
@@ -29,7 +30,7 @@ from . import notices
 from .bounce_signs import bounce_sign
 from .decide import route_inbound
 from .parse import parse
-from .values import AliasStatus, BounceEffect, Decision, InboundMail, Kind, Notice, Route, Step
+from .values import BounceEffect, Decision, InboundMail, Kind, Notice, Route, Step
 from .view import StoreView
 
 

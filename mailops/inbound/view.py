@@ -8,23 +8,15 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ..model.alias import Alias, Key
 from ..model.setup import Setup
 from ..store import schema
-from ..store import threads as repo
+from ..threads import store as repo
+from ..threads.alias_names import allowed_domains
 from ..threads.aliases import aliases
 from ..threads.models import Models
-from .aliases import allowed_domains
 from .loops import limits
-from .values import (
-    Alias,
-    CompanyFacts,
-    ContactFacts,
-    Key,
-    Kind,
-    MessageFacts,
-    ModelFacts,
-    RecordFacts,
-)
+from .values import CompanyFacts, ContactFacts, Kind, MessageFacts, ModelFacts, RecordFacts
 
 FORCE_NEW = ".newthread."
 """In the id of a message whose answers start new threads."""

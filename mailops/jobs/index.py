@@ -14,8 +14,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..page.sheet import moment, page, run_badge
 from ..store.runs import Run, list_runs
-from .page import moment, page, run_badge
 
 if TYPE_CHECKING:
     from ..workspace import Workspace

@@ -1,7 +1,7 @@
 """A run's report: one self-contained HTML file, verdict first, what changed, each check's card, then the notebook.
 
 The notebook's part is drawn by nbconvert with code hidden and HTML preferred over widgets; the page around it is ours
-(:mod:`mailops.jobs.page`), as nbconvert's own pages ask public servers for scripts.
+(:mod:`mailops.page.sheet`), as nbconvert's own pages ask public servers for scripts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ..model.verdict import Verdict, VerdictState
-from .page import RUN_WORDS, badge, moment, page
+from ..page.sheet import RUN_WORDS, badge, moment, page
 
 if TYPE_CHECKING:
     from .runner import RunResult

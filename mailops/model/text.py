@@ -1,8 +1,9 @@
-"""Strangers' text on its way to a terminal, a file or a spreadsheet: no character of it does anything there."""
+"""Strangers' text on its way to a terminal, a file, a spreadsheet or a page: no character of it does anything there."""
 
 from __future__ import annotations
 
 import re
+from html import escape
 
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Controls of a terminal (ECMA-48) and of writing direction, and half surrogates (bytes of a file's name that are no
@@ -22,3 +23,8 @@ def cell(text: str) -> str:
     """
     text = harmless(text.replace("\r", " ").replace("\n", " "))
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t") else text
+
+
+def as_pre(text: str) -> str:
+    """Plain text as an HTML fragment that shows it as it is."""
+    return f"<pre>{escape(text)}</pre>"

@@ -11,7 +11,7 @@ from typing import Any
 _HOMES = {
     "account": ("Account", "AccountStore", "Connected", "FlowKind", "Grant"),
     "calendar": ("End", "ends_of", "icalendar", "password_servers", "verdict_of_end"),
-    "catalogue": ("Row", "explain_reply", "explain_token", "refusal", "rows"),
+    ".providers.refusals": ("Row", "explain_reply", "explain_token", "refusal", "rows"),
     "chooser": ("FlowChoice", "Where", "Who", "choose_flow"),
     "claims": ("Claims", "judge_claims", "read_claims"),
     "doctor": ("Doctor", "examine"),

@@ -27,10 +27,10 @@ from ..model.setup import Encryption, Server
 from ..model.verdict import Verdict, VerdictState
 from ..ports import Clock, Outbound
 from ..providers import Host, Provider, provider, provider_of_host
+from ..providers.refusals import Row, explain_reply
 from ..secrets import redact
 from ..smtp import SmtpTransport, test_connection
 from ..smtp.tls import context_for, explain
-from .catalogue import Row, explain_reply
 from .claims import judge_claims, read_claims
 from .sasl import imap_sign_in, pop_sign_in
 from .tokens import TokenService

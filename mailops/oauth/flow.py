@@ -18,9 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from ..errors import AuthError, ConfigError
 from ..ports import Clock
+from ..providers.refusals import refusal
 from ..secrets import Secret, Vault, register
 from .account import Account, FlowKind
-from .catalogue import refusal
 
 PENDING = "oauth-pending/"
 LIFETIME = timedelta(minutes=15)

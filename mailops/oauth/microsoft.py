@@ -18,8 +18,8 @@ import requests
 
 from ..errors import AuthError, ConfigError
 from ..ports import Secrets
+from ..providers.refusals import refusal
 from .account import Account, FlowKind
-from .catalogue import refusal
 from .flow import TokenAnswer, new_state, read_answer
 
 _PUBLIC_HOSTS = (

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import AuthError
+from ..providers.refusals import explain_reply
 from ..secrets import redact
 from ..smtp.auth import Answer, challenge_text, login_on_the_wire, oauthbearer, xoauth2
-from .catalogue import explain_reply
 
 if TYPE_CHECKING:
     from ..ports import TokenSource

@@ -150,7 +150,7 @@ def covered(address: str, senders: list[Sender], account_address: str = "") -> b
 
 
 def _refused(response: httpx.Response) -> AuthError:
-    from ..oauth.catalogue import explain_reply
+    from .refusals import explain_reply
 
     said = redact(response.text[:500])
     row = explain_reply("mailjet", "api", f"{response.status_code} {said}")

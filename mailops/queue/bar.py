@@ -18,8 +18,8 @@ from ..model.address import normalise
 from ..model.setup import MailClass
 from ..model.states import DeliveryState, FailureType, mail_state
 from ..store import schema
-from ..store import threads as people
 from ..suppression.store import Barred, blocked
+from ..threads import store as people
 
 if TYPE_CHECKING:
     from .lease import Leased

@@ -16,8 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from ..bounces.tag import is_signed
 from ..model.states import DeliveryState, MailState
+from ..model.tag import is_signed
 from ..store import schema, tallies
 from ..store.bulk import insert_rows, update_rows
 from ..store.database import explained

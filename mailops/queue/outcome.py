@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..bounces.classify import classify
+from ..bounces.reading.classify import classify
 from ..model.setup import RetryPolicy
 from ..model.states import DeliveryState, FailureType, MailState, mail_state
 from ..ports import RecipientReply, SendResult

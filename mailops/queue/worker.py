@@ -30,10 +30,10 @@ from typing import TypeVar
 
 from sqlalchemy.engine import Engine
 
-from ..bounces.tag import sign
 from ..errors import DeliveryError, MailopsError, RouteError, StoreError
 from ..model.setup import RetryPolicy, Server, Setup
 from ..model.states import FailureType, MailState
+from ..model.tag import sign
 from ..platforms import require_journal
 from ..ports import Clock, Outbound, RecipientReply, SendResult, Session, Transport
 from ..routing import Route, Router, RouteRequest

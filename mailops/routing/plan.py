@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from ..model.address import normalise
 from ..model.setup import AliasDomain, Authentication, Hosting, MailClass, Server, Setup
 from ..model.verdict import Finding, Severity
+from ..providers.outgoing import CAMPAIGN_LIMIT, PROVIDERS, server_for
 from .envelope import forced_return_path
 from .filters import read_filter
 from .ports import encryption_finding, port_finding
-from .providers import CAMPAIGN_LIMIT, PROVIDERS, server_for
 from .select import in_order, notification_address
 
 MASS_PARAMETER = "mailops.mass_mailing.server"

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..model.setup import AliasDomain, Profile, Setup
+from ..providers.outgoing import PROVIDERS, SUGGESTED
 from .impact import PATH as ALIAS_DOMAINS
-from .providers import PROVIDERS, SUGGESTED
 
 PARAMETERS = ("Settings", "Technical", "Parameters", "System Parameters")
 OUTGOING_SERVERS = ("Settings", "Technical", "Email: Outgoing Mail Servers")

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ..bounces.reasons import plain
 from ..errors import ConfigError
+from ..model.reasons import plain
 
 SCOPES = ("campaigns", "all")
 STATES = ("active", "proposed", "undone")

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from ..bounces import Report, parse
 from ..bounces.effects import revise
 from ..bounces.hardness import rejudge, stored_table
-from ..bounces.report import RecipientResult
+from ..bounces.reading.report import RecipientResult
 from ..model.address import mailbox
 from ..store import schema
 from . import store

@@ -73,7 +73,7 @@ class Suppressions:
 
     def frame(self, *, state: str | None = None) -> pd.DataFrame:
         """The list as a pandas frame, newest first."""
-        from ..analysis.suppressions import frame
+        from ..analysis.frames import suppressions_frame as frame
 
         return frame(self.page(state=state, limit=1_000_000)[0])
 
@@ -115,7 +115,7 @@ class Suppressions:
         """Take in refusals at the door that the queue worker settled: a hard one suppresses at once. What went wrong
         before RCPT TO says nothing of a recipient."""
         from ..bounces.hardness import stored_table
-        from ..bounces.reasons import is_hard, plain
+        from ..model.reasons import is_hard, plain
 
         refused = [
             (row.recipient, row.reason, row.code < 500)

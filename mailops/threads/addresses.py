@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..inbound.values import Alias
+from ..model.alias import Alias
 from ..model.setup import AliasDomain, Company, Setup
 from ..queue.submit import alias_domain_of
 from ..routing.envelope import reply_to
-from ..store.threads import Record
+from .store import Record
 
 
 def company_of(record: Record, setup: Setup) -> Company | None:

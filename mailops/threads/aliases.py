@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError
-from ..inbound.aliases import check_free, sanitise_local
-from ..inbound.values import Alias, Policy
+from ..model.alias import Alias, Policy
 from ..model.setup import AliasDomain
-from ..store import threads as repo
 from ..store.database import explained
+from . import store as repo
+from .alias_names import check_free, sanitise_local
 from .models import Models
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ..bounces.reasons import plain
 from ..errors import NotFound
+from ..model.reasons import plain
 from ..model.states import DeliveryState, MailState, mail_state
 from ..store import schema
-from ..store import threads as repo
 from ..store.database import explained, reading
+from . import store as repo
 from .feedback import NO_ERROR
 from .service import Threads
 

@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection, Engine
 from ..model.address import normalise
 from ..model.states import DeliveryState, FailureType
 from ..store import schema
-from ..store import threads as repo
 from ..store.database import explained
+from . import store as repo
 
 if TYPE_CHECKING:
     from ..queue.lease import Settled

@@ -20,17 +20,17 @@ from typing import Any
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError, MessageRefused, NotFound
-from ..inbound.notices import as_pre
-from ..inbound.values import Alias
 from ..model.address import envelope_address, is_valid, normalise, parse_first
+from ..model.alias import Alias
 from ..model.mail import Submission
 from ..model.setup import Setup
 from ..model.states import FailureType
+from ..model.text import as_pre
 from ..ports import Clock
 from ..queue.compose import make_message_id
 from ..routing.envelope import format_address_unencoded, relay_from
-from ..store import threads as repo
 from ..store.database import explained, reading
+from . import store as repo
 from .addresses import company_of, domain_of, reply_address
 from .aliases import aliases
 from .models import Models
@@ -270,7 +270,7 @@ def _one_line(text: str) -> str:
 def _plain(html: str) -> str:
     from html import unescape
 
-    from ..bounces.mime import from_html
+    from ..mime import from_html
 
     if html.startswith("<pre>") and html.endswith("</pre>"):
         return unescape(html[5:-6])

@@ -17,8 +17,8 @@ from sqlalchemy.engine import Connection, Engine
 from ..errors import NotFound, StateConflict
 from ..ports import Clock
 from ..store import schema
-from ..store import threads as repo
 from ..store.database import dialect_insert, explained, reading
+from . import store as repo
 
 GUIDE = "sender-verification"
 MODEL = "lead"

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..bounces import classify
-from ..bounces.mime import storable
-from ..bounces.reasons import is_hard
 from ..errors import InputRefused
+from ..mime import storable
+from ..model.reasons import is_hard
 
 MAX_EVENTS = 10_000
 MAX_ADDRESS = 320

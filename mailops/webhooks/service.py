@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..bounces.correlate import Clues
-from ..bounces.report import Kind, OriginalMessage, RecipientResult, Report
+from ..bounces.reading.report import Kind, OriginalMessage, RecipientResult, Report
 from ..errors import ConfigError
 from ..store import schema
 from ..store.database import explained

@@ -37,7 +37,7 @@ _HOMES = {
     "line_chart": "charts",
     "notebook_list": "catalogue",
     "outside_checks": "domain_view",
-    "safe_html": "sanitise",
+    "safe_html": ".page.sanitise",
 }
 
 __all__ = sorted(_HOMES)

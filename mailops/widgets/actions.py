@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import ipywidgets
 
+from ..page.theme import box, esc, live_only
 from .controls import button, row
 from .faces import Card, said
-from .theme import box, esc, live_only
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ import ipywidgets
 import sqlalchemy as sa
 from IPython.display import display
 
-from ..bounces.reasons import plain, who_acts
-from ..bounces.searchable import searchable
+from ..bounces.reading.searchable import searchable
+from ..model.reasons import plain, who_acts
+from ..page.theme import code, details, heading, html_table, paragraph
 from ..store import schema
 from ..store.database import reading
 from ..suppression.reread import EFFECTS
@@ -23,7 +24,6 @@ from .progress import Progress
 from .rates_view import Frame
 from .suppressions_view import SuppressionsCard
 from .table import Column, Rows, Table, TableCard
-from .theme import code, details, heading, html_table, paragraph
 
 if TYPE_CHECKING:
     from ..ops import Ops

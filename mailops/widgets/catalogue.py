@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..jobs.catalogue import available
+from ..page.theme import MONO, esc
 from .rates_view import Frame
-from .theme import MONO, esc
 
 
 def notebook_list() -> Frame:

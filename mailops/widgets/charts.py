@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ..page.theme import INK, SANS, details, esc, heading, html_table
 from .faces import Card
-from .theme import INK, SANS, details, esc, heading, html_table
 
 PALETTE = ("#3b82d6", "#d9534f", "#c58a1a", "#3a9a5b", "#8a6fd1")
 

@@ -14,9 +14,9 @@ import ipywidgets
 
 from ..errors import MailopsError
 from ..model.verdict import Verdict, VerdictState
+from ..page.theme import MUTED, box, code, details, esc, paragraph, titled
 from .controls import button, row
 from .faces import Card, said
-from .theme import MUTED, box, code, details, esc, paragraph, titled
 
 LONG = 600  # characters of a raw answer shown before it has to be opened
 ACCENTS = {"passed": "good", "warning": "warn", "failed": "bad", "unknown": "warn", "ready": "info", "checking": "info"}

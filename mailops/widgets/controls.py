@@ -10,7 +10,7 @@ from typing import Any
 
 import ipywidgets
 
-from .theme import LINE, TONES
+from ..page.theme import LINE, TONES
 
 FIELD = "270px"
 _LABELLED = {"description_width": "90px"}

@@ -6,8 +6,8 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from .faces import Card
-from .theme import LINE, MONO, SANS, STATIC, TINT, esc
+from ..page.theme import LINE, MONO, SANS, TINT, esc
+from .faces import STATIC, Card
 
 
 class _Field(anywidget.AnyWidget):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..page.theme import chip, esc
 from .charts import bar_chart, line_chart
 from .faces import Card
 from .panel import Tiles
 from .rates_view import Frame
-from .theme import chip, esc
 
 if TYPE_CHECKING:
     from ..analysis.dmarc import DmarcReports

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from ..model.verdict import Verdict, VerdictState
+from ..page.theme import INK, SANS, box, code, esc, heading, html_table, live_only, paragraph, titled
 from .check import CheckCard
 from .controls import button, row
 from .copyfield import CopyField
 from .faces import Card, said
 from .panel import Headline, Panel
-from .theme import INK, SANS, box, code, esc, heading, html_table, live_only, paragraph, titled
 
 if TYPE_CHECKING:
     from ..dns.domain_model import CheckResult, DomainReport, SendingSetup
@@ -198,8 +198,8 @@ class DomainView(Card):
 
     def cards(self) -> Panel:
         """Headline, findings worst first, guides and notes as they are now."""
-        from ..dns.providers_data import DNS_HOSTS
         from ..domains.values import state_of
+        from ..providers.records import DNS_HOSTS
 
         report = self.report
         order = {"failed": 0, "unknown": 1, "warning": 2}
@@ -308,7 +308,7 @@ class DomainView(Card):
 
 def outside_checks(domain: str, selector: str = "odoo") -> Links:
     """The checks others offer, with what to paste there; the full test needs one mail sent to the address it shows."""
-    from ..dns.providers_data import outside_check_texts
+    from ..providers.records import outside_check_texts
 
     notes = {
         "Full test": "open it, send one mail from your system to the address it shows, then press its button",
@@ -341,7 +341,7 @@ def comparison(ops: Ops, domain: str) -> Card:
 
 def expectations(setup: SendingSetup) -> Card:
     """What the sending service wants to see in DNS, with the source of that knowledge and its day."""
-    from ..dns.providers_data import SENDERS
+    from ..providers.records import SENDERS
 
     profile = SENDERS.get(setup.service_key)
     if profile is None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
 
 from ..errors import MailopsError
+
+STATIC = Path(__file__).parent / "static"  # scripts and styles of the live widgets
 
 
 def said(error: Exception) -> str:

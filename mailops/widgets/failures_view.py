@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from ..bounces.advice import advise
-from ..bounces.reasons import who_acts
-from ..bounces.searchable import searchable
+from ..bounces.reading.advice import advise
+from ..bounces.reading.searchable import searchable
+from ..model.reasons import who_acts
+from ..page.theme import INK, SANS, box, code, details, esc, heading, html_table, paragraph
 from .controls import button, row
 from .copyfield import CopyField
 from .faces import Card, said
 from .table import Column, Rows, Table, TableCard
-from .theme import INK, SANS, box, code, details, esc, heading, html_table, paragraph
 
 if TYPE_CHECKING:
     from ..analysis.causes import Failure

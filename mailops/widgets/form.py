@@ -10,10 +10,10 @@ import anywidget
 import ipywidgets
 import traitlets
 
+from ..page.theme import INK, SANS, box, esc, live_only, paragraph
 from .controls import button as make_button
 from .controls import row
-from .faces import Card, said
-from .theme import INK, SANS, STATIC, box, esc, live_only, paragraph
+from .faces import STATIC, Card, said
 
 
 class Form(Card):

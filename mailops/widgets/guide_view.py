@@ -14,10 +14,11 @@ from typing import Any
 
 import ipywidgets
 
-from ..guided import Branch, Guided
 from ..guides import Input, StepView
 from ..guides.engine import InputView
+from ..guides.service import Branch, Guided
 from ..model.verdict import VerdictState
+from ..page.theme import MUTED, box, chip, code, esc, heading, html_table, paragraph, state_chip
 from .check import CheckCard
 from .controls import button, row
 from .copyfield import CopyField
@@ -25,7 +26,6 @@ from .faces import Card, said
 from .form import SecretField
 from .panel import Headline
 from .step import ACCENTS
-from .theme import MUTED, box, chip, code, esc, heading, html_table, paragraph, state_chip
 
 Draw = Callable[[], None]
 _WIDE = "min(760px, 98%)"

@@ -7,8 +7,8 @@ from typing import Any
 
 import ipywidgets
 
+from ..page.theme import GROUND, INK, LINE, MUTED, SANS, TONES, esc, heading, paragraph, state_chip
 from .faces import Card
-from .theme import GROUND, INK, LINE, MUTED, SANS, TONES, esc, heading, paragraph, state_chip
 
 
 class Headline(Card):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipywidgets
 
+from ..page.theme import INK, SANS, box, esc
 from .faces import Card
-from .theme import INK, SANS, box, esc
 
 
 class Progress(Card):

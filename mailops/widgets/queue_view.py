@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from ..bounces.advice import cause
+from ..bounces.reading.advice import cause
 from ..model.mail import MailView
 from ..model.states import FAILED_DELIVERIES, DeliveryState, MailState
+from ..page.theme import MUTED, SANS, box, code, details, esc, heading, html_table, paragraph, state_chip
 from ..queue.filters import QueueFilter
 from .actions import Action, Actions, Preview
 from .controls import choice, field, row
 from .faces import Card
 from .panel import Tiles
 from .table import Column, Rows, Table, state_cell
-from .theme import MUTED, SANS, box, code, details, esc, heading, html_table, paragraph, state_chip
 
 if TYPE_CHECKING:
     from ..ops import Ops
@@ -123,7 +123,7 @@ class QueueView(Card):
 
     def causes_html(self) -> str:
         """Failures grouped by cause and recipient domain."""
-        from ..bounces.reasons import plain
+        from ..model.reasons import plain
 
         rows: list[list[object]] = [[plain(reason), domain, f"{n:,}"] for reason, domain, n in self.ops.queue.causes()]
         if not rows:
@@ -235,7 +235,7 @@ def preview_html(raw: bytes) -> str:
     import email
     import email.policy
 
-    from .sanitise import safe_html
+    from ..page.sanitise import safe_html
 
     message = email.message_from_bytes(raw[:500_000], policy=email.policy.default)
     head = "\n".join(f"{name}: {message[name]}" for name in ("From", "To", "Cc", "Subject", "Date") if message[name])

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from ..page.theme import box, details, esc, heading, html_table, live_only, paragraph
 from .charts import band_chart, bar_chart, line_chart
 from .controls import button, row
 from .faces import Card, said
 from .failures_view import DnsButton, FailuresCard, causes_html
 from .panel import Tiles
 from .table import Column, Rows, Table, state_cell
-from .theme import box, details, esc, heading, html_table, live_only, paragraph
 
 if TYPE_CHECKING:
     from ..analysis.bounce_rate import Rate

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..page.theme import box, chip, details, esc, heading, html_table, paragraph
 from ..routing import Route
 from .faces import Card
-from .theme import box, chip, details, esc, heading, html_table, paragraph
 
 
 class RouteCard(Card):

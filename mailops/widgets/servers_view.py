@@ -8,13 +8,13 @@ import ipywidgets
 
 from ..model.setup import Server
 from ..model.verdict import Severity, Verdict, VerdictState
+from ..page.theme import chip, esc, html_table, paragraph
 from ..routing import in_order
 from .check import CheckCard
 from .faces import Card
 from .form import Form
 from .panel import Panel
 from .route_card import RouteCard
-from .theme import chip, esc, html_table, paragraph
 
 if TYPE_CHECKING:
     from ..ops import Ops

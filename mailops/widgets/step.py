@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import ipywidgets
 
 from ..model.verdict import VerdictState
+from ..page.theme import MUTED, box, esc, paragraph, titled
 from .faces import Card
-from .theme import MUTED, box, esc, paragraph, titled
 
 ACCENTS = {"passed": "good", "warning": "warn", "failed": "bad", "unknown": "warn", "ready": "info", "checking": "info"}
 

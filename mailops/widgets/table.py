@@ -10,8 +10,8 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from .faces import Card, said
-from .theme import STATE_TONES, STATIC, esc, html_table, paragraph, state_chip
+from ..page.theme import STATE_TONES, esc, html_table, paragraph, state_chip
+from .faces import STATIC, Card, said
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ behaves: str = "healthy"  # practice: how the mailbox behaves, such as smtp-auth
 from contextlib import ExitStack
 
 from mailops import Ops
-from mailops.guided import Guided
+from mailops.guides.service import Guided
 from mailops.widgets import GuideView, Panel, guide_cards
 
 ops = Ops.open(workspace or None)

@@ -8,7 +8,7 @@ domain: str = ""  # the domain that will send (empty: the one last worked on)
 
 # %%
 from mailops import Ops
-from mailops.guided import Guided
+from mailops.guides.service import Guided
 from mailops.widgets import GuideView, Panel, guide_cards
 
 ops = Ops.open(workspace or None)

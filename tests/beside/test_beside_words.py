@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mailops.guides import GUIDES
-from mailops.oauth.catalogue import rows
+from mailops.providers.refusals import rows
 
 
 def table(page: Path) -> Iterator[tuple[str, str, str]]:

@@ -13,7 +13,7 @@ from furnish import furnish
 
 from mailops import Ops
 from mailops.bounces.correlate import Clues
-from mailops.bounces.report import OriginalMessage, RecipientResult, Report
+from mailops.bounces.reading.report import OriginalMessage, RecipientResult, Report
 from mailops.queue import actions
 from mailops.store import schema
 from mailops.testing import SmtpServer, build_dsn

@@ -11,7 +11,7 @@ from furnish import furnish
 
 from mailops import Ops
 from mailops.bounces.correlate import Clues
-from mailops.bounces.report import RecipientResult, Report
+from mailops.bounces.reading.report import RecipientResult, Report
 from mailops.store import schema
 from mailops.suppression.history import history
 from mailops.testing import ManualClock, SmtpServer, build_dsn, refuse

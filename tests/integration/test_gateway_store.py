@@ -19,9 +19,9 @@ from mailops.model.setup import AliasDomain, Company, Profile, Setup
 from mailops.model.states import DeliveryState, FailureType
 from mailops.queue import actions
 from mailops.store import schema
-from mailops.store import threads as repo
 from mailops.store.setup import load, save_alias_domain, save_company, set_parameter
 from mailops.testing import ManualClock, SmtpServer, build_dsn, refuse
+from mailops.threads import store as repo
 from mailops.threads.aliases import save_alias
 from mailops.threads.envelope import Envelopes, Mark
 from mailops.threads.feedback import on_delivery

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from mailops import Ops
 from mailops.demo.practice import Practice, answers, walk
 from mailops.errors import ConfigError
-from mailops.guided import PRACTICE, Guided, subjects_of
 from mailops.guides.checks import Services
+from mailops.guides.service import PRACTICE, Guided, subjects_of
 from mailops.model.verdict import VerdictState
 from mailops.oauth import Doctor, FlowKind, SignIn, TokenService
 from mailops.oauth.doctor import Reading

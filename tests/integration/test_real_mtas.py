@@ -28,8 +28,8 @@ from peers import missing
 from realservers_kit import Relay, free_ports, relay
 
 from mailops import Ops
-from mailops.bounces.reasons import plain
 from mailops.inbound.values import Kind
+from mailops.model.reasons import plain
 from mailops.model.states import DeliveryState
 from mailops.testing import DnsServer, Rule, SmtpServer, defer, refuse
 from mailops.testing.smtp_core import EXTENSIONS

@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from mailops.bounces import classify
-from mailops.bounces.advice import ADVICE, advise
-from mailops.bounces.classify import find_enhanced, find_reply, find_stage, match_text, prepare
-from mailops.bounces.codes import CODES, reason_of
-from mailops.bounces.patterns import STRONG
-from mailops.bounces.providers import PROVIDERS
-from mailops.bounces.reasons import HARD, REASONS, hard_table, is_hard, plain
+from mailops.bounces.reading.advice import ADVICE, advise
+from mailops.bounces.reading.classify import find_enhanced, find_reply, find_stage, match_text, prepare
+from mailops.bounces.reading.codes import CODES, reason_of
+from mailops.bounces.reading.patterns import STRONG
+from mailops.bounces.reading.providers import PROVIDERS
 from mailops.errors import ConfigError
+from mailops.model.reasons import HARD, REASONS, hard_table, is_hard, plain
 
 REPLIES = [
     (
@@ -244,6 +244,6 @@ def test_import_needs_nothing_but_the_standard_library_and_errors() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     first, second = done.stdout.strip().splitlines()
-    allowed = ("mailops", "mailops.bounces", "mailops.errors")
+    allowed = ("mailops", "mailops.bounces", "mailops.errors", "mailops.mime", "mailops.model", "mailops.model.reasons")
     assert all(name in allowed or name.startswith("mailops.bounces.") for name in eval(first)), first
     assert second == "[]"

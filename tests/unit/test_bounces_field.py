@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mailops.bounces import classify, parse
-from mailops.bounces.report import Report
+from mailops.bounces.reading.report import Report
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "bounces_field"
 ROWS: list[dict[str, Any]] = [json.loads(line) for line in (FOLDER / "truth.jsonl").read_text("utf-8").splitlines()]

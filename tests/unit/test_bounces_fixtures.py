@@ -97,7 +97,7 @@ def test_the_alias_written_to_is_kept() -> None:
 
 @pytest.mark.req("IN-20")
 def test_a_wrong_domain_gives_its_reason_in_words() -> None:
-    from mailops.bounces.reasons import plain
+    from mailops.model.reasons import plain
 
     report = parse(raw("fields-merged-wrongly"))
     assert report.summary is not None
@@ -106,7 +106,7 @@ def test_a_wrong_domain_gives_its_reason_in_words() -> None:
 
 @pytest.mark.req("IN-18")
 def test_a_report_nobody_understands_is_a_failure_that_says_no_error() -> None:
-    from mailops.bounces.reasons import plain
+    from mailops.model.reasons import plain
 
     data = (
         b"Return-Path: <>\nFrom: MAILER-DAEMON@mx.example\nSubject: Undelivered Mail Returned to Sender\n"

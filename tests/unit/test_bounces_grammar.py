@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from mailops.bounces import classify
-from mailops.bounces.grammar import MAX_TEXT, STATEMENTS, understand
-from mailops.bounces.reasons import REASONS
+from mailops.bounces.reading.grammar import MAX_TEXT, STATEMENTS, understand
+from mailops.model.reasons import REASONS
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mailops.bounces import Report, classify, parse
-from mailops.bounces.mime import MAX_BYTES, MAX_PARTS
+from mailops.mime import MAX_BYTES, MAX_PARTS
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "bounces"
 SEEDS = [file.read_bytes() for file in sorted(FOLDER.glob("*.eml"))]

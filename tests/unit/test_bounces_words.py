@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mailops.bounces import classify
-from mailops.bounces.classify import compile_table, match_text, prepare
-from mailops.bounces.patterns import STRONG, WEAK
+from mailops.bounces.reading.classify import compile_table, match_text, prepare
+from mailops.bounces.reading.patterns import STRONG, WEAK
 
 WORDS: list[tuple[str, str]] = [
     # our server, its name, its network

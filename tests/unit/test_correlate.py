@@ -9,7 +9,7 @@ import pytest
 
 from mailops.bounces import OriginalMessage, RecipientResult, Report
 from mailops.bounces.correlate import UNPROVEN, Candidate, Clues, clues, match
-from mailops.bounces.tag import sign
+from mailops.model.tag import sign
 
 NOW = datetime(2026, 3, 30, tzinfo=UTC)
 OURS = {"bounce@acme.example"}

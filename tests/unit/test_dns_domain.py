@@ -8,9 +8,9 @@ import pytest
 
 from mailops.dns.domain import check_domain
 from mailops.dns.domain_model import NO_PROMISE, DomainReport, SendingSetup
-from mailops.dns.providers_data import DNS_HOSTS, SENDERS, guess_host
 from mailops.dns.records import ZoneRecord, zone_file
 from mailops.model.verdict import VerdictState
+from mailops.providers.records import DNS_HOSTS, SENDERS, guess_host
 from mailops.testing.dkim_keys import dkim_key_pair
 from mailops.testing.dns_world import dns_world
 

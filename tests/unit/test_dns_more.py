@@ -12,12 +12,12 @@ from mailops.dns import check_dmarc, send
 from mailops.dns.dmarc import DmarcResult
 from mailops.dns.domain import check_domain
 from mailops.dns.domain_model import SendingSetup
-from mailops.dns.providers_data import outside_check_texts
 from mailops.dns.psl import PublicSuffixes, installed
 from mailops.dns.published import check_records, compare_servers, ready, watch_until
 from mailops.dns.records import ZoneRecord
 from mailops.dns.send import explain_send
 from mailops.dns.wire import Unreadable, encode, parse, question
+from mailops.providers.records import outside_check_texts
 from mailops.testing.clock import ManualClock
 from mailops.testing.dns_world import dns_world
 

@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from mailops.dns.domain_model import CheckResult, SendingSetup, verdict
-from mailops.dns.providers_data import SENDERS
 from mailops.dns.records import Change, ZoneRecord
 from mailops.domains import folded, proof_line, record_forms
 from mailops.domains.values import endpoint
 from mailops.errors import ChecksFailed, InputRefused
 from mailops.jobs.verdicts import RunContext
 from mailops.model.verdict import VerdictState as S
+from mailops.providers.records import SENDERS
 from mailops.testing import ManualClock
 from mailops.widgets.copyfield import CopyField
 from mailops.widgets.domain_view import FindingCard, Links, expectations, outside_checks

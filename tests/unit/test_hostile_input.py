@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from mailops.errors import AuthError, MessageRefused
 from mailops.model.address import parse_addresses
 from mailops.model.mail import Attachment, Submission
+from mailops.page.sanitise import safe_html
 from mailops.queue.compose import compose
 from mailops.webhooks.events import read_events
 from mailops.webhooks.verify import certificate_of, verify_basic
-from mailops.widgets.sanitise import safe_html
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BREAKS = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r", "\n", "\0")

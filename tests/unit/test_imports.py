@@ -15,7 +15,7 @@ PACKAGE = ROOT / "mailops"
 
 # A room may import rooms of its own level or below. What stands in no line is a module of the lowest level.
 LEVELS = {
-    **dict.fromkeys(("model", "errors", "ports", "clock", "locks", "platforms", "__init__"), 0),
+    **dict.fromkeys(("model", "errors", "ports", "clock", "locks", "platforms", "mime", "page", "__init__"), 0),
     **dict.fromkeys(
         [
             "routing",
@@ -40,7 +40,7 @@ LEVELS = {
         1,
     ),
     **dict.fromkeys(("checks", "guides"), 2),
-    **dict.fromkeys(("ops", "serve", "doctor", "guided", "webhooks"), 3),
+    **dict.fromkeys(("ops", "serve", "doctor", "webhooks"), 3),
     **dict.fromkeys(("cli", "jobs", "widgets"), 4),
     **dict.fromkeys(("testing", "demo", "__main__"), 5),
 }

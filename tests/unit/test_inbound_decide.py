@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from mailops.errors import ConfigError
-from mailops.inbound.aliases import allowed_domains, clean_allowed_domains, sanitise_local
 from mailops.inbound.decide import route_inbound
 from mailops.inbound.loops import MARK, check_limit, limits
 from mailops.inbound.parse import parse
 from mailops.inbound.values import Decision, LoopLimits
 from mailops.model.setup import AliasDomain
 from mailops.testing.suites.gateway import CaseView, predict, raw_message
+from mailops.threads.alias_names import allowed_domains, clean_allowed_domains, sanitise_local
 
 MODELS = [
     {"name": "lead", "accepts_mail": True, "bounce_counter": True},

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mailops.oauth.catalogue import WHO, Row, clean, explain_reply, explain_token, refusal, row, rows
+from mailops.providers.refusals import WHO, Row, clean, explain_reply, explain_token, refusal, row, rows
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent.parent / "fixtures" / "cases" / "oauth.json").read_text("utf-8")

@@ -18,6 +18,7 @@ from mailops.model.setup import (
     Setup,
 )
 from mailops.model.verdict import Finding, Severity
+from mailops.providers.outgoing import PROVIDERS, SUGGESTED, server_for
 from mailops.routing import RouteRequest, route
 from mailops.routing.plan import (
     MASS_PARAMETER,
@@ -31,7 +32,6 @@ from mailops.routing.plan import (
     validate,
 )
 from mailops.routing.ports import encryption_finding, port_finding
-from mailops.routing.providers import PROVIDERS, SUGGESTED, server_for
 
 PARAMETERS = {"mail.catchall.domain": "example.com", "mail.default.from": "notifications"}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailops.bounces.searchable import LIMIT, WORDS, searchable
+from mailops.bounces.reading.searchable import LIMIT, WORDS, searchable
 
 TEXTS = [
     (

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from mailops.errors import ConfigError, NotFound
-from mailops.inbound.values import Alias
+from mailops.model.alias import Alias
 from mailops.model.setup import AliasDomain, Company, Hosting, Profile, Setup
-from mailops.store.threads import Record
 from mailops.threads.addresses import record_alias, reply_address
 from mailops.threads.envelope import Mark, mark_of
 from mailops.threads.models import Models, RecordModel
+from mailops.threads.store import Record
 
 HOSTED = AliasDomain(Profile(Hosting.ONLINE, database="mydatabase").hosted_domain, id=1)
 OWN = AliasDomain("my-custom-domain.test", id=2)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailops.errors import StoreError
 from mailops.model.verdict import Verdict, VerdictState
+from mailops.page import theme as look
 from mailops.widgets import (
     Actions,
     Card,
@@ -29,9 +29,9 @@ from mailops.widgets import (
     line_chart,
     safe_html,
 )
-from mailops.widgets import theme as look
 from mailops.widgets.actions import Action, Preview
 from mailops.widgets.check import difference
+from mailops.widgets.faces import STATIC
 from mailops.widgets.table import Column, Rows, state_cell
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -116,7 +116,7 @@ def test_labels_are_readable(tone: str) -> None:
 
 
 def test_the_styles_of_live_tables_use_the_same_tones() -> None:
-    style = (look.STATIC / "table.css").read_text()
+    style = (STATIC / "table.css").read_text()
     assert dict(re.findall(r"\.mo-(\w+) { background:(#\w{6}); }", style)) == look.TONES
 
 
@@ -446,5 +446,5 @@ def test_a_chart_says_its_finding_and_carries_its_figures() -> None:
 
 
 def test_scripts_and_styles_of_live_widgets_ask_nobody() -> None:
-    for file in Path(look.STATIC).iterdir():
+    for file in STATIC.iterdir():
         assert not re.search(r"https?://|@import|import\(", file.read_text()), file.name

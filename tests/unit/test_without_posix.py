@@ -147,7 +147,7 @@ def test_the_guides_start(cli: Hidden) -> None:
     code = """
 import sys
 from mailops import Ops
-from mailops.guided import Guided
+from mailops.guides.service import Guided
 from mailops.widgets import GuideView
 with_one = GuideView(Guided.open(Ops.open(sys.argv[1]), "mailjet", "acme.example"))
 with_one.build()

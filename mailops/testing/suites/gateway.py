@@ -12,27 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from mailops.errors import ConfigError
-from mailops.inbound.aliases import allowed_domains
 from mailops.inbound.bouncing import original_ids
 from mailops.inbound.decide import route_inbound
 from mailops.inbound.loops import is_marked, limits
 from mailops.inbound.parse import parse
 from mailops.inbound.values import (
-    Alias,
     CompanyFacts,
     ContactFacts,
     Decision,
     InboundMail,
-    Key,
     Kind,
     LoopLimits,
     MessageFacts,
     ModelFacts,
-    Policy,
     RecordFacts,
 )
 from mailops.model.address import parse_first
+from mailops.model.alias import Alias, Key, Policy
 from mailops.model.setup import AliasDomain
+from mailops.threads.alias_names import allowed_domains
 
 Case = dict[str, Any]
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""``parse``: bytes of one message in, a :class:`~mailops.bounces.report.Report` out.
+"""``parse``: bytes of one message in, a :class:`~mailops.bounces.reading.report.Report` out.
 
 ::
 
@@ -19,7 +19,9 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
-from . import arf, dsn, gate, mime, text
+from ... import mime
+from ...mime import Fields, Part
+from . import arf, dsn, gate, text
 from .autoreply import autoreply_rule
 from .classify import (
     Classification,
@@ -33,7 +35,6 @@ from .classify import (
     prepare,
 )
 from .codes import CATEGORIES
-from .mime import Fields, Part
 from .notify import read_notification
 from .phrases import (
     APPLIANCES,
@@ -68,7 +69,7 @@ _FORWARD = re.compile(r"^\s*(?:re|fwd?|wg|tr|aw|rv|enc|i|rif|sv|vs)\s?:", re.I)
 
 
 def parse(raw: bytes) -> Report:
-    """Read one message. Never raises; time and memory are bounded by the limits of :mod:`~mailops.bounces.mime`."""
+    """Read one message. Never raises; time and memory are bounded by the limits of :mod:`~mailops.mime`."""
     truncated = len(raw) > mime.MAX_BYTES
     head, opening = mime.peek(raw)
     seen = gate.look(head, opening)

@@ -26,19 +26,19 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from .errors import ConfigError, MailopsError
-from .guides import GuideAnswers, GuideRun, Step, StepView, Trouble, guide
-from .guides.checks import Services, account_of, checks_for, server_of
-from .guides.validate import validate
-from .model.setup import Server
-from .model.verdict import Finding, Severity, Verdict, VerdictState
-from .oauth.account import FlowKind
-from .oauth.redirects import compare_uris
-from .ops import Ops
-from .secrets import Secret
+from ..errors import ConfigError, MailopsError
+from ..model.setup import Server
+from ..model.verdict import Finding, Severity, Verdict, VerdictState
+from ..oauth.account import FlowKind
+from ..oauth.redirects import compare_uris
+from ..secrets import Secret
+from . import GuideAnswers, GuideRun, Step, StepView, Trouble, guide
+from .checks import Services, account_of, checks_for, server_of
+from .validate import validate
 
 if TYPE_CHECKING:
-    from .smtp import SmtpTransport
+    from ..ops import Ops
+    from ..smtp import SmtpTransport
 
 UNNAMED = "first"  # the subject of a guide that was begun without naming a mailbox or domain
 PRACTICE = "practice/"  # before the subject of a guide that is walked against the sandbox
@@ -100,8 +100,8 @@ def services_of(ops: Ops) -> Services:
 
 def try_server(ops: Ops, server: Server, transport: SmtpTransport | None = None) -> Any:
     """*Test Connection* of a server that need not be saved yet; no mail is sent."""
-    from .routing.probe_sender import probe_sender
-    from .smtp import test_connection
+    from ..routing.probe_sender import probe_sender
+    from ..smtp import test_connection
 
     sender = probe_sender(server, ops.setup.alias_domains, server.login)
     return test_connection(server, transport or ops.transport(), sender=sender)
@@ -109,8 +109,8 @@ def try_server(ops: Ops, server: Server, transport: SmtpTransport | None = None)
 
 def subjects_of(ops: Ops, name: str) -> list[str]:
     """For whom this guide was begun, the latest first; practice does not count."""
-    from .store.database import reading
-    from .store.schema import guide_answers as t
+    from ..store.database import reading
+    from ..store.schema import guide_answers as t
 
     last = sa.func.max(t.c.at)
     query = sa.select(t.c.subject).where(t.c.guide == guide(name).id).group_by(t.c.subject).order_by(last.desc())
@@ -195,7 +195,7 @@ class Guided:
 
     def branches(self, symptom: str) -> tuple[Branch, ...]:
         """The branches that fit what a person sees; else the catalogue's row for it."""
-        from .guides.engine import fill
+        from .engine import fill
 
         values = self.run.values()
         found: dict[str, Branch] = {}
@@ -206,7 +206,7 @@ class Guided:
     def _from_catalogue(self, symptom: str) -> tuple[Branch, ...]:
         import re
 
-        from .oauth.catalogue import explain_reply, explain_token
+        from ..providers.refusals import explain_reply, explain_token
 
         provider, said = self.run.guide.provider, symptom.strip()
         if not said:
@@ -289,7 +289,7 @@ class Guided:
 
     def _listen(self, uri: str) -> Any:
         """The listener for this address, or None where it is not on this machine's loopback."""
-        from .oauth.loopback import CallbackListener
+        from ..oauth.loopback import CallbackListener
 
         split = urlsplit(uri)
         if split.scheme != "http" or split.hostname not in ("localhost", "127.0.0.1") or not split.port:
@@ -328,7 +328,7 @@ class Guided:
         tokens = self.services.tokens
         if tokens is None or tokens is self.ops.tokens:
             return self.ops.sign_in
-        from .oauth.signin import SignIn
+        from ..oauth.signin import SignIn
 
         return SignIn(self.run.secrets, clock=self.run.clock, http=tokens._http)
 
@@ -378,13 +378,13 @@ def _branch(step: Step, trouble: Trouble, filled: Callable[[str], str]) -> Branc
 
 
 def _mailjet(ops: Ops, key: str, reference: str) -> Any:
-    from .providers.mailjet import MailjetApi
+    from ..providers.mailjet import MailjetApi
 
     return MailjetApi(key, ops.secrets.get(reference))
 
 
 def _ask_txt(name: str) -> Any:
-    from .dns.resolver import DnsRun, Resolver
+    from ..dns.resolver import DnsRun, Resolver
 
     with DnsRun(Resolver.system()) as run:
         return run.ask(name, "TXT")

@@ -50,7 +50,7 @@ class Row:
 @lru_cache(maxsize=1)
 def rows() -> tuple[Row, ...]:
     """All rows, in the order of matching."""
-    raw = tomllib.loads(files(__package__).joinpath("catalogue.toml").read_text("utf-8"))
+    raw = tomllib.loads(files(__package__).joinpath("refusals.toml").read_text("utf-8"))
     return tuple(_row(r) for r in raw["row"])
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ...mime import Fields, Part
 from .dsn import address_of
-from .mime import Fields, Part
 from .report import OriginalMessage
 
 _FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]{1,60})\s{0,4}:[ \t]*(.*)$")

@@ -10,9 +10,9 @@ import json
 from types import MappingProxyType
 from typing import Any
 
+from ...mime import storable
 from .classify import classify, find_enhanced
 from .dsn import action_of, address_of, host_of
-from .mime import storable
 from .report import Kind, OriginalMessage, RecipientResult, Report
 
 _KINDS: dict[str, Kind] = {"bounce": "bounce", "complaint": "complaint", "delivery": "success-dsn"}

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..model.address import parse_first
-from . import schema
-from .database import alone
+from ..store import schema
+from ..store.database import alone
 
 r, a, c, f = schema.records, schema.aliases, schema.contacts, schema.followers
 m, n, log = schema.messages, schema.notifications, schema.inbound_log

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .mime import Fields
+from ...mime import Fields
 
 _SUBJECT = re.compile(
     r"^\s*(?:\W{0,3}(?:re|aw|sv|antw|res|rif|odp|vs|回复|回覆)\s?:\s*)?\W{0,3}(?:"

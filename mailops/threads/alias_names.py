@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Collection, Iterable
 
 from ..errors import ConfigError
+from ..model.alias import Alias
 from ..model.setup import AliasDomain
-from .values import Alias
 
 _NOT_ATOM = re.compile(r"[^a-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 

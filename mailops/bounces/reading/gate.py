@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...mime import decode_words, head_text
 from .autoreply import subject_rule
-from .mime import decode_words, head_text
 from .phrases import SUBJECTS, first_of
 
 _HEADERS = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from .mime import storable
+from ...mime import storable
 
 MAX_GROUPS = 200
 MAX_LINES = 4_000

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...model.reasons import REASONS, plain
 from .classify import classify, prepare
-from .reasons import REASONS, plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -352,7 +352,7 @@ def hard_table(**changes: Hardness) -> Mapping[str, Hardness]:
             f"Unknown bounce reason: {', '.join(sorted(unknown))}.",
             code="config.bounce_reason",
             facts={"unknown": sorted(unknown), "known": sorted(HARD)},
-            fix="Use one of the reasons of `mailops.bounces.reasons.REASONS`.",
+            fix="Use one of the reasons of `mailops.model.reasons.REASONS`.",
         )
     return MappingProxyType({**HARD, **changes})
 

@@ -2,7 +2,7 @@
 
 A pattern is lower-case text. ``*`` stands for "anything in between" and a leading ``^`` for "at the start"; there are
 no regular expressions here, so matching is linear and cannot run away. The text is prepared by
-:func:`~mailops.bounces.classify.prepare`: lower case, single blanks, addresses replaced by ``@``.
+:func:`~mailops.bounces.reading.classify.prepare`: lower case, single blanks, addresses replaced by ``@``.
 
 The order carries meaning. A group earlier in the table wins: "user unknown" inside a sentence about a policy is still
 an unknown user, "mailbox full" outranks "mail rejected", and words that every refusal contains come last. The words

@@ -2,12 +2,12 @@
 
 Asked in this order, each step with the rule and the words that gave the answer:
 
-1. a provider's own table (:mod:`~mailops.bounces.providers`), when the remote host or its text is recognised;
-2. the words (:mod:`~mailops.bounces.patterns`), specific before general, several languages;
-3. the enhanced code (:mod:`~mailops.bounces.codes`), which goes before the words when it is a specific one and the
-   words are of a kind that every refusal contains;
-4. a grammar of subject and predicate (:mod:`~mailops.bounces.grammar`) for wordings that no table holds, where the
-   code says little;
+1. a provider's own table (:mod:`~mailops.bounces.reading.providers`), when the remote host or its text is recognised;
+2. the words (:mod:`~mailops.bounces.reading.patterns`), specific before general, several languages;
+3. the enhanced code (:mod:`~mailops.bounces.reading.codes`), which goes before the words when it is a specific one and
+   the words are of a kind that every refusal contains;
+4. a grammar of subject and predicate (:mod:`~mailops.bounces.reading.grammar`) for wordings that no table holds, where
+   the code says little;
 5. the reply code and the stage of the dialogue.
 
 Words outrank a generic code because servers send 5.1.1 for rate limits and 5.7.1 for everything. An unknown user is
@@ -24,11 +24,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ...model.reasons import is_hard, who_acts
 from .codes import REPLIES, is_generic, reason_of
 from .grammar import understand
 from .patterns import STRONG, WEAK
 from .providers import is_carrier, provider_answer
-from .reasons import is_hard, who_acts
 
 MAX_TEXT = 4000
 """Characters of a reply that are read."""

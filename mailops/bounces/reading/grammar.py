@@ -5,7 +5,7 @@ Servers word the same few statements in thousands of ways, so a table never hold
 quota, sender, address of a client) with a verdict about it, in either order: "we have nobody called gone here", "the
 quota of this box is used up". A row of ``STATEMENTS`` is such a pair, with words that must not be there, because they
 turn the sentence into another one. Asked last, of short texts only, and never of prose. English; other languages have
-their phrases in :mod:`~mailops.bounces.patterns`.
+their phrases in :mod:`~mailops.bounces.reading.patterns`.
 """
 
 from __future__ import annotations

@@ -8,9 +8,7 @@ themes. Everything here is inline style: sanitised notebooks drop style sheets.
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 
-STATIC = Path(__file__).parent / "static"  # scripts and styles of the live widgets
 INK = "var(--jp-content-font-color1, var(--mo-ink, #1f2328))"
 # the theme's own second colour is too pale on a tinted ground (3.9:1); this one stays above 6:1 on both
 MUTED = f"color-mix(in srgb, {INK} 78%, transparent)"
