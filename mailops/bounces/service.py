@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -111,10 +111,6 @@ class Bounces:
             noted = self._record(connection, raw if number == 0 else b"", key, report, result, hit, now, source)
             self._feel(connection, report, result, hit, noted, now, source, counters)
         return Taken(report, tuple(matches))
-
-    def take_many(self, raws: Iterable[bytes]) -> list[Taken]:
-        """Take several reports, each in its own transaction."""
-        return [self.take(raw) for raw in raws]
 
     def recent(self, limit: int = 1000) -> pd.DataFrame:
         """The newest reports, one row per recipient, as a pandas frame (without the raw bytes)."""

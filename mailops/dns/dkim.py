@@ -9,7 +9,6 @@ the short one was meant.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,11 +61,6 @@ class KeyLookup:
         }
 
 
-def key_name(selector: str, domain: str) -> str:
-    """Where a key is published: ``selector._domainkey.domain``."""
-    return f"{normalise(selector)}._domainkey.{normalise(domain)}"
-
-
 async def lookup_key(resolver: Asker, selector: str, domain: str) -> KeyLookup:
     """Look one selector up and judge what is there."""
     selector, domain = normalise(selector), normalise(domain)
@@ -114,9 +108,3 @@ async def _doubled(resolver: Asker, name: str, domain: str) -> Answer | None:
         if answer.found or (answer.chain and answer.status is not Status.INVALID):
             return answer
     return None
-
-
-async def discover_keys(resolver: Asker, domain: str, selectors: Iterable[str]) -> tuple[KeyLookup, ...]:
-    """Look up many selectors at once; those with nothing at all are left out."""
-    found = await asyncio.gather(*(lookup_key(resolver, selector, domain) for selector in dict.fromkeys(selectors)))
-    return tuple(one for one in found if one.record.reason != "no_record")

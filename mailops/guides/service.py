@@ -24,8 +24,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import sqlalchemy as sa
-
 from ..errors import ConfigError, MailopsError
 from ..model.setup import Server
 from ..model.verdict import Finding, Severity, Verdict, VerdictState
@@ -34,6 +32,7 @@ from ..oauth.redirects import compare_uris
 from ..secrets import Secret
 from . import GuideAnswers, GuideRun, Step, StepView, Trouble, guide
 from .checks import Services, account_of, checks_for, server_of
+from .steps import begun_for
 from .validate import validate
 
 if TYPE_CHECKING:
@@ -109,13 +108,7 @@ def try_server(ops: Ops, server: Server, transport: SmtpTransport | None = None)
 
 def subjects_of(ops: Ops, name: str) -> list[str]:
     """For whom this guide was begun, the latest first; practice does not count."""
-    from ..store.database import reading
-    from ..store.schema import guide_answers as t
-
-    last = sa.func.max(t.c.at)
-    query = sa.select(t.c.subject).where(t.c.guide == guide(name).id).group_by(t.c.subject).order_by(last.desc())
-    with reading(ops.engine) as connection:
-        found = [str(row.subject) for row in connection.execute(query)]
+    found = begun_for(ops.engine, guide(name).id)
     return [subject for subject in found if not subject.startswith(PRACTICE)]
 
 

@@ -100,3 +100,11 @@ class GuideAnswers:
         with explained("removing the guide's answers"), self.engine.begin() as connection:
             gone = connection.execute(sa.delete(t).where(t.c.guide == self.guide, t.c.subject == self.subject))
             return int(gone.rowcount)
+
+
+def begun_for(engine: Engine, guide: str) -> list[str]:
+    """The subjects for whom this guide was begun, the latest first."""
+    last = sa.func.max(t.c.at)
+    query = sa.select(t.c.subject).where(t.c.guide == guide).group_by(t.c.subject).order_by(last.desc())
+    with reading(engine) as connection:
+        return [str(row.subject) for row in connection.execute(query)]

@@ -14,10 +14,10 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..model.address import is_valid
+from ..model.filters import parse_filter
 from ..model.setup import Profile
 from ..model.verdict import Finding, Severity
 from ..oauth.redirects import PLACEHOLDERS, check_base_url, clean_base, compare_uris
-from ..routing.filters import parse_filter
 from ..routing.ports import port_finding
 from ..secrets import Secret, looks_like_secret
 from .model import Input

@@ -6,7 +6,6 @@ proxies that inspect TLS). A sandbox mounts an adapter on the session and answer
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import requests
@@ -29,13 +28,3 @@ class HttpSession(requests.Session):
         if self.ca_file and kwargs.get("verify") in (None, True):
             kwargs["verify"] = self.ca_file
         return super().request(*args, **kwargs)
-
-
-def ca_in_force(session: requests.Session) -> str:
-    """Which certificate authorities this session trusts, in words."""
-    if isinstance(session, HttpSession) and session.ca_file:
-        return session.ca_file
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if session.trust_env and os.environ.get(name):
-            return f"{os.environ[name]} (from {name})"
-    return "the bundle of the certifi package"

@@ -20,7 +20,7 @@ from ..secrets import redact
 from ..smtp.auth import Answer, challenge_text, login_on_the_wire, oauthbearer, xoauth2
 
 if TYPE_CHECKING:
-    from ..ports import TokenSource
+    pass
 
 Token = Callable[[bool], str]
 """Gives an access token; the argument says that the last one was refused."""
@@ -94,14 +94,6 @@ def pop_sign_in(pop: poplib.POP3, user: str, token: Token, *, provider: str | No
             if refused:
                 raise _refused("pop", provider, user, mechanism, _words(error), told) from error
     raise AssertionError("unreachable")
-
-
-def tokens_of(source: TokenSource, server: object) -> Token:
-    """A :data:`Token` over the token service."""
-    from ..model.setup import Server
-
-    assert isinstance(server, Server)
-    return lambda refused: source.access_token(server, refused=refused)
 
 
 def _decoded(text: bytes) -> bytes:

@@ -7,8 +7,8 @@ from email.header import decode_header, make_header
 from email.utils import parseaddr
 
 from ..model.address import Address, envelope_address, is_valid, normalise, parse_addresses
+from ..model.filters import FromFilter
 from ..model.setup import AliasDomain, Hosting, Server, Setup
-from .filters import FromFilter
 from .select import notification_address, sender_of
 from .usage import is_hosted
 

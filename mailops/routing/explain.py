@@ -10,10 +10,10 @@ from typing import Any
 
 from ..errors import MailopsError, RouteError
 from ..model.address import is_valid
+from ..model.filters import read_filter
 from ..model.setup import Authentication, Encryption, Hosting, Server, Setup
 from ..model.states import FailureType
 from . import envelope
-from .filters import read_filter
 from .select import RULES, Choice, RouteRequest, Rule, choose_server, notification_address, sender_of
 
 DEFAULT_KEY = "default"

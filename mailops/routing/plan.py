@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..model.address import normalise
+from ..model.filters import read_filter
 from ..model.setup import AliasDomain, Authentication, Hosting, MailClass, Server, Setup
 from ..model.verdict import Finding, Severity
 from ..providers.outgoing import CAMPAIGN_LIMIT, PROVIDERS, server_for
 from .envelope import forced_return_path
-from .filters import read_filter
 from .ports import encryption_finding, port_finding
 from .select import in_order, notification_address
 

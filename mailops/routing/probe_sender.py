@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ..errors import ConfigError
 from ..model.address import normalise, parse_first, parse_single
+from ..model.filters import read_filter
 from ..model.setup import AliasDomain, Server
-from .filters import read_filter
 
 LOCAL_PART = "odoo"  # the local part that the database's own test uses
 

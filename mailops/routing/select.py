@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 from ..errors import RouteError
 from ..model.address import Address, normalise, parse_addresses
+from ..model.filters import FromFilter, read_filter
 from ..model.setup import AliasDomain, Hosting, Server, Setup
-from .filters import FromFilter, read_filter
 
 
 @dataclass(frozen=True, slots=True)

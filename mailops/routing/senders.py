@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..model.address import normalise, parse_addresses
+from ..model.filters import read_filter
 from ..model.setup import Server, Setup
-from .filters import read_filter
 
 BOUNCE, DEFAULT_FROM, ADMIN, BOT = "bounce alias", "default from", "administrator", "OdooBot"
 CAMPAIGN, TEMPLATE = "campaign", "template"

@@ -114,16 +114,6 @@ def _names(klass: str) -> str:
     return ", ".join(next(names for key, names in SUGGESTED.items() if key.value == klass))
 
 
-def dedicated_server(name: str) -> Task:
-    return Task(
-        "server.dedicated",
-        f"Choose {name} for mass mail",
-        "Choose it as Dedicated Server, then press Save.",
-        ("Email Marketing", "Configuration", "Settings", "Dedicated Server"),
-        (("Dedicated Server", name),),
-    )
-
-
 def alias_domain(domain: AliasDomain, companies: Iterable[str]) -> Task:
     people = ", ".join(companies) or "the company"
     return Task(

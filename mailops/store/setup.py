@@ -131,7 +131,7 @@ def save_server(engine: Engine, server: Server) -> Server:
 
 def check_server(server: Server) -> None:
     """Refuse what can never work: no key, no host, a port out of range, a secret instead of a reference."""
-    from ..routing.filters import parse_filter
+    from ..model.filters import parse_filter
 
     if not server.key or not server.key.replace("-", "").replace("_", "").isalnum():
         raise ConfigError(

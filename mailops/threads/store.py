@@ -182,11 +182,6 @@ def follow(connection: Connection, record_id: int, contact_id: int, subtypes: Se
         connection.execute(sa.insert(f).values(record_id=record_id, contact_id=contact_id, **values))
 
 
-def unfollow(connection: Connection, record_id: int, contact_id: int) -> None:
-    """Stop following."""
-    connection.execute(sa.delete(f).where(f.c.record_id == record_id, f.c.contact_id == contact_id))
-
-
 def follower_ids(connection: Connection, record_id: int) -> frozenset[int]:
     """The contacts that follow a record."""
     return frozenset(

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
-import sqlalchemy as sa
 from IPython.display import display
 
+from ..bounces import view
 from ..bounces.reading.searchable import searchable
 from ..model.reasons import plain, who_acts
 from ..page.theme import code, details, heading, html_table, paragraph
-from ..store import schema
-from ..store.database import reading
 from ..suppression.reread import EFFECTS
 from .actions import Action, Actions, Preview
 from .controls import narrow
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from ..ops import Ops
     from ..suppression.reread import Change
 
-b = schema.bounces
-cause = sa.func.coalesce(b.c.reason, "undefined")
 MAX_SHOWN = 20_000
 ACTORS = {"sender": "you, the sender", "recipient": "the recipient", "nobody": "nobody in particular"}
 REPORTS = (
@@ -90,17 +86,8 @@ class ReportsCard(TableCard):
         )
 
     def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
-        columns = [c for c in b.columns if c.name not in ("raw", "digest")]
-        which: list[sa.ColumnElement[bool]] = []
-        if self.address:
-            which.append(b.c.normalised.contains(self.address.lower(), autoescape=True))
-        if self.reason:
-            which.append(cause == self.reason)
-        query = sa.select(*columns).where(*which).order_by(b.c.id.desc()).offset(offset).limit(limit)
-        with reading(self.ops.engine) as connection:
-            total = connection.execute(sa.select(sa.func.count()).select_from(b).where(*which)).scalar_one()
-            rows = connection.execute(query).all()
-        return Rows([_report_row(row) for row in rows], int(total))
+        rows, total = view.page(self.ops.engine, address=self.address, reason=self.reason, offset=offset, limit=limit)
+        return Rows([_report_row(row) for row in rows], total)
 
     def open(self, bounce_id: int) -> None:
         """Show one report below the table."""
@@ -112,9 +99,7 @@ class ReportsCard(TableCard):
 
     def _reasons(self) -> list[tuple[str, str]]:
         """The causes that occur, most frequent first, for a choice."""
-        number = sa.func.count()
-        with reading(self.ops.engine) as connection:
-            rows = connection.execute(sa.select(cause, number).group_by(cause).order_by(number.desc())).all()
+        rows = view.causes(self.ops.engine)
         return [("any", ""), *((f"{plain(reason)} ({count:,})", reason) for reason, count in rows)]
 
     def _narrow(self, address: str, reason: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mailops.errors import ConfigError, RouteError
+from mailops.model.filters import parse_filter, read_filter
 from mailops.model.setup import (
     AliasDomain,
     Authentication,
@@ -20,7 +21,6 @@ from mailops.model.setup import (
 from mailops.model.states import FailureType
 from mailops.routing import RouteRequest, composed_return_path, default_server, route
 from mailops.routing.envelope import header_from, relay_from, reply_to
-from mailops.routing.filters import parse_filter, read_filter
 from mailops.routing.plan import validate
 from mailops.routing.probe_sender import probe_sender
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from mailops.errors import RouteError
 from mailops.model.address import normalise, parse_addresses
+from mailops.model.filters import read_filter
 from mailops.model.setup import AliasDomain, DefaultServer, Profile, Server, Setup
 from mailops.routing import Router, RouteRequest, route
-from mailops.routing.filters import read_filter
 from mailops.routing.select import RULES
 
 ACME = AliasDomain("acme.test")
