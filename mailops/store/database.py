@@ -22,6 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError, MailopsError, MissingExtra, StoreError
+from .faults import store_error
 
 if TYPE_CHECKING:
     from .plan import MigrationPlan
@@ -110,49 +111,6 @@ def explained(doing: str) -> Iterator[None]:
         raise
     except (sa.exc.DBAPIError, sqlite3.Error, sa.exc.TimeoutError) as error:
         raise store_error(error, doing) from error
-
-
-def store_error(error: BaseException, doing: str) -> StoreError:
-    """The store error that fits a driver's error: locked, full, unreachable, broken, or as it says."""
-    text = str(getattr(error, "orig", None) or error).splitlines()[0] if str(error) else type(error).__name__
-    low = text.lower()
-    facts = {"doing": doing, "database_said": text}
-    if "locked" in low or "busy" in low or "lock timeout" in low:
-        return StoreError(
-            f"The database stayed locked while {doing}.",
-            code="store.locked",
-            facts=facts,
-            fix="Another program holds the database. Wait and try again; look for a long run or an open editor on it.",
-        )
-    if "full" in low or "no space" in low or "disk i/o" in low:
-        return StoreError(
-            f"The disk is full or failing: {doing} was not stored.",
-            code="store.full",
-            facts=facts,
-            fix="Free space on the workspace's disk and try again; nothing half-written was kept.",
-        )
-    if "malformed" in low or "not a database" in low:
-        return StoreError(
-            "This file is not a mailops database, or it is damaged.",
-            code="store.damaged",
-            facts=facts,
-            fix="Keep the file, restore the last backup, and check the disk.",
-        )
-    if "readonly" in low or "read-only" in low or "permission" in low or "unable to open" in low:
-        return StoreError(
-            "The database cannot be opened for writing.",
-            code="store.not_writable",
-            facts=facts,
-            fix="Check owner and mode of the workspace folder.",
-        )
-    if "connect" in low or "refused" in low or "timeout" in low or "closed" in low or "terminat" in low:
-        return StoreError(
-            f"The database server did not answer while {doing}.",
-            code="store.unreachable",
-            facts=facts,
-            fix="Check that the database server runs and that the address in mailops.toml is right.",
-        )
-    return StoreError(f"The database refused {doing}.", facts=facts)
 
 
 def open_database(
