@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sqlite3
 import stat
@@ -159,3 +160,19 @@ def test_times_without_zone_are_refused(sqlite_engine: Engine) -> None:
 
     with pytest.raises(sa.exc.StatementError, match="without zone"), sqlite_engine.begin() as connection:
         connection.execute(sa.insert(schema.inbound_log).values(at=datetime(2026, 1, 1), decision="x", reason="y"))
+
+
+def test_a_migration_is_frozen_and_leans_on_nothing_of_todays_program() -> None:
+    """What a revision made stays what it made: it imports no module of ours, and names every key and constraint itself."""
+    versions = Path(migrate.__file__).parent / "migrations" / "versions"
+    leaning, unnamed = [], []
+    for file in sorted(versions.glob("0*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or "."]
+                relative = isinstance(node, ast.ImportFrom) and node.level
+                leaning += [f"{file.name}: {name}" for name in names if relative or name.split(".")[0] == "mailops"]
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "").endswith("Constraint"):
+                unnamed += [f"{file.name}:{node.lineno}"] * all(word.arg != "name" for word in node.keywords)
+    assert leaning == []
+    assert unnamed == []
