@@ -40,10 +40,9 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
     if json:
         print_json(health)
         return
-    table(["State", "Mails"], [(s.label, health["counts"][s]) for s in MailState])
-    oldest = health["oldest"]
-    since = oldest.isoformat() if oldest else "-"
-    say(f"Due now: {health['due']}; with workers: {health['held']}; oldest waits since: {since}")
+    table(["State", "Mails"], [(s.label, health.counts[s]) for s in MailState])
+    since = health.oldest.isoformat() if health.oldest else "-"
+    say(f"Due now: {health.due}; with workers: {health.held}; oldest waits since: {since}")
 
 
 @app.command("list")
@@ -230,7 +229,7 @@ def run(
     """One run of the queue job (Mail: Email Queue Manager): everything due is tried once."""
     require_journal("mailops queue run")
     queue = open_ops(ctx).queue
-    due = queue.health()["due"]
+    due = queue.health().due
     with progress("Sending", due, quiet=json) as update:
         worker = queue.worker(on_progress=lambda r: update(r.handled))
         signal.signal(signal.SIGTERM, lambda *_: worker.stop())

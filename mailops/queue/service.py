@@ -182,6 +182,6 @@ class Queue:
 
         return queue_frame(self.page(chosen, limit=limit).mails)
 
-    def health(self) -> dict[str, Any]:
+    def health(self) -> view.QueueHealth:
         """Figures for a first look: counts by state, oldest waiting mail, due now."""
         return view.health(self._engine, now=self._clock.now())
