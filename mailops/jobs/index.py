@@ -9,11 +9,12 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..clock import SystemClock
+from ..ports import Clock
 from ..store.runs import Run, list_runs
 from .page import moment, page, run_badge
 
@@ -29,6 +30,7 @@ def write_index(
     facts: Mapping[str, object] | None = None,
     *,
     title: str = "Mail at a glance",
+    clock: Clock | None = None,
 ) -> Path:
     """Write the index page to ``path`` with copies of the newest reports beside it; returns the path.
 
@@ -45,7 +47,7 @@ def write_index(
     runs = sorted(
         latest.values(), key=lambda run: (_ORDER.get(run.status, 3), run.notebook != "start_here", run.notebook)
     )
-    body = [f"<h1>{escape(title)}</h1>", f'<p class="soft">Written {moment(datetime.now(UTC))}</p>']
+    body = [f"<h1>{escape(title)}</h1>", f'<p class="soft">Written {moment((clock or SystemClock()).now())}</p>']
     body += [_banner(runs), _tiles(facts or {}), _cards(runs, path.parent)]
     _replace(path, page(title, "\n".join(filter(None, body))))
     return path
