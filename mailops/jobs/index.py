@@ -36,14 +36,14 @@ def write_index(
 
     ``facts``: label → figure, shown as tiles in that order (whole numbers get thousands separators).
     """
-    from ..workspace import find
+    from ..workspace import borrowed
 
-    space = find(workspace) if isinstance(workspace, Path) else workspace
     path.parent.mkdir(parents=True, exist_ok=True)
     latest: dict[str, Run] = {}
-    for run in list_runs(space.engine, limit=2000):
-        if run.status != "running":
-            latest.setdefault(run.notebook, run)
+    with borrowed(workspace) as space:
+        for run in list_runs(space.engine, limit=2000):
+            if run.status != "running":
+                latest.setdefault(run.notebook, run)
     runs = sorted(
         latest.values(), key=lambda run: (_ORDER.get(run.status, 3), run.notebook != "start_here", run.notebook)
     )

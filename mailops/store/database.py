@@ -128,7 +128,7 @@ def open_database(
     url = database_url(target)
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         engine = make_engine(target, busy_seconds=busy_seconds)
-        with explained("opening the database"):
+        with explained("opening the database"), _let_go_on_error(engine):
             migrate(engine, tell)
         return engine
     path = Path(url.database)
@@ -143,9 +143,19 @@ def open_database(
         new = _made(path) or not _current(path, tell, busy_seconds)
     engine = make_engine(target, busy_seconds=busy_seconds)
     if new:
-        with explained("making the database"):
+        with explained("making the database"), _let_go_on_error(engine):
             migrate(engine, tell)
     return engine
+
+
+@contextmanager
+def _let_go_on_error(engine: Engine) -> Iterator[None]:
+    """Close the engine's connections when what it was opened for fails: nobody else will."""
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
 
 
 def _made(path: Path) -> bool:
@@ -212,9 +222,11 @@ def look(target: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> Migration
             plan = look_at_file(Path(url.database or ""), newest(), busy_seconds)
         else:
             engine = make_engine(target, busy_seconds=busy_seconds)
-            with reading(engine) as connection:
-                plan = measure_server(connection, present(connection), newest())
-            engine.dispose()
+            try:
+                with reading(engine) as connection:
+                    plan = measure_server(connection, present(connection), newest())
+            finally:
+                engine.dispose()
     require_known(plan.from_revision)
     return plan
 

@@ -130,3 +130,10 @@ def test_tracked_files_hold_none_of(what):
         for hit in pattern.finditer(text):
             found.append(f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, hit.start()) + 1}: {hit.group(0)[:60]!r}")
     assert found == [], what
+
+
+def test_the_suite_silences_no_leak():
+    """What is not closed, or fails where nobody can catch it, fails the test during which it shows."""
+    filters = PYPROJECT["tool"]["pytest"]["ini_options"]["filterwarnings"]
+    assert filters[0] == "error"
+    assert [line for line in filters if "ResourceWarning" in line or "Unraisable" in line] == []
