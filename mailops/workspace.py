@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -101,6 +103,20 @@ def init(path: Path, *, hosting: str = "on_premise", database: str = "mailops") 
             fix="Choose a folder you may write to.",
         ) from error
     return Workspace(path.resolve())
+
+
+@contextmanager
+def borrowed(workspace: Workspace | Path) -> Iterator[Workspace]:
+    """A workspace that somebody has open and keeps so, or that of a folder, whose store is closed again at the end."""
+    if isinstance(workspace, Workspace):
+        yield workspace
+        return
+    own = find(workspace)
+    try:
+        yield own
+    finally:
+        if "engine" in own.__dict__:  # it was used
+            own.engine.dispose()
 
 
 def find(given: str | Path | None = None) -> Workspace:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..model.states import MailState
 from ..model.verdict import Finding, Severity, Verdict, VerdictState
 
+if TYPE_CHECKING:
+    from ..queue.view import QueueHealth
 
-def waiting(health: Mapping[str, Any], *, now: datetime, limit: timedelta) -> Verdict:
+
+def waiting(health: QueueHealth, *, now: datetime, limit: timedelta) -> Verdict:
     """No *Outgoing* mail that is due waits longer than ``limit``."""
-    oldest: datetime | None = health["oldest"]
-    count = health["counts"][MailState.OUTGOING]
+    oldest = health.oldest
+    count = health.counts[MailState.OUTGOING]
     age = now - oldest if oldest else timedelta(0)
     late = bool(oldest) and age > limit
     return Verdict(
@@ -21,13 +24,13 @@ def waiting(health: Mapping[str, Any], *, now: datetime, limit: timedelta) -> Ve
         subject="mails in state Outgoing",
         state=VerdictState.FAILED if late else VerdictState.PASSED,
         title="Mail leaves in time" if not late else f"Mail has been waiting for {_hours(age)}",
-        found=f"{count} waiting, {health['due']} due now"
+        found=f"{count} waiting, {health.due} due now"
         + (f"; the oldest since {oldest:%Y-%m-%d %H:%M} UTC" if oldest else ""),
         expected=f"Nothing waits longer than {_hours(limit)}.",
         fix="Run the queue job (mailops queue run). If they stay, look at their reasons in the queue notebook: "
         "a server that does not answer, or one that puts you off.",
         code="queue.waiting_too_long" if late else "",
-        evidence={"outgoing": count, "due": health["due"], "held": health["held"], "oldest": oldest},
+        evidence={"outgoing": count, "due": health.due, "held": health.held, "oldest": oldest},
         at=now,
     )
 

@@ -108,10 +108,12 @@ def workspace_of(ctx: typer.Context) -> str | None:
 
 
 def open_ops(ctx: typer.Context) -> Any:
-    """The open workspace of this command."""
+    """The open workspace of this command; it is closed with it."""
     from ..ops import Ops
 
-    return Ops.open(workspace_of(ctx))
+    ops = Ops.open(workspace_of(ctx))
+    ctx.call_on_close(ops.close)
+    return ops
 
 
 def run() -> None:

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from ..model.states import MailState
 from ..platforms import require_journal
 from .app import open_ops
+from .filters import IDS, filtered
 from .output import frame_table, print_json, progress, say, table
+
+if TYPE_CHECKING:
+    from ..queue.filters import QueueFilter
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Look at queued mail; retry, send now, cancel; run the queue job."
 )
 JSON = typer.Option(False, "--json", help="Print JSON.")
-STATE = typer.Option(None, "--state", help="Outgoing, Sent, 'Delivery Failed' or Cancelled.")
-SERVER = typer.Option(None, "--server", help="The server of the last attempt.")
-SENDER = typer.Option(None, "--from", help="A sender address or domain.")
-RECIPIENT = typer.Option(None, "--to", help="A recipient address or domain.")
-REASON = typer.Option(None, "--reason", help="A cause, such as userunknown or mailboxfull.")
-TEXT = typer.Option(None, "--text", help="Part of the subject or of the failure reason.")
-IDS = typer.Argument(None, help="Mail ids.")
 YES = typer.Option(False, "--yes", "-y", help="Do it without asking.")
-
-
-def _filter(ids: list[int] | None, **fields: Any) -> Any:
-    from ..queue.filters import QueueFilter, state_from_label
-
-    state = fields.pop("state", None)
-    return QueueFilter(state=state_from_label(state) if state else None, ids=tuple(ids) if ids else None, **fields)
 
 
 @app.command("status")
@@ -40,27 +30,21 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
     if json:
         print_json(health)
         return
-    table(["State", "Mails"], [(s.label, health["counts"][s]) for s in MailState])
-    oldest = health["oldest"]
-    since = oldest.isoformat() if oldest else "-"
-    say(f"Due now: {health['due']}; with workers: {health['held']}; oldest waits since: {since}")
+    table(["State", "Mails"], [(s.label, health.counts[s]) for s in MailState])
+    since = health.oldest.isoformat() if health.oldest else "-"
+    say(f"Due now: {health.due}; with workers: {health.held}; oldest waits since: {since}")
 
 
 @app.command("list")
+@filtered(IDS)
 def listing(
     ctx: typer.Context,
-    state: str = STATE,
-    server: str = SERVER,
-    sender: str = SENDER,
-    recipient: str = RECIPIENT,
-    reason: str = REASON,
-    text: str = TEXT,
+    chosen: QueueFilter,
     limit: int = typer.Option(25, help="How many."),
     offset: int = typer.Option(0, help="From which on."),
     json: bool = JSON,
 ) -> None:
     """A page of mails, newest first."""
-    chosen = _filter(None, state=state, server=server, sender=sender, recipient=recipient, reason=reason, text=text)
     page = open_ops(ctx).queue.page(chosen, offset=offset, limit=limit)
     if json:
         print_json(page)
@@ -143,58 +127,27 @@ def causes(ctx: typer.Context, json: bool = JSON) -> None:
 
 
 @app.command("retry")
-def retry(
-    ctx: typer.Context,
-    ids: list[int] = IDS,
-    state: str = STATE,
-    server: str = SERVER,
-    sender: str = SENDER,
-    recipient: str = RECIPIENT,
-    reason: str = REASON,
-    text: str = TEXT,
-    yes: bool = YES,
-    json: bool = JSON,
-) -> None:
+@filtered()
+def retry(ctx: typer.Context, chosen: QueueFilter, yes: bool = YES, json: bool = JSON) -> None:
     """Put failed mails back as Outgoing; they leave with the next run of the queue job."""
-    chosen = _filter(ids, state=state, server=server, sender=sender, recipient=recipient, reason=reason, text=text)
     _act(ctx, "retry", chosen, yes, json)
 
 
 @app.command("cancel")
-def cancel(
-    ctx: typer.Context,
-    ids: list[int] = IDS,
-    state: str = STATE,
-    server: str = SERVER,
-    sender: str = SENDER,
-    recipient: str = RECIPIENT,
-    reason: str = REASON,
-    text: str = TEXT,
-    yes: bool = YES,
-    json: bool = JSON,
-) -> None:
+@filtered()
+def cancel(ctx: typer.Context, chosen: QueueFilter, yes: bool = YES, json: bool = JSON) -> None:
     """Take mails out of the queue; the next run skips them."""
-    chosen = _filter(ids, state=state, server=server, sender=sender, recipient=recipient, reason=reason, text=text)
     _act(ctx, "cancel", chosen, yes, json)
 
 
 @app.command("send-now")
-def send_now(
-    ctx: typer.Context,
-    ids: list[int] = IDS,
-    server: str = SERVER,
-    sender: str = SENDER,
-    recipient: str = RECIPIENT,
-    text: str = TEXT,
-    yes: bool = YES,
-    json: bool = JSON,
-) -> None:
+@filtered("state", "reason")
+def send_now(ctx: typer.Context, chosen: QueueFilter, yes: bool = YES, json: bool = JSON) -> None:
     """Send Outgoing mails at once, whatever their schedule."""
-    chosen = _filter(ids, server=server, sender=sender, recipient=recipient, text=text)
     _act(ctx, "send_now", chosen, yes, json)
 
 
-def _act(ctx: typer.Context, action: str, chosen: Any, yes: bool, json: bool) -> None:
+def _act(ctx: typer.Context, action: str, chosen: QueueFilter, yes: bool, json: bool) -> None:
     if action == "send_now":
         require_journal("mailops queue send-now")
     queue = open_ops(ctx).queue
@@ -230,7 +183,7 @@ def run(
     """One run of the queue job (Mail: Email Queue Manager): everything due is tried once."""
     require_journal("mailops queue run")
     queue = open_ops(ctx).queue
-    due = queue.health()["due"]
+    due = queue.health().due
     with progress("Sending", due, quiet=json) as update:
         worker = queue.worker(on_progress=lambda r: update(r.handled))
         signal.signal(signal.SIGTERM, lambda *_: worker.stop())

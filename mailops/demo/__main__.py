@@ -8,21 +8,20 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
+from ..clock import SystemClock
 from ..errors import ConfigError, MailopsError
 from ..jobs import available, run_notebook, write_index
 from ..model.states import MailState
 from ..ops import Ops
 from ..testing import ManualClock
 from ..workspace import FILE, init
-from .month import DAYS, Played, play, start_of_month
+from .month import DAYS, Played, play, start_of_month, unsent
 from .names import ask_here, write_reports
-from .world import MARK, World, furnish, remember, remembered, require_peers
+from .world import BOOKS, MARK, World, furnish, remember, remembered, require_peers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,14 +57,15 @@ def _fresh(folder: Path) -> None:
 
 
 def _demo(folder: Path, reports: Path) -> int:
-    began = time.monotonic()
+    machine = SystemClock()  # the month is played on a clock of its own
+    began = machine.monotonic()
     _fresh(folder)
     workspace = init(folder)
     (workspace.path / MARK).write_text("{}", encoding="utf-8")
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = machine.now().replace(microsecond=0)
     clock = ManualClock(start_of_month(now))
     _say(f"1  Workspace {folder}: {FILE}, a SQLite store, folders for runs and secrets.")
-    with World() as world:
+    with World(books=workspace.path / BOOKS) as world:
         remember(workspace.path, world.ports)
         ask_here(workspace.path / FILE, world.ports["names"])
         write_reports(workspace.path / "dmarc", now)
@@ -80,9 +80,9 @@ def _demo(folder: Path, reports: Path) -> int:
         _figures(ops, played)
         _guides(ops)
         codes = _jobs(folder)
-        index = write_index(workspace, reports / "index.html", _facts(ops, played, time.monotonic() - began))
+        index = write_index(workspace, reports / "index.html", _facts(ops, played, machine.monotonic() - began))
         ops.close()
-    _close(codes, index, time.monotonic() - began, folder)
+    _close(codes, index, machine.monotonic() - began, folder)
     return 2 if 2 in codes.values() else 0
 
 
@@ -101,8 +101,10 @@ def _play(ops: Ops, world: World, clock: ManualClock) -> Played:
 def _figures(ops: Ops, played: Played) -> None:
     counts = ops.queue.counts()
     rate = ops.analysis.overall("60d")
-    _say(f"   {played.submitted:,} mails handed over; {played.sent:,} left, {played.failed:,} were refused for good,")
-    _say(f"   {counts[MailState.OUTGOING]:,} still wait (put off by the other side).")
+    why = unsent(ops)
+    _say(f"   {played.submitted:,} mails handed over; {played.sent:,} left, {why.refused:,} were refused for good,")
+    _say(f"   {why.given_up:,} were given up after being put off for two days, {why.left_out:,} were left out (their")
+    _say(f"   addressee is suppressed), {counts[MailState.OUTGOING]:,} still wait (put off by the other side).")
     _say(f"4  {played.reports:,} delivery reports came back by SMTP; {played.matched:,} were tied to their mail.")
     suppressed = ops.suppressions.page(state="active", limit=1)[1]
     _say(f"   {suppressed:,} addresses get no campaigns any more (notebook bounces: why, and Undo).")
@@ -151,11 +153,13 @@ def _jobs(folder: Path) -> dict[str, int]:
 
 def _facts(ops: Ops, played: Played, seconds: float) -> dict[str, str]:
     counts = ops.queue.counts()
-    rate = ops.analysis.overall("60d")
+    rate, why = ops.analysis.overall("60d"), unsent(ops)
     return {
         "Mails handed over": f"{played.submitted:,}",
         "Left the house": f"{played.sent:,}",
-        "Refused for good": f"{played.failed:,}",
+        "Refused for good": f"{why.refused:,}",
+        "Given up": f"{why.given_up:,}",
+        "Left out, suppressed": f"{why.left_out:,}",
         "Still waiting": f"{counts[MailState.OUTGOING]:,}",
         "Reports that came back": f"{played.reports:,}",
         "Tied to their mail": f"{played.matched:,}",

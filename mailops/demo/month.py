@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 
 from ..model.mail import Submission
 from ..model.setup import MailClass
+from ..model.states import DeliveryState, MailState
 from ..ops import Ops
+from ..queue.filters import QueueFilter
 from ..queue.worker import RunReport
 from ..testing import ManualClock
 from .world import World
@@ -75,6 +77,32 @@ class Played:
         self.sent += report.sent
         self.failed += report.failed
         self.deferred += report.deferred + report.unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """Why mails did not leave: ``refused`` by the other side for good, ``given_up`` after it had put them off for too
+    long, ``left_out`` because their addressee is suppressed."""
+
+    refused: int
+    given_up: int
+    left_out: int
+
+
+def unsent(ops: Ops) -> Unsent:
+    """Count what failed by what the other side had said last."""
+    refused = given_up = left_out = 0
+    for mail in ops.queue.page(QueueFilter(state=MailState.FAILED), limit=10_000).mails:
+        for delivery in mail.deliveries:
+            if delivery.state is not DeliveryState.FAILED:
+                continue  # it had left, and came back
+            if delivery.code is None:
+                left_out += 1  # nobody was asked
+            elif delivery.code >= 500:
+                refused += 1
+            else:
+                given_up += 1
+    return Unsent(refused, given_up, left_out)
 
 
 def play(ops: Ops, world: World, clock: ManualClock) -> Iterator[Played]:

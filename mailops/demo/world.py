@@ -25,6 +25,7 @@ from ..testing.smtp_core import HOSTNAME
 from ..testing.smtp_script import Rule
 from .names import zone
 
+BOOKS = "peers"  # the folder in the workspace where the mail servers write down what they took
 MARK = "demo.json"  # says that a folder is the demonstration's, and on which ports its servers listen
 SERVERS = ("daily", "sales", "workshop", "newsletter")
 
@@ -65,12 +66,22 @@ def script() -> tuple[Rule, ...]:
 
 
 class World:
-    """The four servers, the mailbox that reports come back to, and a name server. Use as a context manager."""
+    """The four servers, the mailbox that reports come back to, and a name server. Use as a context manager.
 
-    def __init__(self, ports: dict[str, int] | None = None) -> None:
+    With ``books`` (a folder) each mail server writes down there what it took, in a file of its name.
+    """
+
+    def __init__(self, ports: dict[str, int] | None = None, *, books: Path | None = None) -> None:
         wanted = ports or {}
-        self.servers = {p.key: SmtpServer(script=script(), port=wanted.get(p.key, 0), trace=False) for p in PEERS}
-        self.mailbox = SmtpServer(port=wanted.get("mailbox", 0), trace=False)
+        if books is not None:
+            books.mkdir(exist_ok=True)
+
+        def peer(key: str, rules: tuple[Rule, ...] = ()) -> SmtpServer:
+            log = books / f"{key}.jsonl" if books is not None else None
+            return SmtpServer(script=rules, port=wanted.get(key, 0), trace=False, log_file=log)
+
+        self.servers = {p.key: peer(p.key, script()) for p in PEERS}
+        self.mailbox = peer("mailbox")
         self.names = DnsServer(zone(), port=wanted.get("names", 0), log=False)
         self._stack = ExitStack()
 

@@ -7,6 +7,7 @@ time, so a restart loses nothing. Validation runs before anything is stored; a s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -289,10 +290,9 @@ class GuideRun:
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """A template with its ``{names}`` filled in; a name that is not known yet stays as it stands."""
-    for name, value in values.items():
-        text = text.replace("{" + name + "}", value)
-    return text
+    """A template with its ``{names}`` filled in, in one pass: what somebody answered is no template. A name that is not
+    known yet stays as it stands."""
+    return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), text)
 
 
 def _lines(lines: tuple[str | Do, ...], answers: Mapping[str, Any], values: Mapping[str, str]) -> tuple[str, ...]:

@@ -9,12 +9,13 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..clock import SystemClock
 from ..page.sheet import moment, page, run_badge
+from ..ports import Clock
 from ..store.runs import Run, list_runs
 
 if TYPE_CHECKING:
@@ -29,23 +30,24 @@ def write_index(
     facts: Mapping[str, object] | None = None,
     *,
     title: str = "Mail at a glance",
+    clock: Clock | None = None,
 ) -> Path:
     """Write the index page to ``path`` with copies of the newest reports beside it; returns the path.
 
     ``facts``: label → figure, shown as tiles in that order (whole numbers get thousands separators).
     """
-    from ..workspace import find
+    from ..workspace import borrowed
 
-    space = find(workspace) if isinstance(workspace, Path) else workspace
     path.parent.mkdir(parents=True, exist_ok=True)
     latest: dict[str, Run] = {}
-    for run in list_runs(space.engine, limit=2000):
-        if run.status != "running":
-            latest.setdefault(run.notebook, run)
+    with borrowed(workspace) as space:
+        for run in list_runs(space.engine, limit=2000):
+            if run.status != "running":
+                latest.setdefault(run.notebook, run)
     runs = sorted(
         latest.values(), key=lambda run: (_ORDER.get(run.status, 3), run.notebook != "start_here", run.notebook)
     )
-    body = [f"<h1>{escape(title)}</h1>", f'<p class="soft">Written {moment(datetime.now(UTC))}</p>']
+    body = [f"<h1>{escape(title)}</h1>", f'<p class="soft">Written {moment((clock or SystemClock()).now())}</p>']
     body += [_banner(runs), _tiles(facts or {}), _cards(runs, path.parent)]
     _replace(path, page(title, "\n".join(filter(None, body))))
     return path

@@ -28,8 +28,7 @@ from ..errors import RunError, StoreError
 from ..model.verdict import Verdict
 from ..ports import Clock
 from ..store.runs import Run, finish_run, start_run, verdicts_of
-from ..workspace import Workspace
-from ..workspace import find as find_workspace
+from ..workspace import Workspace, borrowed
 from . import catalogue, clean, history
 from .parameters import bind, parameters_of
 from .process import Outcome, run_child
@@ -73,10 +72,13 @@ def run_notebook(
 
     Raises :class:`NotFound` or :class:`RunError` when it cannot be started; whatever happens later is in the result.
     """
-    space = workspace if isinstance(workspace, Workspace) else find_workspace(workspace)
-    time = clock or SystemClock()
+    with borrowed(workspace) as space:
+        return _run(space, notebook, params or {}, timeout, clock or SystemClock())
+
+
+def _run(space: Workspace, notebook: str | Path, params: Mapping[str, Any], timeout: float, time: Clock) -> RunResult:
     path, source, title = _load(notebook)
-    bound = bind(parameters_of(source), params or {}, path.stem)
+    bound = bind(parameters_of(source), params, path.stem)
     if not timeout > 0:
         raise RunError(
             "The time limit must be above zero.", code="run.timeout", facts={"timeout": timeout}, fix="Give seconds."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Engine
 
@@ -182,6 +182,6 @@ class Queue:
 
         return queue_frame(self.page(chosen, limit=limit).mails)
 
-    def health(self) -> dict[str, Any]:
+    def health(self) -> view.QueueHealth:
         """Figures for a first look: counts by state, oldest waiting mail, due now."""
         return view.health(self._engine, now=self._clock.now())

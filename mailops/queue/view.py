@@ -5,6 +5,7 @@ Nothing here reads message bodies, and a page is found by an index, so a million
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -57,6 +58,21 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueHealth:
+    """Figures for a first look. ``oldest`` is since when the longest-waiting *Outgoing* mail waits: when it was queued,
+    or its own date where that came later. When it is due next says nothing of it (a mail put off three times is due
+    last), and a mail whose date is still to come waits for nobody."""
+
+    counts: Mapping[MailState, int]
+    """By state; every state is named."""
+    due: int
+    """*Outgoing* mails that may leave now."""
+    oldest: datetime | None
+    held: int
+    """Mails that a worker has taken."""
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryLine:
     """One event of a mail's life, for showing."""
 
@@ -76,13 +92,8 @@ def counts(engine: Engine) -> dict[MailState, int]:
     return {state: found.get(state, 0) for state in MailState}
 
 
-def health(engine: Engine, *, now: datetime) -> dict[str, Any]:
-    """Figures for a first look: ``counts`` by state, ``due`` now, ``oldest`` waiting since, ``held`` by workers.
-
-    ``oldest`` is the least time since when an Outgoing mail waits: when it was queued, or its own date where that came
-    later. When it is due next says nothing of it (a mail put off three times is due last), and a mail whose date is
-    still to come waits for nobody.
-    """
+def health(engine: Engine, *, now: datetime) -> QueueHealth:
+    """Figures for a first look at the queue."""
     outgoing = m.c.state == MailState.OUTGOING.value
     with explained("looking at the queue"), reading(engine) as connection:
         due = connection.execute(sa.select(sa.func.count()).where(outgoing, m.c.due_at <= now)).scalar_one()
@@ -93,7 +104,7 @@ def health(engine: Engine, *, now: datetime) -> dict[str, Any]:
             sa.select(sa.func.min(since, type_=m.c.queued_at.type)).where(outgoing, may_leave)
         ).scalar()
         held = connection.execute(sa.select(sa.func.count()).where(m.c.lease_owner.is_not(None))).scalar_one()
-    return {"counts": counts(engine), "due": int(due), "oldest": oldest, "held": int(held)}
+    return QueueHealth(counts(engine), int(due), oldest, int(held))
 
 
 def page(

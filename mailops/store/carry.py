@@ -36,7 +36,8 @@ from ..errors import MailopsError, StoreError
 from ..locks import try_lock
 from ..platforms import flush_folder, has_owners
 from . import migrate
-from .database import json_text, store_error
+from .database import json_text
+from .faults import OTHER, store_error
 from .plan import MigrationPlan, count_rows, file_revision, kept_name, measure_file, require_rows, require_space
 
 PATIENCE = 5.0  # seconds for others to let go of the file: those that only look let go at once, a server never does
@@ -242,13 +243,11 @@ def explained_migration(to: str | None) -> Iterator[None]:
     except MailopsError:
         raise
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        reason = error.strerror or str(error)
-        raise store_error(OSError("no space left" if full else f"permission or disk: {reason}"), doing) from error
+        raise store_error(error, doing) from error
     except Exception as error:
         if isinstance(error, sqlite3.Error | sa.exc.DBAPIError):
             found = store_error(error, doing)
-            if found.code != StoreError.default_code:
+            if found.code != OTHER:
                 raise found from error
         text = str(getattr(error, "orig", None) or error)
         raise StoreError(

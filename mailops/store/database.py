@@ -22,6 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError, MailopsError, MissingExtra, StoreError
+from .faults import store_error
 
 if TYPE_CHECKING:
     from .plan import MigrationPlan
@@ -112,49 +113,6 @@ def explained(doing: str) -> Iterator[None]:
         raise store_error(error, doing) from error
 
 
-def store_error(error: BaseException, doing: str) -> StoreError:
-    """The store error that fits a driver's error: locked, full, unreachable, broken, or as it says."""
-    text = str(getattr(error, "orig", None) or error).splitlines()[0] if str(error) else type(error).__name__
-    low = text.lower()
-    facts = {"doing": doing, "database_said": text}
-    if "locked" in low or "busy" in low or "lock timeout" in low:
-        return StoreError(
-            f"The database stayed locked while {doing}.",
-            code="store.locked",
-            facts=facts,
-            fix="Another program holds the database. Wait and try again; look for a long run or an open editor on it.",
-        )
-    if "full" in low or "no space" in low or "disk i/o" in low:
-        return StoreError(
-            f"The disk is full or failing: {doing} was not stored.",
-            code="store.full",
-            facts=facts,
-            fix="Free space on the workspace's disk and try again; nothing half-written was kept.",
-        )
-    if "malformed" in low or "not a database" in low:
-        return StoreError(
-            "This file is not a mailops database, or it is damaged.",
-            code="store.damaged",
-            facts=facts,
-            fix="Keep the file, restore the last backup, and check the disk.",
-        )
-    if "readonly" in low or "read-only" in low or "permission" in low or "unable to open" in low:
-        return StoreError(
-            "The database cannot be opened for writing.",
-            code="store.not_writable",
-            facts=facts,
-            fix="Check owner and mode of the workspace folder.",
-        )
-    if "connect" in low or "refused" in low or "timeout" in low or "closed" in low or "terminat" in low:
-        return StoreError(
-            f"The database server did not answer while {doing}.",
-            code="store.unreachable",
-            facts=facts,
-            fix="Check that the database server runs and that the address in mailops.toml is right.",
-        )
-    return StoreError(f"The database refused {doing}.", facts=facts)
-
-
 def open_database(
     target: str | Path,
     *,
@@ -170,7 +128,7 @@ def open_database(
     url = database_url(target)
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         engine = make_engine(target, busy_seconds=busy_seconds)
-        with explained("opening the database"):
+        with explained("opening the database"), _let_go_on_error(engine):
             migrate(engine, tell)
         return engine
     path = Path(url.database)
@@ -185,9 +143,19 @@ def open_database(
         new = _made(path) or not _current(path, tell, busy_seconds)
     engine = make_engine(target, busy_seconds=busy_seconds)
     if new:
-        with explained("making the database"):
+        with explained("making the database"), _let_go_on_error(engine):
             migrate(engine, tell)
     return engine
+
+
+@contextmanager
+def _let_go_on_error(engine: Engine) -> Iterator[None]:
+    """Close the engine's connections when what it was opened for fails: nobody else will."""
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
 
 
 def _made(path: Path) -> bool:
@@ -254,9 +222,11 @@ def look(target: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> Migration
             plan = look_at_file(Path(url.database or ""), newest(), busy_seconds)
         else:
             engine = make_engine(target, busy_seconds=busy_seconds)
-            with reading(engine) as connection:
-                plan = measure_server(connection, present(connection), newest())
-            engine.dispose()
+            try:
+                with reading(engine) as connection:
+                    plan = measure_server(connection, present(connection), newest())
+            finally:
+                engine.dispose()
     require_known(plan.from_revision)
     return plan
 

@@ -64,16 +64,16 @@ class QueueView(Card):
     def tiles(self) -> Tiles:
         """Counts by state and what is due."""
         health = self.ops.queue.health()
-        counts = health["counts"]
+        counts = health.counts
         failed = counts[MailState.FAILED]
         return Tiles(
             [
                 (MailState.OUTGOING.label, f"{counts[MailState.OUTGOING]:,}", "info"),
-                ("Due now", f"{health['due']:,}", None),
+                ("Due now", f"{health.due:,}", None),
                 (MailState.FAILED.label, f"{failed:,}", "bad" if failed else "good"),
                 (MailState.SENT.label, f"{counts[MailState.SENT]:,}", "good"),
                 (MailState.CANCELLED.label, f"{counts[MailState.CANCELLED]:,}", None),
-                ("Oldest waits since", f"{health['oldest']:%Y-%m-%d %H:%M}" if health["oldest"] else "–", None),
+                ("Oldest waits since", f"{health.oldest:%Y-%m-%d %H:%M}" if health.oldest else "–", None),
             ]
         )
 

@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mailops.demo.world import World, remember
+from mailops import Ops
+from mailops.demo import __main__ as demo
+from mailops.demo import month
+from mailops.demo.world import BOOKS, World, furnish, remember
+from mailops.testing import ManualClock
+from mailops.testing.smtp_books import read_books
 
 pytestmark = pytest.mark.timeout(400)
+FIGURES = {
+    "handed over": r"([\d,]+) mails handed over",
+    "left": r"([\d,]+) left,",
+    "refused": r"([\d,]+) were refused for good",
+    "given up": r"([\d,]+) were given up",
+    "left out": r"([\d,]+) were left out",
+    "waiting": r"([\d,]+) still wait",
+    "reports": r"([\d,]+) delivery reports came back",
+    "matched": r"([\d,]+) were tied to their mail",
+}
+
+
+def figures(printed: str) -> dict[str, int]:
+    """The figures of the month, as the demonstration prints them."""
+    text = " ".join(printed.split())
+    return {name: int(re.search(pattern, text)[1].replace(",", "")) for name, pattern in FIGURES.items()}
+
+
+def test_the_printed_figures_are_those_of_the_peers(
+    ops_factory: Callable[..., Ops], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten days: long enough for a mail to be given up, and for a second newsletter that leaves out who is suppressed."""
+    monkeypatch.setattr(month, "DAYS", 10)
+    clock = ManualClock()
+    ops = ops_factory(clock=clock)
+    with World() as world:
+        furnish(ops, world.ports)
+        demo._figures(ops, demo._play(ops, world, clock))
+        said = figures(capsys.readouterr().out)
+        replies = sum((Counter(server.counters) for server in world.servers.values()), Counter())
+        assert said["left"] == replies["accepted"]
+        assert said["refused"] == replies["replied 550"] + replies["replied 552"]
+        assert said["reports"] == said["matched"] == world.mailbox.accepted
+    rest = ("left", "refused", "given up", "left out", "waiting")
+    assert said["handed over"] == sum(said[name] for name in rest)
+    assert all(said.values())
 
 
 def test_a_month_of_mail_is_played_and_every_notebook_runs(tmp_path: Path) -> None:
@@ -31,6 +75,13 @@ def test_a_month_of_mail_is_played_and_every_notebook_runs(tmp_path: Path) -> No
     assert "exit 2" not in done.stdout  # no notebook failed to run
     index = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert "bounce_rate" in index
+    taken = {file.stem: sum(1 for _ in read_books(file)) for file in (tmp_path / "a shop" / BOOKS).iterdir()}
+    reports = taken.pop("mailbox")
+    said = figures(done.stdout)
+    assert said["left"] == sum(taken.values())
+    assert said["reports"] == reports
+    assert f">{said['left']:,}<" in index
+    assert f">{said['refused']:,}<" in index
     assert "Traceback" not in done.stdout + done.stderr + index
 
 

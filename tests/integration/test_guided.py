@@ -326,6 +326,8 @@ def test_on_hosted_kinds_the_hosted_server_is_recommended_first(ops_factory: Cal
     hosted = ops_factory("hosted")
     settings = hosted.workspace.path / "mailops.toml"
     settings.write_text(settings.read_text("utf-8").replace('"on_premise"', '"online"', 1), "utf-8")
-    first = Guided.open(Ops.open(hosted.workspace.path), name).run.opening()[0]
+    again = Ops.open(hosted.workspace.path)
+    first = Guided.open(again, name).run.opening()[0]
+    again.close()
     assert "adds complexity" in first
     assert "recommended" in first

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from mailops.jobs import RunResult, run_notebook, write_index
 from mailops.jobs.history import settle
 from mailops.jobs.history import show as detail_of
 from mailops.store.runs import Run, list_runs, start_run
+from mailops.testing import ManualClock
 
 NOTEBOOKS = Path(__file__).parent.parent / "fixtures" / "notebooks"
 pytestmark = [
@@ -81,10 +83,11 @@ def test_a_failing_gate_is_exit_1_and_the_index_links_its_report(sqlite_ops: Ops
     first = run(sqlite_ops, "gate")
     assert (first.status, first.exit_code, first.message) == ("failed", 1, "1 of 3 checks failed: spf")
     assert "Publish the record." in first.report.read_text()
-    index = write_index(
-        sqlite_ops.workspace, sqlite_ops.workspace.path / "reports" / "index.html", {"Mails sent": 12345}
-    )
+    at = ManualClock(datetime(2031, 5, 6, 7, 8, tzinfo=UTC))
+    folder = sqlite_ops.workspace.path / "reports"
+    index = write_index(sqlite_ops.workspace, folder / "index.html", {"Mails sent": 12345}, clock=at)
     page = index.read_text()
+    assert "2031-05-06" in page
     assert "1 of 1 notebooks needs a look" in page
     assert "12,345" in page
     assert 'href="gate.html"' in page

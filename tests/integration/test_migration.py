@@ -18,7 +18,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +124,32 @@ def content_of(data: bytes) -> bytes:
     return bytes(blank)
 
 
+CHILDREN: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_children_are_left() -> Iterator[None]:
+    yield
+    while CHILDREN:
+        with CHILDREN.pop() as left:  # closes its pipes
+            left.kill()
+
+
 def child(*words: object, **more: Any) -> subprocess.Popen[str]:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, str(CHILD), *map(str, words)], text=True, **pipes, **more)  # type: ignore[call-overload,no-any-return]
+    CHILDREN.append(
+        subprocess.Popen([sys.executable, str(CHILD), *map(str, words)], text=True, **pipes, **more)  # type: ignore[call-overload]
+    )
+    return CHILDREN[-1]
+
+
+@contextlib.contextmanager
+def connected(target: str) -> Iterator[sa.Connection]:
+    """A connection that leaves nothing open."""
+    engine = make_engine(target)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
 
 
 # --- told first -------------------------------------------------------------------------------------------------------
@@ -548,7 +571,7 @@ def test_a_postgresql_database_is_told_and_migrated_in_place(
     assert f"from schema {OLD} to 9000: 81 rows, about 1 s (an estimate), needs " in told
     assert "what is free on the server is not known here" in told
     assert "pg_dump makes a copy first" in told
-    with make_engine(fresh_postgres).connect() as connection:
+    with connected(fresh_postgres) as connection:
         assert connection.exec_driver_sql("SELECT note FROM parameters").fetchall() == [(None,)]
 
 
@@ -560,7 +583,7 @@ def test_a_migration_that_fails_changes_nothing_on_postgresql(fresh_postgres: st
     error = refused(fresh_postgres)
     assert error.code == "store.migration_failed"
     assert (SAID[what] if what != "SQL" else "no_such_column") in str(error.facts)
-    with make_engine(fresh_postgres).connect() as connection:
+    with connected(fresh_postgres) as connection:
         assert migrate.present(connection) == OLD
         assert {t: n for t, n in plan.server_rows(connection).items() if n} == ROWS
 
@@ -576,5 +599,5 @@ def test_the_plan_of_a_postgresql_store_is_shown(fresh_postgres: str, tmp_path: 
     plant()
     shown = json.loads(cli(workspace, "store", "plan", "--json")[0])
     assert (shown["due"], shown["free"], shown["kept"], shown["rows_total"]) == (True, None, None, 81)
-    with make_engine(fresh_postgres).connect() as connection:
+    with connected(fresh_postgres) as connection:
         assert migrate.present(connection) == OLD

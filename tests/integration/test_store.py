@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import gc
 import os
 import sqlite3
 import stat
+import time
 import warnings
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from mailops.errors import StoreError
 from mailops.store import migrate, schema
-from mailops.store.database import explained, open_database
+from mailops.store.database import database_url, explained, make_engine, open_database
 
 
 def test_a_new_database_has_every_table_and_opens_again(store_target: str) -> None:
@@ -77,10 +80,10 @@ def test_a_database_of_a_newer_schema_is_refused_and_left_alone(store_target: st
     assert caught.value.code == "store.newer_schema"
     assert caught.value.facts["database_revision"] == "9999"
     assert "Upgrade mailops" in caught.value.fix
-    from mailops.store.database import make_engine
-
-    with make_engine(store_target).connect() as connection:
+    again = make_engine(store_target)
+    with again.connect() as connection:
         assert connection.execute(sa.text("SELECT value FROM parameters")).scalar() == "kept"
+    again.dispose()
 
 
 def test_a_migration_that_fails_half_way_changes_nothing(
@@ -159,3 +162,67 @@ def test_times_without_zone_are_refused(sqlite_engine: Engine) -> None:
 
     with pytest.raises(sa.exc.StatementError, match="without zone"), sqlite_engine.begin() as connection:
         connection.execute(sa.insert(schema.inbound_log).values(at=datetime(2026, 1, 1), decision="x", reason="y"))
+
+
+def test_a_migration_is_frozen_and_leans_on_nothing_of_todays_program() -> None:
+    """What a revision made stays what it made: it imports no module of ours, and names every key and constraint itself."""
+    versions = Path(migrate.__file__).parent / "migrations" / "versions"
+    leaning, unnamed = [], []
+    for file in sorted(versions.glob("0*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or "."]
+                relative = isinstance(node, ast.ImportFrom) and node.level
+                leaning += [f"{file.name}: {name}" for name in names if relative or name.split(".")[0] == "mailops"]
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "").endswith("Constraint"):
+                unnamed += [f"{file.name}:{node.lineno}"] * all(word.arg != "name" for word in node.keywords)
+    assert leaning == []
+    assert unnamed == []
+
+
+@pytest.mark.postgres
+def test_what_opened_a_store_lets_go_of_it(
+    fresh_postgres: str, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a command, nor a run for a folder, nor a store that was refused leaves a session on the server."""
+    from mailops.cli import main
+    from mailops.jobs import run_notebook, write_index
+    from mailops.workspace import init
+
+    workspace = init(tmp_path / "w").path
+    with (workspace / "mailops.toml").open("a", encoding="utf-8") as file:
+        file.write(f'\n[database]\nurl = "{fresh_postgres}"\n')
+    admin = make_engine(postgres_url)
+
+    def sessions() -> int:
+        query = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name")
+        for _ in range(100):
+            with admin.connect() as connection:
+                left = int(connection.execute(query, {"name": database_url(fresh_postgres).database}).scalar_one())
+            if not left:
+                return 0
+            time.sleep(0.02)  # the server ends a session a moment after the line was closed
+        return left
+
+    gc.disable()  # it would close them by chance
+    try:
+        monkeypatch.setattr("sys.argv", ["mailops", "-w", str(workspace), "queue", "status"])
+        with pytest.raises(SystemExit):
+            main()
+        assert sessions() == 0
+        gate = Path(__file__).parents[1] / "fixtures" / "notebooks" / "gate.ipynb"
+        run_notebook(gate, {"spf": "passed"}, workspace=workspace)
+        assert sessions() == 0
+        write_index(workspace, tmp_path / "index.html")
+        assert sessions() == 0
+        newer = make_engine(fresh_postgres)
+        with newer.begin() as connection:
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        newer.dispose()
+        with pytest.raises(StoreError) as refused:
+            open_database(fresh_postgres)
+        assert refused.value.code == "store.newer_schema"
+        assert sessions() == 0
+    finally:
+        gc.enable()
+        admin.dispose()

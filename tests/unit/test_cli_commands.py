@@ -145,7 +145,14 @@ def test_a_mail_goes_out_and_its_history_tells(furnished, smtp):
     assert "Mail 1 Sent: Hello" in furnished("queue", "show", "1")
     assert "Subject: Hello" in furnished("queue", "show", "1", "--raw")
     assert "bob@x.test" in furnished("queue", "list")
-    assert furnished.json("queue", "status")["counts"]["sent"] == 1
+    status = furnished.json("queue", "status")
+    assert status == {
+        "counts": {"outgoing": 0, "sent": 1, "failed": 0, "cancelled": 0},
+        "due": 0,
+        "oldest": None,
+        "held": 0,
+    }
+    assert list(status) == ["counts", "due", "oldest", "held"]
 
 
 def test_text_and_raw_come_from_standard_input(furnished, smtp):
@@ -299,3 +306,20 @@ def test_the_doctor_looks_at_the_workspace_that_is_named(cli, tmp_path: Path) ->
     said = elsewhere("doctor", status=1)
     assert "BAD   Workspace: This folder is not a mailops workspace." in said
     assert f"mailops init '{tmp_path / 'not here'}'" in said
+
+
+def test_the_filter_of_the_queue_is_written_once_and_is_the_same_everywhere():
+    import typer
+
+    from mailops.cli import queue
+    from mailops.cli.filters import OPTIONS
+
+    tree = typer.main.get_command(queue.app)
+    taken = {
+        name: {p.name: p.opts for p in tree.get_command(None, name).params}
+        for name in ("list", "retry", "cancel", "send-now")
+    }
+    for name, left_out in (("list", {"ids"}), ("retry", set()), ("cancel", set()), ("send-now", {"state", "reason"})):
+        assert set(taken[name]) & set(OPTIONS) == set(OPTIONS) - left_out
+    source = Path(queue.__file__).read_text("utf-8")
+    assert [option for option in ("--state", "--from", "--to", "--reason", "--text") if option in source] == []

@@ -714,3 +714,13 @@ def test_findings_of_a_step_are_shown_again(make: Make) -> None:
     run.answer("console", {"console_account": "boss@acme.com"})
     findings = run.step("console").findings
     assert [(f.code, f.severity) for f in findings] == [("guide.other_address", Severity.WARNING)]
+
+
+def test_a_value_that_looks_like_a_template_is_not_filled_again() -> None:
+    from mailops.guides.engine import fill
+
+    values = {"company": "{secret} & Sons", "secret": "the vault's", "host": "mx.acme.com"}
+    assert (
+        fill("{company} at {host}; {unknown} {} {host", values) == "{secret} & Sons at mx.acme.com; {unknown} {} {host"
+    )
+    assert fill(r"{host}", {"host": r"\1 \g<0>"}) == r"\1 \g<0>"

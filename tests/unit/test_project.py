@@ -72,6 +72,33 @@ def test_constraints_meet_every_bound():
         assert numbers(pinned[name]) >= numbers(lower), f"{name} {pinned[name]} is below {bound}"
 
 
+MODULES = {"dnspython": "dns", "dkimpy": "dkim", "google-auth-oauthlib": "google_auth_oauthlib", "google-auth": "google",
+    "pynacl": "nacl", "pytest-xdist": "xdist"}  # fmt: skip
+USED_UNIMPORTED = {  # package → what for
+    "jupyterlab": "make lab",
+    "voila": "make app",
+    "pynacl": "dkimpy signs and reads Ed25519 with it",
+    "pytest-timeout": "the suite's time limits",
+    "pytest-xdist": "the suite on several cores",
+    "ruff": "make check",
+    "mypy": "make check",
+    "pandas-stubs": "mypy",
+}
+
+
+def test_every_dependency_is_used():
+    imported = set()
+    for folder in ("mailops", "tests", "benchmarks", "notebooks", "docs"):
+        for file in (ROOT / folder).rglob("*.py"):
+            text = file.read_text("utf-8")
+            imported.update(re.findall(r"^\s*(?:from|import) (\w+)", text, re.M))
+            imported.update(re.findall(r"importorskip\(\"(\w+)", text))
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    named = {split(r)[0] for r in [*PYPROJECT["project"]["dependencies"], *(r for extra in extras for r in extra)]}
+    unused = {name for name in named if MODULES.get(name, name.replace("-", "_")) not in imported}
+    assert unused == set(USED_UNIMPORTED)
+
+
 def test_make_lists_each_target_with_a_sentence():
     done = subprocess.run(
         ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
@@ -130,3 +157,10 @@ def test_tracked_files_hold_none_of(what):
         for hit in pattern.finditer(text):
             found.append(f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, hit.start()) + 1}: {hit.group(0)[:60]!r}")
     assert found == [], what
+
+
+def test_the_suite_silences_no_leak():
+    """What is not closed, or fails where nobody can catch it, fails the test during which it shows."""
+    filters = PYPROJECT["tool"]["pytest"]["ini_options"]["filterwarnings"]
+    assert filters[0] == "error"
+    assert [line for line in filters if "ResourceWarning" in line or "Unraisable" in line] == []

@@ -206,7 +206,7 @@ for ask in (ops.queue.run, ops.queue.worker, lambda: ops.send(to="c@x.example", 
         ask()
     except PlatformError as error:
         print(error.code)
-print(ops.queue.health()["due"])
+print(ops.queue.health().due)
 """
     _, rows, addressed, *codes, due = cli.python(code)
     assert (rows, addressed) == ("1", "0")

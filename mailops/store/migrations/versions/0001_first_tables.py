@@ -1,16 +1,18 @@
-"""The first tables, as they were: later changes have revisions of their own."""
+"""The first tables, as they were: later changes have revisions of their own.
+
+Types and names are written out here and taken from no other module, so that today's schema may change and this stays.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
-from mailops.store.schema import Utc
-
 revision = "0001"
 down_revision = None
 
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+MOMENT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
@@ -29,7 +31,7 @@ def upgrade() -> None:
     op.create_table(
         "bounces",
         sa.Column("id", BIG, autoincrement=True, nullable=False),
-        sa.Column("received_at", Utc(), nullable=False),
+        sa.Column("received_at", MOMENT, nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("recipient", sa.String(length=320), nullable=True),
         sa.Column("status", sa.String(length=20), nullable=True),
@@ -63,7 +65,7 @@ def upgrade() -> None:
     op.create_table(
         "events",
         sa.Column("id", BIG, autoincrement=True, nullable=False),
-        sa.Column("at", Utc(), nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("mail_id", BIG, nullable=True),
         sa.Column("message_id", sa.String(length=998), nullable=True),
@@ -86,13 +88,13 @@ def upgrade() -> None:
         sa.Column("note", sa.Text(), nullable=True),
         sa.Column("actor", sa.String(length=100), nullable=True),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
-        sa.Column("at", Utc(), nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("guide", "subject", "step", name=op.f("pk_guide_answers")),
     )
     op.create_table(
         "inbound_log",
         sa.Column("id", BIG, autoincrement=True, nullable=False),
-        sa.Column("at", Utc(), nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
         sa.Column("message_id", sa.String(length=998), nullable=True),
         sa.Column("sender", sa.Text(), nullable=True),
         sa.Column("recipients", sa.Text(), nullable=True),
@@ -113,8 +115,8 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("notebook", sa.String(length=200), nullable=False),
         sa.Column("parameters", sa.JSON(), nullable=False),
-        sa.Column("started_at", Utc(), nullable=False),
-        sa.Column("finished_at", Utc(), nullable=True),
+        sa.Column("started_at", MOMENT, nullable=False),
+        sa.Column("finished_at", MOMENT, nullable=True),
         sa.Column("status", sa.String(length=20), nullable=False),
         sa.Column("exit_code", sa.Integer(), nullable=True),
         sa.Column("error", sa.JSON(), nullable=True),
@@ -176,7 +178,7 @@ def upgrade() -> None:
         sa.Column("fix", sa.Text(), server_default="", nullable=False),
         sa.Column("code", sa.String(length=100), server_default="", nullable=False),
         sa.Column("evidence", sa.JSON(), nullable=False),
-        sa.Column("at", Utc(), nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_verdicts")),
     )
     op.create_index("ix_verdicts_check_subject", "verdicts", ["check", "subject", "at"], unique=False)
@@ -223,11 +225,11 @@ def upgrade() -> None:
         sa.Column("origin", sa.String(length=20), server_default="api", nullable=False),
         sa.Column("thread_message_id", BIG, nullable=True),
         sa.Column("auto_delete", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.Column("created_at", Utc(), nullable=False),
-        sa.Column("scheduled_at", Utc(), nullable=True),
-        sa.Column("queued_at", Utc(), nullable=False),
-        sa.Column("due_at", Utc(), nullable=False),
-        sa.Column("finished_at", Utc(), nullable=True),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("scheduled_at", MOMENT, nullable=True),
+        sa.Column("queued_at", MOMENT, nullable=False),
+        sa.Column("due_at", MOMENT, nullable=False),
+        sa.Column("finished_at", MOMENT, nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("server_key", sa.String(length=100), nullable=True),
         sa.Column("sent_from", sa.Text(), nullable=True),
@@ -235,7 +237,7 @@ def upgrade() -> None:
         sa.Column("failure_type", sa.String(length=30), nullable=True),
         sa.Column("failure_reason", sa.Text(), nullable=True),
         sa.Column("lease_owner", sa.String(length=100), nullable=True),
-        sa.Column("lease_until", Utc(), nullable=True),
+        sa.Column("lease_until", MOMENT, nullable=True),
         sa.ForeignKeyConstraint(["company_id"], ["companies.id"], name=op.f("fk_mails_company_id_companies")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mails")),
     )
@@ -253,7 +255,7 @@ def upgrade() -> None:
         sa.Column("company_id", BIG, nullable=True),
         sa.Column("owner", sa.String(length=320), nullable=True),
         sa.Column("values", sa.JSON(), nullable=False),
-        sa.Column("created_at", Utc(), nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
         sa.ForeignKeyConstraint(["company_id"], ["companies.id"], name=op.f("fk_records_company_id_companies")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_records")),
     )
@@ -265,8 +267,8 @@ def upgrade() -> None:
         sa.Column("mail_id", BIG, nullable=False),
         sa.Column("worker", sa.String(length=100), nullable=False),
         sa.Column("server_key", sa.String(length=100), nullable=True),
-        sa.Column("started_at", Utc(), nullable=False),
-        sa.Column("finished_at", Utc(), nullable=True),
+        sa.Column("started_at", MOMENT, nullable=False),
+        sa.Column("finished_at", MOMENT, nullable=True),
         sa.Column("outcome", sa.String(length=20), nullable=True),
         sa.Column("transcript", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["mail_id"], ["mails.id"], name=op.f("fk_attempts_mail_id_mails"), ondelete="CASCADE"),
@@ -299,7 +301,7 @@ def upgrade() -> None:
         sa.Column("reply", sa.Text(), nullable=True),
         sa.Column("failure_type", sa.String(length=30), nullable=True),
         sa.Column("reason", sa.String(length=40), nullable=True),
-        sa.Column("updated_at", Utc(), nullable=False),
+        sa.Column("updated_at", MOMENT, nullable=False),
         sa.Column("bounce_id", BIG, nullable=True),
         sa.ForeignKeyConstraint(
             ["mail_id"], ["mails.id"], name=op.f("fk_deliveries_mail_id_mails"), ondelete="CASCADE"
@@ -335,7 +337,7 @@ def upgrade() -> None:
         sa.Column("author_email", sa.Text(), nullable=True),
         sa.Column("subject", sa.Text(), nullable=True),
         sa.Column("body", sa.Text(), nullable=True),
-        sa.Column("created_at", Utc(), nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
         sa.ForeignKeyConstraint(
             ["record_id"], ["records.id"], name=op.f("fk_messages_record_id_records"), ondelete="CASCADE"
         ),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from mailops.store.schema import Utc
-
 revision = "0002"
 down_revision = "0001"
 
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+MOMENT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
@@ -35,11 +34,11 @@ def upgrade() -> None:
             sa.Column("reason", sa.String(length=40), nullable=False),
             sa.Column("why", sa.Text(), nullable=False),
             sa.Column("hard", sa.Boolean(), nullable=False),
-            sa.Column("since", Utc(), nullable=False),
-            sa.Column("until", Utc(), nullable=True),
+            sa.Column("since", MOMENT, nullable=False),
+            sa.Column("until", MOMENT, nullable=True),
             sa.Column("bounce_id", BIG, nullable=True),
             sa.Column("actor", sa.String(length=100), nullable=False),
-            sa.Column("changed_at", Utc(), nullable=False),
+            sa.Column("changed_at", MOMENT, nullable=False),
             sa.PrimaryKeyConstraint("id", name=op.f("pk_suppressions")),
         )
         op.create_index("ix_suppressions_address_state", "suppressions", ["address", "state"], unique=False)
@@ -48,7 +47,7 @@ def upgrade() -> None:
             "webhook_events",
             sa.Column("provider", sa.String(length=40), nullable=False),
             sa.Column("event_id", sa.String(length=200), nullable=False),
-            sa.Column("at", Utc(), nullable=False),
+            sa.Column("at", MOMENT, nullable=False),
             sa.Column("kind", sa.String(length=40), nullable=False),
             sa.PrimaryKeyConstraint("provider", "event_id", name=op.f("pk_webhook_events")),
         )
