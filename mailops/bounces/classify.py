@@ -220,21 +220,32 @@ def standing(prepared: str, table: Table) -> Iterator[int]:
             yield number
 
 
+WINDOW = 160
+"""Characters after a piece of a pattern in which the next one ends."""
+
+
 def _stands(pieces: tuple[str, ...], prepared: str) -> bool:
-    """True when the pieces follow each other in the text, each within 160 characters of the one before."""
+    """True when the pieces follow each other somewhere in the text, each within :data:`WINDOW` of the one before."""
     first = pieces[0]
     if first[0] == "^":
-        return prepared.startswith(first[1:])
+        return prepared.startswith(first[1:]) and _follow(pieces[1:], prepared, len(first) - 1)
     place = prepared.find(first)
-    if place < 0 or len(pieces) == 1:
-        return place >= 0
-    place += len(first)
-    for piece in pieces[1:]:
-        place = prepared.find(piece, place, place + 160)
-        if place < 0:
-            return False
-        place += len(piece)
-    return True
+    while place >= 0:
+        if _follow(pieces[1:], prepared, place + len(first)):
+            return True
+        place = prepared.find(first, place + 1)
+    return False
+
+
+def _follow(pieces: tuple[str, ...], prepared: str, start: int) -> bool:
+    if not pieces:
+        return True
+    place = prepared.find(pieces[0], start, start + WINDOW)
+    while place >= 0:
+        if _follow(pieces[1:], prepared, place + len(pieces[0])):
+            return True
+        place = prepared.find(pieces[0], place + 1, start + WINDOW)
+    return False
 
 
 def classify(

@@ -226,6 +226,11 @@ def test_wildcards_are_bounded() -> None:
     assert match_text("exceeded the " + "x" * 5000 + " quota") is None
 
 
+def test_a_pattern_stands_also_where_its_first_words_stood_before() -> None:
+    early = "it exceeded " + "x" * 200 + " and exceeded the quota"
+    assert match_text(early) == ("mailboxfull", "exceeded * quota")
+
+
 def test_import_needs_nothing_but_the_standard_library_and_errors() -> None:
     code = (
         "import sys; before = set(sys.modules); import mailops.bounces; "
