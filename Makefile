@@ -43,10 +43,11 @@ doctor: ## Explain what is missing or broken on this machine
 	  else echo "note  Environment: $(if $(wildcard $(VENV)),the one in .venv is damaged,there is none yet); make env makes it."; \
 	  "$(PYTHON)" -m mailops.doctor; fi
 
-check: env ## Style and types: ruff and mypy
+check: env ## Style and types: ruff and mypy; idle lines among the words of refusals
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+	@$(PY) -m mailops.bounces.lint
 
 docs: env ## Write the reference pages that follow from the code
 	@$(PY) docs/generate.py

@@ -189,7 +189,7 @@ def _grams(text: str) -> set[str]:
 
 _NO_MAILBOX = ("mailbox unavailable", "mailbox is unavailable", "mailbox not available", "mailbox unavaiable")
 _LINK = re.compile(r"(?:[a-z]{3,5}://|www\.)\S+|\b[\w-]+(?:\.[\w-]+){2,}\b")  # a link, the name of a host
-_NOT_IN_LINKS = frozenset({"spamdetected", "virusdetected"})  # a page about spam explains blocked senders too
+NOT_IN_LINKS = frozenset({"spamdetected", "virusdetected"})  # a page about spam explains blocked senders too
 _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror", "filtered", "onhold"})
 
 
@@ -214,7 +214,7 @@ def standing(prepared: str, table: Table) -> Iterator[int]:
     seen = table.grams.keys() & _grams(prepared)
     said = _LINK.sub(" ", prepared) if "spam" in prepared or "virus" in prepared else prepared
     for number in sorted([number for gram in seen for number in table.grams[gram]]):
-        where = said if table.reasons[number] in _NOT_IN_LINKS else prepared
+        where = said if table.reasons[number] in NOT_IN_LINKS else prepared
         plain = table.plain[number]
         if (plain in where) if plain else _stands(table.pieces[number], where):
             yield number
@@ -329,7 +329,7 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
             return "exceedlimit", "code:" + enhanced, words
         if reason == "contenterror" and coded == "spamdetected":
             return "spamdetected", "code:" + enhanced, words
-        if coded == "contenterror" and words == "message content rejected":
+        if coded == "contenterror" and words == "content reject":
             return "contenterror", "code:" + enhanced, words
         return _by_stage(reason, "text:" + reason, words, enhanced, text, stage, host)
     for words in _NO_MAILBOX:
