@@ -43,10 +43,11 @@ doctor: ## Explain what is missing or broken on this machine
 	  else echo "note  Environment: $(if $(wildcard $(VENV)),the one in .venv is damaged,there is none yet); make env makes it."; \
 	  "$(PYTHON)" -m mailops.doctor; fi
 
-check: env ## Style, types and the order of the rooms: ruff, mypy, mailops.testing.house
+check: env ## Style, types, idle lines among the words of refusals, the order of the rooms
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+	@$(PY) -m mailops.bounces.reading.lint
 	@$(PY) -m mailops.testing.house >/dev/null || { echo 'The whole table: $(PY) -m mailops.testing.house'; exit 1; }
 
 docs: env ## Write the reference pages that follow from the code

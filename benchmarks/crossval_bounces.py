@@ -55,11 +55,10 @@ def stands(pattern: str, corpus: list[str]) -> bool:
 def cut_tables(corpus: list[str]) -> Iterator[tuple[int, int]]:
     """The tables reduced to what the texts support: (rules kept, rules in all)."""
     before = {name: getattr(reader, name) for name in PHRASES}
-    table, rows, prints = classify._TABLE, providers.PROVIDERS, reader.FINGERPRINTS
-    kept = [(reason, tuple(one for one in words if stands(one, corpus))) for reason, words in patterns.STRONG]
-    total = sum(len(words) for _, words in patterns.STRONG)
-    left = sum(len(words) for _, words in kept)
-    classify._TABLE = classify.compile_table(kept)
+    full, rows, prints = classify.refusals, providers.PROVIDERS, reader.FINGERPRINTS
+    kept = [one for one in patterns.phrases() if stands(one.words, corpus)]
+    table = classify.compile_table(kept)
+    classify.refusals = lambda: table
     providers.PROVIDERS = tuple(
         (name, marks, tuple(row for row in answers if stands(row[0], corpus))) for name, marks, answers in rows
     )
@@ -70,9 +69,9 @@ def cut_tables(corpus: list[str]) -> Iterator[tuple[int, int]]:
     )
     classify._classify.cache_clear()
     try:
-        yield left, total
+        yield len(kept), len(patterns.phrases())
     finally:
-        classify._TABLE, providers.PROVIDERS, reader.FINGERPRINTS = table, rows, prints
+        classify.refusals, providers.PROVIDERS, reader.FINGERPRINTS = full, rows, prints
         for name, value in before.items():
             setattr(reader, name, value)
         classify._classify.cache_clear()
@@ -132,8 +131,8 @@ def main() -> int:
         groups[row["source"]].append((row, raw))
         texts[row["source"]].append(words_of(raw))
     everything = [text for one in texts.values() for text in one]
-    unused = sum(not stands(one, everything) for _, words in patterns.STRONG for one in words)
-    print(f"patterns: {sum(len(words) for _, words in patterns.STRONG)}, supported by no message here: {unused}")
+    unused = sum(not stands(one.words, everything) for one in patterns.phrases())
+    print(f"patterns: {len(patterns.phrases())}, supported by no message here: {unused}")
     for source, rows in sorted(groups.items()):
         full = score(rows)
         with cut_tables([text for other, some in texts.items() if other != source for text in some]) as (left, total):

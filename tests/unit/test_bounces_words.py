@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailops.bounces import classify
-from mailops.bounces.reading.classify import compile_table, match_text, prepare
-from mailops.bounces.reading.patterns import STRONG, WEAK
+from mailops.bounces.reading.classify import match_text, prepare
 
 WORDS: list[tuple[str, str]] = [
     # our server, its name, its network
@@ -372,7 +371,6 @@ def test_single_words_yield_to_a_code_that_knows_more() -> None:
     assert classify(550, "5.7.26", "this mail is unauthenticated, says our policy").reason == "authfailure"
     assert classify(550, "5.3.4", "against our policy").reason == "mesgtoobig"
     assert classify(550, "5.7.1", "against our policy").reason == "policyviolation"
-    assert {word for _, patterns in STRONG for word in patterns} >= WEAK
 
 
 GOOGLE, MICROSOFT, YAHOO = "mx.l.google.com", "dest.mail.protection.outlook.com", "mta5.am0.yahoodns.net"
@@ -483,15 +481,6 @@ def test_single_words_in_prose_prove_nothing() -> None:
 def test_words_that_nobody_knows_suppress_nobody() -> None:
     answer = classify(550, None, "550 zzz mmm hhh", "rcpt", "mx.dest.example")
     assert (answer.reason, answer.hard) == ("onhold", False)
-
-
-def test_every_pattern_can_be_found_and_names_itself_or_one_before_it() -> None:
-    table = compile_table(STRONG)
-    order = {word: number for number, word in reversed(list(enumerate(table.words)))}
-    for number, (word, pieces) in enumerate(zip(table.words, table.pieces, strict=True)):
-        found = match_text(" ".join(pieces).removeprefix("^"), weak=True)
-        assert found is not None, word
-        assert order[found[1]] <= number, (word, found)
 
 
 def test_the_name_of_a_server_is_no_reason() -> None:

@@ -3,7 +3,7 @@
 Asked in this order, each step with the rule and the words that gave the answer:
 
 1. a provider's own table (:mod:`~mailops.bounces.reading.providers`), when the remote host or its text is recognised;
-2. the words (:mod:`~mailops.bounces.reading.patterns`), specific before general, several languages;
+2. the words (:mod:`~mailops.bounces.reading.patterns`), the lowest rank first, several languages;
 3. the enhanced code (:mod:`~mailops.bounces.reading.codes`), which goes before the words when it is a specific one and
    the words are of a kind that every refusal contains;
 4. a grammar of subject and predicate (:mod:`~mailops.bounces.reading.grammar`) for wordings that no table holds, where
@@ -20,14 +20,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import chain
 
 from ...model.reasons import is_hard, who_acts
 from .codes import REPLIES, is_generic, reason_of
 from .grammar import understand
-from .patterns import STRONG, WEAK
+from .patterns import Phrase, in_order, phrases
 from .providers import is_carrier, provider_answer
 
 MAX_TEXT = 4000
@@ -146,27 +147,40 @@ class Table:
 
     reasons: tuple[str, ...]
     words: tuple[str, ...]
+    weak: frozenset[str]
     pieces: tuple[tuple[str, ...], ...]
+    plain: tuple[str, ...]  # the pattern again where it is one piece that may stand anywhere, else nothing
     grams: Mapping[str, tuple[int, ...]]
 
 
-def compile_table(table: Iterable[tuple[str, tuple[str, ...]]]) -> Table:
-    """Prepare a table of patterns for :func:`match_text`. One piece of every pattern has three characters or more."""
-    reasons: list[str] = []
-    words: list[str] = []
-    pieces: list[tuple[str, ...]] = []
-    for reason, patterns in table:
-        for pattern in patterns:
-            parts = tuple(part.strip() for part in pattern.split("*"))
-            reasons.append(reason)
-            words.append(pattern)
-            pieces.append(parts if len(parts) > 1 else (pattern,))
-    counts = Counter(gram for parts in pieces for part in parts for gram in _grams(part.removeprefix("^")))
+def compile_table(table: Iterable[Phrase]) -> Table:
+    """Prepare phrases for :func:`match_text`. One piece of every phrase has three characters or more."""
+    ordered = in_order(table)
+    pieces = tuple(pieces_of(one.words) for one in ordered)
+    own = [_letters(one.words) for one in ordered]
+    counts = Counter(chain.from_iterable(own))
     filed: dict[str, list[int]] = {}
-    for number, parts in enumerate(pieces):
-        own = {gram for part in parts for gram in _grams(part.removeprefix("^"))}
-        filed.setdefault(min(own, key=lambda gram: (counts[gram], gram)), []).append(number)
-    return Table(tuple(reasons), tuple(words), tuple(pieces), {gram: tuple(some) for gram, some in filed.items()})
+    for number, grams in enumerate(own):
+        filed.setdefault(min(grams, key=counts.__getitem__), []).append(number)
+    return Table(
+        tuple(one.reason for one in ordered),
+        tuple(one.words for one in ordered),
+        frozenset(one.words for one in ordered if one.weak),
+        pieces,
+        tuple(parts[0] if len(parts) == 1 and parts[0][0] != "^" else "" for parts in pieces),
+        {gram: tuple(some) for gram, some in filed.items()},
+    )
+
+
+def pieces_of(words: str) -> tuple[str, ...]:
+    """What of a phrase has to stand in a text, in this order."""
+    return tuple(part.strip() for part in words.split("*")) if "*" in words else (words,)
+
+
+def _letters(words: str) -> list[str]:
+    if "*" in words or words[0] == "^":
+        return [three for piece in pieces_of(words) for three in _letters(piece.removeprefix("^"))]
+    return [words[at : at + 3] for at in range(len(words) - 2)]
 
 
 def _grams(text: str) -> set[str]:
@@ -174,40 +188,64 @@ def _grams(text: str) -> set[str]:
 
 
 _NO_MAILBOX = ("mailbox unavailable", "mailbox is unavailable", "mailbox not available", "mailbox unavaiable")
-_TABLE = compile_table(STRONG)
 _LINK = re.compile(r"(?:[a-z]{3,5}://|www\.)\S+|\b[\w-]+(?:\.[\w-]+){2,}\b")  # a link, the name of a host
-_NOT_IN_LINKS = frozenset({"spamdetected", "virusdetected"})  # a page about spam explains blocked senders too
+NOT_IN_LINKS = frozenset({"spamdetected", "virusdetected"})  # a page about spam explains blocked senders too
 _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror", "filtered", "onhold"})
 
 
-def match_text(prepared: str, weak: bool = False) -> tuple[str, str] | None:
-    """The first pattern of the table that stands in the text: (reason, pattern). The single words of ``WEAK`` only
-    count where asked for: prose is full of them."""
-    table = _TABLE
-    seen = table.grams.keys() & _grams(prepared)
-    said = _LINK.sub(" ", prepared) if "spam" in prepared or "virus" in prepared else prepared
-    for number in sorted([number for gram in seen for number in table.grams[gram]]):
-        where = said if table.reasons[number] in _NOT_IN_LINKS else prepared
-        if _stands(table.pieces[number], where) and (weak or table.words[number] not in WEAK):
+@cache
+def refusals() -> Table:
+    """The table of refusals, made when the first text is asked."""
+    return compile_table(phrases())
+
+
+def match_text(prepared: str, weak: bool = False, among: Table | None = None) -> tuple[str, str] | None:
+    """The first pattern of the table that stands in the text: (reason, pattern). Weak words only count where asked for:
+    prose is full of them. ``among`` is another table than the shipped one."""
+    table = among or refusals()
+    for number in standing(prepared, table):
+        if weak or table.words[number] not in table.weak:
             return table.reasons[number], table.words[number]
     return None
 
 
+def standing(prepared: str, table: Table) -> Iterator[int]:
+    """The patterns that stand in the text, weak ones too, in the order in which they win."""
+    seen = table.grams.keys() & _grams(prepared)
+    said = _LINK.sub(" ", prepared) if "spam" in prepared or "virus" in prepared else prepared
+    for number in sorted([number for gram in seen for number in table.grams[gram]]):
+        where = said if table.reasons[number] in NOT_IN_LINKS else prepared
+        plain = table.plain[number]
+        if (plain in where) if plain else _stands(table.pieces[number], where):
+            yield number
+
+
+WINDOW = 160
+"""Characters after a piece of a pattern in which the next one ends."""
+
+
 def _stands(pieces: tuple[str, ...], prepared: str) -> bool:
-    """True when the pieces follow each other in the text, each within 160 characters of the one before."""
+    """True when the pieces follow each other somewhere in the text, each within :data:`WINDOW` of the one before."""
     first = pieces[0]
     if first[0] == "^":
-        return prepared.startswith(first[1:])
+        return prepared.startswith(first[1:]) and _follow(pieces[1:], prepared, len(first) - 1)
     place = prepared.find(first)
-    if place < 0 or len(pieces) == 1:
-        return place >= 0
-    place += len(first)
-    for piece in pieces[1:]:
-        place = prepared.find(piece, place, place + 160)
-        if place < 0:
-            return False
-        place += len(piece)
-    return True
+    while place >= 0:
+        if _follow(pieces[1:], prepared, place + len(first)):
+            return True
+        place = prepared.find(first, place + 1)
+    return False
+
+
+def _follow(pieces: tuple[str, ...], prepared: str, start: int) -> bool:
+    if not pieces:
+        return True
+    place = prepared.find(pieces[0], start, start + WINDOW)
+    while place >= 0:
+        if _follow(pieces[1:], prepared, place + len(pieces[0])):
+            return True
+        place = prepared.find(pieces[0], place + 1, start + WINDOW)
+    return False
 
 
 def classify(
@@ -281,7 +319,7 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
         reason, words = found
         if words == "access denied" and enhanced in ("5.4.1", "5.1.1") and "recipient address rejected: access" in text:
             return "userunknown", "code:" + enhanced, "recipient address rejected: access denied"
-        if coded and (reason in _LATE or words in WEAK) and not is_generic(enhanced):
+        if coded and (reason in _LATE or words in refusals().weak) and not is_generic(enhanced):
             return coded, "code:" + enhanced, enhanced
         if coded == "userunknown" and (reason in _ABOUT_SYSTEMS or words == "access denied"):
             guess = _understand(text)  # a lookup that found nobody is no fault of the directory
@@ -291,7 +329,7 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
             return "exceedlimit", "code:" + enhanced, words
         if reason == "contenterror" and coded == "spamdetected":
             return "spamdetected", "code:" + enhanced, words
-        if coded == "contenterror" and words == "message content rejected":
+        if coded == "contenterror" and words == "content reject":
             return "contenterror", "code:" + enhanced, words
         return _by_stage(reason, "text:" + reason, words, enhanced, text, stage, host)
     for words in _NO_MAILBOX:
