@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from .domains.service import Domains
     from .inbound.service import Gateway
     from .jobs.verdicts import RunContext
+    from .ledger import Book
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
-    from .queue.lease import Settled
     from .queue.service import Queue
     from .routing import Route
     from .secrets import SecretStore
@@ -161,7 +161,7 @@ class Ops:
             journals=self.workspace.journals,
             batch=settings.batch,
             keep_sent=timedelta(days=settings.keep_sent_days),
-            on_settled=self._settled,
+            book=self.book,
             tag_key=lambda: self.return_paths.key(),
         )
 
@@ -243,13 +243,14 @@ class Ops:
         mail_from = sender or probe_sender(server, setup.alias_domains)
         return test_connection(server, self.transport(), sender=mail_from)
 
-    def _settled(self, done: Sequence[Settled]) -> None:
-        """Tell the suppression list and the threads what became of mails."""
-        self.suppressions.settled(done)
-        if any(item.mail.thread_message_id is not None for item in done):
-            from .threads.feedback import settled
+    @cached_property
+    def book(self) -> Book:
+        """The ledger: the one writer of what becomes of mails, with everything that follows of it, in this order."""
+        from .ledger import Book
+        from .suppression.hearing import SuppressionListener
+        from .threads.hearing import ThreadsListener
 
-            settled(self.engine, done)
+        return Book((ThreadsListener(), SuppressionListener()))
 
     # --- threads and what comes in ------------------------------------------------------------------------------------
 
@@ -259,7 +260,7 @@ class Ops:
         from .threads.outbox import queue_outbox
         from .threads.service import Threads
 
-        outbox = queue_outbox(lambda: self.setup, self.clock)
+        outbox = queue_outbox(lambda: self.setup, self.clock, self.book)
         return Threads(self.engine, setup=lambda: self.setup, clock=self.clock, submit=outbox)
 
     @cached_property
@@ -267,7 +268,7 @@ class Ops:
         """The envelope marks of messages: who got it, who did not, try again or ignore."""
         from .threads.envelope import Envelopes
 
-        return Envelopes(self.threads, retry=lambda mail_id: self.queue.retry(mail_id).count == 1)
+        return Envelopes(self.threads, retry=lambda mail_id: self.queue.retry(mail_id).count == 1, book=self.book)
 
     @cached_property
     def inbound(self) -> Gateway:
@@ -275,7 +276,7 @@ class Ops:
         from .inbound.service import Gateway
         from .threads.outbox import queue_outbox
 
-        outbox = queue_outbox(lambda: self.setup, self.clock)
+        outbox = queue_outbox(lambda: self.setup, self.clock, self.book)
 
         def take(raw: bytes) -> object:
             return self.bounces.take(raw, counters=False)  # the gateway counts by its own rules
@@ -289,9 +290,7 @@ class Ops:
         """Reads reports that came back and ties them to the deliveries they speak of."""
         from .bounces.service import Bounces
 
-        return Bounces(
-            self.engine, clock=self.clock, suppressions=self.suppressions, tag_keys=self.return_paths.reading_keys
-        )
+        return Bounces(self.engine, clock=self.clock, book=self.book, tag_keys=self.return_paths.reading_keys)
 
     @cached_property
     def return_paths(self) -> ReturnPaths:
@@ -305,7 +304,7 @@ class Ops:
         """Addresses that get no more campaigns, or no more mail: why, and the way back."""
         from .suppression import Suppressions
 
-        return Suppressions(self.engine, clock=self.clock)
+        return Suppressions(self.engine, clock=self.clock, book=self.book)
 
     @cached_property
     def analysis(self) -> Analysis:

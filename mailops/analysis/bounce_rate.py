@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ..errors import ConfigError
+from ..ledger.book import standing
 from ..store import schema
 from ..store.database import explained, reading
 from .sql import Period
@@ -173,7 +174,7 @@ def address_rate(engine: Engine, *, period: Period) -> Rate:
     """The share of addresses whose mail was returned at least once, each address counted once."""
     e = schema.events
     address = sa.func.lower(e.c.recipient)
-    kinds = e.c.kind.in_(["sent", "failed", "bounced"])
+    kinds = sa.and_(e.c.kind.in_(["sent", "failed", "bounced"]), standing())
     each = sa.select(
         address.label("address"),
         sa.func.max(sa.case((e.c.kind == "sent", 0), else_=1)).label("back"),

@@ -18,7 +18,7 @@ from ..model.reasons import Hardness, is_hard, plain
 from ..store import schema
 from ..store.database import explained, reading
 from .bounce_rate import counters, period_of
-from .sql import FAILURES, REASON, REPLY, Period, domain_of, failures
+from .sql import FAILED, REASON, REPLY, Period, domain_of, failures
 
 e, b = schema.events, schema.bounces
 CAUSES = ["reason", "meaning", "hard", "recipients", "domains", "example"]
@@ -135,7 +135,7 @@ _SHOWN: list[Any] = [e.c.id, e.c.at, e.c.kind, e.c.recipient, e.c.mail_id, e.c.s
 
 def failure(engine: Engine, event_id: int) -> Failure:
     """One failure with its sender's domain and its report. Raises :class:`NotFound`."""
-    query = sa.select(*_SHOWN).where(e.c.id == event_id, e.c.kind.in_(FAILURES), e.c.recipient.is_not(None))
+    query = sa.select(*_SHOWN).where(e.c.id == event_id, FAILED, e.c.recipient.is_not(None))
     with explained("reading a failure"), reading(engine) as connection:
         row = connection.execute(query).first()
         if row is None:
@@ -156,9 +156,7 @@ def failure(engine: Engine, event_id: int) -> Failure:
 
 def failures_of(engine: Engine, mail_id: int) -> list[Failure]:
     """The last failure of each recipient of a mail, also of one that is gone."""
-    last = sa.select(sa.func.max(e.c.id)).where(
-        e.c.mail_id == mail_id, e.c.kind.in_(FAILURES), e.c.recipient.is_not(None)
-    )
+    last = sa.select(sa.func.max(e.c.id)).where(e.c.mail_id == mail_id, FAILED, e.c.recipient.is_not(None))
     with explained("reading the failures"), reading(engine) as connection:
         ids = connection.execute(last.group_by(e.c.recipient).limit(1000)).scalars().all()
     return [failure(engine, int(number)) for number in sorted(ids)]

@@ -13,10 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ..errors import ConfigError
+from ..ledger.book import standing
 from ..store import schema
 
 e = schema.events
-FAILURES = ("failed", "bounced")
+FAILED = sa.and_(e.c.kind.in_(("failed", "bounced")), standing())
+"""Events that a recipient was refused or came back, without those that were taken back later."""
 UNEXPLAINED = ("undefined", "onhold")  # the other side gave no reason, or none that says anything
 REASON: Any = sa.func.coalesce(sa.func.nullif(e.c.data["reason"].as_string(), ""), sa.literal_column("'undefined'"))
 REPLY: Any = sa.func.coalesce(e.c.data["reply"].as_string(), sa.literal_column("''"))
@@ -82,7 +84,7 @@ def failures(
     Raises :class:`ConfigError` for a group that is none.
     """
     source: Any = e
-    where = [e.c.kind.in_(FAILURES), e.c.recipient.is_not(None), *(period or Period()).moments(e.c.at)]
+    where = [FAILED, e.c.recipient.is_not(None), *(period or Period()).moments(e.c.at)]
     if by == "domain":
         where.append(domain_of(engine, e.c.recipient) == value.lower())
     elif by == "address":

@@ -13,11 +13,12 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from ..ledger.book import standing
 from ..store import schema
 from ..store.database import explained, reading
 from .bounce_rate import RATE_COLUMNS, counters, monday, rate_row
 from .jump import Day, Failed, Jump, jump
-from .sql import FAILURES, REASON, Period, day_of, domain_of
+from .sql import FAILED, REASON, Period, day_of, domain_of
 
 e = schema.events
 
@@ -41,7 +42,7 @@ def _bounced(engine: Engine, period: Period) -> list[tuple[str, int]]:
         s.c.mail_id == e.c.mail_id, s.c.recipient == e.c.recipient, s.c.kind.in_(["sent", "unknown"]), s.c.id < e.c.id
     )
     sent = sa.select(e.c.id, sa.func.coalesce(sa.func.max(s.c.at), e.c.at).label("at"))
-    sent = sent.select_from(e.outerjoin(s, same)).where(e.c.kind == "bounced", *period.moments(e.c.at))
+    sent = sent.select_from(e.outerjoin(s, same)).where(e.c.kind == "bounced", standing(), *period.moments(e.c.at))
     each = sent.group_by(e.c.id, e.c.at).subquery()
     day = day_of(engine, each.c.at)
     query = sa.select(day, sa.func.count()).where(*period.days(day)).group_by(day)
@@ -60,7 +61,7 @@ def notice(engine: Engine, days: pd.DataFrame, *, period: Period) -> Jump:
     domain, number = domain_of(engine, e.c.recipient), sa.func.count()
     query = (
         sa.select(within, REASON, domain, number)
-        .where(e.c.kind.in_(FAILURES), e.c.recipient.is_not(None), *period.moments(e.c.at))
+        .where(FAILED, e.c.recipient.is_not(None), *period.moments(e.c.at))
         .group_by(within, REASON, domain)
     )
     with explained("reading the failures"), reading(engine) as connection:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from ..store import schema
 from ..store.database import explained, reading
-from .sql import FAILURES, REASON, UNEXPLAINED, domain_of
+from .sql import FAILED, REASON, UNEXPLAINED, domain_of
 
 e, b = schema.events, schema.bounces
 DAYS, OFTEN = 7, 3  # so many for one address or domain in so many days are a matter for support
@@ -41,7 +41,7 @@ def recurring(engine: Engine, *, now: datetime, limit: int = 50) -> list[Recurri
     """
     since = now - timedelta(days=DAYS)
     told = sa.select(sa.func.lower(e.c.recipient).label("address")).where(
-        e.c.kind.in_(FAILURES), e.c.recipient.is_not(None), e.c.at >= since, REASON.in_(UNEXPLAINED)
+        FAILED, e.c.recipient.is_not(None), e.c.at >= since, REASON.in_(UNEXPLAINED)
     )
     reason = sa.func.coalesce(b.c.reason, "undefined")
     loose = sa.select(b.c.normalised.label("address")).where(
@@ -76,7 +76,7 @@ def senders(engine: Engine, *, since: datetime, limit: int = 3) -> list[tuple[st
     query = (
         sa.select(name, number)
         .select_from(e.join(born, sa.and_(born.c.mail_id == e.c.mail_id, born.c.kind == "submitted")))
-        .where(e.c.kind.in_(FAILURES), e.c.at >= since, REASON.in_(UNEXPLAINED), name != "")
+        .where(FAILED, e.c.at >= since, REASON.in_(UNEXPLAINED), name != "")
         .group_by(name)
         .order_by(number.desc(), name)
         .limit(limit)

@@ -8,7 +8,7 @@ report without bytes to read.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,18 +18,19 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import NotFound
+from ..ledger import Book, Fact, key_of
+from ..ledger.book import lock
+from ..ledger.returns import returned, unmatched
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, one_report_at_a_time, reading
-from . import effects
 from .correlate import WINDOW, Candidate, Clues, Match, clues, match, names_of
 from .hardness import rejudge, stored_table
 from .reading.report import GOOD_ACTIONS, RecipientResult, Report
+from .revise import OUTCOMES, told
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ..suppression import Suppressions
 
 d, e, b = schema.deliveries, schema.events, schema.bounces
 
@@ -48,20 +49,20 @@ class Taken:
 
 
 class Bounces:
-    """Reads and records what comes back. ``suppressions`` is the list that hard bounces and complaints go to,
-    ``tag_keys`` gives the keys that signed return paths are checked with."""
+    """Reads and records what comes back. ``book`` is the ledger, with those who hear of it; ``tag_keys`` gives the keys
+    that signed return paths are checked with."""
 
     def __init__(
         self,
         engine: Engine,
         *,
         clock: Clock,
-        suppressions: Suppressions | None = None,
+        book: Book | None = None,
         tag_keys: Callable[[], Sequence[bytes]] = tuple,
     ) -> None:
         self._engine = engine
         self._clock = clock
-        self._suppressions = suppressions
+        self._book = book or Book()
         self._tag_keys = tag_keys
 
     @staticmethod
@@ -95,13 +96,14 @@ class Bounces:
         counters: bool = True,
     ) -> Taken:
         """Record a report that is read already, in the caller's transaction. ``raw`` tells repeated ones."""
-        one_report_at_a_time(connection)
-        report = rejudge(report, stored_table(connection))
         now, digest = self._clock.now(), hashlib.sha256(raw).hexdigest()
+        self._hold(connection, report, found, now)
+        report = rejudge(report, stored_table(connection))
         if connection.execute(sa.select(b.c.id).where(b.c.digest == digest)).first():
             return Taken(report, (), repeated=True)
         results: list[RecipientResult | None] = list(report.results) or [None]
-        matches = []
+        matches, facts = [], []
+        before: Counter[tuple[int, str]] = Counter()
         for number, result in enumerate(results):
             near = self._candidates(connection, found, result, now)
             hit = match(result, report, near, now=now, found=found, verified=source != "report")
@@ -109,7 +111,21 @@ class Bounces:
             # one row per recipient; the digest of the first is the report's own
             key = digest if number == 0 else f"{digest[:60]}{number:04d}"
             noted = self._record(connection, raw if number == 0 else b"", key, report, result, hit, now, source)
-            self._feel(connection, report, result, hit, noted, now, source, counters)
+            fact = _fact(
+                connection,
+                report,
+                result,
+                hit,
+                key=key_of("r", digest, number),
+                bounce_id=noted,
+                now=now,
+                source=source,
+                counters=counters,
+                before=before,
+            )
+            if fact is not None:
+                facts.append(fact)
+        self._book.record(connection, facts, now=now)
         return Taken(report, tuple(matches))
 
     def recent(self, limit: int = 1000) -> pd.DataFrame:
@@ -137,6 +153,14 @@ class Bounces:
             return bytes(connection.execute(first).scalar() or b"")
 
     # --- the store ----------------------------------------------------------------------------------------------------
+
+    def _hold(self, connection: Connection, report: Report, found: Clues, now: datetime) -> None:
+        """Hold the mails that a report may speak of, then let no other report be taken in (in this order always)."""
+        if connection.dialect.name == "postgresql":
+            results: list[RecipientResult | None] = list(report.results) or [None]
+            near = [hit.mail_id for result in results for hit in self._candidates(connection, found, result, now)]
+            lock(connection, near)
+        one_report_at_a_time(connection)
 
     def _candidates(
         self, connection: Connection, found: Clues, result: RecipientResult | None, now: datetime
@@ -220,38 +244,41 @@ class Bounces:
         ).inserted_primary_key[0]  # type: ignore[index]  # an insert of one row has a key
         return int(bounce_id)
 
-    def _feel(
-        self,
-        connection: Connection,
-        report: Report,
-        result: RecipientResult | None,
-        found: Match,
-        bounce_id: int,
-        now: datetime,
-        source: str,
-        counters: bool,
-    ) -> None:
-        """What a recorded report changes: the delivery, threads, counters, and the suppression list."""
-        if report.outcome not in ("bounce", "complaint") or _arrived(result):
-            return
-        hit = found.candidate
-        first = hit is None or effects.note(connection, report.outcome, result, hit, now=now)
-        if hit is not None and first and report.outcome == "bounce":
-            effects.mark(connection, result, hit, bounce_id, now=now)
-        address = found.address(result)
-        if address is None:
-            return
-        if counters and first and report.outcome == "bounce":
-            effects.count(connection, address, hit)
-        if self._suppressions is not None and (hit is not None or source != "report"):
-            # a report about mail that was never ours must not take anybody off our lists: anyone can write one
-            self._suppressions.consider(
-                connection,
-                address,
-                source="complaint" if report.outcome == "complaint" else source,
-                coming=0 if counters else 1,
-                now=now,
-            )
+
+def _fact(
+    connection: Connection,
+    report: Report,
+    result: RecipientResult | None,
+    found: Match,
+    *,
+    key: str,
+    bounce_id: int,
+    now: datetime,
+    source: str,
+    counters: bool,
+    before: Counter[tuple[int, str]],
+) -> Fact | None:
+    """What a recorded report says of one recipient; None when it says nothing against anybody."""
+    outcome = OUTCOMES.get(report.outcome)
+    if outcome is None or _arrived(result):
+        return None
+    data = {**told(result), "source": source} | ({} if counters else {"counters": False})
+    hit = found.candidate
+    if hit is not None:
+        return returned(
+            connection,
+            outcome,
+            mail_id=hit.mail_id,
+            recipient=hit.recipient,
+            message_id=hit.message_id,
+            key=key,
+            data=data,
+            bounce_id=bounce_id,
+            at=now,
+            before=before,
+        )
+    address = found.address(result)
+    return None if address is None else unmatched(address, outcome, key=key, data=data, at=now)
 
 
 def _arrived(result: RecipientResult | None) -> bool:

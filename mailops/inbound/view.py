@@ -8,6 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ..ledger.book import standing
 from ..model.alias import Alias, Key
 from ..model.setup import Setup
 from ..store import schema
@@ -102,6 +103,7 @@ class StoreView:
         mass = sa.select(born.c.mail_id).where(born.c.kind == "submitted", born.c.data["class"].as_string() == "mass")
         query = sa.select(e.c.at, e.c.message_id).where(
             e.c.kind == "bounced",
+            standing(),
             e.c.recipient.is_not(None),
             sa.func.lower(e.c.recipient) == address,
             mass.where(born.c.mail_id == e.c.mail_id).exists(),

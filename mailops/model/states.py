@@ -55,10 +55,27 @@ FAILED_DELIVERIES = frozenset({DeliveryState.FAILED, DeliveryState.BOUNCED})
 
 MAIL_MOVES: dict[MailState, frozenset[MailState]] = {
     MailState.OUTGOING: frozenset({MailState.SENT, MailState.FAILED, MailState.CANCELLED, MailState.OUTGOING}),
-    MailState.FAILED: frozenset({MailState.OUTGOING, MailState.CANCELLED}),
+    MailState.FAILED: frozenset(
+        {MailState.OUTGOING, MailState.CANCELLED, MailState.SENT}  # Sent: a report that was taken back
+    ),
     MailState.CANCELLED: frozenset({MailState.OUTGOING}),
     MailState.SENT: frozenset({MailState.FAILED, MailState.OUTGOING}),  # a late bounce; a partial retry
 }
+
+_WAITING, _FAILED, _BOUNCED = DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.BOUNCED
+DELIVERY_MOVES: dict[str, tuple[frozenset[DeliveryState], DeliveryState]] = {
+    "sent": (frozenset({_WAITING}), DeliveryState.SENT),
+    "deferred": (frozenset({_WAITING}), _WAITING),
+    "unknown": (frozenset({_WAITING}), _WAITING),
+    "failed": (frozenset({_WAITING}), _FAILED),
+    "barred": (frozenset({_WAITING}), _FAILED),
+    "bounced": (frozenset({DeliveryState.SENT, _BOUNCED}), _BOUNCED),
+    "bounced_in_error": (frozenset({_BOUNCED}), DeliveryState.SENT),
+    "retried": (frozenset({_FAILED, _BOUNCED, DeliveryState.CANCELLED}), _WAITING),
+    "cancelled": (frozenset({_WAITING, _FAILED, _BOUNCED}), DeliveryState.CANCELLED),
+    "ignored": (frozenset({_FAILED, _BOUNCED}), DeliveryState.IGNORED),
+}
+"""What a fact of this kind makes of a delivery: from which states, to which. In any other state it changes nothing."""
 
 
 class FailureType(StrEnum):

@@ -7,15 +7,17 @@ holds at this moment is left alone and counted as busy.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError
-from ..model.states import MAIL_MOVES, DeliveryState, MailState
+from ..ledger import Book
+from ..ledger.acts import act
+from ..model.states import DELIVERY_MOVES, MAIL_MOVES, MailState
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, reading
@@ -25,7 +27,7 @@ m, d = schema.mails, schema.deliveries
 CHUNK = 5_000
 RETRYABLE = [s for s in (MailState.FAILED, MailState.CANCELLED) if MailState.OUTGOING in MAIL_MOVES[s]]
 CANCELLABLE = [s for s in MailState if MailState.CANCELLED in MAIL_MOVES[s]]
-_AGAIN = [s.value for s in (DeliveryState.FAILED, DeliveryState.BOUNCED, DeliveryState.CANCELLED)]
+_AGAIN = [state.value for state in DELIVERY_MOVES["retried"][0]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ def retry(
     chosen: QueueFilter,
     *,
     clock: Clock,
+    book: Book,
     actor: str = "",
     recipients: tuple[str, ...] | None = None,
     on_progress: Callable[[int], None] | None = None,
@@ -76,19 +79,10 @@ def retry(
     again. With ``recipients`` only those are tried again.
     """
 
-    def move(connection: Connection, ids: list[int]) -> None:
-        again = sa.update(d).where(d.c.mail_id.in_(ids), d.c.state.in_(_AGAIN))
-        if recipients is not None:
-            again = again.where(d.c.recipient.in_(recipients))
-        connection.execute(again.values(state=DeliveryState.PENDING.value, updated_at=clock.now()))
-        now = clock.now()
-        connection.execute(
-            sa.update(m)
-            .where(m.c.id.in_(ids))
-            .values(state=MailState.OUTGOING.value, queued_at=now, due_at=now, attempts=0, finished_at=None)
-        )
+    def move(connection: Connection, ids: list[int], action: str) -> set[int]:
+        return act(connection, book, "retried", ids, action=action, actor=actor, now=clock.now(), recipients=recipients)
 
-    return _move(engine, "retry", "retried", chosen, clock, actor, move, on_progress)
+    return _move(engine, "retry", chosen, move, on_progress)
 
 
 def cancel(
@@ -96,21 +90,16 @@ def cancel(
     chosen: QueueFilter,
     *,
     clock: Clock,
+    book: Book,
     actor: str = "",
     on_progress: Callable[[int], None] | None = None,
 ) -> Done:
     """Take mails out of the queue; the next run skips them. They can be retried later."""
 
-    def move(connection: Connection, ids: list[int]) -> None:
-        now = clock.now()
-        connection.execute(
-            sa.update(d)
-            .where(d.c.mail_id.in_(ids), d.c.state.in_([DeliveryState.PENDING.value, DeliveryState.FAILED.value]))
-            .values(state=DeliveryState.CANCELLED.value, updated_at=now)
-        )
-        connection.execute(sa.update(m).where(m.c.id.in_(ids)).values(state=MailState.CANCELLED.value, finished_at=now))
+    def move(connection: Connection, ids: list[int], action: str) -> set[int]:
+        return act(connection, book, "cancelled", ids, action=action, actor=actor, now=clock.now())
 
-    return _move(engine, "cancel", "cancelled", chosen, clock, actor, move, on_progress)
+    return _move(engine, "cancel", chosen, move, on_progress)
 
 
 def sendable(engine: Engine, chosen: QueueFilter, *, limit: int = 100_000) -> list[int]:
@@ -123,11 +112,8 @@ def sendable(engine: Engine, chosen: QueueFilter, *, limit: int = 100_000) -> li
 def _move(
     engine: Engine,
     action: str,
-    event: str,
     chosen: QueueFilter,
-    clock: Clock,
-    actor: str,
-    move: Callable[[Connection, list[int]], None],
+    move: Callable[[Connection, list[int], str], set[int]],
     on_progress: Callable[[int], None] | None,
 ) -> Done:
     if chosen.is_empty:
@@ -136,11 +122,11 @@ def _move(
             code="queue.filter_empty",
             fix="Name mails by id, or narrow by state, server, sender, recipient, reason or date.",
         )
-    done, last = 0, 0
+    done, last, press = 0, 0, uuid.uuid4().hex
     while True:
         with explained(f"moving mails ({action})"), engine.begin() as connection:
             pick = (
-                sa.select(m.c.id, m.c.message_id)
+                sa.select(m.c.id)
                 .where(*chosen.where(), _able(action), m.c.lease_owner.is_(None), m.c.id > last)
                 .order_by(m.c.id)
                 .limit(CHUNK)
@@ -150,26 +136,13 @@ def _move(
             if not rows:
                 break
             ids = [int(row[0]) for row in rows]
-            move(connection, ids)
-            _record(connection, event, rows, clock, actor)
+            done += len(move(connection, ids, press))
         last = ids[-1]
-        done += len(ids)
         if on_progress:
             on_progress(done)
     with explained("counting mails"), reading(engine) as connection:
         busy = _count(connection, [*chosen.where(), m.c.lease_owner.is_not(None)])
     return Done(action, done, busy)
-
-
-def _record(connection: Connection, kind: str, rows: Any, clock: Clock, actor: str) -> None:
-    now = clock.now()
-    connection.execute(
-        sa.insert(schema.events),
-        [
-            {"at": now, "kind": kind, "mail_id": int(row[0]), "message_id": row[1], "actor": actor or None}
-            for row in rows
-        ],
-    )
 
 
 _WORDS = {
@@ -185,9 +158,7 @@ def _able(action: str) -> sa.ColumnElement[bool]:
         return m.c.state == MailState.OUTGOING.value
     if action == "cancel":
         return m.c.state.in_([s.value for s in CANCELLABLE])
-    failed = sa.exists().where(
-        d.c.mail_id == m.c.id, d.c.state.in_([DeliveryState.FAILED.value, DeliveryState.BOUNCED.value])
-    )
+    failed = sa.exists().where(d.c.mail_id == m.c.id, d.c.state.in_(_AGAIN))
     return sa.or_(m.c.state.in_([s.value for s in RETRYABLE]), sa.and_(m.c.state == MailState.SENT.value, failed))
 
 

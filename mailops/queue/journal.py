@@ -24,6 +24,7 @@ from pathlib import Path
 
 from ..errors import StoreError
 from ..locks import try_lock
+from ..model.setup import RetryPolicy, Server
 from ..ports import RecipientReply, SendResult
 
 RESERVE_BYTES = 256 * 1024
@@ -32,12 +33,17 @@ RESERVE_BYTES = 256 * 1024
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One attempt of a journal: ``result`` is None when the answer never came. An attempt's number may be given away
-    again when its mail is removed, so the entry names the mail too."""
+    again when its mail is removed, so the entry names the mail too. The From and envelope sender that left, and the
+    server's name and retry policy at that time, are None (name: empty) in journals of older versions."""
 
     attempt_id: int
     mail_id: int
     server_key: str
     result: SendResult | None
+    sent_from: str | None = None
+    envelope_from: str | None = None
+    server_name: str = ""
+    policy: RetryPolicy | None = None
 
 
 class Journal:
@@ -62,9 +68,19 @@ class Journal:
         except OSError as error:
             raise _full(error) from error
         self._at, self._reserved = 0, RESERVE_BYTES
+        self._servers: set[str] = set()
 
-    def start(self, attempt_id: int, mail_id: int, server_key: str) -> None:
-        """Record that the next byte on the wire belongs to this attempt of a mail.
+    def start(
+        self,
+        attempt_id: int,
+        mail_id: int,
+        server: Server,
+        *,
+        sent_from: str | None = None,
+        envelope_from: str | None = None,
+    ) -> None:
+        """Record that the next byte on the wire belongs to this attempt of a mail, with what a recovery needs to judge
+        it as its worker would have.
 
         Raises :class:`StoreError` on a full disk.
         """
@@ -74,7 +90,13 @@ class Journal:
             except OSError as error:
                 raise _full(error) from error
             self._reserved += RESERVE_BYTES
-        self._write(b"s%d %d %s\n" % (attempt_id, mail_id, server_key.encode()))
+        if server.key not in self._servers:
+            retry = server.retry
+            known = [server.key, server.name, retry.first, retry.cap, retry.give_up]
+            self._write(b"p%s\n" % json.dumps(known).encode())
+            self._servers.add(server.key)
+        sender = json.dumps([sent_from, envelope_from]).encode()
+        self._write(b"s%d %d %s\t%s\n" % (attempt_id, mail_id, server.key.encode(), sender))
 
     def end(self, attempt_id: int, result: SendResult) -> None:
         """Record what the server answered for each recipient; once for each transaction of the attempt."""
@@ -134,7 +156,8 @@ def _full(error: OSError) -> StoreError:
 
 def read(path: Path) -> list[Entry]:
     """The entries of a journal, in order of their start; a half-written last line is ignored."""
-    started: dict[int, tuple[int, str]] = {}
+    started: dict[int, tuple[int, str, str | None, str | None]] = {}
+    servers: dict[str, tuple[str, RetryPolicy]] = {}
     results: dict[int, SendResult | None] = {}
     with path.open("rb") as file:
         data = file.read().split(b"\0", 1)[0]
@@ -142,9 +165,14 @@ def read(path: Path) -> list[Entry]:
     for line in complete.splitlines():
         kind, rest = line[:1], line[1:]
         if kind == b"s":
-            number, mail, server = rest.split(b" ", 2)
-            started[int(number)] = (int(mail), server.decode())
+            number, mail, named = rest.split(b" ", 2)
+            server, _, senders = named.partition(b"\t")
+            sent_from, envelope = json.loads(senders) if senders else (None, None)
+            started[int(number)] = (int(mail), server.decode(), sent_from, envelope)
             results[int(number)] = None
+        elif kind == b"p":
+            key, name, first, cap, give_up = json.loads(rest)
+            servers[key] = (name, RetryPolicy(first, cap, give_up))
         elif kind == b"a":
             attempt_id, code, packed = rest.split(b" ", 2)
             recipient, enhanced, text = json.loads(packed)
@@ -155,7 +183,12 @@ def read(path: Path) -> list[Entry]:
             rows, unknown = json.loads(packed)
             said = SendResult(tuple(RecipientReply(*row) for row in rows), unknown=unknown)
             results[int(attempt_id)] = _joined(results.get(int(attempt_id)), said)
-    return [Entry(number, *started.get(number, (0, "")), result) for number, result in results.items()]
+    found = []
+    for attempt, result in results.items():
+        mail_id, server_key, sent_from, envelope = started.get(attempt, (0, "", None, None))
+        name, policy = servers.get(server_key, ("", None))
+        found.append(Entry(attempt, mail_id, server_key, result, sent_from, envelope, name, policy))
+    return found
 
 
 def _joined(before: SendResult | None, said: SendResult) -> SendResult:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from ..bounces.reading.classify import classify
+from ..ledger.values import DeliveryOutcome, Outcome
 from ..model.setup import RetryPolicy
-from ..model.states import DeliveryState, FailureType, MailState, mail_state
+from ..model.states import DeliveryState, FailureType, mail_state
 from ..ports import RecipientReply, SendResult
 from .retry import NextTry, next_try
 
@@ -15,32 +15,6 @@ SERVER_STAGES = frozenset({"connect", "ehlo", "starttls", "auth"})
 _OF_RECIPIENTS = frozenset(
     {"userunknown", "hostunknown", "hasmoved", "notaccept", "suspend", "mailboxfull", "filtered"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryOutcome:
-    """What becomes of one recipient."""
-
-    recipient: str
-    state: DeliveryState
-    stage: str
-    code: int
-    enhanced: str | None
-    reply: str
-    reason: str | None
-    event: str  # sent, deferred, failed, unknown
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What becomes of a mail after an attempt: state, next attempt, reason in words, a row per tried recipient."""
-
-    state: MailState
-    due_at: datetime | None
-    attempt: str  # sent, partial, deferred, failed, unknown
-    failure_type: FailureType | None
-    failure_reason: str | None
-    deliveries: tuple[DeliveryOutcome, ...]
 
 
 def settle(

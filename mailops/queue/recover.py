@@ -7,13 +7,17 @@ machine has no journal here; its mails are taken over once its lease ran out, an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from sqlalchemy.engine import Engine
 
-from ..model.setup import RetryPolicy
+from ..ledger import Book
+from ..ledger.values import Settled
+from ..model.setup import RetryPolicy, Server
 from ..ports import RecipientReply, SendResult
 from . import journal, lease
 from .outcome import settle
@@ -33,8 +37,13 @@ class Recovered:
         return Recovered(self.settled + other.settled, self.released + other.released, self.unknown + other.unknown)
 
 
-def recover(engine: Engine, journals: Path, *, now: datetime) -> Recovered:
-    """Settle every dead worker's mails. Safe to call at any time, by several workers at once."""
+def recover(
+    engine: Engine, journals: Path, *, now: datetime, book: Book, servers: Mapping[str, Server] = MappingProxyType({})
+) -> Recovered:
+    """Settle every dead worker's mails. Safe to call at any time, by several workers at once.
+
+    A mail is judged by the retry policy that its worker had; ``servers`` (by key) are for journals that do not say it.
+    """
     total = Recovered()
     known: set[str] = set()
     for path in sorted(journals.glob("*.journal")):
@@ -42,16 +51,29 @@ def recover(engine: Engine, journals: Path, *, now: datetime) -> Recovered:
         with journal.claim(path) as ours:
             if ours:
                 total += _settle_worker(
-                    engine, path.stem, {(e.attempt_id, e.mail_id): e for e in journal.read(path)}, now, True
+                    engine,
+                    path.stem,
+                    {(e.attempt_id, e.mail_id): e for e in journal.read(path)},
+                    now=now,
+                    complete=True,
+                    book=book,
+                    servers=servers,
                 )
     for owner in lease.owners(engine, expired_before=now):
         if owner not in known:
-            total += _settle_worker(engine, owner, {}, now, False)
+            total += _settle_worker(engine, owner, {}, now=now, complete=False, book=book, servers=servers)
     return total
 
 
 def _settle_worker(
-    engine: Engine, worker: str, entries: dict[tuple[int, int], journal.Entry], now: datetime, complete: bool
+    engine: Engine,
+    worker: str,
+    entries: Mapping[tuple[int, int], journal.Entry],
+    *,
+    now: datetime,
+    complete: bool,
+    book: Book,
+    servers: Mapping[str, Server],
 ) -> Recovered:
     """``complete`` says that the journal is at hand, so an attempt it does not name never started."""
     held = lease.open_attempts(engine, worker)
@@ -62,7 +84,9 @@ def _settle_worker(
         if mail in never:
             continue
         entry = entries.get((mail.attempt_id, mail.mail_id))
-        server = entry.server_key if entry else "unknown"
+        key = entry.server_key if entry else "unknown"
+        server = servers.get(key)
+        policy = (entry.policy if entry else None) or (server.retry if server else RetryPolicy())
         result = entry.result if entry else None
         lost = result is None
         if result is None:
@@ -71,15 +95,16 @@ def _settle_worker(
         outcome = settle(
             result,
             others=mail.others,
-            policy=RetryPolicy(),
+            policy=policy,
             queued_at=mail.queued_at,
             attempts=mail.attempts,
             now=now,
-            server_name=server,
+            server_name=(entry.server_name if entry else "") or (server.name if server else key),
         )
         if lost and outcome.due_at is not None:
             outcome = replace(outcome, due_at=now)
-        settled.append(lease.Settled(mail, outcome, server, None, None))
+        sender, envelope = (entry.sent_from, entry.envelope_from) if entry else (None, None)
+        settled.append(Settled(mail, outcome, key, sender, envelope))
     lease.release(engine, worker, never)
-    lease.settle(engine, worker, settled, now=now)
+    lease.settle(engine, worker, settled, now=now, book=book)
     return Recovered(len(settled) - unknown, len(never), unknown)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Engine
 
+from ..ledger import Book
 from ..model.mail import MailView, Submission
 from ..model.setup import Setup
 from ..model.states import MailState
@@ -19,7 +20,6 @@ from . import actions, view
 from . import submit as submitting
 from .actions import Done, Preview
 from .filters import QueueFilter
-from .lease import Settled
 from .vacuum import KEEP, vacuum
 from .worker import RunReport, Worker
 
@@ -46,7 +46,7 @@ class Queue:
         journals: Path,
         batch: int = 200,
         keep_sent: timedelta = KEEP,
-        on_settled: Callable[[Sequence[Settled]], None] | None = None,
+        book: Book | None = None,
         tag_key: Callable[[], bytes | None] = lambda: None,
     ) -> None:
         self._engine = engine
@@ -56,7 +56,7 @@ class Queue:
         self._journals = journals
         self._batch = batch
         self._keep = keep_sent
-        self._on_settled = on_settled
+        self._book = book or Book()
         self._tag_key = tag_key
 
     # --- in -----------------------------------------------------------------------------------------------------------
@@ -67,14 +67,18 @@ class Queue:
         if urgent:
             require_journal("an urgent mail")  # before it is stored: nobody would send it at once
         hold = URGENT_HOLD if urgent else None
-        mail_id = submitting.submit(self._engine, submission, setup=self._setup(), clock=self._clock, hold=hold)
+        mail_id = submitting.submit(
+            self._engine, submission, setup=self._setup(), clock=self._clock, book=self._book, hold=hold
+        )
         if urgent:
             self.run(ids=[mail_id])
         return mail_id
 
     def submit_many(self, submissions: Iterable[Submission]) -> Iterator[int]:
         """Store many mails with group commits; yields each id after its commit."""
-        return submitting.submit_many(self._engine, submissions, setup=self._setup(), clock=self._clock)
+        return submitting.submit_many(
+            self._engine, submissions, setup=self._setup(), clock=self._clock, book=self._book
+        )
 
     # --- out ----------------------------------------------------------------------------------------------------------
 
@@ -98,7 +102,7 @@ class Queue:
             batch=self._batch,
             on_progress=on_progress,
             on_step=on_step,
-            on_settled=self._on_settled,
+            book=self._book,
             on_end=pool.close,
             tag_key=self._tag_key,
         )
@@ -131,12 +135,14 @@ class Queue:
     def retry(self, chosen: QueueFilter | int, *, actor: str = "", recipients: tuple[str, ...] | None = None) -> Done:
         """*Retry*: failed mails become *Outgoing*; they leave with the next run of the queue job."""
         chosen = actions.single(chosen) if isinstance(chosen, int) else chosen
-        return actions.retry(self._engine, chosen, clock=self._clock, actor=actor, recipients=recipients)
+        return actions.retry(
+            self._engine, chosen, clock=self._clock, book=self._book, actor=actor, recipients=recipients
+        )
 
     def cancel(self, chosen: QueueFilter | int, *, actor: str = "") -> Done:
         """*Cancel Email*: the next run skips these mails."""
         chosen = actions.single(chosen) if isinstance(chosen, int) else chosen
-        return actions.cancel(self._engine, chosen, clock=self._clock, actor=actor)
+        return actions.cancel(self._engine, chosen, clock=self._clock, book=self._book, actor=actor)
 
     def vacuum(self, keep: timedelta | None = None) -> int:
         """*Auto-Vacuum*: remove old sent mails; failures and all counters stay."""

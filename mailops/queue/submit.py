@@ -7,14 +7,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import MessageRefused
+from ..ledger import Book, intake
 from ..model.address import normalise, parse_first
 from ..model.mail import Composed, Submission
 from ..model.setup import AliasDomain, Company, MailClass, Setup
-from ..model.states import DeliveryState, FailureType, MailState
 from ..ports import Clock
 from ..routing import RouteRequest, composed_return_path
 from ..routing.plan import server_for_class
@@ -27,12 +26,20 @@ from .compose import compose
 BATCH = 200
 
 
-def submit(engine: Engine, submission: Submission, *, setup: Setup, clock: Clock, hold: timedelta | None = None) -> int:
+def submit(
+    engine: Engine,
+    submission: Submission,
+    *,
+    setup: Setup,
+    clock: Clock,
+    book: Book,
+    hold: timedelta | None = None,
+) -> int:
     """Store one mail as *Outgoing*; returns its id. Raises :class:`MessageRefused` with nothing stored.
 
     ``hold`` keeps the queue job's hands off for that long (a mail that is about to be sent right away).
     """
-    return next(submit_many(engine, [submission], setup=setup, clock=clock, hold=hold))
+    return next(submit_many(engine, [submission], setup=setup, clock=clock, book=book, hold=hold))
 
 
 def submit_many(
@@ -41,6 +48,7 @@ def submit_many(
     *,
     setup: Setup,
     clock: Clock,
+    book: Book,
     hold: timedelta | None = None,
     batch: int = BATCH,
 ) -> Iterator[int]:
@@ -50,7 +58,7 @@ def submit_many(
         now = clock.now()
         prepared = [(s, _compose(s, setup, now)) for s in chunk]
         with explained("storing the mail"), engine.begin() as connection:
-            ids = store(connection, prepared, setup=setup, now=now, hold=hold)
+            ids = store(connection, prepared, setup=setup, now=now, book=book, hold=hold)
         yield from ids
 
 
@@ -109,6 +117,7 @@ def store(
     *,
     setup: Setup,
     now: datetime,
+    book: Book,
     hold: timedelta | None = None,
 ) -> list[int]:
     """Insert composed mails in the caller's transaction; returns their ids in order.
@@ -118,19 +127,15 @@ def store(
     """
     barred = _barred(connection, prepared, now)
     rows: list[dict[str, Any]] = []
+    why: list[dict[str, str]] = []
     for s, c in prepared:
         company = company_of(setup, s.company)
         sender = parse_first(c.header_from)
         due = s.scheduled_at if s.scheduled_at and s.scheduled_at > now else now
-        why = [barred.get((s.mail_class, normalise(r))) for r in c.recipients]
-        refused = bool(why) and all(why)
+        why.append({r: text for r in c.recipients if (text := barred.get((s.mail_class, normalise(r))))})
         rows.append(
             {
                 "message_id": c.message_id,
-                "state": (MailState.FAILED if refused else MailState.OUTGOING).value,
-                "finished_at": now if refused else None,
-                "failure_type": FailureType.BLACKLIST.value if refused else None,
-                "failure_reason": why[0] if refused else None,
                 "mail_class": s.mail_class.value,
                 "header_from": c.header_from,
                 "sender_domain": sender.domain if sender else None,
@@ -142,14 +147,12 @@ def store(
                 "origin": s.origin,
                 "thread_message_id": s.thread_message_id,
                 "auto_delete": s.auto_delete,
-                "created_at": now,
                 "queued_at": due,
                 "scheduled_at": s.scheduled_at,
                 "due_at": due + hold if hold else due,
-                "attempts": 0,
             }
         )
-    ids = _insert_mails(connection, rows)
+    ids = intake.enter(connection, book, rows, [c.recipients for _, c in prepared], barred=why, now=now)
     insert_rows(
         connection,
         schema.contents,
@@ -165,66 +168,6 @@ def store(
             for mail_id, (_, c) in zip(ids, prepared, strict=True)
         ],
     )
-    insert_rows(
-        connection,
-        schema.deliveries,
-        [
-            {
-                "mail_id": mail_id,
-                "recipient": recipient,
-                "normalised": normalise(recipient),
-                "domain": recipient.rpartition("@")[2].lower(),
-                "state": (DeliveryState.FAILED if why else DeliveryState.PENDING).value,
-                "failure_type": FailureType.BLACKLIST.value if why else None,
-                "reply": why,
-                "stage": "suppression" if why else None,
-                "updated_at": now,
-            }
-            for mail_id, (s, c) in zip(ids, prepared, strict=True)
-            for recipient in c.recipients
-            for why in [barred.get((s.mail_class, normalise(recipient)))]
-        ],
-    )
-    insert_rows(
-        connection,
-        schema.events,
-        [
-            {
-                "at": now,
-                "kind": "submitted",
-                "mail_id": mail_id,
-                "message_id": c.message_id,
-                "actor": s.origin,
-                "data": {
-                    "from": c.header_from,
-                    "domain": row["sender_domain"],
-                    "class": row["mail_class"],
-                    "recipients": len(c.recipients),
-                    "size": len(c.raw),
-                },
-            }
-            for mail_id, row, (s, c) in zip(ids, rows, prepared, strict=True)
-        ],
-    )
-    if barred:
-        _note_barred(connection, ids, prepared, barred, now)
-    return ids
-
-
-def _insert_mails(connection: Connection, rows: list[dict[str, Any]]) -> list[int]:
-    """Insert mails; returns their numbers, none of which was ever another mail's.
-
-    SQLite gives the number of a removed mail away again when it was the highest; the history still speaks of that mail.
-    """
-    mails, events = schema.mails, schema.events
-    if connection.dialect.name != "sqlite":
-        result = connection.execute(sa.insert(mails).returning(mails.c.id, sort_by_parameter_order=True), rows)
-        return [int(row[0]) for row in result]
-    highest = [
-        connection.execute(sa.select(sa.func.max(column))).scalar() or 0 for column in (mails.c.id, events.c.mail_id)
-    ]
-    ids = list(range(max(highest) + 1, max(highest) + 1 + len(rows)))
-    connection.execute(sa.insert(mails), [{"id": i, **row} for i, row in zip(ids, rows, strict=True)])
     return ids
 
 
@@ -239,30 +182,6 @@ def _barred(
         for entry in found
         for mail_class in (MailClass if entry.scope == "all" else (MailClass.MASS,))
     }
-
-
-def _note_barred(
-    connection: Connection,
-    ids: Sequence[int],
-    prepared: Sequence[tuple[Submission, Composed]],
-    barred: dict[tuple[MailClass, str], str],
-    now: datetime,
-) -> None:
-    events = [
-        {
-            "at": now,
-            "kind": "barred",
-            "mail_id": mail_id,
-            "message_id": c.message_id,
-            "recipient": recipient,
-            "data": {"reply": why},
-        }
-        for mail_id, (s, c) in zip(ids, prepared, strict=True)
-        for recipient in c.recipients
-        if (why := barred.get((s.mail_class, normalise(recipient))))
-    ]
-    if events:
-        connection.execute(sa.insert(schema.events), events)
 
 
 def parse_when(text: str) -> datetime:

@@ -31,6 +31,8 @@ from typing import TypeVar
 from sqlalchemy.engine import Engine
 
 from ..errors import DeliveryError, MailopsError, RouteError, StoreError
+from ..ledger import Book
+from ..ledger.values import Leased, Settled
 from ..model.setup import RetryPolicy, Server, Setup
 from ..model.states import FailureType, MailState
 from ..model.tag import sign
@@ -40,7 +42,6 @@ from ..routing import Route, Router, RouteRequest
 from . import lease as leases
 from .compose import with_from
 from .journal import Journal
-from .lease import Leased, Settled
 from .outcome import settle, surplus
 from .recover import Recovered, recover
 from .submit import alias_domain_of
@@ -80,7 +81,7 @@ class Worker:
     """Sends what is due. One object per process or thread; several may run at once.
 
     ``setup`` is called for each batch, so a changed server or filter counts from the next batch on. ``tag_key`` gives
-    the key that return paths are signed with; None leaves them plain.
+    the key that return paths are signed with; None leaves them plain. ``book`` is the ledger with its listeners.
 
     Raises :class:`PlatformError` where no journal can be kept (Windows).
     """
@@ -97,7 +98,7 @@ class Worker:
         lease: timedelta = timedelta(minutes=10),
         on_step: Step | None = None,
         on_progress: Callable[[RunReport], None] | None = None,
-        on_settled: Callable[[Sequence[Settled]], None] | None = None,
+        book: Book | None = None,
         on_end: Callable[[], None] | None = None,
         tag_key: Callable[[], bytes | None] = lambda: None,
     ) -> None:
@@ -113,7 +114,7 @@ class Worker:
         self._renewed = 0.0
         self._step = on_step
         self._progress = on_progress
-        self._on_settled = on_settled
+        self._book = book or Book()
         self._on_end = on_end
         self._tag_key = tag_key
         self._key = b""
@@ -138,7 +139,7 @@ class Worker:
         began = self._clock.monotonic()
         self._stop = False
         self._journals.mkdir(mode=0o700, parents=True, exist_ok=True)
-        report.recovered = recover(self._engine, self._journals, now=self._clock.now())
+        report.recovered = self._recover()
         journal = Journal(self._journals, self.name)
         clean = False
         database = ThreadPoolExecutor(1, thread_name_prefix="mailops-store")
@@ -156,6 +157,14 @@ class Worker:
                 journal.abandon()
             report.seconds = self._clock.monotonic() - began
         return report
+
+    def _recover(self) -> Recovered:
+        """Settle what dead workers left, and tell again what listeners could not take."""
+        servers = {server.key: server for server in self._setup().servers}
+        now = self._clock.now()
+        found = recover(self._engine, self._journals, now=now, book=self._book, servers=servers)
+        self._book.pay(self._engine, now=now)
+        return found
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
@@ -200,7 +209,9 @@ class Worker:
     def _take(self, size: int, ids: Sequence[int] | None) -> _Batch:
         def take() -> list[Leased]:
             now = self._clock.now()
-            return leases.lease(self._engine, self.name, now=now, batch=size, duration=self._lease, ids=ids)
+            return leases.lease(
+                self._engine, self.name, now=now, batch=size, duration=self._lease, ids=ids, book=self._book
+            )
 
         mails = _patiently(take)
         if mails:
@@ -208,11 +219,9 @@ class Worker:
         return _Batch(mails, self._clock.monotonic())
 
     def _settle(self, done: list[Settled], untried: list[Leased]) -> None:
-        _patiently(lambda: leases.settle(self._engine, self.name, done, now=self._clock.now()))
+        _patiently(lambda: leases.settle(self._engine, self.name, done, now=self._clock.now(), book=self._book))
         _patiently(lambda: leases.release(self._engine, self.name, untried))
         self._say("settled")
-        if self._on_settled:
-            self._on_settled(done)
 
     # --- one batch ----------------------------------------------------------------------------------------------------
 
@@ -228,7 +237,7 @@ class Worker:
                 settled = self._send(mail, journal)
             except StoreError:
                 # The journal cannot be written: nothing of this mail left. Settle the rest, give the others back.
-                leases.settle(self._engine, self.name, done, now=self._clock.now())
+                leases.settle(self._engine, self.name, done, now=self._clock.now(), book=self._book)
                 leases.release(self._engine, self.name, batch.mails[at:])
                 raise
             done.append(settled)
@@ -286,7 +295,8 @@ class Worker:
             self._resting[server.key] = (self._clock.monotonic() + REST, reply)
             lines = error.facts.get("transcript") or ()
             return self._outcome(mail, _everyone(mail, reply), server, route, "\n".join(map(str, lines)))
-        journal.start(mail.attempt_id, mail.mail_id, server.key)
+        changed = route.header_from if route.header_from != mail.header_from else None
+        journal.start(mail.attempt_id, mail.mail_id, server, sent_from=changed, envelope_from=route.envelope_from)
         self._say("journaled")
         result = session.send(outbound, self._step)
         journal.end(mail.attempt_id, result)

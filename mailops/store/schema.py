@@ -209,9 +209,23 @@ events = sa.Table(
     sa.Column("server_key", sa.String(100)),
     sa.Column("actor", sa.String(100)),
     sa.Column("data", sa.JSON),
+    sa.Column("key", sa.String(64)),  # the same fact told again has the same key; null in rows of older versions
+    sa.Column("undoes", BigId),  # the event that this one takes back
     sa.Index("ix_events_mail", "mail_id"),
-    sa.Index("ix_events_message_id", "message_id"),
+    sa.Index(
+        "ix_events_message_id",
+        "message_id",
+        sqlite_where=sa.text("recipient IS NOT NULL"),
+        postgresql_where=sa.text("recipient IS NOT NULL"),
+    ),
     sa.Index("ix_events_at", "at"),
+    sa.Index("ix_events_key", "key", unique=True),
+    sa.Index(
+        "ix_events_undoes",
+        "undoes",
+        sqlite_where=sa.text("undoes IS NOT NULL"),
+        postgresql_where=sa.text("undoes IS NOT NULL"),
+    ),
     sa.Index(
         "ix_events_recipient",
         sa.text("lower(recipient)"),
@@ -219,6 +233,16 @@ events = sa.Table(
         sqlite_where=sa.text("recipient IS NOT NULL"),
         postgresql_where=sa.text("recipient IS NOT NULL"),
     ),
+)
+
+owed = sa.Table(
+    "owed",
+    metadata,
+    sa.Column("event_id", BigId, sa.ForeignKey("events.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("listener", sa.String(40), primary_key=True),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("due_at", Utc, nullable=False),
 )
 
 tallies = sa.Table(

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..bounces.correlate import SURE
+from ..ledger.book import standing
 from ..store import schema
 from .decide import Policy, Trace, Weighed, weigh
 
@@ -133,7 +134,7 @@ def _arrivals(connection: Connection, address: str, *, since: datetime) -> list[
     """Mails to the address that were accepted and did not come back; also those whose row is gone (auto-delete)."""
     back = e.alias("back")
     returned = sa.select(back.c.id).where(
-        back.c.mail_id == e.c.mail_id, back.c.recipient == e.c.recipient, back.c.kind == "bounced"
+        back.c.mail_id == e.c.mail_id, back.c.recipient == e.c.recipient, back.c.kind == "bounced", standing(back)
     )
     query = (
         sa.select(e.c.at)

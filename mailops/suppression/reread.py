@@ -17,9 +17,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..bounces import Report, parse
-from ..bounces.effects import revise
 from ..bounces.hardness import rejudge, stored_table
 from ..bounces.reading.report import RecipientResult
+from ..bounces.revise import revised
+from ..ledger import Book
+from ..ledger.book import lock
 from ..model.address import mailbox
 from ..store import schema
 from . import store
@@ -125,11 +127,13 @@ def _effect(connection: Connection, address: str, revised: dict[int, Change], no
     return "unsuppress" if automatic and not judged.weighed.suppress else "none"
 
 
-def apply(connection: Connection, changes: Collection[Change], *, actor: str, now: datetime) -> int:
+def apply(connection: Connection, changes: Collection[Change], *, actor: str, now: datetime, book: Book) -> int:
     """Note the new judgements, and carry out their effects on the list."""
+    about = sa.select(b.c.mail_id).where(b.c.id.in_([change.bounce_id for change in changes]), b.c.mail_id.is_not(None))
+    lock(connection, [int(row[0]) for row in connection.execute(about)])
     for change in changes:
         kind, reason, hard = change.now
-        revise(connection, change.bounce_id, change.result, kind, now=now)
+        book.record(connection, revised(connection, change.bounce_id, change.result, kind, now=now), now=now)
         values = {"kind": kind, "reason": reason, "hard": hard, "rule": change.rule[:200]}
         connection.execute(sa.update(b).where(b.c.id == change.bounce_id).values(**values))
         data = {"was": list(change.was), "now": list(change.now), "rule": change.rule, "bounce": change.bounce_id}

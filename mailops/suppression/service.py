@@ -13,34 +13,32 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
 
 from ..errors import InputRefused, NotFound
+from ..ledger import Book
 from ..model.address import mailbox, parse_first
-from ..model.states import DeliveryState
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, one_report_at_a_time, reading
 from . import store
-from .decide import MODE_PARAMETER, SCOPES, STATES, Policy, Weighed
-from .history import Judged, judge
+from .decide import SCOPES, STATES, Policy
 from .store import Suppression
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..queue.lease import Settled
     from .reread import Change
 
 s = schema.suppressions
-REFUSED_AT = frozenset({"rcpt", "data", "body"})
 
 
 class Suppressions:
     """The list of suppressed addresses of a workspace."""
 
-    def __init__(self, engine: Engine, *, clock: Clock, policy: Policy | None = None) -> None:
+    def __init__(self, engine: Engine, *, clock: Clock, policy: Policy | None = None, book: Book | None = None) -> None:
         self._engine, self._clock, self.policy = engine, clock, policy or Policy()
+        self._book = book or Book()
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -76,63 +74,6 @@ class Suppressions:
         from ..analysis.frames import suppressions_frame as frame
 
         return frame(self.page(state=state, limit=1_000_000)[0])
-
-    # --- automatic entries --------------------------------------------------------------------------------------------
-
-    def consider(
-        self, connection: Connection, address: str, *, source: str, coming: int = 0, now: datetime | None = None
-    ) -> Weighed:
-        """Weigh an address inside the caller's transaction, and enter or propose it when its history says so.
-
-        ``coming`` is added to the contact's counter (a bounce that the caller's caller still counts).
-        """
-        now, spec = now or self._clock.now(), mailbox(address)
-        judged = judge(connection, spec, now=now, policy=self.policy, coming=coming)
-        if judged.weighed.suppress:
-            self._enter(connection, spec, judged, source=source, now=now)
-        return judged.weighed
-
-    def _enter(self, connection: Connection, spec: str, judged: Judged, *, source: str, now: datetime) -> int | None:
-        one_report_at_a_time(connection)
-        found, present = judged.weighed, store.open_row(connection, spec, now)
-        mode = connection.execute(
-            sa.select(schema.parameters.c.value).where(schema.parameters.c.key == MODE_PARAMETER)
-        ).scalar()
-        proposed = not judged.proven or (mode or "").strip().lower() == "propose"
-        if present is not None:
-            if proposed or present.state != "proposed":
-                return None
-            # what a guess proposed, a proven report makes true: else a forged report would hold the real one off
-            to = {"reason": found.reason or "undefined", "why": found.why, "hard": found.hard, "source": source}
-            to |= {"bounce_id": found.bounce_id, "state": "active", "since": now}
-            store.change(connection, [present.id], event="suppressed", actor="mailops", now=now, **to)
-            return present.id
-        values = _values(spec, "campaigns", source, found.reason or "undefined", found.why, now, "mailops")
-        values |= {"hard": found.hard, "bounce_id": found.bounce_id, "state": "proposed" if proposed else "active"}
-        return store.insert(connection, values, event="suppression_proposed" if proposed else "suppressed")
-
-    def settled(self, done: Sequence[Settled]) -> None:
-        """Take in refusals at the door that the queue worker settled: a hard one suppresses at once. What went wrong
-        before RCPT TO says nothing of a recipient."""
-        from ..bounces.hardness import stored_table
-        from ..model.reasons import is_hard, plain
-
-        refused = [
-            (row.recipient, row.reason, row.code < 500)
-            for item in done
-            for row in item.outcome.deliveries
-            if row.state is DeliveryState.FAILED and row.stage in REFUSED_AT and row.code and row.reason
-        ]
-        if not refused:
-            return
-        now = self._clock.now()
-        with explained("suppressing addresses that do not exist"), self._engine.begin() as connection:
-            table = stored_table(connection)
-            for recipient, reason, temporary in refused:
-                if not is_hard(reason, temporary, table):
-                    continue
-                weighed = Weighed(True, f"Hard refusal: {plain(reason)}", True, reason)
-                self._enter(connection, mailbox(recipient), Judged(weighed, True), source="reply", now=now)
 
     # --- by hand ------------------------------------------------------------------------------------------------------
 
@@ -172,7 +113,7 @@ class Suppressions:
             one_report_at_a_time(connection)
             present = store.open_row(connection, spec, now)
             if present is None:
-                values = _values(spec, scope, source, "undefined", why or "Added by hand.", now, actor)
+                values = store.values(spec, scope, source, "undefined", why or "Added by hand.", now, actor)
                 values |= {"until": until}
                 made = store.insert(connection, values, event="suppressed")
             else:
@@ -229,24 +170,7 @@ class Suppressions:
         from .reread import apply
 
         with explained("applying today's rules"), self._engine.begin() as connection:
-            return apply(connection, changes, actor=actor, now=self._clock.now())
-
-
-def _values(spec: str, scope: str, source: str, reason: str, why: str, now: datetime, actor: str) -> dict[str, object]:
-    return {
-        "address": spec,
-        "scope": scope,
-        "state": "active",
-        "source": source,
-        "reason": reason,
-        "why": why,
-        "hard": False,
-        "since": now,
-        "until": None,
-        "bounce_id": None,
-        "actor": actor,
-        "changed_at": now,
-    }
+            return apply(connection, changes, actor=actor, now=self._clock.now(), book=self._book)
 
 
 def _one_of(what: str, value: str, known: Sequence[str]) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ..ledger import Fact, note
 from ..store import schema
 
-s, e = schema.suppressions, schema.events
+s = schema.suppressions
 CHUNK = 500
 
 
@@ -109,6 +110,22 @@ def change(connection: Connection, ids: Collection[int], *, event: str, actor: s
 
 def log(connection: Connection, kind: str, address: str, actor: str, now: datetime, data: dict[str, Any]) -> None:
     """An event of the list itself."""
-    connection.execute(
-        sa.insert(e).values(at=now, kind=kind, recipient=address, actor=actor, data=data | {"list": "suppressions"})
-    )
+    note(connection, Fact(kind, now, recipient=address, actor=actor, data=data | {"list": "suppressions"}))
+
+
+def values(spec: str, scope: str, source: str, reason: str, why: str, now: datetime, actor: str) -> dict[str, Any]:
+    """The columns of a new entry."""
+    return {
+        "address": spec,
+        "scope": scope,
+        "state": "active",
+        "source": source,
+        "reason": reason,
+        "why": why,
+        "hard": False,
+        "since": now,
+        "until": None,
+        "bounce_id": None,
+        "actor": actor,
+        "changed_at": now,
+    }

@@ -6,6 +6,7 @@ mark turns white. The state is derived from the notifications, never stored.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,15 +16,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..errors import NotFound
+from ..ledger import Book
+from ..ledger.acts import act
 from ..model.reasons import plain
-from ..model.states import DeliveryState, MailState, mail_state
 from ..store import schema
 from ..store.database import explained, reading
 from . import store as repo
 from .feedback import NO_ERROR
 from .service import Threads
 
-n, m, d, b = schema.notifications, schema.mails, schema.deliveries, schema.bounces
+n, d, b = schema.notifications, schema.deliveries, schema.bounces
 Retry = Callable[[int], bool]
 
 
@@ -74,9 +76,10 @@ def mark_of(states: Collection[str]) -> Mark:
 class Envelopes:
     """Looks at marks and acts on them. ``retry`` puts a failed mail of the queue back (False: it could not)."""
 
-    def __init__(self, threads: Threads, *, retry: Retry | None = None) -> None:
+    def __init__(self, threads: Threads, *, retry: Retry | None = None, book: Book | None = None) -> None:
         self._threads = threads
         self._retry = retry
+        self._book = book or Book()
 
     def of(self, message: int) -> Envelope:
         """The envelope of a message. Raises :class:`NotFound`."""
@@ -119,25 +122,12 @@ class Envelopes:
         return self.of(message)
 
     def _ignore(self, tx: Connection, items: list[repo.Notification]) -> None:
+        now, press = self._threads.clock.now(), uuid.uuid4().hex
         for item in items:
             repo.set_notifications(tx, n.c.id == item.id, state="canceled")
-            if item.mail_id is None:
-                continue
-            tx.execute(
-                sa.update(d)
-                .where(
-                    d.c.mail_id == item.mail_id,
-                    d.c.normalised == item.address,
-                    d.c.state.in_([DeliveryState.FAILED.value, DeliveryState.BOUNCED.value]),
-                )
-                .values(state=DeliveryState.IGNORED.value, updated_at=self._threads.clock.now())
-            )
-            states = [
-                DeliveryState(s) for s in tx.execute(sa.select(d.c.state).where(d.c.mail_id == item.mail_id)).scalars()
-            ]
-            if states:
-                failed = sa.and_(m.c.id == item.mail_id, m.c.state == MailState.FAILED.value, m.c.lease_owner.is_(None))
-                tx.execute(sa.update(m).where(failed).values(state=mail_state(states).value))
+            if item.mail_id is not None and item.address:
+                who = [item.address]
+                act(tx, self._book, "ignored", [item.mail_id], action=press, actor="", now=now, recipients=who)
 
     def _line(self, connection: Connection, item: repo.Notification) -> EnvelopeLine:
         who = repo.contact(connection, item.contact_id) if item.contact_id is not None else None

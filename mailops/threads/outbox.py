@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from sqlalchemy.engine import Connection
 
+from ..ledger import Book
 from ..model.mail import Submission
 from ..model.setup import Setup
 from ..ports import Clock
@@ -18,7 +19,7 @@ Outbox = Callable[[Connection, Submission], int]
 """Stores one mail as *Outgoing* in the caller's transaction; returns its id. Raises ``MessageRefused``."""
 
 
-def queue_outbox(setup: Callable[[], Setup], clock: Clock) -> Outbox:
+def queue_outbox(setup: Callable[[], Setup], clock: Clock, book: Book) -> Outbox:
     """The outbox that is the real queue."""
     from ..queue.compose import compose
     from ..queue.submit import alias_domain_of, company_of, return_path_of, store
@@ -27,6 +28,6 @@ def queue_outbox(setup: Callable[[], Setup], clock: Clock) -> Outbox:
         known, now = setup(), clock.now()
         domain = alias_domain_of(known, company_of(known, submission.company))
         composed = compose(submission, now=now, return_path=return_path_of(submission, domain, known))
-        return store(connection, [(submission, composed)], setup=known, now=now)[0]
+        return store(connection, [(submission, composed)], setup=known, now=now, book=book)[0]
 
     return submit

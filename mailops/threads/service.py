@@ -202,6 +202,9 @@ class Threads:
         except MessageRefused as refused:
             return None, _failure(address, FailureType.UNKNOWN, refused.message)
         fresh = {"address": address, "state": "ready", "mail_id": mail, "failure_type": None, "reason": None}
+        barred = repo.failure_of(tx, mail)
+        if barred is not None:  # the suppression list held it back while it was handed over
+            fresh |= {"state": "exception", "failure_type": barred.failure_type, "reason": barred.reply}
         return mail, fresh
 
     def template(self, tx: Connection, row: int, setup: Setup) -> Submission:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..model.address import parse_first
+from ..model.states import DeliveryState
 from ..store import schema
 from ..store.database import alone
 
@@ -305,6 +306,13 @@ def first_row(connection: Connection, record_id: int) -> int | None:
 def add_notification(connection: Connection, values: Mapping[str, Any]) -> int:
     """A new notification."""
     return _inserted(connection, n, values)
+
+
+def failure_of(connection: Connection, mail_id: int) -> Any:
+    """The failed delivery (``failure_type``, ``reply``) of a mail to one recipient, or None."""
+    d = schema.deliveries
+    failed = sa.and_(d.c.mail_id == mail_id, d.c.state == DeliveryState.FAILED.value)
+    return connection.execute(sa.select(d.c.failure_type, d.c.reply).where(failed).limit(1)).first()
 
 
 def notifications_of(connection: Connection, message_id: int) -> list[Notification]:

@@ -1,4 +1,4 @@
-"""Takes a provider's webhook: verified, each event once, recorded as a report is, all in one transaction.
+"""Takes a provider's webhook: verified, each event once, recorded as a report is, each in a commit of its own.
 
 The proof of each provider is set as a system parameter, secrets as references: ``mailops.webhook.ses.topic``,
 ``mailops.webhook.sendgrid.key`` (public), ``mailops.webhook.mailgun.key``, ``mailops.webhook.mailjet.login`` and
@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..bounces.correlate import Clues
 from ..bounces.reading.report import Kind, OriginalMessage, RecipientResult, Report
 from ..errors import ConfigError
+from ..ledger import Fact, note
 from ..store import schema
 from ..store.database import explained
 from .events import Event, read_events
@@ -60,13 +60,13 @@ class Webhooks:
         self._verify(provider, headers, body)
         events = read_events(provider, body)
         new = repeated = matched = 0
-        with explained("recording a webhook"), self._ops.engine.begin() as connection:
-            for event in events:
+        for event in events:
+            with explained("recording a webhook"), self._ops.engine.begin() as connection:
                 if not self._first_time(connection, provider, event):
                     repeated += 1
                     continue
-                new += 1
                 matched += self._record(connection, provider, event)
+            new += 1
         return Received(new, repeated, matched)
 
     def _verify(self, provider: str, headers: Mapping[str, str], body: bytes) -> None:
@@ -113,11 +113,7 @@ class Webhooks:
         """SNS wants the address confirmed: a person opens the link; nothing is fetched on a message's word."""
         data = {"topic": str(fields["TopicArn"]), "open_to_confirm": str(fields["SubscribeURL"])[:2000]}
         with explained("recording a webhook"), self._ops.engine.begin() as connection:
-            connection.execute(
-                sa.insert(schema.events).values(
-                    at=self._ops.clock.now(), kind="webhook_subscription", actor="ses", data=data
-                )
-            )
+            note(connection, Fact("webhook_subscription", self._ops.clock.now(), actor="ses", data=data))
 
     def _first_time(self, connection: Connection, provider: str, event: Event) -> bool:
         from ..store.database import dialect_insert

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from furnish import furnish
 
 from mailops import Ops
+from mailops.ledger import Fact
 from mailops.model.states import MailState
 from mailops.store import schema
+from mailops.suppression.hearing import SuppressionListener
 from mailops.testing import SmtpServer
 from mailops.testing.dsn import build_dsn
 
@@ -40,7 +42,8 @@ def furnished(ops: Ops, smtp: SmtpServer) -> None:
     with ops.engine.begin() as connection:
         connection.execute(sa.update(b).values(reason="userunknown", hard=True, rule="an older rule"))
         for name in ("fay", "bob"):
-            ops.suppressions.consider(connection, f"{name}@x.example", source="report")
+            told = Fact("reported", ops.clock.now(), recipient=f"{name}@x.example", data={"source": "postmark"})
+            SuppressionListener().hear(connection, [told], now=ops.clock.now())
         assert connection.execute(sa.select(sa.func.count()).select_from(s)).scalar() == 2
 
 

@@ -14,7 +14,6 @@ from furnish import furnish
 from mailops import Ops
 from mailops.bounces.correlate import Clues
 from mailops.bounces.reading.report import OriginalMessage, RecipientResult, Report
-from mailops.queue import actions
 from mailops.store import schema
 from mailops.testing import SmtpServer, build_dsn
 
@@ -90,7 +89,7 @@ def test_a_late_report_leaves_a_retry_and_a_person_s_word_alone(world: Any) -> N
 def test_a_cancelled_mail_stays_cancelled(world: Any) -> None:
     ops, number, original = world
     ops.bounces.take(dsn(original))
-    assert actions.cancel(ops.engine, actions.single(number), clock=ops.clock).count == 1
+    assert ops.queue.cancel(number).count == 1
     before = ops.queue.mail(number).deliveries[0].state
     ops.bounces.take(dsn(original, host="mx2.x.example"))
     assert ops.queue.mail(number).deliveries[0].state is before

@@ -15,8 +15,8 @@ from mailops import Ops
 from mailops.errors import ConfigError, MessageRefused
 from mailops.inbound.service import Gateway
 from mailops.inbound.values import Decision, Kind
+from mailops.ledger import Book, Fact
 from mailops.model.setup import AliasDomain, Company, Profile, Setup
-from mailops.model.states import DeliveryState, FailureType
 from mailops.queue import actions
 from mailops.store import schema
 from mailops.store.setup import load, save_alias_domain, save_company, set_parameter
@@ -24,7 +24,7 @@ from mailops.testing import ManualClock, SmtpServer, build_dsn, refuse
 from mailops.threads import store as repo
 from mailops.threads.aliases import save_alias
 from mailops.threads.envelope import Envelopes, Mark
-from mailops.threads.feedback import on_delivery
+from mailops.threads.hearing import ThreadsListener
 from mailops.threads.models import Models, RecordModel
 from mailops.threads.outbox import queue_outbox
 from mailops.threads.service import Entry, Threads
@@ -85,7 +85,8 @@ def world(engine: Engine) -> World:
     clock, models = ManualClock(), Models()
     domain = save_alias_domain(engine, AliasDomain("acme.example"))
     save_company(engine, Company("acme", "Acme", "info@acme.example"))
-    submit = queue_outbox(lambda: load(engine, Profile()), clock)
+    book = Book((ThreadsListener(),))
+    submit = queue_outbox(lambda: load(engine, Profile()), clock, book)
     threads = Threads(engine, setup=lambda: load(engine, Profile()), clock=clock, submit=submit, models=models)
     return World(engine, clock, models, threads, Gateway(engine, threads, submit, clock), domain)
 
@@ -335,8 +336,9 @@ def failed(world: World) -> tuple[World, int, dict[str, int]]:
         for address, item in told.items():
             assert item.mail_id is not None
             bad = address.startswith("a")
-            state = DeliveryState.FAILED if bad else DeliveryState.SENT
-            on_delivery(tx, item.mail_id, address, state, "550 5.1.1 no such person", FailureType.SMTP)
+            kind, reply = ("failed", "550 5.1.1 no such person") if bad else ("sent", "")
+            fact = Fact(kind, world.clock.now(), None, item.mail_id, address, data={"reply": reply})
+            ThreadsListener().hear(tx, [fact], now=world.clock.now())
             if bad:
                 tx.execute(sa.update(schema.mails).where(schema.mails.c.id == item.mail_id).values(state="failed"))
                 where = schema.deliveries.c.mail_id == item.mail_id
@@ -374,7 +376,7 @@ def test_send_and_close_retries_who_is_toggled_on_and_ignores_the_rest(
         repo.set_notifications(tx, schema.notifications.c.id == ids["b@people.test"], state="bounce", reason="gone")
 
     def retry(mail_id: int) -> bool:
-        return actions.retry(world.engine, actions.single(mail_id), clock=world.clock).count == 1
+        return actions.retry(world.engine, actions.single(mail_id), clock=world.clock, book=Book()).count == 1
 
     envelopes = Envelopes(world.threads, retry=retry)
     found = envelopes.send_and_close(message, [ids["a@people.test"]])
@@ -537,7 +539,7 @@ def test_a_thread_over_the_wire_refused_retried_bounced_answered(ops_on: Callabl
     with SmtpServer(script=[refuse("ben@people.test", 550, "5.1.1", "User unknown", first=1)]) as smtp:
         ops = ops_on(clock=ManualClock())
         furnish(ops, smtp)
-        submit = queue_outbox(lambda: ops.setup, ops.clock)
+        submit = queue_outbox(lambda: ops.setup, ops.clock, ops.book)
         threads = Threads(ops.engine, setup=lambda: ops.setup, clock=ops.clock, submit=submit)
         gateway = Gateway(ops.engine, threads, submit, ops.clock, reports=ops.bounces.take)
         envelopes = Envelopes(threads, retry=lambda mail: ops.queue.retry(mail).count == 1)

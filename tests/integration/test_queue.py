@@ -544,9 +544,9 @@ def test_a_dead_worker_s_answer_about_a_removed_mail_is_not_taken_for_the_next_o
         furnish(ops, smtp)
         mail_id = send(ops, "bob@x.example")
         now = ops.clock.now()
-        (held,) = lease.lease(ops.engine, "dead", now=now, batch=1, duration=timedelta(minutes=10))
+        (held,) = lease.lease(ops.engine, "dead", now=now, batch=1, duration=timedelta(minutes=10), book=ops.book)
         journal = Journal(ops.workspace.journals, "dead")  # as it stands when an attempt's number was given away again
-        journal.start(held.attempt_id, mail_id + 1, "main")
+        journal.start(held.attempt_id, mail_id + 1, next(s for s in ops.setup.servers if s.key == "main"))
         journal.end(held.attempt_id, SendResult((RecipientReply("bob@x.example", 250, "2.0.0", "taken", "body"),)))
         journal.abandon()
         report = ops.queue.run()

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from mailops.locks import FAR, try_lock
+from mailops.model.setup import Server
 from mailops.ports import RecipientReply, SendResult
 from mailops.queue import journal
 from mailops.queue.journal import RESERVE_BYTES, Journal
 
 ROOT = Path(__file__).parents[2]
+MAIN = Server("main", "Main")
 HOLD = """
 import os, sys
 from mailops.locks import try_lock
@@ -101,9 +103,9 @@ def test_the_journal_takes_its_place_up_front_and_lines_past_it_stay(system: str
     made = Journal(tmp_path, "w")
     assert made.path.stat().st_blocks * 512 >= RESERVE_BYTES
     for number in range(1, 5):
-        made.start(number, number, "main")
+        made.start(number, number, MAIN)
         made.end(number, wide)  # one such line is longer than what is reserved at a time
-    made.start(5, 5, "main")
+    made.start(5, 5, MAIN)
     assert made.size > 4 * RESERVE_BYTES
     made.abandon()
     entries = journal.read(made.path)
@@ -120,14 +122,15 @@ from pathlib import Path
 if sys.argv[1] == "writes zeros":
     del os.posix_fallocate
 from mailops.errors import StoreError
+from mailops.model.setup import Server
 from mailops.ports import RecipientReply, SendResult
 from mailops.queue.journal import RESERVE_BYTES, Journal
-made = Journal(Path(sys.argv[2]), "w")
+made, main = Journal(Path(sys.argv[2]), "w"), Server("main", "Main")
 resource.setrlimit(resource.RLIMIT_FSIZE, (RESERVE_BYTES, RESERVE_BYTES))  # no file may grow beyond this
 answer = SendResult((RecipientReply("a@x.example", 250, "2.0.0", "ok", "body"),))
 for number in range(1, 100_000):
     try:
-        made.start(number, number, "main")
+        made.start(number, number, main)
     except StoreError as error:
         print(error.code, made.size < RESERVE_BYTES)
         break

@@ -1,0 +1,300 @@
+"""Attempts: mails are taken for a worker, and what became of them is recorded, a batch in a commit.
+
+Taking writes an open ``attempts`` row per mail, so the record of an attempt is on the disk before its first byte
+leaves. PostgreSQL workers pass over each other's rows (``SKIP LOCKED``); SQLite workers take turns at the write lock.
+A mail belongs to the worker named in ``lease_owner`` until it is recorded or given back; nobody else moves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from ..model.states import DeliveryState, FailureType, MailState, mail_state
+from ..model.tag import is_signed
+from ..store import schema
+from ..store.bulk import update_rows
+from ..store.database import explained
+from .book import Book, states_of
+from .facts import Counted, Fact, key_of
+from .values import Leased, Settled
+
+m, c, d, a = schema.mails, schema.contents, schema.deliveries, schema.attempts
+MAX_BATCH_BYTES = 32 * 1024 * 1024
+
+
+def take(
+    connection: Connection,
+    worker: str,
+    *,
+    now: datetime,
+    batch: int,
+    duration: timedelta,
+    ids: Sequence[int] | None = None,
+) -> list[Leased]:
+    """Give up to ``batch`` due mails (oldest due first) to ``worker`` in the caller's transaction; none when nothing is
+    due. With ``ids`` only those, whatever their schedule."""
+    pick = sa.select(m.c.id, m.c.size).where(m.c.state == MailState.OUTGOING.value, m.c.lease_owner.is_(None))
+    if ids is None:
+        pick = pick.where(m.c.due_at <= now)
+    else:
+        pick = pick.where(m.c.id.in_(ids))
+    pick = pick.order_by(m.c.due_at, m.c.id).limit(batch).with_for_update(skip_locked=True)
+    chosen: list[int] = []
+    size = 0
+    for mail_id, mail_size in connection.execute(pick):
+        size += mail_size
+        if chosen and size > MAX_BATCH_BYTES:
+            break
+        chosen.append(int(mail_id))
+    if not chosen:
+        return []
+    connection.execute(
+        sa.update(m)
+        .where(m.c.id.in_(chosen))
+        .values(lease_owner=worker, lease_until=now + duration, attempts=m.c.attempts + 1)
+    )
+    opened = connection.execute(
+        sa.insert(a).returning(a.c.id, sort_by_parameter_order=True),
+        [{"mail_id": mail_id, "worker": worker, "started_at": now} for mail_id in chosen],
+    )
+    return _load(connection, dict(zip(chosen, (int(row[0]) for row in opened), strict=True)))
+
+
+def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool = True) -> list[Leased]:
+    ids = list(attempt_of)
+    people: dict[int, tuple[list[str], list[DeliveryState]]] = {mail_id: ([], []) for mail_id in ids}
+    for mail_id, recipient, state in connection.execute(
+        sa.select(d.c.mail_id, d.c.recipient, d.c.state).where(d.c.mail_id.in_(ids)).order_by(d.c.id)
+    ):
+        waiting, others = people[mail_id]
+        if state == DeliveryState.PENDING.value:
+            waiting.append(recipient)
+        else:
+            others.append(DeliveryState(state))
+    content = (c.c.raw, c.c.from_start, c.c.from_end, c.c.smtputf8, c.c.eightbit) if with_content else ()
+    query = sa.select(
+        m.c.id,
+        m.c.message_id,
+        m.c.header_from,
+        m.c.sender_domain,
+        m.c.company_id,
+        m.c.forced_server,
+        m.c.return_path,
+        m.c.mail_class,
+        m.c.auto_delete,
+        m.c.thread_message_id,
+        m.c.queued_at,
+        m.c.attempts,
+        *content,
+    ).where(m.c.id.in_(ids))
+    if with_content:
+        query = query.join(c, c.c.mail_id == m.c.id)
+    leased = []
+    for row in connection.execute(query):
+        mail_id, message_id, sender, domain, company, forced, path, kind, auto, thread, queued, tries, *rest = row
+        raw, start, end, utf8, eight = rest or (b"", 0, 0, False, False)
+        waiting, others = people[mail_id]
+        leased.append(
+            Leased(
+                mail_id,
+                attempt_of[mail_id],
+                message_id,
+                sender,
+                domain,
+                company,
+                forced,
+                path,
+                kind,
+                auto,
+                thread,
+                queued,
+                tries,
+                tuple(waiting),
+                tuple(others),
+                bytes(raw),
+                start,
+                end,
+                utf8,
+                eight,
+            )
+        )
+    order = {mail_id: n for n, mail_id in enumerate(ids)}
+    leased.sort(key=lambda item: order[item.mail_id])
+    return leased
+
+
+def open_attempts(engine: Engine, worker: str) -> list[Leased]:
+    """The mails a (dead) worker still holds, without their content."""
+    with explained("reading open attempts"), engine.connect().execution_options(mailops_read=True) as connection:
+        rows = connection.execute(
+            sa.select(m.c.id, sa.func.max(a.c.id))
+            .join(a, sa.and_(a.c.mail_id == m.c.id, a.c.worker == worker, a.c.outcome.is_(None)))
+            .where(m.c.lease_owner == worker)
+            .group_by(m.c.id)
+        )
+        attempt_of = {int(mail_id): int(attempt_id) for mail_id, attempt_id in rows}
+        return _load(connection, attempt_of, with_content=False) if attempt_of else []
+
+
+def owners(engine: Engine, *, expired_before: datetime | None = None) -> list[str]:
+    """Workers that hold mails; with ``expired_before`` only those whose lease ended before then."""
+    query = sa.select(m.c.lease_owner).where(m.c.lease_owner.is_not(None)).distinct()
+    if expired_before is not None:
+        query = query.where(m.c.lease_until < expired_before)
+    with explained("reading leases"), engine.connect().execution_options(mailops_read=True) as connection:
+        return [str(row[0]) for row in connection.execute(query)]
+
+
+def renew(engine: Engine, worker: str, *, until: datetime) -> None:
+    """Keep a live worker's mails its own."""
+    with explained("renewing the lease"), engine.begin() as connection:
+        connection.execute(sa.update(m).where(m.c.lease_owner == worker).values(lease_until=until))
+
+
+def give_back(connection: Connection, worker: str, mails: Sequence[Leased]) -> None:
+    """Give mails back that were never tried, or have nobody left to go to: the attempt never happened."""
+    ids = [mail.mail_id for mail in mails]
+    connection.execute(
+        sa.update(m)
+        .where(m.c.id.in_(ids), m.c.lease_owner == worker)
+        .values(lease_owner=None, lease_until=None, attempts=m.c.attempts - 1)
+    )
+    connection.execute(sa.delete(a).where(a.c.id.in_([mail.attempt_id for mail in mails])))
+
+
+def bar(connection: Connection, book: Book, mail: Leased, why: dict[str, str], *, now: datetime) -> None:
+    """Fail the recipients of a mail that the suppression list names, each with the reason."""
+    facts = barring(mail.mail_id, mail.message_id, why, now, when=mail.attempt_id)
+    book.record(connection, facts, now=now)
+
+
+def barring(mail_id: int, message_id: str, why: dict[str, str], now: datetime, *, when: object = "") -> list[Fact]:
+    """The facts of recipients that the suppression list names; ``when`` tells one barring of a mail from the next."""
+    first = next(iter(why.values()), "")
+    told = {"failure_type": FailureType.BLACKLIST.value, "failure_reason": first}
+    stamp = f"{when}.{now.timestamp():.6f}"
+    return [
+        Fact(
+            "barred",
+            now,
+            key_of("b", mail_id, recipient, stamp),
+            mail_id,
+            recipient,
+            message_id,
+            data={"reply": reason},
+            row={
+                "failure_type": FailureType.BLACKLIST.value,
+                "reply": reason,
+                "stage": "suppression",
+                "updated_at": now,
+            },
+            told=told,
+        )
+        for recipient, reason in why.items()
+    ]
+
+
+def record(connection: Connection, book: Book, worker: str, settled: Sequence[Settled], *, now: datetime) -> None:
+    """Record a batch's outcomes in the caller's transaction: facts, deliveries, mails, attempts, counters.
+
+    A mail whose lease was lost in the meantime keeps the due time its new owner gives it; what its server answered is
+    recorded all the same, since it happened.
+    """
+    ids = [item.mail.mail_id for item in settled]
+    held = sa.select(m.c.id, m.c.lease_owner).where(m.c.id.in_(ids)).order_by(m.c.id).with_for_update()
+    owners_of = {int(mail_id): owner for mail_id, owner in connection.execute(held)}
+    ours = [i for i in settled if owners_of.get(i.mail.mail_id) == worker]
+    gone = [i.mail.mail_id for i in ours if i.outcome.state is MailState.SENT and i.mail.auto_delete]
+    if gone:
+        connection.execute(sa.delete(m).where(m.c.id.in_(gone)))
+    left = set(owners_of) - set(gone)
+    book.record(connection, [fact for i in settled for fact in _facts(i, i.mail.mail_id in left, now)], now=now)
+    if not left:
+        return
+    states = states_of(connection, left)
+    _write_mails(connection, [i for i in ours if i.mail.mail_id in left], states, now)
+    lost = [i.mail.mail_id for i in settled if i.mail.mail_id in left and owners_of[i.mail.mail_id] is None]
+    for mail_id in lost:  # taken over and given up meanwhile: its recipients may stand better than was thought
+        state = mail_state(states[mail_id])
+        if state is not MailState.OUTGOING:
+            told = {"state": state.value, "finished_at": now}
+            waiting = (m.c.id == mail_id, m.c.state == MailState.OUTGOING.value)
+            connection.execute(sa.update(m).where(*waiting).values(**told))
+    attempts: list[dict[str, Any]] = [
+        {
+            "id": i.mail.attempt_id,
+            "mail_id": i.mail.mail_id,
+            "finished_at": now,
+            "outcome": i.outcome.attempt,
+            "server_key": i.server_key,
+            "transcript": i.transcript,
+        }
+        for i in settled
+        if i.mail.mail_id in left
+    ]
+    update_rows(connection, a, ["id", "mail_id"], attempts)
+
+
+def _write_mails(
+    connection: Connection, ours: Sequence[Settled], states: dict[int, set[DeliveryState]], now: datetime
+) -> None:
+    mails: list[dict[str, Any]] = []
+    for i in ours:
+        state = mail_state(states[i.mail.mail_id])
+        mails.append(
+            {
+                "id": i.mail.mail_id,
+                "state": state.value,
+                "due_at": i.outcome.due_at or now,
+                "finished_at": None if state is MailState.OUTGOING else now,
+                "server_key": i.server_key,
+                "sent_from": i.sent_from,
+                "sent_envelope": i.envelope_from,
+                "failure_type": i.outcome.failure_type.value if i.outcome.failure_type else None,
+                "failure_reason": i.outcome.failure_reason,
+                "lease_owner": None,
+                "lease_until": None,
+            }
+        )
+    update_rows(connection, m, ["id"], mails)
+
+
+def _facts(item: Settled, kept: bool, now: datetime) -> Iterator[Fact]:
+    mail, outcome = item.mail, item.outcome
+    attempt = f"{mail.mail_id}.{mail.attempt_id}"
+    signed = is_signed(item.envelope_from)
+    for row in outcome.deliveries:
+        kind = "unknown" if outcome.attempt == "unknown" and row.state is DeliveryState.PENDING else row.event
+        data: dict[str, Any] = {}
+        if kind != "sent":
+            data = {"code": row.code, "enhanced": row.enhanced, "reply": row.reply[:1000]}
+            data |= {"stage": row.stage, "reason": row.reason}
+        if signed:
+            data["tagged"] = True
+        yield Fact(
+            kind,
+            now,
+            key_of("a", attempt, row.recipient),
+            mail.mail_id,
+            row.recipient,
+            mail.message_id,
+            item.server_key,
+            data=data or None,
+            counted=Counted(mail.sender_domain or "", mail.mail_class, kind),
+            row={
+                "stage": row.stage,
+                "code": row.code or None,
+                "enhanced": row.enhanced,
+                "reply": row.reply[:4000],
+                "reason": row.reason,
+                "failure_type": FailureType.SMTP.value if row.state is DeliveryState.FAILED else None,
+                "updated_at": now,
+            }
+            if kept
+            else None,
+        )

@@ -1,0 +1,72 @@
+"""An attempt in values: the mail in a worker's hands, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..model.states import DeliveryState, FailureType, MailState
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOutcome:
+    """What becomes of one recipient."""
+
+    recipient: str
+    state: DeliveryState
+    stage: str
+    code: int
+    enhanced: str | None
+    reply: str
+    reason: str | None
+    event: str  # sent, deferred, failed, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes of a mail after an attempt: state, next attempt, reason in words, a row per tried recipient."""
+
+    state: MailState
+    due_at: datetime | None
+    attempt: str  # sent, partial, deferred, failed, unknown
+    failure_type: FailureType | None
+    failure_reason: str | None
+    deliveries: tuple[DeliveryOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A mail in a worker's hands, with everything an attempt needs. ``others`` are recipients already settled."""
+
+    mail_id: int
+    attempt_id: int
+    message_id: str
+    header_from: str | None
+    sender_domain: str | None
+    company_id: int | None
+    forced_server: str | None
+    return_path: str | None
+    mail_class: str
+    auto_delete: bool
+    thread_message_id: int | None
+    queued_at: datetime
+    attempts: int
+    recipients: tuple[str, ...]
+    others: tuple[DeliveryState, ...]
+    raw: bytes
+    from_start: int
+    from_end: int
+    smtputf8: bool
+    eightbit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A leased mail with what became of it."""
+
+    mail: Leased
+    outcome: Outcome
+    server_key: str
+    sent_from: str | None
+    envelope_from: str | None
+    transcript: str | None = None
