@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .inbound.service import Gateway
     from .jobs.verdicts import RunContext
     from .ledger import Book
+    from .ledger.check import Books
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
     from .queue.service import Queue
@@ -251,6 +252,12 @@ class Ops:
         from .threads.hearing import ThreadsListener
 
         return Book((ThreadsListener(), SuppressionListener()))
+
+    def books(self, progress: Callable[[int, int], None] | None = None) -> Books:
+        """Count states, counters and open attempts again from the facts, and say where the tables differ."""
+        from .ledger.check import check
+
+        return check(self.engine, progress=progress)
 
     # --- threads and what comes in ------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ the project's own; without it nothing of ``tests/beside`` is collected.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -20,6 +21,11 @@ import pytest
 import sqlalchemy as sa
 from peers import missing
 from sqlalchemy.engine import Engine
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", default="4", help="how many kills the test of consequences makes on each database")
+    parser.addoption("--rounds", default="40", help="how many mails and reports meet each other on PostgreSQL")
 
 
 @pytest.fixture(scope="session")
@@ -66,28 +72,46 @@ def store_target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return target
 
 
+def books_agree(engine: Engine, request: pytest.FixtureRequest) -> None:
+    """After every test with a store: states and counters follow from the facts. ``planted`` marks tests that write rows
+    past the ledger; a store that a test has broken cannot be read."""
+    from mailops.errors import StoreError
+    from mailops.ledger.check import check
+
+    if request.node.get_closest_marker("planted") is None:
+        with contextlib.suppress(StoreError):
+            found = check(engine)
+            assert not found.numbers, [str(one) for one in found.differences]
+
+
 @pytest.fixture
-def engine(store_target: str) -> Iterator[Engine]:
+def engine(store_target: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An open store on each of the two kinds."""
     from mailops.store.database import open_database
 
     opened = open_database(store_target)
     yield opened
-    opened.dispose()
+    try:
+        books_agree(opened, request)
+    finally:
+        opened.dispose()
 
 
 @pytest.fixture
-def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
+def sqlite_engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An open SQLite store, where the database does not matter."""
     from mailops.store.database import open_database
 
     opened = open_database(tmp_path / "mailops.db")
     yield opened
-    opened.dispose()
+    try:
+        books_agree(opened, request)
+    finally:
+        opened.dispose()
 
 
 @pytest.fixture
-def ops_factory(tmp_path: Path) -> Iterator[Callable[..., object]]:
+def ops_factory(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., object]]:
     """Makes open workspaces; ``database`` may be a PostgreSQL address."""
     from mailops import Ops
     from mailops.workspace import init
@@ -105,8 +129,13 @@ def ops_factory(tmp_path: Path) -> Iterator[Callable[..., object]]:
         return ops
 
     yield make
-    for ops in opened:
-        ops.close()
+    try:
+        for ops in opened:
+            if "engine" in vars(ops.workspace):  # opened by the test
+                books_agree(ops.engine, request)
+    finally:
+        for ops in opened:
+            ops.close()
 
 
 @pytest.fixture

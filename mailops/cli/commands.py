@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
@@ -110,6 +111,24 @@ def serve(
     run(open_ops(ctx), host=host, port=port, queue_every=queue_every, seconds=seconds, webhooks=webhooks)
 
 
+def _books(ctx: typer.Context, json: bool) -> int:
+    """The body of ``mailops doctor --books``: the exit status."""
+    found = open_ops(ctx).books()
+    if json:
+        print_json({**asdict(found), "agree": found.agree})
+        return 0 if found.agree else 1
+    say(f"{found.facts:,} facts, {found.mails:,} mails, {found.recipients:,} recipients, {found.counters:,} counters.")
+    for difference in found.differences:
+        say(f"  {difference}")
+    rest = sum(found.numbers.values()) - len(found.differences)
+    if rest:
+        say(f"  … and {rest:,} more.")
+    if found.owed:
+        say(f"{found.owed:,} facts are still owed to threads or the suppression list; the next queue run tells them.")
+    say("The books agree." if found.agree else "The books do not agree.")
+    return 0 if found.agree else 1
+
+
 @app.command("run")
 def run_notebook(
     ctx: typer.Context,
@@ -158,9 +177,13 @@ def doctor(
     what: str = typer.Argument("machine", help="machine, or connection (of a server that signs in by OAuth)."),
     server: str = typer.Argument("", help="connection: the server's key."),
     test_mail: bool = typer.Option(False, "--mail", help="connection: also send a mail to the mailbox, and find it."),
+    books: bool = typer.Option(False, "--books", help="Count states and counters again from the facts of the store."),
     json: bool = JSON,
 ) -> None:
-    """Explain what is missing or broken on this machine, or where a connection breaks; exit 1 when something is."""
+    """Explain what is missing or broken on this machine, where a connection breaks, or whether the books of the store
+    agree; exit 1 when something is."""
+    if books:
+        raise typer.Exit(_books(ctx, json))
     if what == "connection":
         from .connect import examine_connection
 

@@ -122,7 +122,8 @@ def taken_back(connection: Connection, event: Any, *, bounce_id: int, now: datet
         event.recipient,
         event.message_id,
         event.server_key,
-        data={"was": event.kind, "bounce": bounce_id, "reason": (event.data or {}).get("reason")},
+        data={"was": event.kind, "bounce": bounce_id, "reason": (event.data or {}).get("reason")}
+        | ({} if moves else {"stands": True}),
         undoes=event.id,
         counted=Counted(*dimensions(connection, event.mail_id), event.kind),
         row=row if moves else None,

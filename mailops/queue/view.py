@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import NotFound
+from ..ledger.book import owed
 from ..model.mail import DeliveryView, MailView
 from ..model.setup import MailClass
 from ..model.states import DeliveryState, MailState
@@ -70,6 +71,8 @@ class QueueHealth:
     oldest: datetime | None
     held: int
     """Mails that a worker has taken."""
+    owed: int = 0
+    """Facts that threads or the suppression list have not taken yet; each run of the queue tells them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def health(engine: Engine, *, now: datetime) -> QueueHealth:
             sa.select(sa.func.min(since, type_=m.c.queued_at.type)).where(outgoing, may_leave)
         ).scalar()
         held = connection.execute(sa.select(sa.func.count()).where(m.c.lease_owner.is_not(None))).scalar_one()
-    return QueueHealth(counts(engine), int(due), oldest, int(held))
+    return QueueHealth(counts(engine), int(due), oldest, int(held), owed(engine))
 
 
 def page(

@@ -15,7 +15,8 @@ from mailops import Ops
 from mailops.errors import ConfigError, MessageRefused
 from mailops.inbound.service import Gateway
 from mailops.inbound.values import Decision, Kind
-from mailops.ledger import Book, Fact
+from mailops.ledger import Book, Fact, key_of
+from mailops.ledger.facts import Counted
 from mailops.model.setup import AliasDomain, Company, Profile, Setup
 from mailops.queue import actions
 from mailops.store import schema
@@ -336,20 +337,21 @@ def failed(world: World) -> tuple[World, int, dict[str, int]]:
         for address, item in told.items():
             assert item.mail_id is not None
             bad = address.startswith("a")
-            kind, reply = ("failed", "550 5.1.1 no such person") if bad else ("sent", "")
-            fact = Fact(kind, world.clock.now(), None, item.mail_id, address, data={"reply": reply})
-            ThreadsListener().hear(tx, [fact], now=world.clock.now())
-            if bad:
-                tx.execute(sa.update(schema.mails).where(schema.mails.c.id == item.mail_id).values(state="failed"))
-                where = schema.deliveries.c.mail_id == item.mail_id
-                values = {
-                    "state": "failed",
-                    "code": 550,
-                    "enhanced": "5.1.1",
-                    "reply": "no such person",
-                    "reason": "userunknown",
-                }
-                tx.execute(sa.update(schema.deliveries).where(where).values(**values))
+            now = world.clock.now()
+            row = {"code": 550, "enhanced": "5.1.1", "reply": "no such person", "reason": "userunknown"} if bad else {}
+            fact = Fact(
+                "failed" if bad else "sent",
+                now,
+                key_of("a", item.mail_id, address),
+                item.mail_id,
+                address,
+                data={"reply": "550 5.1.1 no such person"},
+                counted=Counted("", "transactional", "failed" if bad else "sent"),
+                row=row | {"updated_at": now},
+            )
+            Book((ThreadsListener(),)).record(tx, [fact], now=now)
+            state = "failed" if bad else "sent"
+            tx.execute(sa.update(schema.mails).where(schema.mails.c.id == item.mail_id).values(state=state))
     return world, posted.id, {address: item.id for address, item in told.items()}
 
 
