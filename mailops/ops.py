@@ -277,10 +277,7 @@ class Ops:
 
         outbox = queue_outbox(lambda: self.setup, self.clock)
 
-        def take(raw: bytes) -> object:
-            return self.bounces.take(raw, counters=False)  # the gateway counts by its own rules
-
-        return Gateway(self.engine, self.threads, outbox, self.clock, reports=take)
+        return Gateway(self.engine, self.threads, outbox, self.clock, bounces=self.bounces)
 
     # --- coming back, looking, running --------------------------------------------------------------------------------
 
@@ -288,9 +285,14 @@ class Ops:
     def bounces(self) -> Bounces:
         """Reads reports that came back and ties them to the deliveries they speak of."""
         from .bounces.service import Bounces
+        from .threads import reports
 
         return Bounces(
-            self.engine, clock=self.clock, suppressions=self.suppressions, tag_keys=self.return_paths.reading_keys
+            self.engine,
+            clock=self.clock,
+            suppressions=self.suppressions,
+            tag_keys=self.return_paths.reading_keys,
+            discussions=reports,
         )
 
     @cached_property

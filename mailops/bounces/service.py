@@ -1,8 +1,9 @@
 """Takes reports in: read, tied to the delivery, recorded once, and the delivery marked.
 
-A report that fits no delivery is kept and shown all the same. A *delayed* report marks nothing: the other side still
-tries. The same bytes count once, however often they arrive. What a provider's webhook tells goes the same way, as a
-report without bytes to read.
+One door for every road: ``take`` (command line, notebook), the gateway (:meth:`Bounces.take_in`, in its transaction)
+and webhooks (:meth:`Bounces.enter`, a report without bytes to read) leave the same rows. A report that fits no delivery
+is kept and shown all the same. Only a failure marks and counts; what else is told is kept (:mod:`.addressed`). Each
+block counts for its own recipient, and the same bytes count once, however often they arrive.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import NotFound
+from ..model.filters import read_filter
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, one_report_at_a_time, reading
 from . import effects
+from .addressed import SHOWN, Block, Heading, Ours, heading_of, kind_of, sign, understood, untagged
 from .correlate import WINDOW, Candidate, Clues, Match, clues, match, names_of
 from .hardness import rejudge, stored_table
-from .reading.report import GOOD_ACTIONS, RecipientResult, Report
+from .reading.report import RecipientResult, Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,15 +35,28 @@ if TYPE_CHECKING:
     from ..suppression import Suppressions
 
 d, e, b = schema.deliveries, schema.events, schema.bounces
+_PLACES = ("message-id", "x-header", "in-reply-to", "references")  # where ids stand, in the order they are tried
+
+
+class Discussions(Protocol):
+    """What threads make of a report that names a message of theirs and is tied to no delivery."""
+
+    def find(self, connection: Connection, ids: Sequence[Sequence[str]]) -> Any:
+        """The message that the first group of ids names, with the addresses it was mailed to (``notified``)."""
+
+    def fail(self, connection: Connection, about: Any, address: str | None, text: str | None) -> None:
+        """It did not reach this address; None = somebody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of one incoming report."""
+    """What became of one incoming report. ``blocks`` has the consequence of each recipient's block, as ``matches`` has
+    what it was tied to."""
 
     report: Report
     matches: tuple[Match, ...]
     repeated: bool = False
+    blocks: tuple[Block, ...] = ()
 
     @property
     def matched(self) -> int:
@@ -49,7 +65,7 @@ class Taken:
 
 class Bounces:
     """Reads and records what comes back. ``suppressions`` is the list that hard bounces and complaints go to,
-    ``tag_keys`` gives the keys that signed return paths are checked with."""
+    ``tag_keys`` gives the keys that signed return paths are checked with, ``discussions`` are the threads."""
 
     def __init__(
         self,
@@ -58,11 +74,13 @@ class Bounces:
         clock: Clock,
         suppressions: Suppressions | None = None,
         tag_keys: Callable[[], Sequence[bytes]] = tuple,
+        discussions: Discussions | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._suppressions = suppressions
         self._tag_keys = tag_keys
+        self._discussions = discussions
 
     @staticmethod
     def parse(raw: bytes) -> Report:
@@ -71,28 +89,22 @@ class Bounces:
 
         return parse(raw)
 
-    def take(self, raw: bytes, *, counters: bool = True) -> Taken:
-        """Read a report, tie it to its delivery, and record it. Ordinary mail is returned untouched.
-
-        ``counters=False`` leaves the counters of contacts and records to the caller (the gateway has its own rules).
-        """
-        report = self.parse(raw)
-        if report.kind in ("ordinary", "autoreply"):
-            return Taken(report, ())
-        keys = self._tag_keys()
+    def take(self, raw: bytes) -> Taken:
+        """Read a report, tie it to its delivery, and record it. Ordinary mail is returned untouched."""
+        report, heading = self.parse(raw), heading_of(raw)
         with explained("recording a report"), self._engine.begin() as connection:
-            found = clues(raw, report, _bounce_addresses(connection), keys)
-            return self.enter(connection, report, found, raw=raw, counters=counters)
+            found = sign(heading, report, ours(connection, heading))
+            if found is None and report.kind in ("ordinary", "autoreply"):
+                return Taken(report, ())
+            return self.take_in(connection, raw, understood(report, heading, found or ""))
+
+    def take_in(self, connection: Connection, raw: bytes, report: Report) -> Taken:
+        """Record a report (:func:`~mailops.bounces.addressed.understood`) in the caller's transaction."""
+        found = clues(raw, report, _bounce_addresses(connection), self._tag_keys())
+        return self.enter(connection, report, found, raw=raw)
 
     def enter(
-        self,
-        connection: Connection,
-        report: Report,
-        found: Clues,
-        *,
-        raw: bytes,
-        source: str = "report",
-        counters: bool = True,
+        self, connection: Connection, report: Report, found: Clues, *, raw: bytes, source: str = "report"
     ) -> Taken:
         """Record a report that is read already, in the caller's transaction. ``raw`` tells repeated ones."""
         one_report_at_a_time(connection)
@@ -101,16 +113,17 @@ class Bounces:
         if connection.execute(sa.select(b.c.id).where(b.c.digest == digest)).first():
             return Taken(report, (), repeated=True)
         results: list[RecipientResult | None] = list(report.results) or [None]
-        matches = []
+        matches, blocks = [], []
         for number, result in enumerate(results):
             near = self._candidates(connection, found, result, now)
             hit = match(result, report, near, now=now, found=found, verified=source != "report")
             matches.append(hit)
             # one row per recipient; the digest of the first is the report's own
             key = digest if number == 0 else f"{digest[:60]}{number:04d}"
-            noted = self._record(connection, raw if number == 0 else b"", key, report, result, hit, now, source)
-            self._feel(connection, report, result, hit, noted, now, source, counters)
-        return Taken(report, tuple(matches))
+            kind = kind_of(report, result)
+            noted = self._record(connection, raw if number == 0 else b"", key, report, result, hit, now, source, kind)
+            blocks.append(self._feel(connection, kind, found, result, hit, noted, now, source))
+        return Taken(report, tuple(matches), blocks=tuple(blocks))
 
     def recent(self, limit: int = 1000) -> pd.DataFrame:
         """The newest reports, one row per recipient, as a pandas frame (without the raw bytes)."""
@@ -194,13 +207,14 @@ class Bounces:
         found: Match,
         now: datetime,
         source: str,
+        kind: str,
     ) -> int:
         hit = found.candidate
         address = (result.recipient if result else "") or (hit.recipient if hit else None)
         bounce_id = connection.execute(
             sa.insert(b).values(
                 received_at=now,
-                kind="success-dsn" if _arrived(result) else report.outcome,
+                kind=kind,
                 recipient=address[:320] if address else None,
                 normalised=found.address(result),
                 source=source,
@@ -223,44 +237,81 @@ class Bounces:
     def _feel(
         self,
         connection: Connection,
-        report: Report,
+        kind: str,
+        clues: Clues,
         result: RecipientResult | None,
         found: Match,
         bounce_id: int,
         now: datetime,
         source: str,
-        counters: bool,
-    ) -> None:
-        """What a recorded report changes: the delivery, threads, counters, and the suppression list."""
-        if report.outcome not in ("bounce", "complaint") or _arrived(result):
-            return
-        hit = found.candidate
-        first = hit is None or effects.note(connection, report.outcome, result, hit, now=now)
-        if hit is not None and first and report.outcome == "bounce":
+    ) -> Block:
+        """What a recorded block changes: the delivery, threads, counters, and the suppression list."""
+        hit, address = found.candidate, found.address(result)
+        if kind not in ("bounce", "complaint"):
+            return Block(address, kind, False, found.by, f"{SHOWN.get(kind, 'kept')}; nothing is counted")
+        about = None
+        if hit is None and kind == "bounce" and self._discussions is not None:
+            about = self._discussions.find(connection, _by_place(clues))
+            if about is not None and address is None and len(about.notified) == 1:
+                address = about.notified[0]
+        first = hit is None or effects.note(connection, kind, result, hit, now=now)
+        if hit is not None and first and kind == "bounce":
             effects.mark(connection, result, hit, bounce_id, now=now)
-        address = found.address(result)
+        if about is not None and self._discussions is not None:
+            self._discussions.fail(connection, about, address, (result.diagnostic if result else "") or None)
         if address is None:
-            return
-        if counters and first and report.outcome == "bounce":
+            words = "names nobody; " + ("the message turns red" if about else "kept, and nothing is counted")
+            return Block(None, kind, about is not None, found.by, words)
+        if first and kind == "bounce":
             effects.count(connection, address, hit)
         if self._suppressions is not None and (hit is not None or source != "report"):
             # a report about mail that was never ours must not take anybody off our lists: anyone can write one
             self._suppressions.consider(
-                connection,
-                address,
-                source="complaint" if report.outcome == "complaint" else source,
-                coming=0 if counters else 1,
-                now=now,
+                connection, address, source="complaint" if kind == "complaint" else source, now=now
             )
+        return Block(address, kind, first, found.by, _words(kind, hit, first, about))
 
 
-def _arrived(result: RecipientResult | None) -> bool:
-    """Whether this recipient of a mixed report got the mail."""
-    return result is not None and result.action in GOOD_ACTIONS
+def _words(kind: str, hit: Candidate | None, first: bool, about: object) -> str:
+    if not first:
+        return "this sending's outcome was told before; nothing is counted twice"
+    if kind == "complaint":
+        return "a complaint, which counts for the suppression list"
+    if hit is not None:
+        return f"a failure, which counts for mail {hit.mail_id}"
+    return f"a failure, which counts for the contact{' and the message' if about else '; no mail of ours fits'}"
+
+
+def _by_place(found: Clues) -> list[tuple[str, ...]]:
+    """Message-IDs in groups, in the order they are tried."""
+    groups = [tuple(value for where, value in found.message_ids if where == place) for place in _PLACES]
+    return [group for group in groups if group]
 
 
 def _bounce_addresses(connection: Connection) -> frozenset[str]:
     """The bounce addresses of all alias domains, in lower case."""
     a = schema.alias_domains
     found = connection.execute(sa.select(a.c.bounce_alias, a.c.name))
-    return frozenset(f"{row.bounce_alias}@{row.name}".lower() for row in found)
+    return frozenset(f"{row.bounce_alias}@{row.name}".lower() for row in found if row.bounce_alias)
+
+
+def ours(connection: Connection, heading: Heading) -> Ours:
+    """Our bounce addresses, and those a mail with the null return path was written to that we sent mail from: the
+    notification addresses, full addresses in FROM filters, and envelope senders and return paths of mails. An address
+    that makes records is none of them: what comes to it is a report only if it reads as one."""
+    bounces = _bounce_addresses(connection)
+    written = {untagged(address) for address in heading.to} if heading.null_path else set()
+    if not written:
+        return Ours(bounces)
+    al, ad, sv, ml = schema.aliases, schema.alias_domains, schema.servers, schema.mails
+    names = connection.execute(sa.select(ad.c.name, ad.c.default_from).where(ad.c.default_from.is_not(None)))
+    senders = {(r.default_from if "@" in r.default_from else f"{r.default_from}@{r.name}").lower() for r in names}
+    for text in connection.execute(sa.select(sv.c.from_filter)).scalars():
+        senders |= set(read_filter(text).addresses)
+    for column in (ml.c.sent_envelope, ml.c.return_path):
+        for address in written - senders:
+            if connection.execute(sa.select(ml.c.id).where(sa.func.lower(column) == address).limit(1)).first():
+                senders.add(address)
+    makers = sa.select(al.c.local, ad.c.name).join(ad, ad.c.id == al.c.alias_domain_id)
+    taken = {f"{row.local}@{row.name}".lower() for row in connection.execute(makers)}
+    return Ours(bounces, frozenset(written & senders - taken))

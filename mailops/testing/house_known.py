@@ -46,7 +46,6 @@ KNOWN: tuple[Known, ...] = (
         "bounces/effects.py: bounces does update events",
         "bounces/effects.py: bounces does update mails",
         "bounces/effects.py: bounces does update notifications",
-        "inbound/service.py: inbound does insert events",
         "queue/actions.py: queue does insert events",
         "queue/actions.py: queue does update deliveries",
         "queue/actions.py: queue does update mails",
@@ -75,7 +74,6 @@ KNOWN: tuple[Known, ...] = (
     *_group(
         "table",
         "the bounce service is to keep and re-judge reports, whoever brings them",
-        "inbound/service.py: inbound does insert bounces",
         "suppression/reread.py: suppression does update bounces",
     ),
     *_group(
@@ -151,7 +149,6 @@ KNOWN: tuple[Known, ...] = (
         "IN-33, IN-34, MJ-13, QUE-04: records, aliases and the envelope have no face yet",
         "ops.py: Ops.envelopes has no caller",
         "threads/aliases.py: save_alias has no caller",
-        "threads/service.py: Threads.add_contact has no caller",
         "threads/verification.py: SenderVerification has no caller",
     ),
 )
