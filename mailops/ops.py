@@ -285,10 +285,7 @@ class Ops:
 
         outbox = queue_outbox(lambda: self.setup, self.clock, self.book)
 
-        def take(raw: bytes) -> object:
-            return self.bounces.take(raw, counters=False)  # the gateway counts by its own rules
-
-        return Gateway(self.engine, self.threads, outbox, self.clock, reports=take)
+        return Gateway(self.engine, self.threads, outbox, self.clock, bounces=self.bounces)
 
     # --- coming back, looking, running --------------------------------------------------------------------------------
 
@@ -296,8 +293,15 @@ class Ops:
     def bounces(self) -> Bounces:
         """Reads reports that came back and ties them to the deliveries they speak of."""
         from .bounces.service import Bounces
+        from .threads import reports
 
-        return Bounces(self.engine, clock=self.clock, book=self.book, tag_keys=self.return_paths.reading_keys)
+        return Bounces(
+            self.engine,
+            clock=self.clock,
+            book=self.book,
+            tag_keys=self.return_paths.reading_keys,
+            discussions=reports,
+        )
 
     @cached_property
     def return_paths(self) -> ReturnPaths:

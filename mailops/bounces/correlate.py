@@ -9,7 +9,7 @@ how                                   confidence  what it rests on
 ``message-id+recipient``              1.0         the original's Message-ID, and a recipient of that mail
 ``message-id``                        0.9         the Message-ID of a mail with one recipient; the report names nobody
 ``x-header+recipient``                0.9         our Message-ID in an ``X-`` field of the original
-``reference+recipient``               0.9         the report answers to our Message-ID
+``reference+recipient``               0.9         the report answers to our Message-ID: In-Reply-To before References
 ``x-header``, ``reference``           0.75        of a mail with one recipient; the report names nobody
 ``tag+other`` and so on               0.75        as above, but the report names somebody we did not write to
 ``verp+recipient``, ``verp``          0.7, 0.6    the mail's number in the return path, unsigned: it can be guessed
@@ -43,20 +43,24 @@ from .reading.report import RecipientResult, Report
 WINDOW = timedelta(days=7)  # RFC 5321 §4.5.4.1: senders give up after 4-5 days; two more for slow reports
 SURE = 0.9
 MAX_HEADER = 65_536
-MAX_IDS = 20
+MAX_IDS = 60
+MAX_REFERENCES = 32
 UNPROVEN = "it lacks our signed return path"  # in place of a match
 _ID = re.compile(r"<[^<>\s@\x00-\x1f\x7f]{1,400}@[^<>\s@\x00-\x1f\x7f]{1,255}>")
+_FOLDED = re.compile(r"<[^<>]{1,1000}>")
 _NUMBER = re.compile(r"(\d{1,18})(?:-.*)?\Z")
 _ENCODED = re.compile(r"(.+)=([A-Za-z0-9][A-Za-z0-9.-]*\.[A-Za-z0-9-]+)\Z")
-_CAME_TO = ("to", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to")
+CAME_TO = ("to", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to")
 OTHER = 0.75  # the most, where the report names somebody we did not write to
 CONFIDENCE = {
     "tag": (1.0, 0.95),
     "message-id": (1.0, 0.9),
     "x-header": (0.9, 0.75),
-    "reference": (0.9, 0.75),
+    "in-reply-to": (0.9, 0.75),
+    "references": (0.9, 0.75),
     "verp": (0.7, 0.6),
 }
+_SAID_AS = {"in-reply-to": "reference", "references": "reference"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +114,12 @@ def clues(raw: bytes, report: Report, bounce_addresses: Collection[str] = (), ke
     for name, value in report.original.headers.items():
         if name.startswith("x-"):
             ids += [("x-header", found) for found in _ID.findall(value[:2000])]
+    ids = ids[: MAX_IDS - MAX_REFERENCES - 1]
     for name in ("in-reply-to", "references"):
-        ids += [("reference", found) for found in _ID.findall(str(fields.get(name) or "")[:8000])[-5:]]
+        text = _FOLDED.sub(lambda found: "".join(found[0].split()), str(fields.get(name) or "")[-MAX_HEADER:])
+        ids += [(name, found) for found in _ID.findall(text)[-MAX_REFERENCES:]]
     paths = [report.original.envelope_from or ""]
-    for name in _CAME_TO:
+    for name in CAME_TO:
         paths += [a.spec for v in fields.get_all(name, [])[:MAX_IDS] for a in parse_addresses(str(v)[:2000])]
     tags = [pair for path in dict.fromkeys(paths) if (pair := split_tag(path)) and pair[0] in bounce_addresses]
     numbers = [int(found[1]) for _, text in tags if (found := _NUMBER.match(text))]
@@ -163,12 +169,14 @@ def match(
             continue
         exact = [c for c in of_mail if c.recipient.lower() in names]
         both, alone = CONFIDENCE[where]
+        said = _SAID_AS.get(where, where)
         if exact:
-            return Match(exact[0], f"{where}+recipient", both)
-        if of_mail and (of_mail[0].recipients == 1 or len({c.recipient for c in of_mail}) == 1):
+            return Match(exact[0], f"{said}+recipient", both)
+        # mails of one thread share their Message-ID, so one recipient a mail does not say which mail
+        if len({c.recipient.lower() for c in of_mail}) == 1 == of_mail[0].recipients:
             if names and report.kind != "complaint":  # complaints name people in a masked form (RFC 6590)
-                return Match(of_mail[0], f"{where}+other", min(alone, OTHER))
-            return Match(of_mail[0], where, alone)
+                return Match(of_mail[0], f"{said}+other", min(alone, OTHER))
+            return Match(of_mail[0], said, alone)
         unsaid = unsaid or bool(of_mail and not names)
     if unsaid:
         return Match(None, "mail found, recipient not said", 0.0)
@@ -186,5 +194,5 @@ def match(
 def _of(where: str, found: Clues, candidates: Sequence[Candidate]) -> list[Candidate]:
     if where in ("verp", "tag"):
         return [c for c in candidates if c.mail_id in (found.mail_ids if where == "verp" else found.proven)]
-    ids = {value for place, value in found.message_ids if place == where}
+    ids = {value for place, value in found.message_ids if place == where or _SAID_AS.get(where) == place}
     return [c for c in candidates if c.message_id in ids]

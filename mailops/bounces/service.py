@@ -1,8 +1,9 @@
 """Takes reports in: read, tied to the delivery, recorded once, and the delivery marked.
 
-A report that fits no delivery is kept and shown all the same. A *delayed* report marks nothing: the other side still
-tries. The same bytes count once, however often they arrive. What a provider's webhook tells goes the same way, as a
-report without bytes to read.
+One door for every road: ``take`` (command line, notebook), the gateway (:meth:`Bounces.take_in`, in its transaction)
+and webhooks (:meth:`Bounces.enter`, a report without bytes to read) leave the same rows. A report that fits no delivery
+is kept and shown all the same. Only a failure marks and counts; what else is told is kept (:mod:`.addressed`). Each
+block counts for its own recipient, and the same bytes count once, however often they arrive.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -21,27 +22,39 @@ from ..errors import NotFound
 from ..ledger import Book, Fact, key_of
 from ..ledger.book import lock
 from ..ledger.returns import returned, unmatched
+from ..model.filters import read_filter
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, one_report_at_a_time, reading
+from .addressed import SHOWN, Block, Heading, Ours, heading_of, kind_of, sign, understood, untagged
 from .correlate import WINDOW, Candidate, Clues, Match, clues, match, names_of
 from .hardness import rejudge, stored_table
-from .reading.report import GOOD_ACTIONS, RecipientResult, Report
+from .reading.report import RecipientResult, Report
 from .revise import OUTCOMES, told
 
 if TYPE_CHECKING:
     import pandas as pd
 
 d, e, b = schema.deliveries, schema.events, schema.bounces
+_PLACES = ("message-id", "x-header", "in-reply-to", "references")  # where ids stand, in the order they are tried
+
+
+class Discussions(Protocol):
+    """Which message of theirs a report names that is tied to no delivery; what follows of it the ledger tells them."""
+
+    def find(self, connection: Connection, ids: Sequence[Sequence[str]]) -> Any:
+        """The message that the first group of ids names, with the addresses it was mailed to (``notified``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of one incoming report."""
+    """What became of one incoming report. ``blocks`` has the consequence of each recipient's block, as ``matches`` has
+    what it was tied to."""
 
     report: Report
     matches: tuple[Match, ...]
     repeated: bool = False
+    blocks: tuple[Block, ...] = ()
 
     @property
     def matched(self) -> int:
@@ -49,8 +62,8 @@ class Taken:
 
 
 class Bounces:
-    """Reads and records what comes back. ``book`` is the ledger, with those who hear of it; ``tag_keys`` gives the keys
-    that signed return paths are checked with."""
+    """Reads and records what comes back. ``book`` is the ledger, with those who hear of it, ``tag_keys`` gives the keys
+    that signed return paths are checked with, ``discussions`` are the threads."""
 
     def __init__(
         self,
@@ -59,11 +72,13 @@ class Bounces:
         clock: Clock,
         book: Book | None = None,
         tag_keys: Callable[[], Sequence[bytes]] = tuple,
+        discussions: Discussions | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._book = book or Book()
         self._tag_keys = tag_keys
+        self._discussions = discussions
 
     @staticmethod
     def parse(raw: bytes) -> Report:
@@ -72,28 +87,22 @@ class Bounces:
 
         return parse(raw)
 
-    def take(self, raw: bytes, *, counters: bool = True) -> Taken:
-        """Read a report, tie it to its delivery, and record it. Ordinary mail is returned untouched.
-
-        ``counters=False`` leaves the counters of contacts and records to the caller (the gateway has its own rules).
-        """
-        report = self.parse(raw)
-        if report.kind in ("ordinary", "autoreply"):
-            return Taken(report, ())
-        keys = self._tag_keys()
+    def take(self, raw: bytes) -> Taken:
+        """Read a report, tie it to its delivery, and record it. Ordinary mail is returned untouched."""
+        report, heading = self.parse(raw), heading_of(raw)
         with explained("recording a report"), self._engine.begin() as connection:
-            found = clues(raw, report, _bounce_addresses(connection), keys)
-            return self.enter(connection, report, found, raw=raw, counters=counters)
+            found = sign(heading, report, ours(connection, heading))
+            if found is None and report.kind in ("ordinary", "autoreply"):
+                return Taken(report, ())
+            return self.take_in(connection, raw, understood(report, heading, found or ""))
+
+    def take_in(self, connection: Connection, raw: bytes, report: Report) -> Taken:
+        """Record a report (:func:`~mailops.bounces.addressed.understood`) in the caller's transaction."""
+        found = clues(raw, report, _bounce_addresses(connection), self._tag_keys())
+        return self.enter(connection, report, found, raw=raw)
 
     def enter(
-        self,
-        connection: Connection,
-        report: Report,
-        found: Clues,
-        *,
-        raw: bytes,
-        source: str = "report",
-        counters: bool = True,
+        self, connection: Connection, report: Report, found: Clues, *, raw: bytes, source: str = "report"
     ) -> Taken:
         """Record a report that is read already, in the caller's transaction. ``raw`` tells repeated ones."""
         now, digest = self._clock.now(), hashlib.sha256(raw).hexdigest()
@@ -102,7 +111,7 @@ class Bounces:
         if connection.execute(sa.select(b.c.id).where(b.c.digest == digest)).first():
             return Taken(report, (), repeated=True)
         results: list[RecipientResult | None] = list(report.results) or [None]
-        matches, facts = [], []
+        matches, blocks, facts = [], [], []
         before: Counter[tuple[int, str]] = Counter()
         for number, result in enumerate(results):
             near = self._candidates(connection, found, result, now)
@@ -110,23 +119,24 @@ class Bounces:
             matches.append(hit)
             # one row per recipient; the digest of the first is the report's own
             key = digest if number == 0 else f"{digest[:60]}{number:04d}"
-            noted = self._record(connection, raw if number == 0 else b"", key, report, result, hit, now, source)
-            fact = _fact(
+            kind = kind_of(report, result)
+            noted = self._record(connection, raw if number == 0 else b"", key, report, result, hit, now, source, kind)
+            fact, block = self._judge(
                 connection,
-                report,
+                kind,
+                found,
                 result,
                 hit,
                 key=key_of("r", digest, number),
                 bounce_id=noted,
                 now=now,
                 source=source,
-                counters=counters,
                 before=before,
             )
-            if fact is not None:
-                facts.append(fact)
+            facts += [fact] if fact is not None else []
+            blocks.append(block)
         self._book.record(connection, facts, now=now)
-        return Taken(report, tuple(matches))
+        return Taken(report, tuple(matches), blocks=tuple(blocks))
 
     def recent(self, limit: int = 1000) -> pd.DataFrame:
         """The newest reports, one row per recipient, as a pandas frame (without the raw bytes)."""
@@ -218,13 +228,14 @@ class Bounces:
         found: Match,
         now: datetime,
         source: str,
+        kind: str,
     ) -> int:
         hit = found.candidate
         address = (result.recipient if result else "") or (hit.recipient if hit else None)
         bounce_id = connection.execute(
             sa.insert(b).values(
                 received_at=now,
-                kind="success-dsn" if _arrived(result) else report.outcome,
+                kind=kind,
                 recipient=address[:320] if address else None,
                 normalised=found.address(result),
                 source=source,
@@ -244,50 +255,95 @@ class Bounces:
         ).inserted_primary_key[0]  # type: ignore[index]  # an insert of one row has a key
         return int(bounce_id)
 
+    def _judge(
+        self,
+        connection: Connection,
+        kind: str,
+        clues: Clues,
+        result: RecipientResult | None,
+        found: Match,
+        *,
+        key: str,
+        bounce_id: int,
+        now: datetime,
+        source: str,
+        before: Counter[tuple[int, str]],
+    ) -> tuple[Fact | None, Block]:
+        """The fact that a recorded block tells, and what it comes to; no fact where it says nothing against anybody."""
+        hit, address, outcome = found.candidate, found.address(result), OUTCOMES.get(kind)
+        if outcome is None:
+            return None, Block(address, kind, False, found.by, f"{SHOWN.get(kind, 'kept')}; nothing is counted")
+        data = {**told(result), "source": source}
+        if hit is not None:
+            fact = returned(
+                connection,
+                outcome,
+                mail_id=hit.mail_id,
+                recipient=hit.recipient,
+                message_id=hit.message_id,
+                key=key,
+                data=data,
+                bounce_id=bounce_id,
+                at=now,
+                before=before,
+            )
+            first = fact.kind == outcome
+            return fact, Block(address, kind, first, found.by, _words(kind, hit, first, None))
+        about = None
+        if kind == "bounce" and self._discussions is not None:
+            about = self._discussions.find(connection, _by_place(clues))
+            if about is not None and address is None and len(about.notified) == 1:
+                address = about.notified[0]
+        if about is not None:
+            data["message"] = about.message
+        if address is None:
+            words = "names nobody; " + ("the message turns red" if about else "kept, and nothing is counted")
+            nobody = None if about is None else unmatched(None, outcome, key=key, data=data, at=now)
+            return nobody, Block(None, kind, about is not None, found.by, words)
+        fact = unmatched(address, outcome, key=key, data=data, at=now)
+        return fact, Block(address, kind, True, found.by, _words(kind, None, True, about))
 
-def _fact(
-    connection: Connection,
-    report: Report,
-    result: RecipientResult | None,
-    found: Match,
-    *,
-    key: str,
-    bounce_id: int,
-    now: datetime,
-    source: str,
-    counters: bool,
-    before: Counter[tuple[int, str]],
-) -> Fact | None:
-    """What a recorded report says of one recipient; None when it says nothing against anybody."""
-    outcome = OUTCOMES.get(report.outcome)
-    if outcome is None or _arrived(result):
-        return None
-    data = {**told(result), "source": source} | ({} if counters else {"counters": False})
-    hit = found.candidate
+
+def _words(kind: str, hit: Candidate | None, first: bool, about: object) -> str:
+    if not first:
+        return "this sending's outcome was told before; nothing is counted twice"
+    if kind == "complaint":
+        return "a complaint, which counts for the suppression list"
     if hit is not None:
-        return returned(
-            connection,
-            outcome,
-            mail_id=hit.mail_id,
-            recipient=hit.recipient,
-            message_id=hit.message_id,
-            key=key,
-            data=data,
-            bounce_id=bounce_id,
-            at=now,
-            before=before,
-        )
-    address = found.address(result)
-    return None if address is None else unmatched(address, outcome, key=key, data=data, at=now)
+        return f"a failure, which counts for mail {hit.mail_id}"
+    return f"a failure, which counts for the contact{' and the message' if about else '; no mail of ours fits'}"
 
 
-def _arrived(result: RecipientResult | None) -> bool:
-    """Whether this recipient of a mixed report got the mail."""
-    return result is not None and result.action in GOOD_ACTIONS
+def _by_place(found: Clues) -> list[tuple[str, ...]]:
+    """Message-IDs in groups, in the order they are tried."""
+    groups = [tuple(value for where, value in found.message_ids if where == place) for place in _PLACES]
+    return [group for group in groups if group]
 
 
 def _bounce_addresses(connection: Connection) -> frozenset[str]:
     """The bounce addresses of all alias domains, in lower case."""
     a = schema.alias_domains
     found = connection.execute(sa.select(a.c.bounce_alias, a.c.name))
-    return frozenset(f"{row.bounce_alias}@{row.name}".lower() for row in found)
+    return frozenset(f"{row.bounce_alias}@{row.name}".lower() for row in found if row.bounce_alias)
+
+
+def ours(connection: Connection, heading: Heading) -> Ours:
+    """Our bounce addresses, and those a mail with the null return path was written to that we sent mail from: the
+    notification addresses, full addresses in FROM filters, and envelope senders and return paths of mails. An address
+    that makes records is none of them: what comes to it is a report only if it reads as one."""
+    bounces = _bounce_addresses(connection)
+    written = {untagged(address) for address in heading.to} if heading.null_path else set()
+    if not written:
+        return Ours(bounces)
+    al, ad, sv, ml = schema.aliases, schema.alias_domains, schema.servers, schema.mails
+    names = connection.execute(sa.select(ad.c.name, ad.c.default_from).where(ad.c.default_from.is_not(None)))
+    senders = {(r.default_from if "@" in r.default_from else f"{r.default_from}@{r.name}").lower() for r in names}
+    for text in connection.execute(sa.select(sv.c.from_filter)).scalars():
+        senders |= set(read_filter(text).addresses)
+    for column in (ml.c.sent_envelope, ml.c.return_path):
+        for address in written - senders:
+            if connection.execute(sa.select(ml.c.id).where(sa.func.lower(column) == address).limit(1)).first():
+                senders.add(address)
+    makers = sa.select(al.c.local, ad.c.name).join(ad, ad.c.id == al.c.alias_domain_id)
+    taken = {f"{row.local}@{row.name}".lower() for row in connection.execute(makers)}
+    return Ours(bounces, frozenset(written & senders - taken))

@@ -4,13 +4,14 @@
 
     1 known Message-ID ────────────▶ duplicate          6 all of To is catchall ──▶ notice, refused
     2 answers one of our notices ──▶ dropped            7 aliases ────────────────▶ create / update / policy notice
-    3 a bounce ────────────────────▶ recorded           8 the server's own model ─▶ create
+    3 a report ────────────────────▶ bounce service     8 the server's own model ─▶ create
     4 (sender's counters to 0)                          9 catchall beside others ─▶ notice, refused
     5 a reply ─────────────────────▶ posted            10 nothing fits ───────────▶ no route
                                                        11 routes that create pass the loop check
 
-``to`` (Delivered-To and To) decides about bounce, catchall and forwards; ``recipients`` (with Cc and Resent-*) about
-aliases. Nothing here reads a clock, a database or the network.
+Whether a mail is a report, and what it says, is :mod:`mailops.bounces.addressed`. ``to`` (Delivered-To and To) decides
+about catchall and forwards; ``recipients`` (with Cc and Resent-*) about aliases. Nothing here reads a clock, a database
+or the network.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from ..bounces.addressed import REPORTS, foreseen, sign, understood
+from ..bounces.reading.report import Report
 from ..model.alias import Alias, AliasStatus, Key, Policy
 from ..threads.alias_names import matching
 from . import notices
-from .bounce_signs import bounce_sign
-from .bouncing import bounce_effect
 from .loops import is_marked
 from .values import Decision, GatewayView, InboundMail, Kind, MessageFacts, Notice, Route, Step
 
@@ -65,20 +66,22 @@ class _Run:
 
     def decide(self) -> Decision:
         mail, view = self.mail, self.view
+        why = sign(mail.heading, mail.report, view.ours(mail.heading))
+        # a report may bear the Message-ID of its original, or answer a notice: it is taken all the same
+        read = mail.report if why and mail.report.kind in REPORTS else None
         if view.handled((mail.message_id, *mail.other_ids)):
             self.note("duplicate", f"{mail.message_id} was taken before")
-            return self.end(Kind.DUPLICATE, "duplicate", "This mail was taken before; nothing is done twice.")
+            words = "This mail was taken before; nothing is done twice."
+            return self.end(Kind.DUPLICATE, "duplicate", words, report=read)
         self.note("duplicate", "the Message-ID is new")
         if is_marked((*mail.references, *mail.in_reply_to)):
             self.note("loop-reply", "it answers one of our own notices")
-            return self.end(Kind.LOOP_REPLY, "loop_reply", "It answers a notice of the gateway; dropped to end a loop.")
-        sign = bounce_sign(mail, {d.bounce_address.lower() for d in view.domains if d.bounce_address})
-        if sign:
-            self.note("bounce", sign)
-            effect = bounce_effect(mail, view)
-            about = effect.address or "an address that could not be read"
-            return self.end(Kind.BOUNCE, "bounce", f"A delivery report about {about}: {sign}.", bounce=effect)
-        self.note("bounce", "none of the three signs of a bounce")
+            words = "It answers a notice of the gateway; dropped to end a loop."
+            return self.end(Kind.LOOP_REPLY, "loop_reply", words, report=read)
+        if why:
+            self.note("bounce", why)
+            return self.reported(understood(mail.report, mail.heading, why), why)
+        self.note("bounce", "no sign of a report")
         return replace(self.ordinary(), reset=mail.sender_address or None)
 
     def ordinary(self) -> Decision:
@@ -114,6 +117,15 @@ class _Run:
         return self.end(
             Kind.NO_ROUTE, "no_route", f"Nobody here has this address ({who}), and no known mail is answered."
         )
+
+    def reported(self, report: Report, why: str) -> Decision:
+        """The bounce service takes it; what each block says decides what that changes."""
+        blocks = foreseen(report)
+        for block in blocks:
+            self.note("report", f"{block.recipient or 'nobody is named'}: {block.kind}, {block.words}")
+        about = ", ".join(f"{block.recipient or 'nobody it names'} ({block.kind})" for block in blocks[:5])
+        words = f"A report about {about}: {why}."
+        return self.end(Kind.BOUNCE, "bounce", words, report=report, blocks=blocks)
 
     # --- replies ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """The mails the gateway itself sends to a sender whose mail it did not take.
 
 To the Return-Path, else to From; never to the null path or in answer to automatic mail (RFC 3834 §2). From is
-``MAILER-DAEMON`` at the company's bounce address, so that a notice that cannot be delivered ends there.
+``MAILER-DAEMON`` at the company's bounce address; the envelope sender is the bounce address of the domain that was
+written to, so that a notice that cannot be delivered ends there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from ..mime import from_html
 from ..model.address import format_address
 from ..model.alias import Alias
+from ..model.setup import AliasDomain
 from .loops import marked_id
 from .values import GatewayView, InboundMail, Notice
 
@@ -38,7 +40,7 @@ def catchall_notice(mail: InboundMail, view: GatewayView) -> Notice | None:
         f"Your mail was not taken: {', '.join(mail.to) or 'the address'} only collects answers to mails we sent, and "
         f"yours answers none of them.\n\nPlease write to {whom} instead.\n"
     )
-    return _notice(mail, view, text, "catchall", reply_to=company.email)
+    return _notice(mail, view, text, "catchall", None, reply_to=company.email)
 
 
 def policy_notice(mail: InboundMail, view: GatewayView, alias: Alias, code: str) -> Notice | None:
@@ -55,7 +57,7 @@ def policy_notice(mail: InboundMail, view: GatewayView, alias: Alias, code: str)
         if own and code != "alias_config_error"
         else f"Hello {_name(mail)},\n\nYour mail to {name} was not taken: {who}.\n"
     )
-    return _notice(mail, view, text, code)
+    return _notice(mail, view, text, code, alias)
 
 
 def loop_notice(mail: InboundMail, view: GatewayView, alias: Alias | None) -> Notice | None:
@@ -65,32 +67,41 @@ def loop_notice(mail: InboundMail, view: GatewayView, alias: Alias | None) -> No
         f"Hello {_name(mail)},\n\nYour mail to {name} was not taken: you have written to it too many times in the last "
         f"{view.limits.minutes} minutes. Please wait a while before you write again.\n"
     )
-    return _notice(mail, view, text, "loop")
+    return _notice(mail, view, text, "loop", alias)
 
 
 def failure_notice(mail: InboundMail, view: GatewayView, alias: Alias | None) -> Notice | None:
     """The record could not be made; the fault is on our side."""
     name = (alias.address or alias.local) if alias else "this address"
     text = f"Hello {_name(mail)},\n\nYour mail to {name} could not be handled. Please try again later.\n"
-    return _notice(mail, view, text, "creation_failed")
+    return _notice(mail, view, text, "creation_failed", alias)
 
 
 def _notice(
-    mail: InboundMail, view: GatewayView, text: str, reason: str, *, reply_to: str | None = None
+    mail: InboundMail, view: GatewayView, text: str, reason: str, alias: Alias | None, *, reply_to: str | None = None
 ) -> Notice | None:
     if unanswerable(mail):
         return None
-    to = mail.return_path or (mail.sender.spec if mail.sender else "")
-    domain = view.company.domain.name if view.company.domain else "mailops.invalid"
+    domain = written_domain(mail, view, alias)
     return Notice(
-        to=to,
+        to=mail.return_path or (mail.sender.spec if mail.sender else ""),
         sender=_from(mail, view),
         subject=f"Re: {mail.subject}",
         text=f"{text}\n{_quote(mail)}",
-        references=(mail.message_id, marked_id(mail.message_id, domain)),
+        references=(mail.message_id, marked_id(mail.message_id, domain.name if domain else "mailops.invalid")),
         reply_to=reply_to,
         reason=reason,
+        return_path=domain.bounce_address if domain else None,
+        domain=domain.name if domain else None,
     )
+
+
+def written_domain(mail: InboundMail, view: GatewayView, alias: Alias | None = None) -> AliasDomain | None:
+    """The alias domain that was written to: the alias's, else the first recipient's that is one, else the company's."""
+    known = {d.name.lower(): d for d in view.domains}
+    names = [alias.domain.lower()] if alias is not None and alias.domain else []
+    names += [address.rpartition("@")[2] for address in (*mail.to, *mail.recipients)]
+    return next((known[name] for name in names if name in known), view.company.domain)
 
 
 def _from(mail: InboundMail, view: GatewayView) -> str:

@@ -12,6 +12,8 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from ..bounces import parse as read
+from ..bounces.addressed import heading_of
 from ..mime import (
     MAX_BYTES,
     Part,
@@ -25,7 +27,6 @@ from ..mime import (
     transfer_decode,
 )
 from ..model.address import Address, normalise, parse_addresses
-from .bounce_signs import read_report
 from .values import InboundMail
 
 MAX_VALUE = 64_000  # characters of one header field
@@ -82,7 +83,8 @@ def parse(raw: bytes) -> InboundMail:
         text=text,
         html=html,
         size=len(raw),
-        reported=read_report(parts),
+        report=read(raw),
+        heading=heading_of(raw),
     )
 
 

@@ -1,44 +1,41 @@
 """Takes received mail in: reads it, decides, and carries the decision out in one transaction.
 
-A mail is handled once per Message-ID, however often it arrives. Records, entries, notifications, counters, notices and
-the log line are committed together; when anything fails, nothing of the mail has happened and the caller may hand it in
-again. A record that cannot be made (bad alias defaults, say) marks its alias *invalid*, and the sender is asked to try
-later. What is refused is not parked anywhere: a line in the log with reason and answer is all that stays.
+A mail is handled once per Message-ID, however often it arrives. A report goes to the bounce service, in the same
+transaction. Records, entries, notifications, counters, notices and the log line are committed together; when anything
+fails, nothing of the mail has happened and the caller may hand it in again. A record that cannot be made (bad alias
+defaults, say) marks its alias *invalid*, and the sender is asked to try later. What is refused is not parked anywhere:
+a line in the log with reason and answer is all that stays.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from ..bounces.service import Bounces, Taken
 from ..errors import MailopsError, MessageRefused
 from ..model.alias import AliasStatus
 from ..model.mail import Submission
 from ..ports import Clock
-from ..store import schema
 from ..store.database import explained
+from ..threads import reports
 from ..threads import store as repo
-from ..threads.feedback import NO_ERROR, on_bounce
 from ..threads.outbox import Outbox
 from ..threads.service import Entry, Threads
 from . import notices
-from .bounce_signs import bounce_sign
 from .decide import route_inbound
 from .parse import parse
-from .values import BounceEffect, Decision, InboundMail, Kind, Notice, Route, Step
+from .values import Decision, InboundMail, Kind, Notice, Route, Step
 from .view import StoreView
 
 
 class Gateway:
     """The inbound gateway over the store.
 
-    ``reports`` is called with the raw bytes of a bounce before it is decided (the bounce service records it and marks
-    the delivery). ``allowed_senders`` are addresses the loop check never blocks.
+    ``bounces`` takes the reports; ``allowed_senders`` are addresses the loop check never blocks.
     """
 
     def __init__(
@@ -48,11 +45,11 @@ class Gateway:
         submit: Outbox,
         clock: Clock,
         *,
-        reports: Callable[[bytes], object] | None = None,
+        bounces: Bounces | None = None,
         allowed_senders: Collection[str] = (),
     ) -> None:
         self._engine, self._threads, self._submit, self._clock = engine, threads, submit, clock
-        self._reports = reports
+        self._bounces = bounces or Bounces(engine, clock=clock, discussions=reports)
         self._allowed = tuple(allowed_senders)
 
     def receive(self, raw: bytes, *, fallback_model: str | None = None) -> Decision:
@@ -63,10 +60,6 @@ class Gateway:
         """
         mail = parse(raw)
         setup = self._threads.setup()
-        if self._reports is not None and bounce_sign(
-            mail, {d.bounce_address.lower() for d in setup.alias_domains if d.bounce_address}
-        ):
-            self._reports(raw)
         with explained("taking a mail in"), self._engine.begin() as tx:
             repo.serialise(tx)
             view = StoreView(
@@ -106,8 +99,10 @@ class Gateway:
         done: dict[str, Any] = {}
         if decision.reset:
             repo.reset_bounces(tx, decision.reset)
-        if decision.bounce is not None:
-            self._bounce(tx, mail, raw, decision.bounce)
+        if decision.report is not None:
+            taken = self._bounces.take_in(tx, raw, decision.report)
+            decision = replace(decision, report=taken.report, blocks=taken.blocks)
+            done["report"] = _told(taken)
         made = []
         for route in decision.routes:
             try:
@@ -186,45 +181,6 @@ class Gateway:
             trace=(*decision.trace, Step("create", f"{route.model}: {error}")),
         )
 
-    def _bounce(self, tx: Connection, mail: InboundMail, raw: bytes, effect: BounceEffect) -> None:
-        repo.count_bounce(tx, [int(k) for k in effect.contacts], [int(k) for k in effect.records])
-        now = self._clock.now()
-        if effect.message is not None:
-            found = repo.message_by_mid(tx, effect.message.message_id)
-            if found is not None:
-                self._mark(tx, found.id, effect)
-        if effect.blacklist:
-            values = {"at": now, "kind": "blacklisted", "recipient": effect.address, "actor": "gateway"}
-            tx.execute(sa.insert(schema.events).values(**values, data={"reason": "five bounces in thirteen weeks"}))
-        self._keep_report(tx, mail, raw, effect)
-
-    def _mark(self, tx: Connection, row: int, effect: BounceEffect) -> None:
-        """Turn the notification red. A report without readable address says only that somebody did not get it, unless
-        the bounce service has found out who."""
-        if effect.address is not None:
-            on_bounce(tx, row, [int(k) for k in effect.contacts], effect.address, effect.text[:4000])
-        elif not any(x.state == "bounce" for x in repo.notifications_of(tx, row)):
-            on_bounce(tx, row, [int(k) for k in (effect.message.notified if effect.message else ())], None, NO_ERROR)
-
-    def _keep_report(self, tx: Connection, mail: InboundMail, raw: bytes, effect: BounceEffect) -> None:
-        """Keep the raw report, unless the bounce service has it already."""
-        digest = hashlib.sha256(raw).hexdigest()
-        b = schema.bounces
-        if tx.execute(sa.select(b.c.id).where(b.c.digest.startswith(digest[:60])).limit(1)).first():
-            return
-        tx.execute(
-            sa.insert(b).values(
-                received_at=self._clock.now(),
-                kind="bounce",
-                recipient=effect.address,
-                reason=None if effect.address else "undefined",
-                original_message_id=effect.message.message_id if effect.message else None,
-                matched_by="gateway" if effect.message else None,
-                digest=digest,
-                raw=raw,
-            )
-        )
-
     # --- answers and the log ------------------------------------------------------------------------------------------
 
     def _answer(self, tx: Connection, notice: Notice) -> dict[str, Any]:
@@ -239,11 +195,18 @@ class Gateway:
             headers=(("Auto-Submitted", "auto-replied"),),
             auto_delete=True,
             origin="gateway",
+            return_path=notice.return_path,
+            company=self._company_of(notice.domain),
         )
         try:
             return {"to": notice.to, "reason": notice.reason, "mail": self._submit(tx, submission)}
         except MessageRefused as refused:  # an address nobody can write to: the refusal stands, unanswered
             return {"to": notice.to, "reason": notice.reason, "not_sent": refused.message}
+
+    def _company_of(self, domain: str | None) -> str | None:
+        """The company that speaks with this alias domain: where From is rewritten, its notification address is used."""
+        companies = self._threads.setup().companies
+        return next((c.key for c in companies if domain and c.alias_domain and c.alias_domain.name == domain), None)
 
     def _log(self, tx: Connection, mail: InboundMail, decision: Decision, done: dict[str, Any]) -> None:
         answer = next((f"{n.reason} notice to {n.to}" for n in decision.notices), None)
@@ -269,6 +232,13 @@ class Gateway:
                 },
             },
         )
+
+
+def _told(taken: Taken) -> dict[str, Any]:
+    """A report's kind and the consequence of each block, for the log."""
+    blocks = [{"recipient": x.recipient, "kind": x.kind, "counted": x.counted, "by": x.by, "consequence": x.words}
+              for x in taken.blocks]  # fmt: skip
+    return {"kind": taken.report.kind, "repeated": taken.repeated, "blocks": blocks}
 
 
 def _clean(html: str | None) -> str | None:

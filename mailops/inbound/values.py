@@ -12,6 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from ..bounces.addressed import Block, Heading, Ours
+from ..bounces.reading.report import Report
 from ..model.address import Address
 from ..model.alias import Alias, AliasStatus, Key
 from ..model.setup import AliasDomain
@@ -133,14 +135,11 @@ class GatewayView(Protocol):
     def contact(self, key: Key) -> ContactFacts | None:
         """One contact."""
 
-    def counted_records(self, address: str) -> tuple[Key, ...]:
-        """Records with a bounce counter whose normalised address is this one."""
-
     def created_by(self, sender: str, since: datetime) -> int:
         """How many records this normalised sender's mails made since then, of any model."""
 
-    def bounced_at(self, address: str, message_ids: tuple[str, ...]) -> tuple[datetime, ...]:
-        """When campaign mails to this address bounced, the campaign mail among ``message_ids`` counted as of now."""
+    def ours(self, heading: Heading) -> Ours:
+        """Our bounce addresses, and the addresses among these that we sent mail from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +148,7 @@ class InboundMail:
 
     ``to`` = Delivered-To + To; ``recipients`` = those + Cc + Resent-To + Resent-Cc. ``return_path`` is None when the
     header is missing and "" for the null path ``<>``. ``made_id`` says the mail had no Message-ID of its own.
+    ``report`` and ``heading`` are what the reader of bounces made of it.
     """
 
     message_id: str
@@ -169,20 +169,12 @@ class InboundMail:
     text: str
     html: str | None
     size: int
-    reported: Reported | None = None
+    report: Report
+    heading: Heading
 
     @property
     def sender_address(self) -> str:
         return self.sender.normalised if self.sender else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """What the report parts of a bounce say: the failed address, and ids of the original mail."""
-
-    address: str | None
-    message_ids: tuple[str, ...]
-    text: str
 
 
 class Kind(StrEnum):
@@ -190,7 +182,7 @@ class Kind(StrEnum):
 
     DUPLICATE = "duplicate"
     LOOP_REPLY = "loop_reply"  # an answer to one of our own notices: dropped without a word
-    BOUNCE = "bounce"  # a delivery report, recorded
+    BOUNCE = "bounce"  # a delivery report or receipt, recorded by the bounce service
     REPLY = "reply"
     CREATE = "create"
     UPDATE = "update"  # posted on the record an alias is bound to
@@ -214,7 +206,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A mail the gateway sends by itself. ``references`` carry the mark that stops answers to it."""
+    """A mail the gateway sends by itself. ``references`` carry the mark that stops answers to it; ``return_path`` is
+    the bounce address of ``domain``, the alias domain that was written to."""
 
     to: str
     sender: str
@@ -223,19 +216,8 @@ class Notice:
     references: tuple[str, ...]
     reply_to: str | None
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class BounceEffect:
-    """What a bounce changes: counters up by one each, a notification marked, perhaps an address blacklisted."""
-
-    address: str | None
-    message: MessageFacts | None
-    contacts: tuple[Key, ...]
-    records: tuple[Key, ...]
-    notified: tuple[Key, ...]
-    blacklist: bool
-    text: str
+    return_path: str | None = None
+    domain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +233,8 @@ class Decision:
     """What is to happen with a mail, why, and every rule passed on the way.
 
     ``code`` is a stable word (``catchall``, ``alias_partners`` …), ``reason`` the sentence for people. ``reset`` is the
-    sender's address when its bounce counters go back to 0.
+    sender's address when its bounce counters go back to 0. A bounce carries the ``report`` as the bounce service takes
+    it, and of each block what it says (before it is carried out) or has come to (after).
     """
 
     kind: Kind
@@ -263,7 +246,8 @@ class Decision:
     author: Key | None = None
     parent: MessageFacts | None = None
     internal: bool = False
-    bounce: BounceEffect | None = None
+    report: Report | None = None
+    blocks: tuple[Block, ...] = ()
     reset: str | None = None
     statuses: tuple[tuple[Key, AliasStatus], ...] = ()
     trace: tuple[Step, ...] = ()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ..ledger.book import standing
+from ..bounces.addressed import Heading, Ours
+from ..bounces.service import ours
 from ..model.alias import Alias, Key
 from ..model.setup import Setup
-from ..store import schema
 from ..threads import store as repo
 from ..threads.alias_names import allowed_domains
 from ..threads.aliases import aliases
@@ -22,7 +21,6 @@ from .values import CompanyFacts, ContactFacts, Kind, MessageFacts, ModelFacts, 
 FORCE_NEW = ".newthread."
 """In the id of a message whose answers start new threads."""
 
-e = schema.events
 # Answered or counted once; a mail without a route may come again when the alias is there.
 DONE = (Kind.BOUNCE.value, Kind.REFUSED.value, Kind.LOOP_BLOCKED.value)
 
@@ -90,31 +88,11 @@ class StoreView:
         found = repo.contact(self._connection, int(key))
         return _facts(found) if found else None
 
-    def counted_records(self, address: str) -> tuple[Key, ...]:
-        counted = [model.name for model in self._models if model.bounce_counter]
-        return tuple(repo.records_at(self._connection, address, counted))
-
     def created_by(self, sender: str, since: datetime) -> int:
         return repo.created_by(self._connection, sender, since)
 
-    def bounced_at(self, address: str, message_ids: tuple[str, ...]) -> tuple[datetime, ...]:
-        """Bounces of mass mails to the address as the event history has them; the present one counts as of now."""
-        born = e.alias("born")
-        mass = sa.select(born.c.mail_id).where(born.c.kind == "submitted", born.c.data["class"].as_string() == "mass")
-        query = sa.select(e.c.at, e.c.message_id).where(
-            e.c.kind == "bounced",
-            standing(),
-            e.c.recipient.is_not(None),
-            sa.func.lower(e.c.recipient) == address,
-            mass.where(born.c.mail_id == e.c.mail_id).exists(),
-        )
-        rows = self._connection.execute(query).all()
-        moments = [row.at for row in rows]
-        if not any(row.message_id in message_ids for row in rows):
-            present = mass.where(born.c.message_id.in_(message_ids)).limit(1)
-            if message_ids and self._connection.execute(present).first():
-                moments.append(self.now)
-        return tuple(moments)
+    def ours(self, heading: Heading) -> Ours:
+        return ours(self._connection, heading)
 
 
 def _facts(contact: repo.Contact) -> ContactFacts:

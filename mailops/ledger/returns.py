@@ -57,8 +57,8 @@ def returned(
     return _fact(connection, outcome, mail_id, recipient, message_id, key, data, bounce_id, at, at)
 
 
-def unmatched(address: str, outcome: str, *, key: str, data: Mapping[str, Any], at: datetime) -> Fact:
-    """The fact of a report that fits no mail of ours."""
+def unmatched(address: str | None, outcome: str, *, key: str, data: Mapping[str, Any], at: datetime) -> Fact:
+    """The fact of a report that fits no mail of ours; ``message`` in ``data`` is an entry of a thread that it names."""
     return Fact("reported", at, key, None, address, actor=data.get("source"), data={**data, "kind": outcome})
 
 

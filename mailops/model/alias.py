@@ -31,7 +31,8 @@ class Alias:
     """An address that makes records of ``model``, or posts on ``record`` (a bound alias).
 
     ``domain`` None: the alias has no full address. ``any_domain``: its local part alone is enough, whatever the domain.
-    ``defaults`` are values for new records; ``bounced_content`` is the alias's own text for refusals.
+    ``defaults`` are values for new records; ``bounced_content`` is the alias's own text for refusals. ``automatic``
+    False: automatic mail (RFC 3834) makes no records.
     """
 
     key: Key
@@ -46,6 +47,7 @@ class Alias:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     owner: Key | None = None
     company: Key | None = None
+    automatic: bool = True
 
     @property
     def address(self) -> str | None:

@@ -53,11 +53,10 @@ class SuppressionListener:
     def _weigh(self, connection: Connection, fact: Fact, now: datetime) -> None:
         data = fact.data or {}
         source = str(data.get("source") or "report")
-        if data.get("judged_anew") or (fact.mail_id is None and source == "report"):
+        if data.get("judged_anew") or not fact.recipient or (fact.mail_id is None and source == "report"):
             return
-        spec = mailbox(fact.recipient or "")[:320]
-        coming = 0 if data.get("counters", True) else 1
-        judged = judge(connection, spec, now=now, policy=self._policy, coming=coming)
+        spec = mailbox(fact.recipient)[:320]
+        judged = judge(connection, spec, now=now, policy=self._policy)
         if judged.weighed.suppress:
             complaint = "complained" in (fact.kind, data.get("kind"))
             self._enter(connection, spec, judged, "complaint" if complaint else source, now)

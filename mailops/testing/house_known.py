@@ -33,13 +33,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     *_group(
         "table",
-        "to be told to the ledger, which alone writes what becomes of a mail",
-        "inbound/service.py: inbound does insert events",
-    ),
-    *_group(
-        "table",
         "the bounce service is to keep and re-judge reports, whoever brings them",
-        "inbound/service.py: inbound does insert bounces",
         "suppression/reread.py: suppression does update bounces",
     ),
     *_group(
@@ -115,7 +109,6 @@ KNOWN: tuple[Known, ...] = (
         "IN-33, IN-34, MJ-13, QUE-04: records, aliases and the envelope have no face yet",
         "ops.py: Ops.envelopes has no caller",
         "threads/aliases.py: save_alias has no caller",
-        "threads/service.py: Threads.add_contact has no caller",
         "threads/verification.py: SenderVerification has no caller",
     ),
 )

@@ -1,4 +1,8 @@
-"""Where answers to a record's mails go: the record's alias, else the catchall of its company's domain."""
+"""Where answers to a record's mails go: the record's alias, else the catchall of its company's domain, else the author.
+
+A company without alias domain borrows notification and bounce address of the first one, but not its catchall: answers
+to what one company wrote do not come in under another's name.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +37,12 @@ def record_alias(record: Record, aliases: Iterable[Alias], domain: AliasDomain |
     return own or maker or here
 
 
-def reply_address(record: Record, aliases: Iterable[Alias], setup: Setup) -> str | None:
+def reply_address(record: Record, aliases: Iterable[Alias], setup: Setup, *, author: str | None = None) -> str | None:
     """The Reply-To of a record's mails, with company and record name as far as they fit."""
     domain, company = domain_of(record, setup), company_of(record, setup)
     alias = record_alias(record, aliases, domain)
+    if alias is None and company is not None and company.alias_domain is None:
+        return author
     return reply_to(
         domain, alias=alias.address if alias else None, company=company.name if company else None, record=record.name
     )

@@ -37,6 +37,7 @@ def _alias(row: Any) -> Alias:
         defaults=s.get("defaults") or {},
         owner=s.get("owner"),
         company=s.get("company"),
+        automatic=bool(s.get("automatic", True)),
     )
 
 

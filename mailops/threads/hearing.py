@@ -21,6 +21,7 @@ from ..model.states import DeliveryState, FailureType
 from ..store import schema
 from . import store as repo
 from .feedback import NO_ERROR, on_bounce
+from .reports import fail
 
 n, d = schema.notifications, schema.deliveries
 CHUNK = 500
@@ -61,7 +62,8 @@ class ThreadsListener:
                 self._bounced(connection, fact, linked)
                 state.update((row.id, "bounce") for row in _of(fact, linked))
             elif (fact.data or {}).get("kind") == "bounced":
-                _count(connection, fact)
+                _flush(connection, changes)
+                _untied(connection, fact)
         _flush(connection, changes)
         return ()
 
@@ -73,6 +75,15 @@ class ThreadsListener:
                 on_bounce(connection, message_row, (), fact.recipient, str(data.get("reply") or NO_ERROR))
         if not data.get("judged_anew"):
             _count(connection, fact)
+
+
+def _untied(connection: Connection, fact: Fact) -> None:
+    """A return that fits no mail of ours; it may name a message all the same."""
+    data = fact.data or {}
+    if data.get("message") is not None:
+        fail(connection, int(data["message"]), fact.recipient, data.get("reply"))
+    if fact.recipient:
+        _count(connection, fact)
 
 
 def _linked(connection: Connection, mails: set[int]) -> dict[int, list[Any]]:
@@ -128,8 +139,6 @@ def _still_back(connection: Connection, fact: Fact) -> bool:
 
 def _count(connection: Connection, fact: Fact) -> None:
     """One bounce more on the contacts and records at this address, and on the record written from; each once."""
-    if not (fact.data or {}).get("counters", True):
-        return
     r, c, msg = schema.records, schema.contacts, schema.messages
     address = mailbox(fact.recipient or "")[:320]
     contacts = [int(x[0]) for x in connection.execute(sa.select(c.c.id).where(c.c.email_normalised == address))]

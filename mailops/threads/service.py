@@ -225,7 +225,7 @@ class Threads:
             subject=_one_line(entry.subject or f"Re: {record.name}"),
             text=_plain(entry.body or ""),
             html=entry.body,
-            reply_to=reply_address(record, aliases(tx), setup),
+            reply_to=reply_address(record, aliases(tx), setup, author=entry.author_email),
             message_id=entry.message_id,
             in_reply_to=parent.message_id if parent and parent.id != row else None,
             references=tuple(chain),

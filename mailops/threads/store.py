@@ -169,12 +169,6 @@ def created_by(connection: Connection, sender: str, since: datetime) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def records_at(connection: Connection, address: str, models: Iterable[str]) -> list[int]:
-    """Records of these kinds with this normalised address."""
-    query = sa.select(r.c.id).where(r.c.email_normalised == address, r.c.model.in_(list(models))).order_by(r.c.id)
-    return [int(i) for i in connection.execute(query).scalars()]
-
-
 def follow(connection: Connection, record_id: int, contact_id: int, subtypes: Sequence[str] = ("discussion",)) -> None:
     """Make a contact follow a record, or change which subtypes it follows."""
     key = (f.c.record_id == record_id, f.c.contact_id == contact_id)

@@ -440,7 +440,10 @@ def test_a_report_makes_the_message_red_for_its_recipient(world: World) -> None:
     found = Envelopes(world.threads).of(posted.id)
     assert found.mark is Mark.RED
     assert [(x.address, x.state) for x in found.lines] == [("a@people.test", "bounce"), ("b@people.test", "ready")]
-    assert found.lines[0].reason == "No such person here."
+    assert (found.lines[0].reason, found.lines[0].details) == (
+        "The mailbox refused the message.",
+        "No such person here.",
+    )
     assert found.lines[0].raw
     assert [x.bounce_count for x in world.rows(schema.contacts)] == [1, 0]
     assert len(world.threads.entries(record)) == 1
@@ -543,7 +546,7 @@ def test_a_thread_over_the_wire_refused_retried_bounced_answered(ops_on: Callabl
         furnish(ops, smtp)
         submit = queue_outbox(lambda: ops.setup, ops.clock, ops.book)
         threads = Threads(ops.engine, setup=lambda: ops.setup, clock=ops.clock, submit=submit)
-        gateway = Gateway(ops.engine, threads, submit, ops.clock, reports=ops.bounces.take)
+        gateway = Gateway(ops.engine, threads, submit, ops.clock, bounces=ops.bounces)
         envelopes = Envelopes(threads, retry=lambda mail: ops.queue.retry(mail).count == 1)
         record = threads.create_record("ticket", "The printer")
         for name in ("Ann", "Ben"):

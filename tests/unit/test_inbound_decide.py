@@ -330,7 +330,8 @@ def test_a_bounce_counts_the_contact_the_record_and_marks_the_notification() -> 
     got = predict(case("back@beta.example", dsn=report(), messages=told("val")))
     assert got["decision"] == "bounce_registered"
     assert (got["partner_bounces"], got["thread_bounces"]) == ({"val": 1}, {"T1": 1})
-    assert got["notification"] == {"partner": "val", "status": "bounce", "failure_type": "mail_bounce"}
+    wanted = {"partner": "val", "status": "bounce", "failure_type": "mail_bounce", "reason": "550 no\nSorry."}
+    assert got["notification"] == wanted
     assert (got["created"], got["notices"]) == ([], [])
 
 
@@ -368,7 +369,7 @@ def test_five_bounced_campaign_mails_over_more_than_a_week_blacklist(days: list[
     got = predict(
         case("bounce@acme.example", dsn=report(), messages=told("val"), prior_bounces=earlier, partners=people)
     )
-    assert got["blacklisted"] is want
+    assert got["blacklisted"] == {"val@cust.test": want}
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------

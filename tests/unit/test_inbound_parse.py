@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailops.inbound.bounce_signs import bounce_sign
 from mailops.inbound.parse import MAX_ID, message_ids, parse
 
 
@@ -88,61 +87,6 @@ def test_html_is_kept_and_its_text_read() -> None:
     mail = parse(raw("<p>Hi <b>you</b></p>", Content_Type="text/html; charset=utf-8"))
     assert mail.html == "<p>Hi <b>you</b></p>"
     assert "Hi you" in mail.text
-
-
-@pytest.mark.parametrize(
-    ("headers", "is_bounce"),
-    [
-        ({"To": "bounce@acme.example", "From": "a@x.test"}, True),
-        ({"Delivered-To": "Bounce@Acme.example", "From": "a@x.test"}, True),
-        ({"Cc": "bounce@acme.example", "To": "info@acme.example", "From": "a@x.test"}, False),
-        ({"From": "Mail <MAILER-daemon@mx.test>", "To": "info@acme.example"}, True),
-        ({"From": "mailer-daemon-fan@mx.test", "To": "info@acme.example"}, False),
-        ({"From": "a@x.test", "Content-Type": "multipart/report; boundary=b"}, True),
-        ({"From": "a@x.test", "Content-Type": "multipart/report report-type=delivery-status; boundary=b"}, True),
-        ({"From": "a@x.test", "Content-Type": "report-type=delivery-status"}, True),
-        ({"From": "a@x.test", "Content-Type": "multipart/mixed; boundary=b"}, False),
-    ],
-)
-def test_three_signs_of_a_bounce(headers: dict[str, str], is_bounce: bool) -> None:
-    sign = bounce_sign(parse(raw(**headers)), {"bounce@acme.example"})
-    assert (sign is not None) is is_bounce
-
-
-def report(recipient_block: str, original: str, media: str = "message/rfc822") -> bytes:
-    body = (
-        "--b\r\nContent-Type: text/plain\r\n\r\nSorry.\r\n"
-        f"--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx\r\n\r\n{recipient_block}\r\n"
-        f"--b\r\nContent-Type: {media}\r\n\r\n{original}\r\n\r\nbody\r\n--b--\r\n"
-    )
-    return raw(body, Content_Type='multipart/report; boundary="b"')
-
-
-@pytest.mark.parametrize(
-    ("block", "address"),
-    [
-        ("Final-Recipient: rfc822; Val@Cust.test", "val@cust.test"),
-        ("Final-Recipient: RFC822;val@cust.test", "val@cust.test"),
-        ("Final-Recipient: val@cust.test", None),
-        ("Final-Recipient: rfc822;", None),
-        ("Final-Recipient: rfc822; not an address", None),
-        ("Action: failed", None),
-    ],
-)
-def test_the_failed_address_is_read_strictly(block: str, address: str | None) -> None:
-    found = parse(report(block, "Message-ID: <m@x>")).reported
-    assert found is not None
-    assert found.address == address
-
-
-@pytest.mark.parametrize("media", ["message/rfc822", "text/rfc822-headers"])
-def test_ids_of_the_original_mail(media: str) -> None:
-    found = parse(
-        report("Action: failed", "Message-ID: <new@ms>\r\nX-Microsoft-Original-Message-ID: <m@x>", media)
-    ).reported
-    assert found is not None
-    assert found.message_ids == ("<new@ms>", "<m@x>")
-    assert found.text == "Sorry."
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def _read(fields: Fields, body: bytes, subject: str, seen: gate.Gate, truncated:
             if answer is not None:
                 return answer
     if any(part.media in _RECEIPT_PARTS for part in parts):
-        return Report("ordinary", rule="receipt", subject=subject, truncated=truncated)
+        return Report("ordinary", rule="receipt", original=original, subject=subject, truncated=truncated)
     rule = autoreply_rule(fields, subject, human)
     if rule is not None:
         return Report(

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...dns.aggregate import read_file
+from ...dns.aggregate import read_report
 from ...dns.dkim import lookup_key
 from ...dns.dmarc import Identity, Method, evaluate, report_destination, walk
 from ...dns.names import normalise
@@ -140,7 +140,7 @@ def aggregate(data: Mapping[str, Any], path: Path) -> Iterator[dict[str, Any]]:
     """Aggregate-report cases; files are relative to the case file."""
     for case in data["cases"]:
         try:
-            report = read_file(path.parent / case["file"])[0]
+            report = read_report((path.parent / case["file"]).read_bytes())
         except InputRefused as problem:
             yield {"id": case["id"], "error": True, "code": problem.code, "reason": problem.message}
             continue

@@ -1,18 +1,21 @@
 """Gateway cases: configuration + raw message → decision, created records, notices, counters.
 
 The case's configuration becomes a :class:`CaseView`; the raw message is built byte by byte and goes through the
-product's own reading and deciding. Counters are then moved the way the decision says.
+product's own reading and deciding. A report is then received by a real workspace in which the case's mails were sent
+(:mod:`.gateway_store`), and counters and notifications are what stands in its tables. ``blacklisted`` is the rule of
+the suppression list for bounces that are not told hard from soft, as the case files keep them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from mailops.bounces.addressed import Heading, Ours
+from mailops.bounces.correlate import clues
 from mailops.errors import ConfigError
-from mailops.inbound.bouncing import original_ids
 from mailops.inbound.decide import route_inbound
 from mailops.inbound.loops import is_marked, limits
 from mailops.inbound.parse import parse
@@ -20,7 +23,6 @@ from mailops.inbound.values import (
     CompanyFacts,
     ContactFacts,
     Decision,
-    InboundMail,
     Kind,
     LoopLimits,
     MessageFacts,
@@ -30,6 +32,8 @@ from mailops.inbound.values import (
 from mailops.model.address import parse_first
 from mailops.model.alias import Alias, Key, Policy
 from mailops.model.setup import AliasDomain
+from mailops.suppression.decide import Trace, weigh
+from mailops.testing.suites.gateway_store import After, received
 from mailops.threads.alias_names import allowed_domains
 
 Case = dict[str, Any]
@@ -59,10 +63,11 @@ def gateway(document: dict[str, Any], path: Path) -> Iterator[dict[str, Any]]:
 def predict(case: Case) -> dict[str, Any]:
     """The prediction for one case, with all fields a case may expect."""
     view = CaseView(case["config"])
-    mail = parse(raw_message(case["inbound"]))
-    view.original_ids = original_ids(mail)
+    raw = raw_message(case["inbound"])
+    mail = parse(raw)
     decision = route_inbound(mail, view)
-    return _fields(decision, mail, view)
+    after = received(case["config"], raw, now=NOW) if decision.kind is Kind.BOUNCE else None
+    return _fields(decision, raw, view, after)
 
 
 def raw_message(inbound: Case) -> bytes:
@@ -90,7 +95,6 @@ class CaseView:
 
     def __init__(self, config: Case) -> None:
         self.config = config
-        self.original_ids: tuple[str, ...] = ()
         self.domains = tuple(AliasDomain(**d) for d in config.get("alias_domains") or [])
         self.company = CompanyFacts("", config.get("company_email"), self.domains[0] if self.domains else None)
         parameters = {k: str(v) for k, v in (config.get("params") or {}).items() if v is not None}
@@ -144,9 +148,6 @@ class CaseView:
     def contact(self, key: Key) -> ContactFacts | None:
         return next((p for p in self._partners if p.key == key), None)
 
-    def counted_records(self, address: str) -> tuple[Key, ...]:
-        return tuple(key for key in self.counters() if _address(self._threads[key].get("email")) == address)
-
     def created_by(self, sender: str, since: datetime) -> int:
         return sum(
             int(p["count"])
@@ -154,7 +155,13 @@ class CaseView:
             if _address(p["sender"]) == sender and self.now - timedelta(minutes=p["minutes_ago"]) >= since
         )
 
-    def bounced_at(self, address: str, message_ids: tuple[str, ...]) -> tuple[datetime, ...]:
+    def ours(self, heading: Heading) -> Ours:
+        bounces = frozenset(d.bounce_address.lower() for d in self.domains if d.bounce_address)
+        sent_from = frozenset(d.notification_address.lower() for d in self.domains if d.notification_address)
+        return Ours(bounces, sent_from & set(heading.to) if heading.null_path else frozenset())
+
+    def campaigns(self, address: str, message_ids: Collection[str]) -> list[datetime]:
+        """When campaign mails to this address bounced, the one among ``message_ids`` as of now."""
         earlier = [
             self.now - timedelta(days=b["days_ago"])
             for b in self.config.get("prior_bounces") or []
@@ -165,7 +172,7 @@ class CaseView:
             for m in self.config.get("messages") or []
             if m["message_id"] in message_ids and _address(m.get("mass_mailing_trace")) == address
         ]
-        return (*earlier, *traced)
+        return earlier + traced
 
     def counters(self) -> list[Key]:
         """Keys of the records that have a bounce counter."""
@@ -191,6 +198,7 @@ def _alias(a: Case) -> Alias:
         policy=Policy(a.get("contact") or "everyone"),
         any_domain=bool(a.get("incoming_local")),
         record=a.get("force_thread"),
+        automatic=a.get("automatic", True),
         parent=a.get("parent_thread"),
         bounced_content=a.get("bounced_content"),
     )
@@ -208,10 +216,7 @@ def _address(text: str | None) -> str:
     return found.normalised if found else ""
 
 
-def _fields(d: Decision, mail: InboundMail, view: CaseView) -> dict[str, Any]:
-    effect = d.bounce
-    bounced = set(effect.contacts) if effect else set()
-    marked = set(effect.records) if effect else set()
+def _fields(d: Decision, raw: bytes, view: CaseView, after: After | None) -> dict[str, Any]:
     reset = d.reset
     return {
         "decision": WORDS[d.kind],
@@ -222,17 +227,15 @@ def _fields(d: Decision, mail: InboundMail, view: CaseView) -> dict[str, Any]:
         "parent": d.parent.message_id if d.parent else None,
         "internal": d.internal,
         "alias_status": next((status.value for _, status in d.statuses), None),
-        "partner_bounces": {
-            p.key: 0 if reset and p.email == reset else p.bounces + (p.key in bounced) for p in view.partners
-        },
+        "partner_bounces": after.partners
+        if after
+        else {p.key: 0 if reset and p.email == reset else p.bounces for p in view.partners},
         "thread_bounces": {
-            k: 0 if reset and view.thread_address(k) == reset else view.thread_bounces(k) + (k in marked)
+            k: after.threads[k] if after else 0 if reset and view.thread_address(k) == reset else view.thread_bounces(k)
             for k in view.counters()
         },
-        "notification": {"partner": effect.notified[0], "status": "bounce", "failure_type": "mail_bounce"}
-        if effect and effect.notified
-        else None,
-        "blacklisted": bool(effect and effect.blacklist),
+        "notification": after.notification if after else None,
+        "blacklisted": _blacklisted(d, raw, view) if after else {},
         "notices": [
             {
                 "to": n.to,
@@ -245,3 +248,19 @@ def _fields(d: Decision, mail: InboundMail, view: CaseView) -> dict[str, Any]:
             for n in d.notices
         ],
     }
+
+
+def _blacklisted(d: Decision, raw: bytes, view: CaseView) -> dict[str, bool]:
+    """Of each address that the report names, whether campaigns leave it out afterwards."""
+    assert d.report is not None
+    ids = {value for _, value in clues(raw, d.report).message_ids}
+    found: dict[str, bool] = {}
+    for block in d.blocks:
+        if block.recipient is None:
+            continue
+        address = _address(block.recipient)
+        traces = [Trace(at, "bounce") for at in view.campaigns(address, ids if block.kind == "bounce" else ())]
+        contacts = [p.bounces + (block.kind == "bounce") for p in view.contacts(address)]
+        due = weigh(traces, now=view.now, counter=max(contacts, default=None))
+        found[address] = found.get(address, False) or due.suppress
+    return found
