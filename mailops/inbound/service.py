@@ -17,12 +17,14 @@ from sqlalchemy.engine import Connection, Engine
 
 from ..bounces.service import Bounces, Taken
 from ..errors import MailopsError, MessageRefused
+from ..ledger import Book
 from ..model.alias import AliasStatus
 from ..model.mail import Submission
 from ..ports import Clock
 from ..store.database import explained
 from ..threads import reports
 from ..threads import store as repo
+from ..threads.hearing import ThreadsListener
 from ..threads.outbox import Outbox
 from ..threads.service import Entry, Threads
 from . import notices
@@ -49,7 +51,7 @@ class Gateway:
         allowed_senders: Collection[str] = (),
     ) -> None:
         self._engine, self._threads, self._submit, self._clock = engine, threads, submit, clock
-        self._bounces = bounces or Bounces(engine, clock=clock, discussions=reports)
+        self._bounces = bounces or Bounces(engine, clock=clock, discussions=reports, book=Book((ThreadsListener(),)))
         self._allowed = tuple(allowed_senders)
 
     def receive(self, raw: bytes, *, fallback_model: str | None = None) -> Decision:
