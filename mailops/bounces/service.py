@@ -42,7 +42,8 @@ class Discussions(Protocol):
     """What threads make of a report that names a message of theirs and is tied to no delivery."""
 
     def find(self, connection: Connection, ids: Sequence[Sequence[str]]) -> Any:
-        """The message that the first group of ids names, with the addresses it was mailed to (``notified``)."""
+        """The message that the first group of ids names: its ``message_id``, the addresses it was mailed to
+        (``notified``); None for none."""
 
     def fail(self, connection: Connection, about: Any, address: str | None, text: str | None) -> None:
         """It did not reach this address; None = somebody."""
@@ -121,8 +122,11 @@ class Bounces:
             # one row per recipient; the digest of the first is the report's own
             key = digest if number == 0 else f"{digest[:60]}{number:04d}"
             kind = kind_of(report, result)
-            noted = self._record(connection, raw if number == 0 else b"", key, report, result, hit, now, source, kind)
-            blocks.append(self._feel(connection, kind, found, result, hit, noted, now, source))
+            about = self._discussed(connection, found) if kind == "bounce" and hit.candidate is None else None
+            original = about.message_id if about else report.original.message_id
+            stored = raw if number == 0 else b""
+            noted = self._record(connection, stored, key, kind, report, result, hit, original, now, source)
+            blocks.append(self._feel(connection, kind, result, hit, about, noted, now, source))
         return Taken(report, tuple(matches), blocks=tuple(blocks))
 
     def recent(self, limit: int = 1000) -> pd.DataFrame:
@@ -202,12 +206,13 @@ class Bounces:
         connection: Connection,
         raw: bytes,
         digest: str,
+        kind: str,
         report: Report,
         result: RecipientResult | None,
         found: Match,
+        original: str | None,
         now: datetime,
         source: str,
-        kind: str,
     ) -> int:
         hit = found.candidate
         address = (result.recipient if result else "") or (hit.recipient if hit else None)
@@ -223,7 +228,7 @@ class Bounces:
                 reason=result.reason if result else None,
                 hard=result.hard if result else None,
                 diagnostic=(result.diagnostic if result else "") or None,
-                original_message_id=(report.original.message_id or "")[:998] or None,
+                original_message_id=(original or "")[:998] or None,
                 mail_id=hit.mail_id if hit else None,
                 delivery_id=hit.delivery_id if hit else None,
                 matched_by=found.by,
@@ -234,13 +239,16 @@ class Bounces:
         ).inserted_primary_key[0]  # type: ignore[index]  # an insert of one row has a key
         return int(bounce_id)
 
+    def _discussed(self, connection: Connection, found: Clues) -> Any:
+        return self._discussions.find(connection, _by_place(found)) if self._discussions is not None else None
+
     def _feel(
         self,
         connection: Connection,
         kind: str,
-        clues: Clues,
         result: RecipientResult | None,
         found: Match,
+        about: Any,
         bounce_id: int,
         now: datetime,
         source: str,
@@ -249,11 +257,8 @@ class Bounces:
         hit, address = found.candidate, found.address(result)
         if kind not in ("bounce", "complaint"):
             return Block(address, kind, False, found.by, f"{SHOWN.get(kind, 'kept')}; nothing is counted")
-        about = None
-        if hit is None and kind == "bounce" and self._discussions is not None:
-            about = self._discussions.find(connection, _by_place(clues))
-            if about is not None and address is None and len(about.notified) == 1:
-                address = about.notified[0]
+        if about is not None and address is None and len(about.notified) == 1:
+            address = about.notified[0]
         first = hit is None or effects.note(connection, kind, result, hit, now=now)
         if hit is not None and first and kind == "bounce":
             effects.mark(connection, result, hit, bounce_id, now=now)
