@@ -14,9 +14,10 @@ from furnish import furnish
 
 from mailops import Ops
 from mailops.inbound.values import Kind
-from mailops.model.setup import Encryption, Server
+from mailops.model.setup import AliasDomain, Company, Encryption, Server
 from mailops.store import schema
 from mailops.testing import ManualClock, SmtpServer, build_dsn
+from mailops.threads.aliases import save_alias
 from mailops.threads.envelope import Mark
 from mailops.threads.service import Entry
 from mailops.webhooks.service import Webhooks
@@ -355,3 +356,43 @@ def test_the_decision_carries_the_report_and_the_log_its_consequence(play: Calla
     ]
     assert "which counts for mail" in told["blocks"][1]["consequence"]
     assert "arrived" in told["blocks"][0]["consequence"]
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_rules_that_did_not_change_judge_no_stored_report_otherwise(play: Callable[[str], Play], name: str) -> None:
+    given = play("one")
+    given.ops.inbound.receive(REPORTS[name])
+    given.ops.bounces.take(receipt(who=PEOPLE[1]).replace(b"<r@people.test>", b"<r2@people.test>"))
+    assert given.ops.suppressions.diff() == []
+
+
+# --- notices ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("IN-10", "IN-14")
+@pytest.mark.parametrize("how", ["catchall", "policy", "loop"])
+def test_a_notice_s_envelope_sender_is_the_bounce_address_of_the_domain_written_to(
+    ops_factory: Callable[..., Ops], how: str
+) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_factory(clock=ManualClock())
+        furnish(ops, smtp, from_filter=None)
+        second = ops.save_alias_domain(AliasDomain("two.example", bounce_alias="returns"))
+        ops.save_company(Company("two", "Two", "info@two.example", second))
+        policy = "partners" if how == "policy" else "everyone"
+        save_alias(ops.engine, "leads", "lead", domain=second, models=ops.threads.models, policy=policy)
+        if how == "loop":
+            ops.set_parameter("mail.gateway.loop.threshold", "1")
+        to = "catchall@two.example" if how == "catchall" else "leads@two.example"
+        for number in range(2):
+            head = (
+                f"From: Sue <sue@customer.test>\r\nTo: {to}\r\nSubject: Hi\r\nMessage-ID: <{number}@customer.test>\r\n"
+            )
+            decision = ops.inbound.receive(f"{head}\r\nHello\r\n".encode())
+        assert decision.notices
+        ops.queue.run()
+        notice = smtp.messages[-1]
+        assert (notice.envelope_from, notice.recipients) == ("returns@two.example", ("sue@customer.test",))
+        raw = build_dsn(notice.data, "sue@customer.test", "5.1.1", "550 no", "mx.test", to=notice.envelope_from)
+        assert ops.inbound.receive(raw.replace(b"mailer-daemon", b"postmaster")).kind in (Kind.BOUNCE, Kind.LOOP_REPLY)
+        assert ops.bounces.recent()["matched_by"].tolist()[0] == "message-id+recipient"
