@@ -43,7 +43,8 @@ class Discussions(Protocol):
     """Which message of theirs a report names that is tied to no delivery; what follows of it the ledger tells them."""
 
     def find(self, connection: Connection, ids: Sequence[Sequence[str]]) -> Any:
-        """The message that the first group of ids names, with the addresses it was mailed to (``notified``)."""
+        """The message that the first group of ids names: its ``message_id``, the addresses it was mailed to
+        (``notified``); None for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +121,16 @@ class Bounces:
             # one row per recipient; the digest of the first is the report's own
             key = digest if number == 0 else f"{digest[:60]}{number:04d}"
             kind = kind_of(report, result)
-            noted = self._record(connection, raw if number == 0 else b"", key, report, result, hit, now, source, kind)
+            about = self._discussed(connection, found) if kind == "bounce" and hit.candidate is None else None
+            original = about.message_id if about else report.original.message_id
+            stored = raw if number == 0 else b""
+            noted = self._record(connection, stored, key, kind, report, result, hit, original, now, source)
             fact, block = self._judge(
                 connection,
                 kind,
-                found,
                 result,
                 hit,
+                about,
                 key=key_of("r", digest, number),
                 bounce_id=noted,
                 now=now,
@@ -223,12 +227,13 @@ class Bounces:
         connection: Connection,
         raw: bytes,
         digest: str,
+        kind: str,
         report: Report,
         result: RecipientResult | None,
         found: Match,
+        original: str | None,
         now: datetime,
         source: str,
-        kind: str,
     ) -> int:
         hit = found.candidate
         address = (result.recipient if result else "") or (hit.recipient if hit else None)
@@ -244,7 +249,7 @@ class Bounces:
                 reason=result.reason if result else None,
                 hard=result.hard if result else None,
                 diagnostic=(result.diagnostic if result else "") or None,
-                original_message_id=(report.original.message_id or "")[:998] or None,
+                original_message_id=(original or "")[:998] or None,
                 mail_id=hit.mail_id if hit else None,
                 delivery_id=hit.delivery_id if hit else None,
                 matched_by=found.by,
@@ -255,13 +260,16 @@ class Bounces:
         ).inserted_primary_key[0]  # type: ignore[index]  # an insert of one row has a key
         return int(bounce_id)
 
+    def _discussed(self, connection: Connection, found: Clues) -> Any:
+        return self._discussions.find(connection, _by_place(found)) if self._discussions is not None else None
+
     def _judge(
         self,
         connection: Connection,
         kind: str,
-        clues: Clues,
         result: RecipientResult | None,
         found: Match,
+        about: Any,
         *,
         key: str,
         bounce_id: int,
@@ -289,13 +297,10 @@ class Bounces:
             )
             first = fact.kind == outcome
             return fact, Block(address, kind, first, found.by, _words(kind, hit, first, None))
-        about = None
-        if kind == "bounce" and self._discussions is not None:
-            about = self._discussions.find(connection, _by_place(clues))
-            if about is not None and address is None and len(about.notified) == 1:
-                address = about.notified[0]
         if about is not None:
             data["message"] = about.message
+            if address is None and len(about.notified) == 1:
+                address = about.notified[0]
         if address is None:
             words = "names nobody; " + ("the message turns red" if about else "kept, and nothing is counted")
             nobody = None if about is None else unmatched(None, outcome, key=key, data=data, at=now)

@@ -170,6 +170,8 @@ class _Run:
         if alias and not self.permitted(alias, record.key if record else alias.parent):
             return self.refused()
         if record is None:
+            if alias and self.unwanted(alias):
+                return self.refused()
             self.note("reply", "the answered record is gone: a new one is made")
             return self.checked((Route(model, None, alias),))
         parent = self.parent(found)
@@ -190,6 +192,8 @@ class _Run:
             reference = bound.key if bound else alias.parent
             author = self.find_author(reference)
             self.author = self.author if self.author is not None else author
+            if bound is None and self.unwanted(alias):
+                continue
             if self.permitted(alias, reference, author):
                 routes.append(Route(alias.model, bound.key if bound else None, alias))
         if routes:
@@ -252,6 +256,16 @@ class _Run:
         best = min(people, key=lambda c: (c.key not in followers, not c.is_user), default=None)
         return best.key if best else None
 
+    def unwanted(self, alias: Alias) -> bool:
+        """Whether the mail was sent by a machine and the alias makes no records from such; nobody is answered."""
+        why = None if alias.automatic else sent_automatically(self.mail)
+        if why is None:
+            return False
+        name = alias.address or alias.local
+        self.note("automatic", f"{name} makes no records from automatic mail, and {why}")
+        self.refusals.append(("alias_automatic", f"{name} makes no records from automatic mail, and {why}."))
+        return True
+
     def permitted(self, alias: Alias, reference: Key | None, author: Key | None = None) -> bool:
         """Whether the alias's policy lets this author in; a refusal is noted and answered."""
         author = author if author is not None else self.author
@@ -288,6 +302,17 @@ class _Run:
         notice = notices.catchall_notice(self.mail, self.view)
         self.notices = [notice] if notice else []
         return self.end(Kind.REFUSED, "catchall", "It is written to the catchall and answers no known mail.")
+
+
+def sent_automatically(mail: InboundMail) -> str | None:
+    """How a mail shows that no person sent it (RFC 3834 §5, RFC 5321 §4.5.5), in words; None when nothing says so."""
+    if mail.automatic:
+        return "the mail says it was sent automatically"
+    if mail.return_path == "":
+        return "the mail has the null return path"
+    if mail.report.kind != "ordinary":
+        return f"the mail reads as {'an automatic reply' if mail.report.kind == 'autoreply' else 'a report'}"
+    return None
 
 
 def _names(aliases: tuple[Alias, ...]) -> str:

@@ -28,7 +28,7 @@ from ..threads.hearing import ThreadsListener
 from ..threads.outbox import Outbox
 from ..threads.service import Entry, Threads
 from . import notices
-from .decide import route_inbound
+from .decide import route_inbound, sent_automatically
 from .parse import parse
 from .values import Decision, InboundMail, Kind, Notice, Route, Step
 from .view import StoreView
@@ -213,7 +213,7 @@ class Gateway:
     def _log(self, tx: Connection, mail: InboundMail, decision: Decision, done: dict[str, Any]) -> None:
         answer = next((f"{n.reason} notice to {n.to}" for n in decision.notices), None)
         if answer is None and decision.kind in (Kind.REFUSED, Kind.LOOP_BLOCKED):
-            answer = f"no notice: {notices.unanswerable(mail)}"
+            answer = f"no notice: {notices.unanswerable(mail) or sent_automatically(mail)}"
         elif answer is None and decision.kind is Kind.NO_ROUTE:
             answer = "550 5.1.1 no such address here"
         repo.add_log(

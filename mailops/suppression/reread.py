@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..bounces import Report, parse
+from ..bounces.addressed import UNREAD, kind_of
 from ..bounces.hardness import rejudge, stored_table
 from ..bounces.reading.report import RecipientResult
 from ..bounces.revise import revised
@@ -99,9 +100,12 @@ def _compare(report: Report, rows: list[Any]) -> Iterator[Change]:
             continue
         result = _result_for(report, row.recipient)
         was = (str(row.kind), str(row.reason or "undefined"), bool(row.hard))
-        if result is None and report.outcome in ("bounce", "complaint") and report.results:
+        kind = kind_of(report, result)
+        if result is None and kind in ("bounce", "complaint") and report.results:
             continue  # the report names others only: who was meant was found by other means, and stays
-        now = (report.outcome, result.reason, result.hard) if result else (report.outcome, "undefined", False)
+        if UNREAD in (row.kind, row.rule) and report.kind == "ordinary":
+            continue  # its address says that it is a report, and it still cannot be read
+        now = (kind, result.reason, result.hard) if result else (kind, "undefined", False)
         if now != was:
             rule, evidence = (result.rule, result.evidence) if result else (report.rule, report.evidence)
             address = row.normalised or mailbox(row.recipient)

@@ -19,9 +19,10 @@ from .feedback import NO_ERROR, on_bounce
 
 @dataclass(frozen=True, slots=True)
 class Discussed:
-    """A message of ours that a report names: its row, and the addresses it was mailed to."""
+    """A message of ours that a report names: its row and Message-ID, and the addresses it was mailed to."""
 
     message: int
+    message_id: str
     notified: tuple[str, ...]
 
 
@@ -29,12 +30,12 @@ def find(connection: Connection, ids: Sequence[Sequence[str]]) -> Discussed | No
     """The newest known message of the first group of Message-IDs that names one."""
     m = repo.m
     for group in ids:
-        query = sa.select(m.c.id).where(m.c.message_id.in_(list(group))).order_by(m.c.id.desc())
+        query = sa.select(m.c.id, m.c.message_id).where(m.c.message_id.in_(list(group))).order_by(m.c.id.desc())
         row = connection.execute(query.limit(1)).first()
         if row is not None:
             told = repo.notifications_of(connection, int(row.id))
             mailed = (x.address for x in told if x.channel == "email" and x.address)
-            return Discussed(int(row.id), tuple(dict.fromkeys(mailed)))
+            return Discussed(int(row.id), row.message_id, tuple(dict.fromkeys(mailed)))
     return None
 
 
