@@ -45,7 +45,7 @@ def add(
     parent: int = typer.Option(None, help="The record whose followers may write, for the policy followers."),
     json: bool = JSON,
 ) -> None:
-    """Add an alias."""
+    """Add an alias; its name is made lower case, and what an address cannot hold becomes a hyphen."""
     given = {"policy": policy, "any_domain": any_domain, "automatic": automatic, "record": record, "parent": parent}
     settings = {name: value for name, value in given.items() if value is not None}
     _say(open_ops(ctx).save_alias(local, model, domain=domain, **settings), json)

@@ -153,3 +153,47 @@ def test_received_mail_is_taken_explained_and_shown_by_command(
     again = cli("bounces", "take", "--each", "--json", str(tmp_path / "failed.eml"))
     assert again["repeated"] == 1
     assert again["reports"][0]["blocks"] == []
+
+
+@pytest.mark.req("IN-50", "IN-17")
+def test_the_notebook_shows_decision_report_and_consequence(ops: Ops) -> None:
+    from mailops.jobs import run_notebook
+    from mailops.widgets import InboundView
+
+    ops.save_alias("leads", "lead", automatic=False)
+    head = b"From: Ann <ann@acme.example>\r\nMessage-ID: <1@acme.example>\r\n\r\nHi\r\n"
+    ops.inbound.receive(
+        build_dsn(head, "a@x.example", "4.4.1", "451 later", "mx.x.example", "delayed", to="bounce@acme.example")
+    )
+    ops.inbound.receive(mail(1, Auto_Submitted="auto-replied"))
+    view = InboundView(ops)
+    for face in (view.received.text(), view.received.html()):
+        assert "delayed, the other side still tries; nothing is counted" in face
+        assert "leads@acme.example makes no records from automatic mail" in face
+    assert "makes no records" in view.aliases.text()
+    assert "delayed" not in InboundView(ops, decision="refused").received.text()
+    result = run_notebook("inbound", {}, workspace=ops.workspace.path, timeout=120)
+    assert (result.exit_code, result.status) == (0, "passed"), result.message
+    assert "the other side still tries" in result.report.read_text("utf-8")
+
+
+def test_the_alias_card_changes_what_its_preview_says(ops: Ops) -> None:
+    from mailops.widgets import InboundView
+
+    ops.save_alias("leads", "lead")
+    card = InboundView(ops).aliases
+    card.widget  # noqa: B018  (built when it is shown)
+    off, on = (action.preview for action in card.actions.actions)
+    assert off().run is None, "nothing is ticked"
+    card.table.widget.selected = [ops.aliases[0].key]
+    assert on().run is None, "it is so already"
+    seen = off()
+    assert ops.aliases[0].automatic
+    assert seen.run is not None
+    assert seen.run(print) == "leads@acme.example: automatic mail makes no records."
+    assert not ops.aliases[0].automatic
+    card._local.value, card._model.value, card._policy.value = "Help Desk", "ticket", "partners"
+    added = card.by_hand.actions[0].preview()
+    assert added.run is not None
+    assert added.run(print) == "help-desk@acme.example makes records of kind ticket."
+    assert [(a.local, a.policy.value, a.automatic) for a in ops.aliases][0] == ("help-desk", "partners", True)
