@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .jobs.verdicts import RunContext
     from .ledger import Book
     from .ledger.check import Books
+    from .model.alias import Alias
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
     from .queue.service import Queue
@@ -286,6 +287,37 @@ class Ops:
         outbox = queue_outbox(lambda: self.setup, self.clock, self.book)
 
         return Gateway(self.engine, self.threads, outbox, self.clock, bounces=self.bounces)
+
+    def save_alias(self, local: str, model: str, *, domain: str | None = None, **settings: Any) -> Alias:
+        """A new alias on an alias domain (default: the first). ``settings``: ``policy``, ``any_domain``, ``automatic``
+        and the others of :func:`mailops.threads.aliases.save_alias`."""
+        from .store.setup import not_found
+        from .threads.aliases import save_alias
+
+        domains = self.setup.alias_domains
+        chosen = next((d for d in domains if domain is None or d.name == domain.strip().lower()), None)
+        if chosen is None and domain is not None:
+            raise not_found("alias domain", domain, [d.name for d in domains])
+        key = save_alias(self.engine, local, model, domain=chosen, models=self.threads.models, **settings)
+        return next(alias for alias in self.aliases if alias.key == key)
+
+    @property
+    def aliases(self) -> tuple[Alias, ...]:
+        """The aliases, in order of name."""
+        return self.threads.aliases()
+
+    def change_alias(self, address: str, **changes: Any) -> Alias:
+        """Change an alias: ``policy``, ``any_domain``, ``bounced_content``, ``automatic`` (False: automatic mail makes
+        no records)."""
+        from .threads.aliases import change_alias
+
+        return change_alias(self.engine, address, **changes)
+
+    def remove_alias(self, address: str) -> Alias:
+        """Remove an alias; what it made stays."""
+        from .threads.aliases import remove_alias
+
+        return remove_alias(self.engine, address)
 
     # --- coming back, looking, running --------------------------------------------------------------------------------
 

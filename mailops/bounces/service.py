@@ -58,6 +58,11 @@ class Taken:
     blocks: tuple[Block, ...] = ()
 
     @property
+    def kind(self) -> str:
+        """The kind in one word; what only its address shows to be a report has that of its row."""
+        return self.blocks[0].kind if self.report.kind == "ordinary" and self.blocks else self.report.kind
+
+    @property
     def matched(self) -> int:
         return sum(found.candidate is not None for found in self.matches)
 

@@ -25,6 +25,8 @@ GROUPS: dict[str, tuple[str, str]] = {
     "server": ("server", "Outgoing servers: list, add, remove, Test Connection."),
     "company": ("company", "Companies and their alias domains; system parameters."),
     "explain": ("explain", "Why a mail goes the way it goes."),
+    "alias": ("alias", "Addresses that make records from mail, and who may write to them."),
+    "inbound": ("inbound", "Received mail: take it in, explain it, what became of it."),
     "bounces": ("bounces", "Read reports that came back: parse, explain, take in, rates."),
     "return-path": ("return_path", "Signed return paths: only real reports count."),
     "suppress": ("suppress", "Addresses that get no campaigns or no mail: list, add, undo, diff."),

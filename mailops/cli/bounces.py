@@ -248,18 +248,30 @@ def _say_row(row: dict[str, Any], named: bool) -> None:
 
 
 @app.command("take")
-def take(ctx: typer.Context, files: list[Path] = FILES, json: bool = JSON) -> None:
+def take(
+    ctx: typer.Context,
+    files: list[Path] = FILES,
+    each: bool = typer.Option(False, "--each", help="Also say what each report tells, and what that changed."),
+    json: bool = JSON,
+) -> None:
     """Take reports into the workspace: tie each to the delivery it speaks of and mark it."""
     bounces = open_ops(ctx).bounces
     counts: Counter[str] = Counter()
+    told: list[dict[str, Any]] = []
     with reading(files, quiet=json) as sources:
         for source in sources:
             taken = bounces.take(source.raw)
-            counts["repeated" if taken.repeated else taken.report.kind] += 1
+            counts["repeated" if taken.repeated else taken.kind] += 1
             counts["matched"] += taken.matched
+            if each:
+                told.append({"message": source.name, "repeated": taken.repeated, "blocks": taken.blocks})
     if json:
-        print_json(counts)
+        print_json({**counts, "reports": told} if each else counts)
     else:
+        for one in told:
+            say(f"{one['message']}{': taken before' if one['repeated'] else ''}")
+            for block in one["blocks"]:
+                say(f"  {block.recipient or 'nobody is named'}: {block.kind}, {block.words}")
         say(", ".join(f"{n} {k}" for k, n in counts.items()) or "nothing found")
 
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from sqlalchemy.engine import Connection, Engine
 
+from ..bounces.addressed import Block
 from ..bounces.service import Bounces, Taken
-from ..errors import MailopsError, MessageRefused
+from ..errors import InputRefused, MailopsError, MessageRefused
 from ..ledger import Book
 from ..model.alias import AliasStatus
 from ..model.mail import Submission
@@ -30,7 +31,7 @@ from ..threads.service import Entry, Threads
 from . import notices
 from .decide import route_inbound, sent_automatically
 from .parse import parse
-from .values import Decision, InboundMail, Kind, Notice, Route, Step
+from .values import Decision, InboundMail, Kind, LogLine, Notice, Route, Step
 from .view import StoreView
 
 
@@ -92,6 +93,24 @@ class Gateway:
                 allowed_senders=self._allowed,
             )
             return route_inbound(parse(raw), view)
+
+    def log(
+        self, *, decision: Kind | str | None = None, offset: int = 0, limit: int = 100
+    ) -> tuple[list[LogLine], int]:
+        """What became of received mail, newest first, and how many lines there are. Raises :class:`InputRefused` for
+        an unknown decision."""
+        from ..store.database import reading
+
+        if decision is not None and decision not in list(Kind):
+            raise InputRefused(
+                f"The gateway decides nothing called {decision!r}.",
+                code="input.decision",
+                facts={"decision": str(decision)[:100]},
+                fix=f"Use one of: {', '.join(Kind)}.",
+            )
+        with explained("reading the gateway's log"), reading(self._engine) as connection:
+            rows, total = repo.log_page(connection, decision=decision, offset=offset, limit=limit)
+        return [_line(row) for row in rows], total
 
     # --- carrying out -------------------------------------------------------------------------------------------------
 
@@ -236,11 +255,24 @@ class Gateway:
         )
 
 
+def _line(row: Any) -> LogLine:
+    data = row.data or {}
+    report = data.get("report") or {}
+    blocks = tuple(
+        Block(x.get("recipient"), x["kind"], bool(x["counted"]), x.get("by") or "", x["consequence"])
+        for x in report.get("blocks") or ()
+    )
+    return LogLine(
+        int(row.id), row.at, row.sender, row.recipients or "", row.decision, data.get("code") or row.decision,
+        row.reason, row.answer, data.get("subject") or "", blocks, bool(report.get("repeated")),
+    )  # fmt: skip
+
+
 def _told(taken: Taken) -> dict[str, Any]:
     """A report's kind and the consequence of each block, for the log."""
     blocks = [{"recipient": x.recipient, "kind": x.kind, "counted": x.counted, "by": x.by, "consequence": x.words}
               for x in taken.blocks]  # fmt: skip
-    return {"kind": taken.report.kind, "repeated": taken.repeated, "blocks": blocks}
+    return {"kind": taken.kind, "repeated": taken.repeated, "blocks": blocks}
 
 
 def _clean(html: str | None) -> str | None:

@@ -256,3 +256,27 @@ class Decision:
     def accepted(self) -> bool:
         """Whether the mail was taken (the mail server should not refuse it)."""
         return self.kind is not Kind.NO_ROUTE
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """What became of one received mail, as the log has it; ``blocks`` are the consequences of a report."""
+
+    id: int
+    at: datetime
+    sender: str | None
+    recipients: str
+    decision: str
+    code: str
+    reason: str
+    answer: str | None
+    subject: str
+    blocks: tuple[Block, ...] = ()
+    repeated: bool = False
+
+    @property
+    def consequence(self) -> str:
+        """What a report has changed, recipient by recipient; "" for other mail."""
+        if self.repeated:
+            return "this report was taken before"
+        return "; ".join(f"{block.recipient or 'nobody named'}: {block.kind}, {block.words}" for block in self.blocks)

@@ -108,7 +108,6 @@ KNOWN: tuple[Known, ...] = (
         "uncalled",
         "IN-33, IN-34, MJ-13, QUE-04: records, aliases and the envelope have no face yet",
         "ops.py: Ops.envelopes has no caller",
-        "threads/aliases.py: save_alias has no caller",
         "threads/verification.py: SenderVerification has no caller",
     ),
 )

@@ -225,7 +225,8 @@ def reset_bounces(connection: Connection, address: str) -> None:
 def add_alias(
     connection: Connection, local: str, model: str, *, domain_id: int | None, settings: Mapping[str, Any] | None = None
 ) -> int:
-    """A new alias. ``settings``: policy, any_domain, record, parent, defaults, owner, company, bounced_content."""
+    """A new alias. ``settings``: policy, any_domain, record, parent, defaults, owner, company, bounced_content,
+    automatic."""
     row = {
         "local": local,
         "alias_domain_id": domain_id,
@@ -255,6 +256,11 @@ def set_alias(connection: Connection, alias_id: int, **changes: Any) -> None:
     if model is not None:
         values["model"] = model
     connection.execute(sa.update(a).where(a.c.id == alias_id).values(values))
+
+
+def remove_alias(connection: Connection, alias_id: int) -> None:
+    """Remove an alias."""
+    connection.execute(sa.delete(a).where(a.c.id == alias_id))
 
 
 # --- messages and notifications ---------------------------------------------------------------------------------------
@@ -332,6 +338,16 @@ def log_has(connection: Connection, message_ids: Sequence[str], decisions: Seque
     """Whether a mail with one of these ids was already answered with one of these decisions."""
     query = sa.select(log.c.id).where(log.c.message_id.in_(list(message_ids)), log.c.decision.in_(list(decisions)))
     return connection.execute(query.limit(1)).first() is not None
+
+
+def log_page(
+    connection: Connection, *, decision: str | None = None, offset: int = 0, limit: int = 25
+) -> tuple[list[Any], int]:
+    """Lines of the gateway's log, newest first, and how many there are."""
+    which = [log.c.decision == decision] if decision else []
+    total = connection.execute(sa.select(sa.func.count()).select_from(log).where(*which)).scalar_one()
+    query = sa.select(log).where(*which).order_by(log.c.id.desc()).offset(offset).limit(limit)
+    return list(connection.execute(query)), int(total)
 
 
 def _inserted(connection: Connection, table: sa.Table, values: Mapping[str, Any]) -> int:

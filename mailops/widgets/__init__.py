@@ -17,6 +17,7 @@ _HOMES = {
     "Figure": "charts",
     "Form": "form",
     "GuideView": "guide_view",
+    "InboundView": "inbound_view",
     "Headline": "panel",
     "Panel": "panel",
     "PlanCard": "servers_view",

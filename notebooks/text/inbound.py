@@ -1,0 +1,39 @@
+# %% [markdown]
+# # Received mail
+# What became of each mail that came in, what a delivery report said and changed, and the aliases that make records.
+
+# %% tags=["parameters"]
+workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+decision: str = ""  # show only this decision: create, reply, bounce, refused, no_route
+
+# %%
+from mailops import Ops
+from mailops.checks import inbound as checks
+from mailops.widgets import CheckCard, Headline, InboundView
+
+ops = Ops.open(workspace or None)
+view = InboundView(ops, decision=decision)
+
+# %%
+Headline("What came in", "Each mail with the rule that decided; of a report its kind and its consequence.")
+
+# %%
+view.received
+
+# %% [markdown]
+# ## Aliases
+# An alias makes a record from each new mail. Tick aliases whose records should not come from out-of-office answers, receipts
+# and other automatic mail.
+
+# %%
+view.aliases
+
+# %% [markdown]
+# ## Checks
+
+# %%
+latest, _ = ops.inbound.log(limit=200)
+CheckCard(ops.run.record(checks.refused([line.code for line in latest], now=ops.clock.now())))
+
+# %%
+ops.run.require_passed()
