@@ -24,7 +24,7 @@ from ..mime import (
     to_text,
     transfer_decode,
 )
-from ..model.address import Address, normalise, parse_addresses
+from ..model.address import Address, normalise, parse_addresses, read_field
 from .bounce_signs import read_report
 from .values import InboundMail
 
@@ -108,9 +108,9 @@ def _people(values: list[str]) -> list[Address]:
     for value in values[:50]:
         if value.count("(") > MAX_COMMENTS:  # the library reads nested comments by recursion
             value = value.replace("(", "")
-        for person in parse_addresses(value):
+        for person in read_field(value):
             if len(person.spec) <= MAX_SPEC:
-                people.append(Address(decode_words(person.name), person.spec))
+                people.append(person)
             if len(people) >= MAX_PEOPLE:
                 return people
     return people

@@ -11,16 +11,16 @@ from ..errors import ConfigError, MailopsError, MessageRefused, RouteError
 
 MAX_HOPS = 50
 _HELO = re.compile(r"[^A-Za-z0-9.\-:\[\]_]")
+_CONTENT = (
+    "line_too_long", "bare_newline", "malformed", "header_injection", "header_broken", "duplicate_header", "nul",
+    "address_missing", "from_invalid",
+)  # fmt: skip
 _STATUS = {
     "message.too_large": "552 5.3.4",
-    "message.line_too_long": "554 5.6.0",
-    "message.bare_newline": "554 5.6.0",
-    "message.malformed": "554 5.6.0",
-    "message.header_injection": "554 5.6.0",
-    "message.duplicate_header": "554 5.6.0",
     "message.address_invalid": "550 5.1.3",
-    "message.address_missing": "554 5.6.0",
     "message.no_recipient": "554 5.5.1",
+    "message.too_many_recipients": "550 5.5.3",
+    **{f"message.{what}": "554 5.6.0" for what in _CONTENT},  # the mail itself is at fault, for good
 }
 
 
