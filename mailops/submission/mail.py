@@ -10,6 +10,7 @@ from email.utils import format_datetime
 from ..errors import ConfigError, MailopsError, MessageRefused, RouteError
 
 MAX_HOPS = 50
+_RECEIVED = re.compile(rb"\r\nreceived[ \t]{0,80}:", re.I)  # RFC 5322 §4.5: blanks before the colon are old, and read
 _HELO = re.compile(r"[^A-Za-z0-9.\-:\[\]_]")
 _CONTENT = (
     "line_too_long", "bare_newline", "malformed", "header_injection", "header_broken", "duplicate_header", "nul",
@@ -69,8 +70,7 @@ def received(
 
 def hops(data: bytes) -> int:
     """How often this message was passed on: its Received headers."""
-    head = b"\r\n" + data.partition(b"\r\n\r\n")[0].lower()
-    return head.count(b"\r\nreceived:")
+    return len(_RECEIVED.findall(b"\r\n" + data.partition(b"\r\n\r\n")[0]))
 
 
 def status_for(error: Exception) -> str:
