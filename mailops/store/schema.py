@@ -296,11 +296,13 @@ suppressions = sa.Table(
     sa.Index("ix_suppressions_address_state", "address", "state"),
 )
 
+EVENT_KEY = 200
+"""Characters of a webhook event's id; a longer one is kept as its digest."""
 webhook_events = sa.Table(
     "webhook_events",
     metadata,
     sa.Column("provider", sa.String(40), primary_key=True),
-    sa.Column("event_id", sa.String(200), primary_key=True),
+    sa.Column("event_id", sa.String(EVENT_KEY), primary_key=True),
     sa.Column("at", Utc, nullable=False),
     sa.Column("kind", sa.String(40), nullable=False),
 )
