@@ -9,13 +9,15 @@ be split is one part, what cannot be decoded keeps its readable characters (RFC 
 from __future__ import annotations
 
 import binascii
-import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.errors import MessageError
-from email.header import decode_header
 from html import unescape
+
+from .model.words import decode_words as decode_words  # those that read mail find the decoder here too
+from .model.words import head_text as head_text
+from .model.words import storable as storable
+from .model.words import to_text as to_text
 
 MAX_BYTES = 2_000_000
 """Bytes of a message that are looked at."""
@@ -31,30 +33,11 @@ MAX_TEXT = 120_000
 
 _LINE = re.compile(rb"^.+$", re.M)
 _FIELD_LINE = re.compile(rb"[ \t]|[!-9;-~]{1,80}[ \t]*:")
-_RUNS = re.compile(rb"[\x80-\xff]{4,}")
 _FOLD = re.compile(r"\n[ \t]+")
 _PARAM = re.compile(r';\s*([A-Za-z0-9*_-]{1,40})\s*=\s*(?:"([^"]{0,500})"|([^\s;"]{1,500}))')
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 _BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h\d|/td|p|hr)\b[^<>]{0,500}>", re.I)
 _HTML_DROP = re.compile(r"<(style|script|head)\b", re.I)
-_CHARSETS = {
-    "unicode-1-1-utf-7": "utf-7",
-    "utf8": "utf-8",
-    "unknown-8bit": "latin-1",
-    "x-unknown": "latin-1",
-    "default": "utf-8",
-    "iso-8859-8-i": "iso-8859-8",
-    "cp-850": "cp850",
-    "ks_c_5601-1987": "cp949",
-    "gb2312": "gb18030",
-    "x-gbk": "gb18030",
-    "x-sjis": "cp932",
-    "shift_jis": "cp932",
-    "iso-2022-jp": "iso2022_jp_ext",
-}
-
-_NO_CHARSETS = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined"})
-"""Codecs of Python that no mail uses; the first takes time by the square of the length."""
 
 
 class Fields:
@@ -155,20 +138,6 @@ def without_prose(head: bytes, body: bytes) -> tuple[bytes, bytes]:
     return head[: stray.start()], head[stray.start() :] + b"\n\n" + body
 
 
-def storable(text: str) -> str:
-    """Text that every database and protocol carries: no NUL, no half surrogates."""
-    text = text.replace("\x00", "")
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def head_text(block: bytes) -> str:
-    """Header bytes as text: UTF-8 (RFC 6532), else Latin-1; without NUL."""
-    try:
-        return block.decode("utf-8").replace("\x00", "")
-    except UnicodeDecodeError:
-        return block.decode("latin-1").replace("\x00", "")
-
-
 def fields_of(block: bytes) -> Fields:
     """Read a header block."""
     return fields_in(head_text(block))
@@ -210,48 +179,6 @@ def transfer_decode(body: bytes, encoding: str) -> bytes:
     return body
 
 
-def to_text(data: bytes, charset: str) -> str:
-    """Bytes as :func:`storable` text in the named charset; a wrong or unknown one falls back to UTF-8, then Latin-1."""
-    return storable(_decoded(data, charset))
-
-
-def _decoded(data: bytes, charset: str) -> str:
-    name = charset.strip().strip("'\"").lower()
-    if not name or name in ("us-ascii", "ascii"):
-        name = "iso2022_jp_ext" if b"\x1b$" in data else "utf-8"
-    name = _CHARSETS.get(name, name)
-    try:
-        if codecs.lookup(name).name not in _NO_CHARSETS:
-            return data.decode(name)
-    except (LookupError, UnicodeError, ValueError):
-        pass
-    if name != "utf-8":
-        try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError:
-            pass
-    if name.startswith("iso2022"):
-        return data.decode("iso2022_jp_ext", "replace")
-    return data.decode(_guess(data), "replace")
-
-
-def _guess(data: bytes) -> str:
-    """The charset of a text that lies about its own: runs of high bytes are Cyrillic or Chinese words, else Latin-1."""
-    high = b"".join(_RUNS.findall(data[:20_000]))
-    letters = sum(byte >= 0xC0 for byte in high)
-    if not high:
-        return "latin-1"
-    if letters >= 0.9 * len(high):
-        return "koi8-r" if sum(0xC0 <= byte < 0xE0 for byte in high) > letters / 2 else "cp1251"
-    for name in ("gb18030", "big5", "cp932"):
-        try:
-            data.decode(name)
-        except UnicodeDecodeError:
-            continue
-        return name
-    return "latin-1"
-
-
 def from_html(text: str) -> str:
     """HTML as plain lines: style and script dropped, block ends as line ends, entities resolved."""
     for _ in range(20):
@@ -267,19 +194,6 @@ def from_html(text: str) -> str:
         text = _BREAK.sub("\n", text.replace("\n", " "))
     text = unescape(_TAG.sub("", text)).replace("\xa0", " ")
     return "\n".join(line.strip() for line in text.split("\n"))
-
-
-def decode_words(value: str) -> str:
-    """RFC 2047 encoded words as text."""
-    if "=?" not in value:
-        return value
-    try:
-        return "".join(
-            to_text(chunk, charset or "") if isinstance(chunk, bytes) else chunk
-            for chunk, charset in decode_header(value[:2000])
-        )
-    except (ValueError, LookupError, MessageError):
-        return value
 
 
 def leaves(fields: Fields, body: bytes) -> list[Part]:

@@ -12,11 +12,14 @@ import signal
 import ssl
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError, MailopsError
 from .model.mail import Submission
+from .model.text import harmless
 from .platforms import require_journal
+from .secrets import install_log_redaction
 from .submission import Limits, SubmissionServer, SubmittedMail
 
 if TYPE_CHECKING:
@@ -84,6 +87,7 @@ def serve(
     :class:`PlatformError` where the platform lacks what the queue needs (Windows).
     """
     require_journal("mailops serve")
+    install_log_redaction()
     asyncio.run(_serve(ops, make_server(ops, host=host, port=port), queue_every, seconds, webhooks))
 
 
@@ -113,10 +117,12 @@ async def _serve(
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(over.wait(), seconds or None)
     finally:
-        if door is not None:
-            await door.stop()
-        await server.stop()
-        await asyncio.to_thread(runner.stop)
+        ends = [door.stop()] if door is not None else []
+        await asyncio.gather(*ends, server.stop(), asyncio.to_thread(runner.stop))
+
+
+GRACE = 8.0
+"""Seconds that a stop waits for the answer to a mail that is out; service managers and containers give 10 to 90."""
 
 
 class _QueueRunner:
@@ -133,17 +139,22 @@ class _QueueRunner:
         self._thread.start()
 
     def stop(self) -> None:
+        """Within seconds, whatever a peer does: nothing of a mail that is not complete is waited for, and an answer to
+        one that is out gets :data:`GRACE` seconds."""
         self._over.set()
         self._worker.stop()
-        if self._thread.is_alive():
-            self._thread.join(timeout=60)
+        began = time.monotonic()
+        while self._thread.is_alive() and (waited := time.monotonic() - began) < GRACE + 15:
+            if waited > 2:  # a healthy peer has answered by then, and its mail is finished as it should be
+                self._worker.hurry(handed=waited > GRACE)
+            self._thread.join(timeout=0.2)
 
     def _run(self) -> None:
         while not self._over.wait(self._every):
             try:
                 report = self._worker.run()
             except MailopsError as error:
-                sys.stderr.write(f"Queue: {error.message} [{error.code}] {error.fix}\n")
+                sys.stderr.write(harmless(f"Queue: {error.message} [{error.code}] {error.fix}\n"))
                 continue
             if report.handled:
                 sys.stdout.write(

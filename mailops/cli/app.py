@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import MailopsError
+from ..secrets.redact import install_log_redaction
 from .output import print_error
 
 # The base of what the parser refuses. Newer typer carries its own click, so it is taken from typer's family tree.
@@ -125,6 +126,7 @@ def run() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
         # a pipe on Windows has the code page, which lacks many signs; those are written as JSON would escape them
         sys.stdout.reconfigure(errors="backslashreplace")
+    install_log_redaction()
     try:
         status = app(standalone_mode=False)
     except MailopsError as error:

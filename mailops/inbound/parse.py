@@ -26,7 +26,7 @@ from ..mime import (
     to_text,
     transfer_decode,
 )
-from ..model.address import Address, normalise, parse_addresses
+from ..model.address import Address, normalise, parse_addresses, read_field
 from .values import InboundMail
 
 MAX_VALUE = 64_000  # characters of one header field
@@ -110,9 +110,9 @@ def _people(values: list[str]) -> list[Address]:
     for value in values[:50]:
         if value.count("(") > MAX_COMMENTS:  # the library reads nested comments by recursion
             value = value.replace("(", "")
-        for person in parse_addresses(value):
+        for person in read_field(value):
             if len(person.spec) <= MAX_SPEC:
-                people.append(Address(decode_words(person.name), person.spec))
+                people.append(person)
             if len(people) >= MAX_PEOPLE:
                 return people
     return people

@@ -1,7 +1,8 @@
 """Serialises a mail once, at submission.
 
 The queue stores the finished bytes. Only the From field may change later (the route decides), so its place in the
-bytes is kept and :func:`with_from` swaps it without parsing. Bcc never reaches the bytes (RFC 5322 §3.6.3).
+bytes is kept and :func:`with_from` swaps it without parsing. Both ways in pass one gate (:mod:`.gate`): no text
+smuggles a field in, and Bcc never reaches the bytes (RFC 5322 §3.6.3).
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from datetime import datetime
 from email.errors import MessageError
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
-from email.utils import format_datetime
+from email.utils import format_datetime, parseaddr
 
 from ..errors import MessageRefused
-from ..model.address import Address, envelope_address, is_valid, parse_addresses
+from ..model.address import Address, envelope_address, is_valid, parse_addresses, read_field
 from ..model.mail import Composed, Submission
+from ..model.words import decode_words, head_text, storable
+from ..routing.envelope import format_address_unencoded
 from ..smtp import checks
+from . import gate
 
-_FIELD = re.compile(rb"^([!-9;-~]+)[ \t]*:", re.M)
-_BREAKS = re.compile("[\r\n\0\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")  # all that str.splitlines takes for a line end
+_FOLD = re.compile(r"\r\n[ \t]+")
 _RESTRICTED = r"[A-Za-z0-9!#$&^_.+-]{1,127}"  # RFC 6838 §4.2
 _MEDIA_TYPE = re.compile(
     rf"{_RESTRICTED}/{_RESTRICTED}(?:\s?;\s?[A-Za-z0-9-]{{1,30}}=(?:\"[^\"\\]{{0,200}}\"|[^\s;\"]{{1,200}}))*\s?"
@@ -42,9 +45,15 @@ def compose(submission: Submission, *, now: datetime, return_path: str | None = 
     Raises :class:`MessageRefused` (``message.*``): header injection, bare line ends, over-long lines, missing or
     unparsable addresses, no recipients.
     """
-    if submission.raw is not None:
-        return _from_raw(submission, now=now, return_path=return_path)
-    return _from_fields(submission, now=now, return_path=return_path)
+    gate.check_texts(submission)
+    path = gate.return_path_of(return_path, submission.return_path)
+    make = _from_fields if submission.raw is None else _from_raw
+    try:
+        return make(submission, now=now, return_path=path)
+    except MessageRefused:
+        raise
+    except (ValueError, TypeError, LookupError, MessageError) as problem:  # the library's: an odd media type, a codec
+        raise gate.malformed(type(problem).__name__) from problem
 
 
 def with_from(raw: bytes, start: int, end: int, header_from: str) -> bytes:
@@ -55,43 +64,9 @@ def with_from(raw: bytes, start: int, end: int, header_from: str) -> bytes:
 
 
 def _from_fields(s: Submission, *, now: datetime, return_path: str | None) -> Composed:
-    for name, value in _plain_headers(s):
-        checks.check_header(name, value)
-        _one_line(name, value)
-    try:
-        return _serialised(s, now=now, return_path=return_path)
-    except MessageRefused:
-        raise
-    except (ValueError, LookupError, MessageError) as problem:  # the library's: a half character, an odd media type
-        raise _malformed(type(problem).__name__) from problem
-
-
-def _malformed(reason: str) -> MessageRefused:
-    return MessageRefused(
-        "The message cannot be written as a mail.",
-        code="message.malformed",
-        facts={"reason": reason},
-        fix="Look for characters that no text holds in subject, addresses, headers, file names and media types.",
-    )
-
-
-def _one_line(name: str, value: str) -> None:
-    """Some characters are line ends for the library that folds headers, and encoded words may hold any."""
-    if any("\ud800" <= c <= "\udfff" for c in value):
-        raise _malformed(f"half a character in {name}")
-    for text in (value, _decoded(value.encode("utf-8", "replace"))):
-        if hit := _BREAKS.search(text):
-            raise MessageRefused(
-                f"The header {name} has a line break in its value; it could smuggle in further headers.",
-                code="message.header_injection",
-                facts={"header": name, "character": f"U+{ord(hit.group()):04X}"},
-                fix="Take line breaks, also encoded ones, out of the value; long values are folded by mailops.",
-            )
-
-
-def _serialised(s: Submission, *, now: datetime, return_path: str | None) -> Composed:
     sender = _sender(s.sender)
-    to, cc, bcc = (_people(texts, field) for texts, field in ((s.to, "To"), (s.cc, "Cc"), (s.bcc, "Bcc")))
+    hidden = tuple(value for name, value in s.headers if name.lower() in gate.HIDDEN and value.strip())
+    to, cc, bcc = (_people(texts, field) for texts, field in ((s.to, "To"), (s.cc, "Cc"), (s.bcc + hidden, "Bcc")))
     wire = _wire(to + cc + bcc)
     message_id = s.message_id or make_message_id(sender.domain if sender else "")
     utf8 = any(not _portable(a).spec.isascii() for a in [*to, *cc, *([sender] if sender else [])])
@@ -108,34 +83,16 @@ def _serialised(s: Submission, *, now: datetime, return_path: str | None) -> Com
     if s.reply_to:
         message["Reply-To"] = ", ".join(str(_portable(a)) for a in _people((s.reply_to,), "Reply-To"))
     for name, value in s.headers:
-        message[name] = value
+        if name.lower().encode() not in gate.DROPPED:
+            message[name] = value
     _body(message, s)
     wanted = {name.lower().encode() for name in message}
     raw = message.as_bytes()
-    if any(name not in wanted for name, _ in _split_fields(raw.partition(b"\r\n\r\n")[0])):
-        raise _malformed("a header field that nobody asked for")
+    gate.check_head(raw, wanted, {b"return-path"} if return_path else ())
     # Identification fields go in by hand: the library would fold (and so break) long ids.
     first = b"".join(_identification(s)) + (_from_line(sender) if sender else b"")
     start = len(first) - (len(_from_line(sender)) if sender else 0)
-    return _finish(first + raw, start, len(first), message_id, s.subject, sender, wire, s.sender)
-
-
-def _plain_headers(s: Submission) -> list[tuple[str, str]]:
-    fixed = [
-        ("Subject", s.subject),
-        ("From", s.sender or ""),
-        ("Reply-To", s.reply_to or ""),
-        ("Return-Path", s.return_path or ""),
-        ("Message-ID", s.message_id or ""),
-        ("In-Reply-To", s.in_reply_to or ""),
-        *(("References", r) for r in s.references),
-        *(("To", t) for t in s.to),
-        *(("Cc", t) for t in s.cc),
-        *(("Bcc", t) for t in s.bcc),
-        *(("Content-Disposition", part.filename) for part in s.attachments),
-        *(("Content-Type", part.content_type) for part in s.attachments),
-    ]
-    return [(n, v) for n, v in fixed if v] + list(s.headers)
+    return _finish(first + raw, start, len(first), message_id, s.subject, sender, wire, _shown(s.sender))
 
 
 def _identification(s: Submission) -> Iterable[bytes]:
@@ -169,7 +126,7 @@ def _body(message: EmailMessage, s: Submission) -> None:
     for part in s.attachments:
         kind = part.content_type or mimetypes.guess_type(part.filename)[0] or "application/octet-stream"
         if not _MEDIA_TYPE.fullmatch(kind):  # the library folds some odd ones for ever
-            raise _malformed(f"the media type of the attachment {part.filename[:100]!r}")
+            raise gate.malformed(f"the media type of the attachment {part.filename[:100]!r}")
         main, _, sub = kind.partition("/")
         message.add_attachment(part.content, maintype=main, subtype=sub or "octet-stream", filename=part.filename)
 
@@ -184,7 +141,7 @@ def _cte(text: str) -> str:
 def _sender(text: str | None) -> Address | None:
     if not text or not text.strip():
         return None  # the route puts the notification address in
-    found = parse_addresses(text)
+    found = read_field(text)
     if not found or not is_valid(found[0].spec):
         raise MessageRefused(
             "The From address cannot be used.",
@@ -195,10 +152,23 @@ def _sender(text: str | None) -> Address | None:
     return found[0]
 
 
+def _shown(text: str | None) -> str | None:
+    """A From text as the queue keeps and judges it: without encoded words, and so that it reads back the same."""
+    if not text or "=?" not in text:
+        return text
+    return ", ".join(format_address_unencoded(a.name, a.spec) for a in read_field(text))
+
+
+def _strict(text: str) -> bool:
+    """Whether a reader of RFC 5322 finds the address in the undecoded field that we find."""
+    found = parse_addresses(text)
+    return len(found) > 1 or (bool(found) and parseaddr(text) == (found[0].name, found[0].spec))
+
+
 def _people(texts: Sequence[str], field: str) -> list[Address]:
     people: list[Address] = []
     for text in texts:
-        found = parse_addresses(text)
+        found = read_field(text)
         if not found or not all(is_valid(a.spec) for a in found):
             raise MessageRefused(
                 f"An address in {field} cannot be used.",
@@ -235,33 +205,38 @@ def _wire(people: Sequence[Address]) -> tuple[str, ...]:
 def _from_raw(s: Submission, *, now: datetime, return_path: str | None) -> Composed:
     raw = _crlf(s.raw or b"")
     head, gap, body = raw.partition(b"\r\n\r\n")
-    fields = _split_fields(head)
-    values: dict[bytes, list[bytes]] = {}
+    fields = gate.split_fields(head)
+    values: dict[bytes, list[str]] = {}
     for name, line in fields:
-        values.setdefault(name, []).append(line.split(b":", 1)[1].strip())
-    sender_text = _decoded(values.get(b"from", [b""])[0]) or s.sender
+        values.setdefault(name, []).append(_unfolded(line))
+    written = values.get(b"from", [""])[0]
+    sender_text = written or s.sender
     sender = _sender(sender_text)
-    texts = [_decoded(v) for n in (b"to", b"cc", b"bcc") for v in values.get(n, [])]
+    texts = [v for n in (b"to", b"cc", b"bcc", b"resent-bcc") for v in values.get(n, [])]
     recipients = s.envelope_to or tuple(t for t in texts if t)
     wire = _wire(_people(recipients, "envelope" if s.envelope_to else "To, Cc, Bcc"))
-    message_id = s.message_id or _decoded(values.get(b"message-id", [b""])[0])
+    message_id = s.message_id or values.get(b"message-id", [""])[0]
     extra = []
     if not message_id:
         message_id = make_message_id(sender.domain if sender else "")
+    if len(message_id) > gate.LONGEST["Message-ID"]:
+        raise gate.malformed("a Message-ID without end")
     if b"message-id" not in values:
         extra.append(b"Message-ID: " + message_id.encode() + b"\r\n")
     if b"date" not in values:
         extra.append(b"Date: " + format_datetime(now).encode() + b"\r\n")
-    if return_path and b"return-path" not in values:
+    if return_path:
         extra.append(b"Return-Path: <" + return_path.encode() + b">\r\n")
     out: list[bytes] = extra
     start = end = 0
     at = sum(map(len, extra))
     for name, line in fields:
-        if name == b"bcc":
+        if name in gate.DROPPED:
             continue
         block = line + b"\r\n"
         if name == b"from":
+            if "=?" in written and not _strict(written):
+                block = _from_line(sender)
             start, end = at, at + len(block)
         out.append(block)
         at += len(block)
@@ -269,43 +244,19 @@ def _from_raw(s: Submission, *, now: datetime, return_path: str | None) -> Compo
         out.insert(0, _from_line(sender))
         end = len(out[0])
     whole = b"".join(out) + b"\r\n" + (body if gap else b"")
-    subject = _decoded(values.get(b"subject", [b""])[0])
-    return _finish(whole, start, end, message_id, subject, sender, wire, sender_text)
+    gate.check_head(whole, {*values, b"from", b"message-id", b"date"}, {b"return-path"} if return_path else ())
+    subject = decode_words(values.get(b"subject", [""])[0])
+    return _finish(whole, start, end, message_id, subject, sender, wire, _shown(sender_text))
+
+
+def _unfolded(line: bytes) -> str:
+    """A field's value as text, undecoded, on one line (RFC 5322 §2.2.3)."""
+    return _FOLD.sub(" ", storable(head_text(line.split(b":", 1)[1]))).strip()
 
 
 def _crlf(raw: bytes) -> bytes:
     """CRLF line ends for a message written with plain LF throughout (a file, a pipe); mixed ones are refused later."""
     return raw if b"\r" in raw else raw.replace(b"\n", b"\r\n")
-
-
-def _split_fields(head: bytes) -> list[tuple[bytes, bytes]]:
-    fields: list[tuple[bytes, list[bytes]]] = []
-    for line in head.split(b"\r\n") if head else []:
-        if line[:1] in (b" ", b"\t") and fields:
-            fields[-1][1].append(line)
-            continue
-        hit = _FIELD.match(line)
-        if not hit:
-            raise MessageRefused(
-                "The message's header is broken.",
-                code="message.header_broken",
-                facts={"line": line[:120].decode("ascii", "replace")},
-                fix="Give a complete RFC 5322 message: header lines, an empty line, the body.",
-            )
-        fields.append((hit.group(1).lower(), [line]))
-    return [(name, b"\r\n".join(lines)) for name, lines in fields]
-
-
-def _decoded(value: bytes) -> str:
-    text = re.sub(r"\r\n[ \t]+", " ", value.decode("utf-8", "replace"))
-    if "=?" not in text:
-        return text
-    from email.header import decode_header, make_header
-
-    try:
-        return str(make_header(decode_header(text)))
-    except (ValueError, LookupError, MessageError):
-        return text
 
 
 def _finish(

@@ -52,14 +52,27 @@ def submit_many(
     hold: timedelta | None = None,
     batch: int = BATCH,
 ) -> Iterator[int]:
-    """Store many mails, one commit for each ``batch``; yields ids in order, each after its commit."""
-    source = iter(submissions)
+    """Store many mails, one commit for each ``batch``; yields ids in order, each after its commit.
+
+    Raises :class:`MessageRefused` for the first that cannot be sent; its facts name it (``position``, from 0) and how
+    many were ``stored`` before: whoever leaves it out and goes on from there loses none.
+    """
+    source, before = iter(submissions), 0
     while chunk := list(islice(source, batch)):
         now = clock.now()
-        prepared = [(s, _compose(s, setup, now)) for s in chunk]
+        prepared = [(s, _numbered(before + at, before, s, setup, now)) for at, s in enumerate(chunk)]
+        before += len(chunk)
         with explained("storing the mail"), engine.begin() as connection:
             ids = store(connection, prepared, setup=setup, now=now, book=book, hold=hold)
         yield from ids
+
+
+def _numbered(position: int, stored: int, submission: Submission, setup: Setup, now: datetime) -> Composed:
+    try:
+        return _compose(submission, setup, now)
+    except MessageRefused as error:
+        error.facts.update(position=position, stored=stored)
+        raise
 
 
 def _compose(submission: Submission, setup: Setup, now: datetime) -> Composed:

@@ -39,6 +39,7 @@ from ..model.tag import sign
 from ..platforms import require_journal
 from ..ports import Clock, Outbound, RecipientReply, SendResult, Session, Transport
 from ..routing import Route, Router, RouteRequest
+from ..smtp import SessionPool
 from . import lease as leases
 from .compose import with_from
 from .journal import Journal
@@ -129,6 +130,12 @@ class Worker:
     def stop(self) -> None:
         """Finish the mail at hand, settle, give the rest back, and return from :meth:`run`."""
         self._stop = True
+
+    def hurry(self, *, handed: bool = False) -> None:
+        """After :meth:`stop`: cut the connection of a peer that keeps :meth:`run` waiting, from another thread. A mail
+        whose final dot is out is left its time unless ``handed``; then it counts as unknown and is sent again."""
+        if isinstance(self._transport, SessionPool):
+            self._transport.interrupt(handed=handed)
 
     def run(self, *, limit: int | None = None, ids: Sequence[int] | None = None) -> RunReport:
         """Send until nothing is due (or ``limit`` mails were handled). With ``ids`` only those, whatever their time.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from email.utils import parseaddr
 
 from ..model.address import Address, envelope_address, is_valid, normalise, parse_addresses
 from ..model.filters import FromFilter
 from ..model.setup import AliasDomain, Hosting, Server, Setup
+from ..model.words import decode_words
 from .select import notification_address, sender_of
 from .usage import is_hosted
 
@@ -34,12 +33,7 @@ def header_from(text: str | None, send_as: str | None) -> str | None:
 
 def plain_name(name: str) -> str:
     """A display name as people read it: encoded words (RFC 2047) decoded, control characters gone."""
-    if "=?" in name:
-        try:
-            name = str(make_header(decode_header(name)))
-        except (ValueError, LookupError, HeaderParseError):  # broken words stay as they were written
-            pass
-    return "".join(c if c.isprintable() else " " for c in name).strip()
+    return "".join(c if c.isprintable() else " " for c in decode_words(name)).strip()
 
 
 def _proper(text: str, sender: Address) -> bool:

@@ -16,11 +16,13 @@ import json
 import logging
 import re
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from ..model.text import harmless
 from .secret import MASK, Secret
 
 SHORTEST = 4
@@ -206,7 +208,8 @@ def find_leaks(text: str) -> list[str]:
 
 
 class RedactingFilter(logging.Filter):
-    """A logging filter that redacts message, arguments and traceback; add it to a handler."""
+    """A logging filter that redacts message, arguments and traceback, and takes out what would steer a terminal; add it
+    to a handler."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         _redact_record(record)
@@ -218,15 +221,21 @@ def _redact_record(record: logging.LogRecord) -> None:
         message = record.getMessage()
     except (TypeError, ValueError):  # wrong arguments: logging itself reports that, without our help
         return
-    clean = redact(message)
+    clean = _line(message)
     if clean != message:
         record.msg, record.args = clean, ()
     if record.exc_info and record.exc_info[0] is not None and not record.exc_text:
-        record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+        record.exc_text = harmless(redact(logging.Formatter().formatException(record.exc_info)))
+
+
+def _line(message: str) -> str:
+    """A message without secrets and without what steers a terminal; a line break in it starts no record of its own."""
+    return harmless(redact(message)).replace("\n", "\n\t")
 
 
 def install_log_redaction() -> None:
-    """Redact every log record of this process as it is made, whatever handlers come later. Safe to call twice."""
+    """Redact every log record of this process as it is made, whatever library makes it and whatever handlers come
+    later, and every warning. Foreign bytes in a record do nothing to a terminal. Safe to call twice."""
     present: Callable[..., logging.LogRecord] = logging.getLogRecordFactory()
     if getattr(present, "redacts", False):
         return
@@ -236,5 +245,7 @@ def install_log_redaction() -> None:
         _redact_record(record)
         return record
 
+    _format = warnings.formatwarning
+    warnings.formatwarning = lambda *args, **kwargs: harmless(redact(_format(*args, **kwargs)))
     factory.redacts = True  # type: ignore[attr-defined]  # a mark on a function object
     logging.setLogRecordFactory(factory)

@@ -41,6 +41,10 @@ class SessionPool:
         for session in sessions:
             session.close()
 
+    def interrupt(self, *, handed: bool = False) -> None:
+        """As :meth:`SmtpTransport.interrupt`."""
+        self._transport.interrupt(handed=handed)
+
     def _take(self, server: Server) -> SmtpSession | None:
         now = self._clock.monotonic()
         old: list[SmtpSession] = []

@@ -189,9 +189,12 @@ class SmtpSession:
             attempt.rest_reply(reply, "body")
             attempt.closing = True
             return
-        attempt.unknown = True
+        attempt.unknown = wire.handed = True
         on_step("body")
-        reply = wire.read(self.limits.final)
+        try:
+            reply = wire.read(self.limits.final)
+        finally:
+            wire.handed = False
         if 300 <= reply.code < 400:
             raise WireError("garbled", f"the server answered the message with {str(reply)[:200]!r}")
         attempt.unknown = False

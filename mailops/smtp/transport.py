@@ -19,6 +19,7 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from ..model.setup import Authentication, DefaultServer, Encryption, Server
 from ..ports import Clock, Secrets, TokenSource
 from . import auth, tls
 from .session import Extensions, Limits, SmtpSession
-from .wire import Reply, Wire, WireError
+from .wire import Reply, Wire, WireError, cut
 
 Watch = Callable[[str, Reply | None], None]
 
@@ -60,6 +61,20 @@ class SmtpTransport:
         self._record = record
         self._contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
         self._lock = threading.Lock()
+        self._wires: weakref.WeakSet[Wire | socket.socket] = weakref.WeakSet()
+
+    def interrupt(self, *, handed: bool = False) -> None:
+        """Cut every connection of this transport, from another thread: also those being opened. One on which a message
+        is out and its answer awaited is left alone unless ``handed``: that mail's fate would not be known."""
+        for one in list(self._wires):
+            if isinstance(one, socket.socket):
+                cut(one)
+            elif handed or not one.handed:
+                one.cut()
+
+    def watch_over(self, one: Wire | socket.socket) -> None:
+        """Count a connection among those that :meth:`interrupt` cuts."""
+        self._wires.add(one)
 
     def connect(self, server: Server) -> SmtpSession:
         """Connect, protect, sign in. Raises :class:`DeliveryError`, temporary or permanent."""
@@ -182,6 +197,7 @@ class _Opening:
         sock = self._dial(name)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.wire = wire = Wire(sock)
+        self.transport.watch_over(wire)
         if server.encryption is Encryption.TLS:
             self._handshake(wire)
         reply = wire.read(self.limits.banner)
@@ -207,6 +223,7 @@ class _Opening:
             if left <= 0:
                 break
             sock = socket.socket(family, kind, protocol)
+            self.transport.watch_over(sock)
             try:
                 sock.settimeout(left)
                 sock.connect(address)

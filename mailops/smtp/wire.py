@@ -12,6 +12,7 @@ somebody asks. The message body is recorded as its length, sign-in lines as ``**
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import ssl
@@ -70,6 +71,12 @@ def printable(raw: bytes) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in text)
 
 
+def cut(sock: socket.socket) -> None:
+    """Shut a socket down in both directions, also while another thread connects, reads or writes on it."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not SSLSocket's, which would take TLS away under the reader
+
+
 class Wire:
     """A connected socket with an SMTP reply reader on it. All limits are seconds."""
 
@@ -81,7 +88,12 @@ class Wire:
         self._buffer = b""
         self._at = 0
         self._timeout: float | None = None
+        self.handed = False  # a message is out with its final dot, and its answer is not read
         self._known: dict[bytes, Reply] = {}  # servers say the same few lines over and over
+
+    def cut(self) -> None:
+        """End the connection from another thread: whoever waits on it hears at once that it is closed."""
+        cut(self.sock)
 
     @property
     def pending(self) -> bool:

@@ -22,6 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError, MailopsError, MissingExtra, StoreError
+from ..model.words import storable
 from .faults import store_error
 
 if TYPE_CHECKING:
@@ -70,8 +71,17 @@ def make_engine(target: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> En
 
 
 def json_text(value: object) -> str:
-    """JSON for a column; times and paths as text."""
-    return json.dumps(value, default=str, ensure_ascii=False)
+    """JSON for a column; times and paths as text, and every text storable: neither NUL nor half surrogates."""
+    text = storable(json.dumps(value, default=str, ensure_ascii=False))
+    return json.dumps(_without_nul(json.loads(text)), ensure_ascii=False) if "\\u0000" in text else text
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    return {storable(k): _without_nul(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _sqlite_settings(engine: Engine, path: str | None) -> None:

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from ..model.words import storable
+
 
 class Utc(TypeDecorator[datetime]):
     """A moment in UTC; naive values are refused on the way in, zone is attached on the way out."""
@@ -34,6 +36,23 @@ class Utc(TypeDecorator[datetime]):
             return None
         moment: datetime = value
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+class Words(TypeDecorator[str]):
+    """Text that both databases take: PostgreSQL refuses NUL, and no encoding writes half a surrogate."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return storable(value) if isinstance(value, str) else value
+
+
+class LongWords(Words):
+    """The same without a length."""
+
+    impl = sa.Text
+    cache_ok = True
 
 
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -301,11 +320,13 @@ suppressions = sa.Table(
     sa.Index("ix_suppressions_address_state", "address", "state"),
 )
 
+EVENT_KEY = 200
+"""Characters of a webhook event's id; a longer one is kept as its digest."""
 webhook_events = sa.Table(
     "webhook_events",
     metadata,
     sa.Column("provider", sa.String(40), primary_key=True),
-    sa.Column("event_id", sa.String(200), primary_key=True),
+    sa.Column("event_id", sa.String(EVENT_KEY), primary_key=True),
     sa.Column("at", Utc, nullable=False),
     sa.Column("kind", sa.String(40), nullable=False),
 )
@@ -453,3 +474,10 @@ guide_answers = sa.Table(
     sa.Column("version", sa.Integer, nullable=False, server_default="1"),
     sa.Column("at", Utc, nullable=False),
 )
+
+for _table in metadata.tables.values():  # every text column, also those of tables to come
+    for _column in _table.columns:
+        if type(_column.type) is sa.Text:
+            _column.type = LongWords()
+        elif type(_column.type) is sa.String:
+            _column.type = Words(_column.type.length)

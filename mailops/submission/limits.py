@@ -1,13 +1,22 @@
-"""What one client may do: connections, mails a minute, recipients a mail, failed sign-ins. Plain counting, no I/O."""
+"""What one client may do: connections, mails a minute, recipients a mail, failed sign-ins. Plain counting, no I/O.
+
+Failed sign-ins count per address *and* login: who guesses one login's password bars that login at that address, and no
+other program there. A place among the tries is taken before the password is looked at, so tries side by side are no
+more than tries one after the other. An address that guesses many logins is turned away at connect, but never this
+machine's own (as Postfix exempts ``$mynetworks``).
+"""
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter, deque
 from dataclasses import dataclass
+from enum import Enum
 
 from ..ports import Clock
 
 WINDOW = 60.0
+SPRAY = 5  # times the failures of one login that an address may have with all logins
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +27,16 @@ class Limits:
     connections: int = 20  # at one time, from one address
     total_connections: int = 200  # at one time, from all
     recipients: int = 10_000  # per mail; RFC 5321 §4.5.3.1.8 asks for at least 100, but not all send a second part
-    failed_logins_per_minute: int = 10
+    failed_logins_per_minute: int = 10  # from one address with one login
     waiting: int = 50  # mails being stored at one time; above that clients are asked to come back
+
+
+class Turn(Enum):
+    """Whether a password may be tried now."""
+
+    GO = "go"
+    WAIT = "wait"  # as many tries are under way as may fail
+    NO = "no"
 
 
 class Meter:
@@ -31,6 +48,7 @@ class Meter:
         self._open: Counter[str] = Counter()
         self._mails: dict[str, deque[float]] = {}
         self._failures: dict[str, deque[float]] = {}
+        self._trying: Counter[str] = Counter()
 
     def opened(self, peer: str) -> str | None:
         """Count a new connection; the answer to turn it away with, or None. Pair with :meth:`closed` when None."""
@@ -38,7 +56,7 @@ class Meter:
             return "421 4.3.2 Too many connections to this server, try again later"
         if self._open[peer] >= self.limits.connections:
             return f"421 4.7.0 Too many connections from you, at most {self.limits.connections} at a time"
-        if self._recent(self._failures, peer) >= self.limits.failed_logins_per_minute:
+        if not _own(peer) and self._recent(self._failures, peer) >= SPRAY * self.limits.failed_logins_per_minute:
             return "421 4.7.0 Too many failed sign-ins, try again in a minute"
         self._open[peer] += 1
         return None
@@ -59,11 +77,26 @@ class Meter:
         self._note(self._mails, client)
         return None
 
-    def failed_login(self, peer: str) -> None:
-        self._note(self._failures, peer)
+    def try_sign_in(self, peer: str, login: str) -> Turn:
+        """A place among the tries of this address with this login. Pair ``GO`` with :meth:`signed_in`."""
+        key, most = _pair(peer, login), self.limits.failed_logins_per_minute
+        failed = self._recent(self._failures, key)
+        if failed >= most or (not _own(peer) and self._recent(self._failures, peer) >= SPRAY * most):
+            return Turn.NO
+        if failed + self._trying[key] >= most:
+            return Turn.WAIT
+        self._trying[key] += 1
+        return Turn.GO
 
-    def may_sign_in(self, peer: str) -> bool:
-        return self._recent(self._failures, peer) < self.limits.failed_logins_per_minute
+    def signed_in(self, peer: str, login: str, right: bool) -> None:
+        """The end of a try."""
+        key = _pair(peer, login)
+        self._trying[key] -= 1
+        if self._trying[key] <= 0:
+            del self._trying[key]
+        if not right:
+            self._note(self._failures, key)
+            self._note(self._failures, peer)
 
     def _recent(self, book: dict[str, deque[float]], key: str) -> int:
         times = book.get(key)
@@ -81,3 +114,17 @@ class Meter:
             for other in list(book):
                 self._recent(book, other)
         book.setdefault(key, deque()).append(self._clock.monotonic())
+
+
+def _pair(peer: str, login: str) -> str:
+    return f"{peer} {login[:320]}"
+
+
+def _own(peer: str) -> bool:
+    """Whether the client is on this machine: one program that guesses must not shut the others out."""
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

@@ -10,17 +10,18 @@ from email.utils import format_datetime
 from ..errors import ConfigError, MailopsError, MessageRefused, RouteError
 
 MAX_HOPS = 50
+_RECEIVED = re.compile(rb"\r\nreceived[ \t]{0,80}:", re.I)  # RFC 5322 §4.5: blanks before the colon are old, and read
 _HELO = re.compile(r"[^A-Za-z0-9.\-:\[\]_]")
+_CONTENT = (
+    "line_too_long", "bare_newline", "malformed", "header_injection", "header_broken", "duplicate_header", "nul",
+    "address_missing", "from_invalid",
+)  # fmt: skip
 _STATUS = {
     "message.too_large": "552 5.3.4",
-    "message.line_too_long": "554 5.6.0",
-    "message.bare_newline": "554 5.6.0",
-    "message.malformed": "554 5.6.0",
-    "message.header_injection": "554 5.6.0",
-    "message.duplicate_header": "554 5.6.0",
     "message.address_invalid": "550 5.1.3",
-    "message.address_missing": "554 5.6.0",
     "message.no_recipient": "554 5.5.1",
+    "message.too_many_recipients": "550 5.5.3",
+    **{f"message.{what}": "554 5.6.0" for what in _CONTENT},  # the mail itself is at fault, for good
 }
 
 
@@ -69,8 +70,7 @@ def received(
 
 def hops(data: bytes) -> int:
     """How often this message was passed on: its Received headers."""
-    head = b"\r\n" + data.partition(b"\r\n\r\n")[0].lower()
-    return head.count(b"\r\nreceived:")
+    return len(_RECEIVED.findall(b"\r\n" + data.partition(b"\r\n\r\n")[0]))
 
 
 def status_for(error: Exception) -> str:

@@ -10,7 +10,9 @@ import asyncio
 import base64
 import binascii
 import logging
+import re
 import secrets as randomness
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, Session
@@ -18,6 +20,7 @@ from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, Session
 from ..errors import MessageRefused
 from ..model.address import is_valid
 from ..smtp.checks import check_data
+from .limits import Turn
 from .mail import MAX_HOPS, SubmittedMail, hops, one_line, received, status_for
 
 if TYPE_CHECKING:
@@ -30,6 +33,24 @@ _TEXTS = {
     "552 Error: message size exceeds fixed maximum message size": _TOO_LARGE,
     "500 Line too long (see RFC5321 4.5.3.1.6)": "554 5.6.0 A line of the message is longer than 998 octets",
 }
+
+
+_NO_SMTP = re.compile(rb"(?i)[^a-z\s]|(?:get|post|put|head|delete|options|patch|trace|connect|pri) |ssh-|\S+ \S+ http/")
+"""How other protocols begin: a browser, a proxy, TLS. RFC 5321 §4.1.1: a command begins with a letter."""
+_FOREIGN = frozenset(["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PRI"])
+MAX_UNKNOWN = 2
+"""Unknown commands of one client; people who type by hand make one mistake or two."""
+
+
+class _Methods(dict[str, Any]):
+    """aiosmtpd's table of commands, in which what is none has a method too."""
+
+    def __init__(self, known: dict[str, Any], session: SubmissionSession) -> None:
+        super().__init__(known)
+        self._session = session
+
+    def get(self, command: str, default: Any = None) -> Any:
+        return super().get(command) or partial(self._session.no_command, command)
 
 
 class SubmissionSession(SMTP):
@@ -53,6 +74,9 @@ class SubmissionSession(SMTP):
         self._counted = False
         self._turned_away = False
         self._failures = 0
+        self._unknown = 0
+        self._heard = False
+        self._smtp_methods = _Methods(self._smtp_methods, self)
         # Set here and not by argument: aiosmtpd warns about a combination that is safe with TLS from the start.
         self._auth_required = server.require_auth
         self._auth_require_tls = not (server.implicit_tls or server.allow_insecure_loopback)
@@ -87,8 +111,33 @@ class SubmissionSession(SMTP):
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
-        if not self._turned_away:
-            super().data_received(data)
+        if self._turned_away:
+            return
+        if not self._heard:
+            self._heard = True
+            if _NO_SMTP.match(data[:200]):
+                self._end(data[:40])
+                return
+        super().data_received(data)
+
+    def _end(self, said: bytes) -> None:
+        """End the connection of who speaks another protocol: a browser or a proxy must not be used to write mail."""
+        log.warning("%s speaks another protocol (%r); the connection is closed", self.client, said)
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.write(b"421 4.7.0 This is a mail server\r\n")
+            self.transport.close()
+
+    async def no_command(self, command: str, arg: str | None) -> None:
+        """The answer to a line that is no command of ours."""
+        self._unknown += 1
+        if command in _FOREIGN or not command.isalpha() or "HTTP/" in (arg or "").upper():
+            self._end(command[:40].encode("ascii", "replace"))
+        elif self._unknown > MAX_UNKNOWN:
+            await self.push("421 4.7.0 Too many unknown commands")
+            if self.transport is not None:
+                self.transport.close()
+        else:
+            await self.push(f"500 5.5.1 No such command: {one_line(command, 40)}")
 
     def eof_received(self) -> bool | None:
         return None if self._turned_away else super().eof_received()
@@ -150,13 +199,19 @@ class SubmissionSession(SMTP):
     async def _sign_in(self, login: bytes, password: bytes) -> AuthResult:
         name = login.decode("utf-8", "replace")
         meter = self.server.meter
-        if not meter.may_sign_in(self.client):
+        while (turn := meter.try_sign_in(self.client, name)) is Turn.WAIT:
+            await asyncio.sleep(0.02)
+        if turn is Turn.NO:
             return AuthResult(
                 success=False, handled=False, message="454 4.7.0 Too many failed sign-ins, try again later"
             )
-        if await self.server.in_thread(self.server.users.check, name, password):
+        right = False
+        try:
+            right = await self.server.in_thread(self.server.users.check, name, password)
+        finally:
+            meter.signed_in(self.client, name, right)
+        if right:
             return AuthResult(success=True, auth_data=_SignedIn(name))
-        meter.failed_login(self.client)
         self._failures += 1
         log.warning("failed sign-in from %s", self.client)
         if self._failures >= 3:

@@ -20,7 +20,17 @@ _MOST = 64 * 1024 * 1024
 
 
 def hash_password(password: str) -> str:
-    """``scrypt$n$r$p$salt$hash`` with a fresh salt; the two last parts are base64."""
+    """``scrypt$n$r$p$salt$hash`` with a fresh salt; the two last parts are base64.
+
+    Raises :class:`ConfigError` above :data:`MAX_PASSWORD` octets.
+    """
+    if len(password.encode()) > MAX_PASSWORD:
+        raise ConfigError(
+            f"The password is longer than {MAX_PASSWORD} octets.",
+            code="config.submission_password",
+            facts={"octets": len(password.encode()), "limit": MAX_PASSWORD},
+            fix="Choose a shorter one.",
+        )
     salt = os.urandom(16)
     return _encode(salt, _scrypt(password.encode(), salt, _N, _R, _P))
 
@@ -33,6 +43,8 @@ def _scrypt(password: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
     return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, dklen=32, maxmem=_MOST)
 
 
+MAX_PASSWORD = 1024
+"""Octets of a password; a longer one is refused where it is set, as a cut one would never match."""
 _NOBODY = _encode(b"\0" * 16, b"\0" * 32)
 
 
@@ -71,7 +83,7 @@ class Users:
 def _matches(entry: str, password: bytes) -> bool:
     try:
         _, n, r, p, salt, digest = entry.split("$")
-        made = _scrypt(password[:1024], base64.b64decode(salt), int(n), int(r), int(p))
+        made = _scrypt(password[:MAX_PASSWORD], base64.b64decode(salt), int(n), int(r), int(p))
         return hmac.compare_digest(made, base64.b64decode(digest))
     except (ValueError, MemoryError):  # an entry somebody edited by hand
         return False

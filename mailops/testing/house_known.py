@@ -93,10 +93,9 @@ KNOWN: tuple[Known, ...] = (
     ),
     *_group(
         "uncalled",
-        "the long-running services install the log filters; the searching for leaks is for whoever ships reports",
+        "the searching for leaks is for whoever ships reports",
         "secrets/redact.py: RedactingFilter has no caller",
         "secrets/redact.py: find_leaks has no caller",
-        "secrets/redact.py: install_log_redaction has no caller",
         "secrets/redact.py: redact_bytes has no caller",
     ),
     *_group(

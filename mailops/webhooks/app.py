@@ -1,7 +1,11 @@
 """The ASGI door: ``POST /webhooks/PROVIDER``. Bounded, and it tells the outside no more than it must.
 
-Answers: 200 taken (also when repeated), 400 unreadable, 401 not proven, 404, 405, 413 too large, 503 not stored (the
-provider tries again).
+Answers: 200 taken (also when repeated), 400 unreadable, 401 not proven, 404, 405, 408 the body took too long, 413 too
+large, 429 too many wrong logins, 503 not stored (the provider tries again).
+
+A login does not bind the body, so it must not be guessed: ten wrong ones in a minute from one client bar it for that
+minute, whatever it tries. The client is the one that the reverse proxy names last in ``X-Forwarded-For``; a call from
+this machine without that field is never barred by others' guesses, as it has none beside it.
 """
 
 from __future__ import annotations
@@ -9,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AuthError, InputRefused, MailopsError
+from ..model.text import harmless
+from ..submission.limits import Limits, Meter, Turn
 from .service import PROOF, Webhooks
 from .verify import FetchCertificate, fetch_certificate
 
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     from ..ops import Ops
 
 MAX_BODY = 4 * 1024 * 1024
+BODY_SECONDS = 30.0
 Message = MutableMapping[str, Any]
 Asgi = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
@@ -27,14 +34,19 @@ Asgi = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], 
 def app(ops: Ops, *, fetch: FetchCertificate = fetch_certificate, max_body: int = MAX_BODY) -> Asgi:
     """An ASGI application that takes the webhooks of a workspace."""
     hooks = Webhooks(ops, fetch=fetch)
+    meter = Meter(Limits(), ops.clock)
 
     async def door(scope: Message, receive: Callable[[], Awaitable[Message]], send: Any) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             return
-        status, answer = await _handle(hooks, scope, receive, max_body)
+        status, answer = await _handle(hooks, meter, scope, receive, max_body)
         body = json.dumps(answer).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -44,7 +56,7 @@ def app(ops: Ops, *, fetch: FetchCertificate = fetch_certificate, max_body: int 
 
 
 async def _handle(
-    hooks: Webhooks, scope: Message, receive: Callable[[], Awaitable[Message]], max_body: int
+    hooks: Webhooks, meter: Meter, scope: Message, receive: Callable[[], Awaitable[Message]], max_body: int
 ) -> tuple[int, dict[str, object]]:
     provider = str(scope["path"]).removeprefix("/webhooks/")
     if provider not in PROOF or not str(scope["path"]).startswith("/webhooks/"):
@@ -52,18 +64,38 @@ async def _handle(
     if scope["method"] != "POST":
         return 405, {"error": "events are posted"}
     headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-    body = await _body(receive, max_body)
+    try:
+        body = await asyncio.wait_for(_body(receive, max_body), BODY_SECONDS)
+    except TimeoutError:
+        return 408, {"error": f"the body took longer than {BODY_SECONDS:g} s"}
     if body is None:
         return 413, {"error": f"more than {max_body} bytes"}
+    client = _client(scope, headers)
+    guessable = PROOF[provider] == "login"
+    while guessable and (turn := meter.try_sign_in(client, provider)) is not Turn.GO:
+        if turn is Turn.NO:
+            return 429, {"error": "too many wrong logins; try again in a minute"}
+        await asyncio.sleep(0.02)
+    wrong = False
     try:
         done = await asyncio.to_thread(hooks.receive, provider, headers, body)
     except (AuthError, InputRefused) as error:
+        wrong = isinstance(error, AuthError)
         _log(provider, error)
         return (401, {"error": "not proven"}) if isinstance(error, AuthError) else (400, {"error": "not readable"})
     except MailopsError as error:
         _log(provider, error)
         return 503, {"error": "not stored; try again"}
+    finally:
+        if guessable:
+            meter.signed_in(client, provider, not wrong)
     return 200, {"events": done.events, "repeated": done.repeated}
+
+
+def _client(scope: Message, headers: Mapping[str, str]) -> str:
+    """Who calls: what the reverse proxy before us saw, which it appends; without one the peer."""
+    told = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    return told[:100] or str((scope.get("client") or ("unknown",))[0])
 
 
 async def _body(receive: Callable[[], Awaitable[Message]], most: int) -> bytes | None:
@@ -90,4 +122,4 @@ async def _lifespan(receive: Callable[[], Awaitable[Message]], send: Any) -> Non
 def _log(provider: str, error: MailopsError) -> None:
     from ..secrets import redact
 
-    sys.stderr.write(redact(f"Webhook {provider}: {error.message} [{error.code}] {error.facts}\n"))
+    sys.stderr.write(harmless(redact(f"Webhook {provider}: {error.message} [{error.code}] {error.facts}")) + "\n")

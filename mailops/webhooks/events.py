@@ -17,6 +17,7 @@ from ..bounces import classify
 from ..errors import InputRefused
 from ..mime import storable
 from ..model.reasons import is_hard
+from ..store.schema import EVENT_KEY
 
 MAX_EVENTS = 10_000
 MAX_ADDRESS = 320
@@ -107,7 +108,7 @@ def _storable(value: object, limit: int) -> str:
 def _key(value: object) -> str:
     """The event's id; one too long is kept apart from others by its digest."""
     text = _storable(value, 1_000_000)
-    return text if len(text) <= MAX_ID else hashlib.sha256(text.encode()).hexdigest()
+    return text if len(text) <= EVENT_KEY else hashlib.sha256(text.encode()).hexdigest()
 
 
 def _bounce(

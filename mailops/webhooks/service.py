@@ -21,7 +21,9 @@ from ..ledger import Fact, note
 from ..store import schema
 from ..store.database import explained
 from .events import Event, read_events
+from .proofs import claim
 from .verify import (
+    PROOFS,
     FetchCertificate,
     fetch_certificate,
     refused,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from ..ops import Ops
 
 w = schema.webhook_events
-PROOF = {"mailjet": "login", "ses": "topic", "sendgrid": "key", "mailgun": "key", "postmark": "login"}
+PROOF = {provider: proof.parameter for provider, proof in PROOFS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Webhooks:
             raise refused(provider[:40], "this provider is not known")
         proof, now = self._proof(provider), self._ops.clock.now()
         if provider == "mailgun":
-            verify_mailgun(body, proof, now=now)
+            claim(self._ops.engine, provider, *verify_mailgun(body, proof, now=now), now=now)
         elif provider == "sendgrid":
             verify_sendgrid(headers, body, proof, now=now)
         elif provider == "ses":
@@ -119,9 +121,10 @@ class Webhooks:
         from ..store.database import dialect_insert
 
         insert = dialect_insert(self._ops.engine)(w).values(
-            provider=provider, event_id=event.event_id[:200], at=self._ops.clock.now(), kind=event.kind
+            provider=provider, event_id=event.event_id[: schema.EVENT_KEY], at=self._ops.clock.now(), kind=event.kind
         )
-        return bool(connection.execute(insert.on_conflict_do_nothing()).rowcount)
+        # by what comes back, not by rowcount, which psycopg does not give for an insert
+        return connection.execute(insert.on_conflict_do_nothing().returning(w.c.event_id)).first() is not None
 
     def _record(self, connection: Connection, provider: str, event: Event) -> int:
         result = RecipientResult(

@@ -1,7 +1,7 @@
 """Checks that a webhook comes from the provider it names.
 
 ========  ==============================================================================================================
-provider  proof
+provider  proof (whether it binds the body, and how old it may be: :data:`PROOFS`)
 ========  ==============================================================================================================
 ses       SNS signature (version 1: RSA-SHA1, 2: RSA-SHA256) by a certificate of ``sns.REGION.amazonaws.com``, and the
           topic's ARN is the one set
@@ -11,8 +11,10 @@ mailjet   basic authentication, as set in the address given to Mailjet (it signs
 postmark  basic authentication, likewise
 ========  ==============================================================================================================
 
-Nothing is compared in a time that depends on the secret. Repeats are harmless (events count once), so a signature may
-be up to three days old: providers repeat for a day.
+Nothing is compared in a time that depends on the secret. Where the proof binds the body, repeats are harmless (events
+count once), so a signature may be up to three days old: providers repeat for a day. Where it does not, whoever has seen
+one body could put another under it: such a proof counts once, for the body it came with first, and for the eight hours
+in which Mailgun repeats. A login proves nothing but itself: wrong ones are slowed (:mod:`.app`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +33,27 @@ from urllib.parse import urlsplit
 from ..errors import AuthError
 
 MAX_AGE = timedelta(days=3)
+MAX_AGE_UNBOUND = timedelta(hours=9)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How a provider proves itself: the parameter that holds what is needed, whether the proof binds the body, whether
+    it is used once, and its age at most (None: it has no time)."""
+
+    parameter: str
+    binds_body: bool
+    once: bool
+    max_age: timedelta | None
+
+
+PROOFS = {
+    "mailjet": Proof("login", binds_body=False, once=False, max_age=None),
+    "ses": Proof("topic", binds_body=True, once=False, max_age=MAX_AGE),
+    "sendgrid": Proof("key", binds_body=True, once=False, max_age=MAX_AGE),
+    "mailgun": Proof("key", binds_body=False, once=True, max_age=MAX_AGE_UNBOUND),
+    "postmark": Proof("login", binds_body=False, once=False, max_age=None),
+}
 _SNS_HOST = re.compile(r"sns\.[a-z0-9-]{3,30}\.amazonaws\.com(?:\.cn)?\Z")
 _SIGNED = {
     "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
@@ -60,17 +84,21 @@ def verify_basic(provider: str, headers: Mapping[str, str], login: str) -> None:
         raise refused(provider, "user and password do not fit")
 
 
-def verify_mailgun(body: bytes, key: str, *, now: datetime) -> None:
-    """Mailgun's signature, which stands in the body."""
+def verify_mailgun(body: bytes, key: str, *, now: datetime) -> tuple[str, str]:
+    """Mailgun's signature, which stands in the body and does not bind it; returns its token and a digest of what the
+    body says, for :func:`mailops.webhooks.proofs.claim`."""
     try:
-        given = json.loads(body)["signature"]
+        whole = json.loads(body)
+        given = whole["signature"]
+        said = json.dumps({name: value for name, value in whole.items() if name != "signature"}, sort_keys=True)
         stamp, token, signature = (str(given[name]) for name in ("timestamp", "token", "signature"))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise refused("mailgun", "the body has no signature") from error
     wanted = hmac.new(key.encode(), f"{stamp}{token}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
     if not key or not hmac.compare_digest(wanted.encode(), signature.encode("utf-8", "replace")):
         raise refused("mailgun", "the signature does not fit")
     _fresh("mailgun", stamp, now)
+    return token, hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()
 
 
 def verify_sendgrid(headers: Mapping[str, str], body: bytes, key: str, *, now: datetime) -> None:
@@ -172,5 +200,5 @@ def _fresh(provider: str, stamp: str, now: datetime) -> None:
         age = abs(now.timestamp() - float(stamp))
     except ValueError as error:
         raise refused(provider, "its time cannot be read") from error
-    if not age <= MAX_AGE.total_seconds():
+    if not age <= (PROOFS[provider].max_age or MAX_AGE).total_seconds():
         raise refused(provider, "it is too old")

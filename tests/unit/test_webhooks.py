@@ -206,10 +206,10 @@ def test_sendgrid_s_signature_is_checked(ops: Ops) -> None:
 def test_mailgun_s_signature_is_checked_and_a_temporary_failure_is_a_delay(ops: Ops) -> None:
     def body(severity: str, key: bytes = b"user:pass-word", age: int = 0) -> bytes:
         stamp = str(int(ops.clock.now().timestamp()) - age)
-        proof = hmac.new(key, f"{stamp}tok".encode(), hashlib.sha256).hexdigest()
+        proof = hmac.new(key, f"{stamp}{severity}".encode(), hashlib.sha256).hexdigest()
         return json.dumps(
             {
-                "signature": {"timestamp": stamp, "token": "tok", "signature": proof},
+                "signature": {"timestamp": stamp, "token": severity, "signature": proof},
                 "event-data": {
                     "event": "failed",
                     "id": severity,

@@ -398,8 +398,8 @@ def _plain(
     fields: Fields, report: str, subject: str, seen: gate.Gate, original: OriginalMessage, truncated: bool
 ) -> Report | None:
     prepared = flat(report[:20_000])
-    named = [mime.decode_words(value) for value in fields.every("x-failed-recipients")]
-    expected = tuple(dict.fromkeys(_ADDRESS.findall(" ".join(named)[:4000])))
+    # An address is never in an encoded word (RFC 2047 §5(3)): the field is read as it stands.
+    expected = tuple(dict.fromkeys(_ADDRESS.findall(" ".join(fields.every("x-failed-recipients"))[:4000])))
     mark = next((name for name, words in FINGERPRINTS if first_of(words, prepared)), "")
     low = subject.lower()
     announced = first_of(SUBJECTS, low)
