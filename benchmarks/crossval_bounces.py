@@ -198,7 +198,7 @@ def main() -> int:
         for number, (row, _) in enumerate(rows):
             if row["kind"] in ("bounce", "delayed"):
                 groups[WAYS[way](row, texts[number])].append(number)
-        print(f"\nleft out: {"one " + way:<36} reports   kind          F1            reason        hard          wrong")
+        print(f"\nleft out: {'one ' + way:<36} reports   kind          F1            reason        hard          wrong")
         print(f"  {'':<43}   all   others  all   others  all   others  all   others  (all, others)")
         total: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         small: tuple[int, Counter[str], Counter[str]] = (0, Counter(), Counter())
