@@ -29,10 +29,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mailops import mime
-from mailops.bounces import parse
-from mailops.bounces.reading import patterns, phrases, providers, reader
+from mailops.bounces.reading import patterns, phrases, providers, reader, systems
 from mailops.bounces.reading.phrases import flat
-from mailops.testing.suites.bounces import as_prediction
+from mailops.testing.suites.bounces import as_prediction, read
 
 classify = importlib.import_module("mailops.bounces.reading.classify")
 DEFAULT = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "bounces_field" / "truth.jsonl"
@@ -109,7 +108,7 @@ class Support:
 def cut_tables(support: Support, left_out: frozenset[int]) -> Iterator[int]:
     """The tables reduced to what the other messages support: the number of phrases kept."""
     before = {name: getattr(reader, name) for name in PHRASES}
-    full, rows, prints = classify.refusals, providers.PROVIDERS, reader.FINGERPRINTS
+    full, rows, prints = classify.refusals, providers.PROVIDERS, reader.wrote
     kept = [one for one in patterns.phrases() if support(one.words, left_out)]
     table = classify.compile_table(kept)
     classify.refusals = lambda: table
@@ -118,14 +117,13 @@ def cut_tables(support: Support, left_out: frozenset[int]) -> Iterator[int]:
     )
     for name in PHRASES:
         setattr(reader, name, tuple(one for one in getattr(phrases, name) if support(one, left_out)))
-    reader.FINGERPRINTS = tuple(
-        (name, tuple(one for one in words if support(one, left_out))) for name, words in phrases.FINGERPRINTS
-    )
+    marks_kept = [(name, words) for name, words in systems.table()["mark"] if support(words, left_out)]
+    reader.wrote = lambda prepared: next((name for name, words in marks_kept if words in prepared), "")
     classify._classify.cache_clear()
     try:
         yield len(kept)
     finally:
-        classify.refusals, providers.PROVIDERS, reader.FINGERPRINTS = full, rows, prints
+        classify.refusals, providers.PROVIDERS, reader.wrote = full, rows, prints
         for name, value in before.items():
             setattr(reader, name, value)
         classify._classify.cache_clear()
@@ -135,7 +133,7 @@ def count(rows: list[tuple[dict[str, Any], bytes]]) -> Counter[str]:
     """What is right and what was asked, as the data's scorer counts them."""
     c: Counter[str] = Counter()
     for truth, raw in rows:
-        guess = as_prediction(truth["id"], parse(raw))
+        guess = as_prediction(truth["id"], read(raw, truth))
         okay = set(truth.get("kind_ok") or [truth["kind"]])
         c["kind_n"] += 1
         c["kind"] += guess["kind"] in okay

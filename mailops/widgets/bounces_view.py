@@ -207,7 +207,7 @@ def report_html(raw: bytes) -> str:
         [
             r.recipient,
             plain(r.reason),
-            "hard" if r.hard else "soft",
+            r.strength,
             r.status or "",
             r.diagnostic[:500],
             f"{r.rule}: {r.evidence[:200]}",

@@ -85,6 +85,9 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...], Rows], ...] = (
             ("^5.7.504", "suspend"),
             ("^5.7.505", "suspend"),
             ("recipient address rejected: access denied", "userunknown"),
+            ("recipient: access denied", "userunknown"),
+            ("recipient addresses rejected : access denied", "userunknown"),
+            ("recipient addresses rejected: access denied", "userunknown"),
             ("access denied. as(201806281)", "userunknown"),
             ("recipnotfound", "userunknown"),
             ("recipientnotfound", "userunknown"),
@@ -539,8 +542,13 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...], Rows], ...] = (
             ("detected by zoho", "virusdetected"),
         ),
     ),
-    ("trend micro", ("ers-", "trendmicro"), (("ers-rbl", "blocked"), ("ers-qil", "blocked"), ("ers-dul", "blocked"))),
+    (
+        "trend micro",
+        ("ers-", "trendmicro"),
+        (("ers-rbl", "blocked"), ("ers-qil", "blocked"), ("ers-dul", "blocked"), ("~ers-", "blocked")),
+    ),
 )
+
 
 CARRIERS = ("docomo.ne.jp",)
 """Answer "Unknown user" after DATA when the subscriber's filter refused."""

@@ -81,6 +81,7 @@ class Found:
     original: str | None = None
     lines: list[str] = field(default_factory=list)
     indent: int = 0
+    by: str = "line"
 
     @property
     def reply(self) -> str:
@@ -121,6 +122,24 @@ def cut(text: str) -> tuple[str, str]:
     return text, ""
 
 
+_CAUSE = re.compile(
+    r"\b(?:reasons?(?: (?:given|for|was|is)[^:\n]{0,60})?:|because(?: of)?|due to|cause:|error (?:was|is)[^:\n]{0,20}:|"
+    r"grund:|ursache:|raison ?:|motivo:|causa:|причина:|原因[:：]|理由[:：])\s{0,4}([^\s].{3,300})",
+    re.I,
+)
+
+
+def causes(report: str) -> list[str]:
+    """The clauses in which a text says why: behind "because", "due to", "Reason:". At most three, up to the end of the
+    sentence.
+
+    >>> causes("It was not delivered. This is due to the message containing a virus. Ask us.")
+    ['the message containing a virus']
+    """
+    flat = " ".join(report[:6_000].split())
+    return [re.split(r"[.!?](?:\s|$)", hit.group(1), maxsplit=1)[0][:300] for hit in _CAUSE.finditer(flat)][:3]
+
+
 def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[Found]:
     """The recipients of a report. ``expected`` are those a header field names, ``domain`` is the author's."""
     lines = report.split("\n", MAX_LINES)[:MAX_LINES]
@@ -154,7 +173,7 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
         if line.strip():
             before = line.strip()
     if expected and (not found or any(address.lower() in found for address in expected)):
-        return [found.get(address.lower()) or Found(address) for address in expected]
+        return [found.get(address.lower()) or Found(address, by="header") for address in expected]
     if found:
         return list(found.values())
     joined = " ".join(report.split())[:20_000]
@@ -164,7 +183,7 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
         if "subscribe" in match.group(0).lower():
             continue  # what a list asks its readers to do
         if address.lower() not in sentences and len(sentences) < MAX_RECIPIENTS:
-            sentences[address.lower()] = Found(address)
+            sentences[address.lower()] = Found(address, by="sentence")
     if sentences:
         return list(sentences.values())[:1]
     return _header_line(lines) or _local_part(lines, domain)
@@ -173,7 +192,7 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
 def _header_line(lines: list[str]) -> list[Found]:
     """The one ``To:`` line (or ``RCPT TO:`` of a transcript) of a report that names the recipient nowhere else."""
     hits = [match.group(1) for line in lines for match in (_TO.match(line), _RCPT.search(line)) if match]
-    return [Found(hits[0])] if len(set(hits)) == 1 else []
+    return [Found(hits[0], by="transcript")] if len(set(hits)) == 1 else []
 
 
 def _own_line(line: str, before: str, deeper: bool) -> tuple[str, str] | None:
