@@ -41,13 +41,12 @@ MAX_TEXT = 4000
 SHORT_TEXT = 400
 """Longer texts are prose of a report, in which a single word such as "spam" proves nothing."""
 
-_ADDRESS = re.compile(r"<?[^\s<>()\[\]:;,\"']{1,80}@[\w.\-]{1,120}>?")
+_ADDRESS = re.compile(r"(?<![^\s<>()\[\]:;,\"'])<?[^\s<>()\[\]:;,\"']{1,80}@[\w.\-]{1,120}>?")
 _NAMED_HOST = re.compile(r"\b[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}(?=\s?\[[\da-fA-F:]{1,4}[.:])")
-_BLANKS = re.compile(r"\s+")
 # After a hyphen only where a reply code stands before it: "550-5.7.26" is a line of a long reply (RFC 5321 section
 # 4.2.1), "host-5.1.1" a name.
-_ENHANCED = re.compile(r"(?:(?<![\d.\-])|(?<=(?<![\d.\-])[245]\d\d-))([245])\.(\d{1,3})\.(\d{1,3})(?![\d\-])(?!\.\d)")
-_REPLY = re.compile(r"(?<![\d.\-])([245]\d\d)(?=[\s\-#:]|$)")
+_ENHANCED = re.compile(r"[245](?:(?<![\d.\-].)|(?<=(?<![\d.\-])[245]\d\d-.))\.\d{1,3}\.\d{1,3}(?![\d\-])(?!\.\d)")
+_REPLY = re.compile(r"[245](?<![\d.\-].)\d\d(?=[\s\-#:]|$)")
 
 _STAGES: tuple[tuple[str, str], ...] = (
     ("in reply to end of data", "dot"),
@@ -115,6 +114,7 @@ class Classification:
     unconfirmed: bool = False
 
 
+@lru_cache(maxsize=256)
 def prepare(text: str) -> str:
     """The text as the tables expect it: lower case, single blanks, addresses as ``@``."""
     text = text[:MAX_TEXT]
@@ -123,7 +123,7 @@ def prepare(text: str) -> str:
     if "[" in text:
         # The name of a server says nothing of the cause: antispam.dest.example may well know no such user.
         text = _NAMED_HOST.sub("host", text)
-    low = _BLANKS.sub(" ", text).strip().lower()
+    low = " ".join(text.split()).lower()
     for gloss in glosses():
         if gloss in low:
             low = low.replace(gloss, " ")
@@ -135,20 +135,26 @@ def prepare(text: str) -> str:
 
 def find_enhanced(text: str) -> str | None:
     """The first enhanced code in a text, never a piece of an IP address or a version."""
-    match = _ENHANCED.search(text)
+    match = _ENHANCED.search(text) if "." in text else None
     return match.group(0) if match else None
 
 
 def find_reply(text: str) -> str | None:
     """The first three-digit reply code in a text."""
     match = _REPLY.search(text)
-    return match.group(1) if match else None
+    return match.group(0) if match else None
 
 
 def find_host(text: str) -> str | None:
     """The remote host a text speaks of."""
     match = _HOST.search(text)
     return match.group(1).lower() if match else None
+
+
+def stage_of(text: str) -> str | None:
+    """As :func:`find_stage`, of a text that is not prepared."""
+    low = text[:MAX_TEXT].lower()
+    return find_stage(" ".join(low.split())) if any(mark in low for mark in _STAGE_MARKS) else None
 
 
 def find_stage(prepared: str) -> str | None:
@@ -221,6 +227,12 @@ _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror
 def refusals() -> Table:
     """The table of refusals, made when the first text is asked."""
     return compile_table(phrases())
+
+
+@cache
+def softer() -> Table:
+    """The refusals by which a mailbox is there after all: it is full, or disabled."""
+    return compile_table([one for one in phrases() if one.reason in ("mailboxfull", "suspend") and not one.weak])
 
 
 def match_text(prepared: str, weak: bool = False, among: Table | None = None) -> tuple[str, str] | None:

@@ -85,15 +85,28 @@ def about_us(text: str, words: str, reason: str, names: Entities) -> tuple[str, 
     )
     for side, some in sides:
         for name in some:
-            for found in re.finditer(rf"(?<![\w.@-]){re.escape(name)}(?![\w-]|\.\w)", low):
-                if side and _IN_PASSING.search(low[max(0, found.start() - 24) : found.start()]):
+            for begin in _places(low, name):
+                if side and _IN_PASSING.search(low[max(0, begin - 24) : begin]):
                     continue
-                far = min(max(start - found.end(), found.start() - end, 0) for start, end in spans)
+                far = min(max(start - begin - len(name), begin - end, 0) for start, end in spans)
                 if best is None or far < best[0]:
                     best = (far, side, name)
     if best is None or not best[1] or best[0] > NEAR:
         return None
     return best[1], best[2]
+
+
+def _places(low: str, name: str) -> list[int]:
+    """Where a name stands as a whole, and not as a part of a longer one."""
+    found = []
+    place = low.find(name)
+    while place >= 0 and len(found) < 20:
+        before, after = low[place - 1 : place], low[place + len(name) : place + len(name) + 2]
+        longer = after[:1].isalnum() or (after[:1] and after[:1] in "-_") or (after[:1] == "." and after[1:].isalnum())
+        if not longer and not (before.isalnum() or (before and before in "_.@-")):
+            found.append(place)
+        place = low.find(name, place + 1)
+    return found
 
 
 def _spans(low: str, words: str) -> list[tuple[int, int]]:

@@ -39,9 +39,10 @@ from .classify import (
     find_enhanced,
     find_host,
     find_reply,
-    find_stage,
     match_text,
     prepare,
+    softer,
+    stage_of,
 )
 from .codes import CATEGORIES, EXIT_CODES, is_about_people, is_generic
 from .entities import Entities, about_us, entities
@@ -528,7 +529,7 @@ def _why(ask: Asked, pieces: tuple[str, ...], prose: str, action: str | None) ->
     shown = next((piece for piece in pieces if piece.strip()), "")
     if action in GOOD_ACTIONS:
         return classify(enhanced="2.0.0", text=""), shown
-    stage = next((found for piece in (*pieces, prose[:4000]) if piece and (found := find_stage(prepare(piece)))), None)
+    stage = next((found for piece in (*pieces, prose[:4000]) if piece and (found := stage_of(piece))), None)
     host = ask.host or next((found for piece in pieces if piece and (found := find_host(piece))), None)
     best: Classification | None = None
     for number, piece in enumerate(pieces):
@@ -597,8 +598,8 @@ def _about(ask: Asked, said: str, answer: Classification) -> Classification:
 
 def _softer(answer: Classification, human: str) -> Classification:
     """The mailbox is there after all: the human part says that it is full or disabled. One recipient only."""
-    found = match_text(prepare(human)) if human else None
-    if found is not None and found[0] in ("mailboxfull", "suspend"):
+    found = match_text(prepare(human), among=softer()) if human else None
+    if found is not None:
         return classify_as(found[0], "text:" + found[0], found[1])
     return answer
 

@@ -18,14 +18,13 @@ import re
 LIMIT = 4_000
 """Characters of a diagnostic that are split."""
 
-_CODE = r"[45]\.\d{1,3}\.\d{1,3}"
-# A reply inside a text: three digits that a code, a hyphen or a quote follows, or that a speaker's mark stands before.
-_REPLY = re.compile(
-    rf"""(?:(?<![\w.\-])([45]\d\d)(?:[ \-]+['"(<#]{{0,2}}(?={_CODE})|-['"]|[ ]?['"](?=\S))"""
-    r"""|(?:\bsaid:|\breturned:?|\bresponse:|\breply:|\breplied:?|\berror:|\banswer\w*:|->|=>|<<<|<--|;|:|['"(])\s{0,3}['"]?"""
-    r"""([45]\d\d)(?=[ \-]))""",
-    re.I,
+_NUMBER = re.compile(r"(?<![\w.\-])[45]\d\d(?=[ \-'\"])")
+_QUOTED = re.compile(r"[ \-]+['\"(<#]{0,2}(?=[45]\.\d{1,3}\.\d)|-?['\"](?=\S)| ['\"](?=\S)")
+_SPOKEN = re.compile(
+    r"(?:\b(?:said|returned|response|reply|replied|error|answer\w{0,3}):?|->|=>|<<<|<--|[;:|'\"(])\s{0,3}['\"]?$", re.I
 )
+"""A number is a reply where a code or a quote follows it, or where somebody is said to speak before it."""
+
 _CLOSE = "'\">)# "
 
 
@@ -37,11 +36,12 @@ def peer(diagnostic: str) -> str:
     """
     text = diagnostic[:LIMIT]
     start, before = -1, ""
-    for found in _REPLY.finditer(text):
-        number = 1 if found.group(1) else 2
-        code = found.group(number)
-        if code != before or start < 0:  # the lines of one long reply repeat their code
-            start, before = found.start(number), code
+    for found in _NUMBER.finditer(text):
+        place = found.start()
+        if not (_QUOTED.match(text, found.end()) or _SPOKEN.search(text[max(0, place - 16) : place])):
+            continue
+        if found[0] != before or start < 0:  # the lines of one long reply repeat their code
+            start, before = place, found[0]
     if start <= 0:
         return diagnostic
     inner = text[start:]

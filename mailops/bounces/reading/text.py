@@ -64,6 +64,10 @@ _SENDER_BEFORE = re.compile(
     re.I,
 )
 _HEADERISH = re.compile(r"^(?:received|return-path|dkim-signature|message-id|mime-version|x-originating-ip):", re.I)
+_HEADERS = re.compile(
+    r"^(?:received|return-path|dkim-signature|message-id|mime-version|x-originating-ip):", re.I | re.M
+)
+_RULED = re.compile(r"^[ \t]*(?:--|==).{0,100}(?:original|message follows)", re.M)
 _ADVICE = re.compile(
     r"^\s{0,8}(?:please note that this is only a|no action is required on your part|delivery attempts will continue|"
     r"you do not need to re-?send|for further assistance, please)",
@@ -106,18 +110,19 @@ class Found:
 def cut(text: str) -> tuple[str, str]:
     """The report, and what comes after it (the copy of the original, or "")."""
     lines = text.split("\n")
+    whole = text.lower()
+    cuts = [words for words in CUTS if words in whole]
+    headers = _HEADERS.search(text) is not None
+    if not cuts and not headers and not _RULED.search(whole):
+        return text, ""
     for number, line in enumerate(lines):
-        stripped = line.strip()
-        if not stripped:
-            continue
-        low = stripped.lower()
-        if len(low) < 100:
-            for words in CUTS:
-                if words in low and (low.startswith(words) or _RULE.search(stripped)):
+        if len(line) < 120 and (low := line.strip().lower()) and len(low) < 100:
+            for words in cuts:
+                if words in low and (low.startswith(words) or _RULE.search(low)):
                     return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
             if low.startswith(("--", "==")) and ("original" in low or "message follows" in low):
                 return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
-        if line[0] not in " \t>" and number and _HEADERISH.match(line) and not lines[number - 1].strip():
+        if headers and number and line[:1] not in " \t>" and _HEADERISH.match(line) and not lines[number - 1].strip():
             return "\n".join(lines[:number]), "\n".join(lines[number:])
     return text, ""
 
@@ -148,6 +153,13 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
     before = last = ""
     for line in lines:
         line = line[:1000]
+        words = line.strip()
+        if not words:
+            last = ""
+            continue
+        if current is None and "@" not in line:
+            last, before = line, words
+            continue
         alias = _ALIAS.search(line) if " from" in line or " by " in line else None
         if alias:
             if current is not None:
@@ -156,7 +168,7 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
                 current = found.setdefault(alias.group(1).lower(), Found(alias.group(1)))
             continue
         indent = len(line) - len(line.lstrip())
-        deeper = current is not None and indent > current.indent + 1 and bool(last.strip())
+        deeper = current is not None and indent > current.indent + 1 and bool(last)
         last = line
         hit = _own_line(line, before, deeper) if "@" in line else None
         if hit is not None:
@@ -168,10 +180,9 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
                     current.lines.append(rest)
         elif _ADVICE.match(line):
             current = None  # what the mail system says to everybody
-        elif current is not None and line.strip() and len(current.lines) < MAX_OWN:
-            current.lines.append(line.strip())
-        if line.strip():
-            before = line.strip()
+        elif current is not None and len(current.lines) < MAX_OWN:
+            current.lines.append(words)
+        before = words
     if expected and (not found or any(address.lower() in found for address in expected)):
         return [found.get(address.lower()) or Found(address, by="header") for address in expected]
     if found:

@@ -23,6 +23,7 @@ _MARK = re.compile(
     r"[ \t]{0,8}(?P<words>\S.{0,1500})$",
     re.I,
 )
+_ANSWER = re.compile(r"^[ \t>|*]{0,12}(?:<<<|<--|<=|<-|S:|Out:|RECV:|SERVER:)[ \t]{0,8}[2-5]\d\d", re.I | re.M)
 _REPLY = re.compile(r"([2-5]\d\d)([ \-]|$)(.*)")
 _NAMED = re.compile(r"rcpt to:\s{0,4}<?((?:\"[^\"\n]{1,80}\"|[^\s<>\"]{1,100})@[\w.\-]{1,200})>?", re.I)
 _STEPS = (("ehlo", "helo"), ("helo", "helo"), ("mail", "mail"), ("rcpt", "rcpt"), ("data", "data"), ("bdat", "dot"))
@@ -40,7 +41,7 @@ class Refusal:
 
 def refusals(text: str) -> list[Refusal]:
     """The refusals of a session in a text, in their order; [] when it prints none."""
-    if not any(mark in text for mark in (">>>", "<<<", "<--", "<=", "<-", "S:", "Out:", "RECV:", "SERVER:", "s:")):
+    if _ANSWER.search(text) is None:
         return []
     waiting: deque[tuple[str, str]] = deque()  # (step, the recipient it names)
     last = ("connect", "")
