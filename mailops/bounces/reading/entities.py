@@ -98,7 +98,7 @@ def about_us(text: str, words: str, reason: str, names: Entities) -> tuple[str, 
 
 def _places(low: str, name: str) -> list[int]:
     """Where a name stands as a whole, and not as a part of a longer one."""
-    found = []
+    found: list[int] = []
     place = low.find(name)
     while place >= 0 and len(found) < 20:
         before, after = low[place - 1 : place], low[place + len(name) : place + len(name) + 2]
