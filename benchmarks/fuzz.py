@@ -144,7 +144,9 @@ def readable(raw: bytes) -> str:
 def bounces(raw: bytes) -> None:
     """One answer for a message however it is written down, and nothing in it that the message does not say."""
     report = parse(raw)
-    assert report.kind in ("bounce", "delayed", "success-dsn", "autoreply", "complaint", "unread", "ordinary"), report.kind
+    assert report.kind in ("bounce", "delayed", "success-dsn", "autoreply", "complaint", "unread", "ordinary"), (
+        report.kind
+    )
     assert len(report.results) <= 200
     assert parse(raw) == report, "the second reading differs"
     if report.kind == "ordinary":

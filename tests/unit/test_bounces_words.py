@@ -409,7 +409,7 @@ MIMECAST, LABS = "eu-smtp-inbound-1.mimecast.com", "cluster1.eu.messagelabs.com"
         (MICROSOFT, "550 5.7.136 sender was not known", "rejected"),
         (MICROSOFT, "550 5.7.502 Access denied, banned sender", "rejected"),
         (MICROSOFT, "550 5.7.750 unregistered domains", "rejected"),
-        (MICROSOFT, "451 4.7.500 Server busy. Please try again later from [192.0.2.9]", "systemerror"),
+        (MICROSOFT, "451 4.7.500 Server busy. Please try again later from [192.0.2.9]", "speeding"),
         (MICROSOFT, "450 4.4.318 Connection was closed abruptly (SuspiciousRemoteServerError)", "systemerror"),
         (MICROSOFT, "550 5.7.921 Delivery not authorized, message refused", "policyviolation"),
         (MICROSOFT, "550 5.4.300 Message expired", "expired"),

@@ -386,6 +386,7 @@ def _status(status: str, inline: bool, letter: Letter) -> Report | None:
                     answer.matched_text,
                     answer.unconfirmed,
                     found_by,
+                    group.get("will-retry-until")[:80],
                 )
             )
         )
@@ -422,11 +423,14 @@ def _group(
         answer = classify_as("userunknown", answer.rule, answer.matched_text, sure=True)  # two say so, against a code
     if answer.reason == "userunknown" and alone:
         answer = _softer(answer, letter.report)
+    if answer.reason == "delivered" and action not in GOOD_ACTIONS:
+        answer = classify_as("onhold", "code:" + (code or ""), code or "")  # a report of a failure never says that
     if answer.hard and _is_hearsay(typed, code, lines, final):
         answer = replace(answer, hard=False, unconfirmed=True)
     inner = find_enhanced(diagnostic) or find_enhanced(lines)
     if code and code[1:] == ".0.0" and inner and inner[0] == code[0]:
         code = inner
+    shown = shown or lines or (" ".join(letter.report.split())[:500] if alone else "")
     return answer, shown, code or inner
 
 

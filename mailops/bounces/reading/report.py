@@ -57,6 +57,7 @@ class RecipientResult:
     one first written to, where the report tells them apart. ``status`` is an RFC 3463 code that stands in the report,
     or None: it is never invented. ``action`` is RFC 3464's word. ``rule`` names the pattern or code that gave
     ``reason``, ``evidence`` the text. ``found_by`` is a key of :data:`FOUND_BY`.
+    ``retry_until`` is the moment up to which the other side tries, as it wrote it (RFC 3464 section 2.3.9).
 
     ``unconfirmed`` is true where the reason is a hard one and its ground too weak to act on: a code that is sent for
     anything, a weak word, a recipient who was concluded. ``hard`` is false then, and a second report decides.
@@ -75,6 +76,7 @@ class RecipientResult:
     evidence: str = ""
     unconfirmed: bool = False
     found_by: str = "field"
+    retry_until: str = ""
 
     @property
     def confidence(self) -> float:
