@@ -6,6 +6,7 @@ suite, as any caller's do.
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -422,3 +423,88 @@ def test_a_language_nobody_tabled_is_a_report_all_the_same() -> None:
     assert (found.kind, found.recipients) == ("bounce", ("lena@dest.example",))
     assert found.summary is not None
     assert not found.summary.hard
+
+
+# --- what the status part does not say -----------------------------------------------------------------------------------
+
+ENCODED = base64.encodebytes(
+    b"Reporting-MTA: dns; mx.relay.example\n\nFinal-Recipient: rfc822; lena@dest.example\nAction: failed\nStatus: 5.1.1\n"
+).decode()
+
+
+@pytest.mark.parametrize("fields", [ENCODED, "Content-Transfer-Encoding: base64\n\n" + ENCODED])
+def test_status_fields_that_were_encoded_once_more_are_read(fields: str) -> None:
+    head = "Return-Path: <>\nFrom: MAILER-DAEMON@mx.relay.example\nTo: sales@acme.example\nSubject: Report\n"
+    head += "Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n--b\nContent-Type: text/plain\n\nx\n\n"
+    found = parse(f"{head}--b\nContent-Type: message/delivery-status\n\n{fields}\n--b--\n".encode())
+    assert (found.kind, found.recipients) == ("bounce", ("lena@dest.example",))
+    assert found.summary is not None
+    assert found.summary.status == "5.1.1"
+
+
+def test_a_message_that_is_nothing_but_status_fields_is_a_report() -> None:
+    raw = b"From: status@relay.example\nTo: sales@acme.example\nSubject: x\nContent-Type: message/delivery-status\n\n"
+    found = parse(raw + b"Final-Recipient: rfc822; lena@dest.example\nAction: failed\nStatus: 5.1.1\n")
+    assert (found.kind, found.recipients) == ("bounce", ("lena@dest.example",))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("<lena@dest.example>: the account was closed last year", "suspend"),
+        ("Your message was not delivered because the quota of the box is used up.", "mailboxfull"),
+        (
+            "  ----- Transcript of session follows -----\n... while talking to mx.dest.example.:\n>>> DATA\n"
+            "<<< 552 5.3.4 message is too large for us\n554 5.0.0 Service unavailable",
+            "mesgtoobig",
+        ),
+    ],
+)
+def test_the_text_is_asked_where_the_status_part_says_little(text: str, reason: str) -> None:
+    found = parse(dsn("Status: 5.0.0", text)).summary
+    assert found is not None
+    assert (found.reason, found.hard) == (reason, False), found.rule
+
+
+def test_what_a_gateway_tells_everybody_does_not_beat_the_peer() -> None:
+    footer = "Not delivered.\n\nOur gateway looks for spam and viruses. Relay access denied? See our pages."
+    found = parse(dsn("Status: 5.0.0\nDiagnostic-Code: smtp; 550 this box is over its quota", footer)).summary
+    assert found is not None
+    assert found.reason == "mailboxfull"
+
+
+def test_the_greeting_of_a_mail_system_is_no_verdict() -> None:
+    text = "This is the BNS Postfix program at host relay.example.\n\nYour message could not be delivered and is returned.\n"
+    found = parse(dsn("Status: 5.0.0", text)).summary
+    assert found is not None
+    assert found.reason not in ("mailererror", "systemerror")
+
+
+def test_a_report_that_names_nobody_is_a_report_and_suppresses_nobody() -> None:
+    text = "A message that you sent contained no recipient addresses, so no delivery could be attempted.\n"
+    raw = letter(text, subject="Mail failure - no recipient addresses", more="Auto-Submitted: auto-replied\n")
+    found = parse(raw)
+    assert (found.kind, found.recipients) == ("bounce", ())
+    assert not any(result.hard for result in found.results)
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["In-Reply-To: <12.7@acme.example>\n", "X-Auto-Response-Suppress: All\n", "References: <12.7@acme.example>\n"],
+)
+def test_an_answer_without_a_return_path_is_an_automatic_reply_in_any_language(more: str) -> None:
+    raw = letter("Esmu prombūtnē līdz pirmdienai.", author="Jānis <janis@dest.example>", subject="Prombūtnē", more=more)
+    assert parse(raw).kind == "autoreply"
+
+
+@pytest.mark.parametrize(
+    "text", ["Your message to {} was refused:\n550 5.1.1 User unknown\n", "failed:\n\n<{}>: 550 5.1.1 User unknown\n"]
+)
+def test_a_quoted_local_part_stays_whole_in_a_text(text: str) -> None:
+    assert parse(letter(text.format('"mia roth"@dest.example'))).recipients == ('"mia roth"@dest.example',)
+
+
+def test_a_program_s_end_is_no_delivery() -> None:
+    found = parse(dsn("Status: 2.0.0\nDiagnostic-Code: smtp; 250 ok")).summary
+    assert found is not None
+    assert found.reason != "delivered"

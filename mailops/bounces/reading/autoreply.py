@@ -134,6 +134,7 @@ def autoreply_rule(fields: Fields, subject: str, text: str) -> tuple[str, str] |
             if phrase in low:
                 return "autoreply.body", phrase
     answers = "in-reply-to" in fields or "references" in fields or bool(_ANSWER.match(subject))
+    answers = answers or "x-auto-response-suppress" in fields
     if answers and fields.first("return-path") == "<>" and not _SYSTEM.search(fields.first("from")):
         return "autoreply.null", "an answer without a return path"  # RFC 3834 section 3.3
     flat = " ".join(low.split())

@@ -12,9 +12,12 @@ import re
 from collections.abc import Iterable
 
 from .report import OriginalMessage
+from .systems import table
 from .text import Found
 
 MAX_TEXT = 20_000
+SHORT = 400
+"""Characters of a text in which every sentence is about the failure."""
 _ADDRESS = re.compile(
     r"\"[^\"@\n]{1,64}\"@[\w][\w.\-]{1,200}\w|[^\s<>()\[\]:;,\"'`|=*«»“”„‚‘’：，；（）]{1,100}@[\w][\w.\-]{1,200}\w"
 )
@@ -57,6 +60,21 @@ def remaining(report: str, ours: Iterable[str], original: OriginalMessage) -> Fo
         return None
     address, place = left[0]
     return Found(address, lines=paragraph(report, place), by="elimination")
+
+
+def around(report: str, address: str) -> list[str]:
+    """What a text says near an address that stands in a sentence: that paragraph and the short one behind it, without
+    what a mail system says to everybody. Where the address does not stand, a short text as a whole."""
+    place = report.lower().find(address.lower()) if address else -1
+    if place < 0:
+        lines = [line.strip() for line in report.split("\n") if line.strip()] if len(report) <= SHORT else []
+    else:
+        lines = paragraph(report, place)
+        end = report.find("\n\n", place)
+        after = paragraph(report, end + 2) if end >= 0 else []
+        lines += after if sum(map(len, after)) <= SHORT - sum(map(len, lines)) else []
+    said = [words for _, words in table()["greeting"]]
+    return [line for line in lines if not any(words in line.lower() for words in said)]
 
 
 def paragraph(report: str, place: int) -> list[str]:

@@ -30,7 +30,7 @@ from ... import mime
 from ...mime import Fields, Part
 from . import arf, dsn, gate, text, transcript
 from .autoreply import autoreply_rule
-from .candidates import remaining
+from .candidates import around, remaining
 from .classify import (
     Classification,
     classify,
@@ -69,7 +69,6 @@ _ORIGINAL_PARTS = (
 _FEEDBACK_PARTS = ("message/feedback-report",)
 _RECEIPT_PARTS = ("message/disposition-notification", "message/global-disposition-notification")
 _CAME_TO = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "to")
-_ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"']{1,100}@[\w][\w.\-]{1,200}")
 _TO_LIST = re.compile(
     r"<((?:\"[^\"\n]{1,80}\"|[^<>\s]{1,200})@[^<>\s]{1,200})>|(\"[^\"\n@]{1,80}\"@[^\s<>,;\"()]{1,200}|"
     r"[^\s<>,;\"()]{1,100}@[^\s<>,;\"()]{1,200})"
@@ -236,12 +235,21 @@ def _unread(letter: Letter) -> Report:
     return replace(letter.answer("unread", (), "unread", ", ".join(signs)), missing=tuple(missing))
 
 
+_ENCODED = re.compile(
+    r"(?:^[A-Za-z0-9+/]{20,80}\n){1,200}(?:[A-Za-z0-9+/]{1,80}={0,2}\n?)?|\A[A-Za-z0-9+/]{40,}={0,2}\s*\Z", re.M
+)
+
+
 def _fields_text(part: Part) -> str:
-    """The status fields of a part; some systems encode them once more than its head says."""
+    """The status fields of a part; some systems encode them once more than its head says, or only a block of them."""
     words = part.text()
-    if ":" not in words and len(words) > 40:
-        return mime.to_text(mime.transfer_decode("".join(words.split()).encode("utf-8", "replace"), "base64"), "")
-    return words
+    if "recipient" in words.lower():
+        return words
+    found = _ENCODED.search(words[:40_000])
+    if found is None:
+        return words
+    data = mime.transfer_decode("".join(found.group(0).split()).encode("ascii", "replace"), "base64")
+    return words[: found.start()] + "\n" + mime.newlines(data).decode("utf-8", "replace").replace("\x00", "")
 
 
 def _attached(letter: Letter) -> Report | None:
@@ -479,7 +487,8 @@ def _instead(letter: Letter, blocks: list[text.Found]) -> tuple[str, str]:
 
 def _settled(result: RecipientResult) -> RecipientResult:
     """What a single recipient may be called: nobody still tried for is hard, nobody concluded is without words."""
-    if result.action in ("delayed", *GOOD_ACTIONS) or (result.status or "").startswith("4"):
+    nobody = not result.recipient
+    if nobody or result.action in ("delayed", *GOOD_ACTIONS) or (result.status or "").startswith("4"):
         return replace(result, hard=False, unconfirmed=False)
     if result.hard and result.found_by in ("elimination", "original"):
         spoken = any(mark in result.rule for mark in (":text:", ":grammar:", ":provider:"))
@@ -515,13 +524,14 @@ _SAID = ("text:", "provider:", "temporary", "name:", "carrier")
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What is known of a refusal besides its words: the Status field, the remote host, who is who, PowerMTA's category,
-    the number a program ended with."""
+    the number a program ended with, what a text says near the recipient where no line is the recipient's own."""
 
     code: str | None
     host: str | None
     names: Entities
     category: str = ""
     exit_code: str = ""
+    near: str = ""
 
 
 def _why(ask: Asked, pieces: tuple[str, ...], prose: str, action: str | None) -> tuple[Classification, str]:
@@ -550,6 +560,8 @@ def _why(ask: Asked, pieces: tuple[str, ...], prose: str, action: str | None) ->
                 return answer, shown or piece
             if best is None or (best.reason in _VAGUE and not vague):
                 best = answer
+    if best is not None and best.rule.startswith("grammar:"):
+        prose = ""  # the peer said why, in words of its own: a footer knows no better
     for clause in text.causes(prose) if prose.strip() else ():
         answer = _about(ask, clause, classify(enhanced=ask.code, text=clause, stage=stage, remote_host=host))
         if answer.rule.startswith((*_SAID, "grammar:")) and (
@@ -562,6 +574,10 @@ def _why(ask: Asked, pieces: tuple[str, ...], prose: str, action: str | None) ->
         if answer.rule.startswith(_SAID) and (clear or answer.reason in _HUMAN_REASONS):
             return answer, shown or prose
         if best is None and answer.reason not in _VAGUE:
+            best = answer
+    if ask.near and (best is None or best.reason in _VAGUE):
+        answer = _about(ask, ask.near, classify(enhanced=ask.code, text=ask.near, stage=stage, remote_host=host))
+        if answer.rule.startswith((*_SAID, "grammar:")) or best is None:
             best = answer
     if best is None or best.reason in _VAGUE or not _is_clear(best):
         guessed = _guessed(ask)
@@ -652,7 +668,7 @@ def _plain(letter: Letter) -> Report | None:
     fields, report, seen, original = letter.fields, letter.report, letter.seen, letter.original
     prepared = flat(report[:20_000])
     named = [mime.decode_words(value) for value in fields.every("x-failed-recipients")]
-    expected = tuple(dict.fromkeys(_ADDRESS.findall(" ".join(named)[:4000])))
+    expected = tuple(dict.fromkeys(_addresses(" , ".join(named))))
     mark = wrote(prepared)
     author = letter.author
     announced = first_of(SUBJECTS, letter.subject.lower())
@@ -728,13 +744,14 @@ def _recipients(letter: Letter, expected: tuple[str, ...], domain: str) -> list[
 def _told(item: text.Found, letter: Letter, action: str, why: str, alone: bool) -> RecipientResult:
     """What a text says about one of its recipients."""
     own = item.diagnostic
+    near = " ".join(around(letter.report, item.address)) if alone and not own else ""
     host = find_host(own) or item.address.rpartition("@")[2].lower() or None
-    ask = Asked(None, host, letter.names([item.address]))
+    ask = Asked(None, host, letter.names([item.address]), near=near)
     pieces = (_refusal(letter, item.address), item.reply, own, _refusal(letter, item.address, False))
     answer, _ = _why(ask, pieces, letter.report if alone else "", action)
     shown = own or _refusal(letter, item.address) or " ".join(letter.report.split())
-    if answer.reason in ("undefined", "delivered") and action != "delivered" and own.strip():
-        answer = classify_as("onhold", "text:unclear", own[:80])
+    if answer.reason in ("undefined", "delivered") and action != "delivered" and (own or near).strip():
+        answer = classify_as("onhold", "text:unclear", (own or near)[:80])
     if answer.reason in ("undefined", "onhold") and action == "delayed":
         answer = classify_as("expired", "delayed", why)
     elif answer.reason in ("undefined", "onhold", "userunknown") and item.address.lower().endswith("@googlegroups.com"):
