@@ -135,7 +135,7 @@ def readable(raw: bytes) -> str:
             inside, rest = mime.split_head(part.body.lstrip(b"\n"))
             parts += mime.leaves(mime.fields_of(inside), rest)
             data = mime.transfer_decode(part.body, part.fields.first("content-transfer-encoding"))
-            parts.append(mime.Part("text/plain", {}, mime.Fields([]), data))
+            parts.append(mime.Part("text/plain", {}, mime.Fields({}), data))
     values = [value for name in fields for value in fields.every(name)]
     texts = [part.text() for part in parts]
     return " ".join([*texts, *values, *map(mime.decode_words, values), mime.head_text(head)])
@@ -144,7 +144,9 @@ def readable(raw: bytes) -> str:
 def bounces(raw: bytes) -> None:
     """One answer for a message however it is written down, and nothing in it that the message does not say."""
     report = parse(raw)
-    assert report.kind in ("bounce", "delayed", "success-dsn", "autoreply", "complaint", "ordinary"), report.kind
+    assert report.kind in ("bounce", "delayed", "success-dsn", "autoreply", "complaint", "unread", "ordinary"), (
+        report.kind
+    )
     assert len(report.results) <= 200
     assert parse(raw) == report, "the second reading differs"
     if report.kind == "ordinary":

@@ -45,11 +45,8 @@ class Fields:
 
     __slots__ = ("_all",)
 
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        found: dict[str, list[str]] = {}
-        for name, value in pairs:
-            found.setdefault(name, []).append(value)
-        self._all = found
+    def __init__(self, values: dict[str, list[str]]) -> None:
+        self._all = values
 
     def first(self, name: str) -> str:
         """The first value of a field, or ""."""
@@ -145,12 +142,12 @@ def fields_of(block: bytes) -> Fields:
 
 def fields_in(text: str) -> Fields:
     """Read a header block that is text already."""
-    pairs = []
+    found: dict[str, list[str]] = {}
     for line in _FOLD.sub(" ", text).split("\n", MAX_FIELDS)[:MAX_FIELDS]:
         name, colon, value = line.partition(":")
         if colon and name and len(name) < 80:
-            pairs.append((name.strip().lower(), value.strip()[:4000]))
-    return Fields(pairs)
+            found.setdefault(name.strip().lower(), []).append(value.strip()[:4000])
+    return Fields(found)
 
 
 def content_type(value: str) -> tuple[str, dict[str, str]]:

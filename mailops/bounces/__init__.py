@@ -7,7 +7,8 @@ reports. See ``docs/bounces.md``.
 from __future__ import annotations
 
 from .reading.classify import Classification, classify
+from .reading.ours import Ours
 from .reading.reader import parse
 from .reading.report import OriginalMessage, RecipientResult, Report
 
-__all__ = ["Classification", "OriginalMessage", "RecipientResult", "Report", "classify", "parse"]
+__all__ = ["Classification", "OriginalMessage", "Ours", "RecipientResult", "Report", "classify", "parse"]

@@ -102,7 +102,7 @@ def sign(heading: Heading, report: Report, ours: Ours) -> str | None:
 
 def understood(report: Report, heading: Heading, sign: str) -> Report:
     """The report, or what stands for it where a mail with a sign could not be read."""
-    if report.kind != "ordinary" or report.rule == RECEIPT:
+    if report.kind not in ("ordinary", UNREAD) or report.rule == RECEIPT:
         return report
     machine = heading.daemon or heading.null_path or heading.report_type in ("", "delivery-status")
     return replace(report, kind="bounce" if machine else "ordinary", rule=UNREAD, evidence=sign)

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 FILES = typer.Argument(..., help="Message files, folders (also Maildir), or mbox files.", exists=True)
 FORMAT = typer.Option("", "--format", help="json, csv or parquet instead of a table.")
 OUT = typer.Option(None, "--output", "-o", help="Where to write (parquet needs it; default: standard output).")
+DELIVERED = typer.Option("", "--delivered-to", help="The address the messages were delivered to (envelope recipient).")
+BOUNCE_ADDRESS = typer.Option([], "--bounce-address", help="A bounce address of ours, without a tag; may be repeated.")
+DOMAIN = typer.Option([], "--domain", help="A mail domain of ours; may be repeated.")
 MOST_SHOWN = 1000
 
 PARSED: Columns = {
@@ -38,6 +42,7 @@ PARSED: Columns = {
     "reason": str,
     "meaning": str,
     "hard": bool,
+    "strength": str,
     "diagnostic": str,
     "original_message_id": str,
     "rule": str,
@@ -50,9 +55,13 @@ EXPLAINED: Columns = {
     "reason": str,
     "meaning": str,
     "hard": bool,
+    "strength": str,
     "who_acts": str,
     "diagnosis": str,
     "tasks": str,
+    "consequence": str,
+    "subject": str,
+    "original_message_id": str,
     "diagnostic": str,
     "search": str,
     "rule": str,
@@ -135,6 +144,7 @@ def _flat(name: str, report: Report) -> Iterator[dict[str, Any]]:
             "reason": r.reason if r else None,
             "meaning": _meaning(report, r),
             "hard": r.hard if r else None,
+            "strength": r.strength if r else None,
             "diagnostic": r.diagnostic if r else None,
             "original_message_id": report.original.message_id,
             "rule": (r.rule if r else "") or report.rule,
@@ -150,10 +160,26 @@ def _meaning(report: Report, result: Any) -> str | None:
     return plain("undefined") if report.kind in ("bounce", "delayed") else None
 
 
+def _reader(delivered_to: str, bounce_addresses: list[str], domains: list[str]) -> Callable[[bytes], Report]:
+    """The reader, told what is ours."""
+    from ..bounces import Ours, parse
+
+    ours = Ours.of({"bounce_addresses": bounce_addresses, "domains": domains})
+    return lambda raw: parse(raw, delivered_to=delivered_to or None, ours=ours)
+
+
 @app.command("parse")
-def parse(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, output: Path | None = OUT) -> None:
+def parse(
+    files: list[Path] = FILES,
+    delivered_to: str = DELIVERED,
+    bounce_address: list[str] = BOUNCE_ADDRESS,
+    domain: list[str] = DOMAIN,
+    json: bool = JSON,
+    form: str = FORMAT,
+    output: Path | None = OUT,
+) -> None:
     """Read messages: is it a report, about whom, why, hard or soft. Needs no workspace and records nothing."""
-    from ..bounces import parse as read
+    read = _reader(delivered_to, bounce_address, domain)
 
     if json or form or output:
         nested = json and not form
@@ -175,7 +201,7 @@ def parse(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, outp
                 total += 1
                 if total <= MOST_SHOWN:
                     reason = row["meaning"] if row["reason"] in (None, "undefined") else row["reason"]
-                    hard = "" if row["hard"] is None else "hard" if row["hard"] else "soft"
+                    hard = row["strength"] or ""
                     cells = (row["kind"], row["recipient"], row["status"], reason, hard)
                     shown.append((Path(row["message"]).name, *cells))
     table(["Message", "Kind", "Recipient", "Status", "Reason", ""], shown)
@@ -184,36 +210,24 @@ def parse(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, outp
 
 
 def _explained(name: str, report: Report) -> Iterator[dict[str, Any]]:
-    from ..bounces.reading.advice import advise
-    from ..bounces.reading.searchable import searchable
-    from ..model.reasons import who_acts
+    from ..bounces.reading.explain import explain as in_words
 
-    for r in report.results or (None,):
-        failed = report.kind in ("bounce", "delayed")
-        told = (r.reason if r else "undefined") if failed else ""
-        advice = advise(r.diagnostic if r else "", told) if failed else None
-        yield {
-            "message": name,
-            "kind": report.kind,
-            "recipient": r.recipient if r else None,
-            "status": r.status if r else None,
-            "reason": r.reason if r else None,
-            "meaning": _meaning(report, r),
-            "hard": r.hard if r else None,
-            "who_acts": who_acts(told) if failed else None,
-            "diagnosis": advice.diagnosis if advice else None,
-            "tasks": " ".join(advice.tasks) if advice else None,
-            "diagnostic": r.diagnostic if r else None,
-            "search": searchable(r.diagnostic) if r else None,
-            "rule": (r.rule if r else "") or report.rule,
-            "evidence": (r.evidence if r else "") or report.evidence,
-        }
+    for one in in_words(report):
+        yield {"message": name, **asdict(one), "tasks": " ".join(one.tasks)}
 
 
 @app.command("explain")
-def explain(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, output: Path | None = OUT) -> None:
+def explain(
+    files: list[Path] = FILES,
+    delivered_to: str = DELIVERED,
+    bounce_address: list[str] = BOUNCE_ADDRESS,
+    domain: list[str] = DOMAIN,
+    json: bool = JSON,
+    form: str = FORMAT,
+    output: Path | None = OUT,
+) -> None:
     """Messages in words: what each is, by which rule, and what to do. Needs no workspace and records nothing."""
-    from ..bounces import parse as read
+    read = _reader(delivered_to, bounce_address, domain)
 
     if json or form or output:
         with (
@@ -229,18 +243,23 @@ def explain(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, ou
             report = read(source.raw)
             say(f"{chr(10) if number else ''}{source.name}")
             say(f"Kind: {report.kind} (rule {report.rule}: {report.evidence!r})")
+            if report.original.subject or report.original.message_id:
+                say(f"About: {report.original.subject or '(no subject)'} {report.original.message_id or ''}".rstrip())
             for row in _explained(source.name, report):
                 _say_row(row, bool(report.results))
 
 
 def _say_row(row: dict[str, Any], named: bool) -> None:
-    if row["meaning"] is None:
+    if row["meaning"] is None or not row["strength"]:
+        say(f"{row['recipient']}: {row['consequence']}" if row["recipient"] else row["consequence"])
         return
-    kind = "hard" if row["hard"] else "soft"
-    said = f"({row['reason'] or 'undefined'}, {kind}, {row['status'] or 'no status'})"
+    said = f"({row['reason'] or 'undefined'}, {row['strength']}, {row['status'] or 'no status'})"
     say(f"{row['recipient'] or 'nobody is named'}: {row['meaning']} {said if named else ''}".rstrip())
     if named:
         say(f"  rule {row['rule']}: {row['evidence']!r}\n  {row['diagnostic'] or '(no text)'}")
+    say(f"  What follows: {row['consequence']}")
+    if row["diagnosis"] and row["diagnosis"] not in (row["meaning"], "no error"):
+        say(f"  Why: {row['diagnosis']}")
     if row["tasks"]:
         say(f"  What to do: {row['tasks']}")
     if row["search"]:
@@ -327,7 +346,7 @@ def why(
         )
     rows = []
     for one in found:
-        advice = advise(one.error, one.reason)
+        advice = advise(one.error, one.reason, sender=one.sender or "")
         rows.append(
             {
                 "failure": one,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Hardness = Literal["hard", "soft", "hard unless 4xx"]
+Hardness = Literal["hard", "soft"]
 Actor = Literal["nobody", "sender", "recipient", "sender's administrator", "recipient's administrator"]
 
 
@@ -92,7 +92,7 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
                 "DnsError",
                 "Permanent/General",
                 "Technical Failure",
-                "hard unless 4xx",
+                "hard",
             ),
             _row(
                 "suspend",
@@ -358,9 +358,9 @@ def hard_table(**changes: Hardness) -> Mapping[str, Hardness]:
 
 
 def is_hard(reason: str, temporary: bool = False, table: Mapping[str, Hardness] = HARD) -> bool:
-    """Should the address be suppressed? ``temporary`` is true when the code was 4xx or 4.x.x."""
-    kind = table.get(reason, "soft")
-    return kind == "hard" or (kind == "hard unless 4xx" and not temporary)
+    """Should the address be suppressed? Never for a ``temporary`` answer: the code was 4yz or 4.y.z (RFC 5321 section
+    4.2.1: to be tried again), or the other side still tries."""
+    return not temporary and table.get(reason, "soft") == "hard"
 
 
 def who_acts(reason: str) -> Actor:

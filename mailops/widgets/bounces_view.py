@@ -9,6 +9,7 @@ import ipywidgets
 from IPython.display import display
 
 from ..bounces import view
+from ..bounces.reading.explain import explain
 from ..bounces.reading.searchable import searchable
 from ..model.reasons import plain, who_acts
 from ..page.theme import code, details, heading, html_table, paragraph
@@ -207,7 +208,7 @@ def report_html(raw: bytes) -> str:
         [
             r.recipient,
             plain(r.reason),
-            "hard" if r.hard else "soft",
+            r.strength,
             r.status or "",
             r.diagnostic[:500],
             f"{r.rule}: {r.evidence[:200]}",
@@ -216,7 +217,13 @@ def report_html(raw: bytes) -> str:
     ]
     shown = redact(raw[:MAX_SHOWN].decode("utf-8", "replace"))
     table = html_table(["Address", "Cause", "", "Status", "What the server said", "Rule and text"], rows)
-    return heading(f"A {report.kind} (rule {report.rule})") + table + details("The raw report", code(shown))
+    about = " ".join(word for word in (report.original.subject, report.original.message_id) if word)
+    told = "".join(
+        paragraph(words)
+        for words in dict.fromkeys([f"About: {about}" if about else "", *(one.consequence for one in explain(report))])
+        if words
+    )
+    return heading(f"A {report.kind} (rule {report.rule})") + told + table + details("The raw report", code(shown))
 
 
 def _report_row(row: Any) -> dict[str, Any]:

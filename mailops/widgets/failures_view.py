@@ -103,7 +103,7 @@ class FailureCard(Card):
 
     def html(self) -> str:
         f = self.failure
-        advice = advise(f.error, f.reason)
+        advice = advise(f.error, f.reason, sender=f.sender or "")
         tasks = "".join(f'<li style="margin:2px 0">{esc(task)}</li>' for task in advice.tasks)
         head = f"{f.recipient}: {f.meaning}"
         hard = "hard" if f.hard else "soft"

@@ -281,7 +281,7 @@ def test_the_newest_known_of_the_references_is_meant_and_in_reply_to_comes_first
 
 def plain_report(to: str, path: str = "<>") -> bytes:
     return (
-        f"Return-Path: {path}\r\nFrom: Post <post@people.test>\r\nTo: {to}\r\nSubject: About your mail\r\n"
+        f"Return-Path: {path}\r\nFrom: Post <postmaster@people.test>\r\nTo: {to}\r\nSubject: About your mail\r\n"
         f"Message-ID: <plain@people.test>\r\nReferences: {MAIL}\r\n\r\nIt is like that.\r\n"
     ).encode()
 

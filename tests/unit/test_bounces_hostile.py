@@ -18,7 +18,7 @@ from mailops.mime import MAX_BYTES, MAX_PARTS
 FOLDER = Path(__file__).parent.parent / "fixtures" / "bounces"
 SEEDS = [file.read_bytes() for file in sorted(FOLDER.glob("*.eml"))]
 HEAD = b"Return-Path: <>\nFrom: MAILER-DAEMON@mx.example\nSubject: Undelivered Mail Returned to Sender\n"
-KINDS = {"bounce", "delayed", "success-dsn", "autoreply", "complaint", "ordinary"}
+KINDS = {"bounce", "delayed", "success-dsn", "autoreply", "complaint", "unread", "ordinary"}
 
 
 @contextmanager

@@ -229,7 +229,6 @@ GONE: list[tuple[str, str]] = [
     ("550 mail domain mentioned in email address is unknown", "hostunknown"),
     ("550 5.4.310 DNS domain dest.example does not exist", "hostunknown"),
     ("553 5.1.2 we could not find the recipient domain", "hostunknown"),
-    ("498 No MX for dest.example", "hostunknown"),
     ("550 mail receiving disabled", "notaccept"),
     ("554 no MX record found for domain=dest.example", "notaccept"),
     ("550 an MX record indicated no SMTP service", "notaccept"),
@@ -298,6 +297,11 @@ def test_words_give_the_reason_and_suppress_nobody(text: str, reason: str) -> No
     for reply in (text, wrapped(text, "end of DATA")):
         answer = classify(text=reply)
         assert (answer.reason, answer.hard) == (reason, False), (reply, answer)
+
+
+def test_a_temporary_answer_suppresses_nobody() -> None:
+    answer = classify(text="498 No MX for dest.example")
+    assert (answer.reason, answer.hard, answer.unconfirmed) == ("hostunknown", False, False)
 
 
 @pytest.mark.req("ERR-01")
@@ -405,7 +409,7 @@ MIMECAST, LABS = "eu-smtp-inbound-1.mimecast.com", "cluster1.eu.messagelabs.com"
         (MICROSOFT, "550 5.7.136 sender was not known", "rejected"),
         (MICROSOFT, "550 5.7.502 Access denied, banned sender", "rejected"),
         (MICROSOFT, "550 5.7.750 unregistered domains", "rejected"),
-        (MICROSOFT, "451 4.7.500 Server busy. Please try again later from [192.0.2.9]", "systemerror"),
+        (MICROSOFT, "451 4.7.500 Server busy. Please try again later from [192.0.2.9]", "speeding"),
         (MICROSOFT, "450 4.4.318 Connection was closed abruptly (SuspiciousRemoteServerError)", "systemerror"),
         (MICROSOFT, "550 5.7.921 Delivery not authorized, message refused", "policyviolation"),
         (MICROSOFT, "550 5.4.300 Message expired", "expired"),

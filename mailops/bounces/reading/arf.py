@@ -36,7 +36,11 @@ def complaint_addresses(fields: dict[str, list[str]]) -> list[str]:
 
 
 def fallback_addresses(original: OriginalMessage) -> list[str]:
-    """The one address the original was sent to, when the report names nobody and the original shows it whole."""
+    """The address the original was delivered to, when the report names nobody: what the provider notes in it, else the
+    only one in its ``To``."""
+    noted = address_of(original.headers.get("x-hmxmroriginalrecipient", ""))
+    if "@" in noted:
+        return [noted]
     return list(original.to) if len(original.to) == 1 else []
 
 

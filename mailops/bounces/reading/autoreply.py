@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from ...mime import Fields
 
@@ -19,7 +20,12 @@ _SUBJECT = re.compile(
     r"|autoodpowiedź|automatická odpověď|automatikus válasz|otomatik yanıt|автоответ|автоматический ответ|нет на месте"
     r"|自動応答|自動返信|不在|自动回复|自動回覆|자동 회신|자동 응답|부재"
     r"|auto\s?:.{0,80}\b(?:out of|away|abwes|office|vacation|holiday|return)"
-    r"|auto\s?-\s?reply|\[auto(?:-|matic )?reply\])",
+    r"|auto\s?-\s?reply|autoodpowied|automaticka odpoved|odpowiedz automatyczna|samodejni odgovor|automatski odgovor"
+    r"|automatiska atbilde|automatinis atsakymas|automaatne vastus|automaatvastus|raspuns automat|automatikus valasz"
+    r"|automaattinen vastaus|автоматичн\w+ відповідь|автоматичен отговор|sjalfvirkt svar|αυτοματη απαντηση"
+    r"|otomatik yanit"
+    r"|tra loi tu dong|balasan otomatis|תשובה אוטומטית|رد تلقائي|respon automatik|resposta automatica|autorespuesta"
+    r"|auto\s?svar|fravaer|fravar|自动答复|\[auto(?:-|matic )?reply\])",
     re.I,
 )
 _RECEIPT = re.compile(
@@ -47,6 +53,7 @@ _CHALLENGE = (
     "challenge-response",
     "challenge/response",
 )
+_SYSTEM = re.compile(r"mailer.?daemon|postmaster|mail.?delivery|^\s*<>\s*$", re.I)
 _BODY = (
     "i am out of the office",
     "i'm out of the office",
@@ -65,9 +72,29 @@ _BODY = (
 )
 
 
+_BRACKETS = re.compile(r"^\s*(?:\[[^\]]{1,40}\]|【[^】]{1,40}】|\([^)]{1,40}\))\s*")
+_PLAIN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae"})
+
+
+def folded(text: str) -> str:
+    """Lower case without accents: people and mailers leave them out."""
+    marks = unicodedata.normalize("NFKD", text.lower())
+    return "".join(one for one in marks if not unicodedata.combining(one)).translate(_PLAIN)
+
+
 def subject_rule(subject: str) -> str:
-    """The words of a subject that announce an automatic reply, or ""."""
+    """The words of a subject that announce an automatic reply, or "". Accents, and a name in brackets before the words,
+    change nothing.
+
+    >>> subject_rule("[Shop] Autoodpowiedz: Zamowienie"), subject_rule("Zamowienie")
+    ('Autoodpowied', '')
+    """
+    subject = subject[:500]
     match = _SUBJECT.match(subject) or _TAIL.search(subject)
+    rest = _BRACKETS.sub("", subject)
+    match = match or (_SUBJECT.match(rest) if rest != subject else None)
+    if match is None and not subject.isascii():
+        match = _SUBJECT.match(folded(rest))
     return match.group(0).strip()[:80] if match else ""
 
 
@@ -106,6 +133,10 @@ def autoreply_rule(fields: Fields, subject: str, text: str) -> tuple[str, str] |
         for phrase in _BODY:
             if phrase in low:
                 return "autoreply.body", phrase
+    answers = "in-reply-to" in fields or "references" in fields or bool(_ANSWER.match(subject))
+    answers = answers or "x-auto-response-suppress" in fields
+    if answers and fields.first("return-path") == "<>" and not _SYSTEM.search(fields.first("from")):
+        return "autoreply.null", "an answer without a return path"  # RFC 3834 section 3.3
     flat = " ".join(low.split())
     for phrase in _CHALLENGE:
         if phrase in flat:

@@ -11,9 +11,10 @@ Asked in this order, each step with the rule and the words that gave the answer:
 5. the reply code and the stage of the dialogue.
 
 Words outrank a generic code because servers send 5.1.1 for rate limits and 5.7.1 for everything. An unknown user is
-hard at any stage; a refusal in words that no table knows is soft, wherever it came. The exceptions are written down,
-not guessed: 5.2.0 and 5.2.1 say that the mailbox exists, and some carriers answer "user unknown" after DATA when the
-subscriber's own filter refused, so both are ``filtered`` and soft.
+hard at any stage once a recipient was named; a refusal in words that no table knows is soft, wherever it came. 5.2.0
+and 5.2.1 say that the mailbox exists, and some carriers answer "user unknown" after DATA when the subscriber's own
+filter refused, so both are ``filtered`` and soft. Nothing temporary is hard, and nothing that rests on a code alone
+unless the code is one about a person (:func:`~mailops.bounces.reading.codes.is_about_people`).
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ from functools import cache, lru_cache
 from itertools import chain
 
 from ...model.reasons import is_hard, who_acts
-from .codes import REPLIES, is_generic, reason_of
+from .codes import REPLIES, is_about_people, is_generic, reason_of
+from .entities import blocklist
 from .grammar import understand
 from .patterns import Phrase, in_order, phrases
 from .providers import is_carrier, provider_answer
+from .speakers import peer
+from .systems import glosses
 
 MAX_TEXT = 4000
 """Characters of a reply that are read."""
@@ -37,13 +41,12 @@ MAX_TEXT = 4000
 SHORT_TEXT = 400
 """Longer texts are prose of a report, in which a single word such as "spam" proves nothing."""
 
-_ADDRESS = re.compile(r"<?[^\s<>()\[\]:;,\"']{1,80}@[\w.\-]{1,120}>?")
+_ADDRESS = re.compile(r"(?<![^\s<>()\[\]:;,\"'])<?[^\s<>()\[\]:;,\"']{1,80}@[\w.\-]{1,120}>?")
 _NAMED_HOST = re.compile(r"\b[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}(?=\s?\[[\da-fA-F:]{1,4}[.:])")
-_BLANKS = re.compile(r"\s+")
 # After a hyphen only where a reply code stands before it: "550-5.7.26" is a line of a long reply (RFC 5321 section
 # 4.2.1), "host-5.1.1" a name.
-_ENHANCED = re.compile(r"(?:(?<![\d.\-])|(?<=(?<![\d.\-])[245]\d\d-))([245])\.(\d{1,3})\.(\d{1,3})(?![\d\-])(?!\.\d)")
-_REPLY = re.compile(r"(?<![\d.\-])([245]\d\d)(?=[\s\-#:]|$)")
+_ENHANCED = re.compile(r"[245](?:(?<![\d.\-].)|(?<=(?<![\d.\-])[245]\d\d-.))\.\d{1,3}\.\d{1,3}(?![\d\-])(?!\.\d)")
+_REPLY = re.compile(r"[245](?<![\d.\-].)\d\d(?=[\s\-#:]|$)")
 
 _STAGES: tuple[tuple[str, str], ...] = (
     ("in reply to end of data", "dot"),
@@ -69,6 +72,14 @@ _STAGES: tuple[tuple[str, str], ...] = (
     ("did not like our mail from", "mail"),
     ("does not like recipient", "rcpt"),
     ("but sender was rejected", "mail"),
+    ("but my name was rejected", "helo"),
+    ("but greeting failed", "connect"),
+    ("in response to rcpt", "rcpt"),
+    ("in response to mail from", "mail"),
+    ("in response to ehlo", "helo"),
+    ("in response to helo", "helo"),
+    ("in response to data", "data"),
+    ("in response to end of data", "dot"),
     ("failed after i sent the message", "dot"),
     ("failed on data command", "data"),
     ("[rcpt_to]", "rcpt"),
@@ -81,20 +92,29 @@ _STAGES: tuple[tuple[str, str], ...] = (
 )
 
 
-_STAGE_MARKS = ("in reply", "refused", "after ", "like", "sender was", "failed", "[", "smtp:", "following", ">>> ")
+_STAGE_MARKS = (
+    *("in reply", "refused", "after ", "like", "was rejected", "failed", "in response"),
+    *("[", "smtp:", "following", ">>> "),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The answer: reason (Sisimai's word), hard, who must act, the rule and the words that gave it."""
+    """The answer: reason (Sisimai's word), hard, who must act, the rule and the words that gave it.
+
+    ``unconfirmed`` says that the reason is a hard one, but nothing was said about a person: the ground is a code that
+    servers send for anything, or a weak word. Then ``hard`` is false, and a second answer decides.
+    """
 
     reason: str
     hard: bool
     who_acts: str
     rule: str
     matched_text: str
+    unconfirmed: bool = False
 
 
+@lru_cache(maxsize=256)
 def prepare(text: str) -> str:
     """The text as the tables expect it: lower case, single blanks, addresses as ``@``."""
     text = text[:MAX_TEXT]
@@ -103,29 +123,38 @@ def prepare(text: str) -> str:
     if "[" in text:
         # The name of a server says nothing of the cause: antispam.dest.example may well know no such user.
         text = _NAMED_HOST.sub("host", text)
-    low = _BLANKS.sub(" ", text).strip().lower()
+    low = " ".join(text.split()).lower()
+    for gloss in glosses():
+        if gloss in low:
+            low = low.replace(gloss, " ")
     # Postfix puts this before every refusal of its own, whatever the cause.
     if "recipient address rejected:" in low and "recipient address rejected: access denied" not in low:
-        low = low.replace("recipient address rejected:", "")
+        low = low.replace("recipient address rejected:", "recipient:")
     return low
 
 
 def find_enhanced(text: str) -> str | None:
     """The first enhanced code in a text, never a piece of an IP address or a version."""
-    match = _ENHANCED.search(text)
+    match = _ENHANCED.search(text) if "." in text else None
     return match.group(0) if match else None
 
 
 def find_reply(text: str) -> str | None:
     """The first three-digit reply code in a text."""
     match = _REPLY.search(text)
-    return match.group(1) if match else None
+    return match.group(0) if match else None
 
 
 def find_host(text: str) -> str | None:
     """The remote host a text speaks of."""
     match = _HOST.search(text)
     return match.group(1).lower() if match else None
+
+
+def stage_of(text: str) -> str | None:
+    """As :func:`find_stage`, of a text that is not prepared."""
+    low = text[:MAX_TEXT].lower()
+    return find_stage(" ".join(low.split())) if any(mark in low for mark in _STAGE_MARKS) else None
 
 
 def find_stage(prepared: str) -> str | None:
@@ -190,6 +219,7 @@ def _grams(text: str) -> set[str]:
 _NO_MAILBOX = ("mailbox unavailable", "mailbox is unavailable", "mailbox not available", "mailbox unavaiable")
 _LINK = re.compile(r"(?:[a-z]{3,5}://|www\.)\S+|\b[\w-]+(?:\.[\w-]+){2,}\b")  # a link, the name of a host
 NOT_IN_LINKS = frozenset({"spamdetected", "virusdetected"})  # a page about spam explains blocked senders too
+_STEP = re.compile(r"\(?in reply to [a-z ]{3,40}\)?")
 _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror", "filtered", "onhold"})
 
 
@@ -197,6 +227,12 @@ _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror
 def refusals() -> Table:
     """The table of refusals, made when the first text is asked."""
     return compile_table(phrases())
+
+
+@cache
+def softer() -> Table:
+    """The refusals by which a mailbox is there after all: it is full, or disabled."""
+    return compile_table([one for one in phrases() if one.reason in ("mailboxfull", "suspend") and not one.weak])
 
 
 def match_text(prepared: str, weak: bool = False, among: Table | None = None) -> tuple[str, str] | None:
@@ -283,29 +319,54 @@ _OF_SENDERS = frozenset(
     }
 )
 """What a refusal may mean before a recipient was named."""
+_BEFORE_RCPT = ("connect", "helo", "mail")
+_NOT_UNDERSTOOD = ("500", "501", "502", "503", "504")  # RFC 5321 section 4.2.3: the command, not the one who gives it
 _CLEAR = frozenset({"4.1", "5.1"})  # an enhanced code about the address is worth more than our grammar
 _STEPS = {"ehlo": "helo", "body": "dot", "message": "dot"}
 
 
-def classify_as(reason: str, rule: str, words: str) -> Classification:
-    """An answer that did not come from a reply: a category field, a fingerprint."""
-    return Classification(reason, is_hard(reason), who_acts(reason), rule, words)
+def classify_as(reason: str, rule: str, words: str, *, sure: bool = False) -> Classification:
+    """An answer that did not come from a reply: a category field, an exit code, a name that turns a verdict. ``sure``
+    says that it speaks of a person."""
+    hard = is_hard(reason)
+    return Classification(reason, hard and sure, who_acts(reason), rule, words, hard and not sure)
+
+
+def classify_prose(enhanced: str | None, text: str, stage: str | None, remote_host: str | None) -> Classification:
+    """Classify what a report says to people: as :func:`classify`, but a noun near a verdict proves nothing there, so
+    neither the grammar nor weak words are asked."""
+    step = _STEPS.get(stage or "", stage or "")
+    return _classify("", enhanced or "", text[:MAX_TEXT], step, (remote_host or "").lower(), True)
 
 
 @lru_cache(maxsize=2048)
-def _classify(code: str, enhanced: str, text: str, stage: str, host: str) -> Classification:
+def _classify(code: str, enhanced: str, text: str, stage: str, host: str, prose: bool = False) -> Classification:
     prepared = prepare(text)
     enhanced = enhanced or find_enhanced(text) or ""
     code = code or find_reply(text) or ""
     stage = stage or find_stage(prepared) or ""
     host = host or find_host(text) or ""
-    reason, rule, words = _decide(code, enhanced, prepared, stage, host)
-    soft_class = (enhanced[:1] or code[:1]) == "4"
-    return Classification(reason, is_hard(reason, soft_class), who_acts(reason), rule, words)
+    inner = peer(text)  # a relay's words before it are no part of the sentence
+    said = "" if prose else prepared if inner is text else prepare(inner)
+    reason, rule, words = _decide(code, enhanced, prepared, said, stage, host)
+    hard = is_hard(reason, (enhanced[:1] or code[:1]) == "4")
+    if hard and not rule.startswith(("text:", "provider:")):  # words of a verdict are ground enough
+        listed = blocklist(text)
+        if listed:
+            return Classification("blocked", False, who_acts("blocked"), "name:blocklist", listed)
+    sure = rule.startswith(_SPOKEN) or (rule.startswith("code:") and is_about_people(enhanced))
+    if rule.startswith("text:") and words in refusals().weak and not is_about_people(enhanced):
+        guess = _understand(said)
+        sure = guess is not None and guess[0] == reason  # a word alone is not enough, a sentence with it is
+    return Classification(reason, hard and sure, who_acts(reason), rule, words, hard and not sure)
 
 
-def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple[str, str, str]:
-    """(reason, rule, words)."""
+_SPOKEN = ("text:", "provider:", "grammar:")
+"""Rules by which somebody said it in words."""
+
+
+def _decide(code: str, enhanced: str, text: str, said: str, stage: str, host: str) -> tuple[str, str, str]:
+    """(reason, rule, words). ``said`` is what of the text the innermost speaker said, "" for prose."""
     if enhanced.startswith("2.") or (not enhanced and code in ("250", "251", "252")):
         return "delivered", "code:" + (enhanced or code), enhanced or code
     if code in ("530", "534", "535", "538"):  # RFC 4954 §6: whatever the step, the sender has to sign in
@@ -314,15 +375,17 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
     if answer is not None:
         return _by_stage(*answer, enhanced, text, stage, host)
     coded = reason_of(enhanced) if enhanced else None
-    found = match_text(text, weak=len(text) <= SHORT_TEXT) if text else None
+    if stage in _BEFORE_RCPT and coded in _OF_PEOPLE:
+        coded = None  # nobody was named yet, so the code cannot mean anybody
+    found = match_text(text, weak=bool(said) and len(text) <= SHORT_TEXT) if text else None
     if found is not None:
         reason, words = found
         if words == "access denied" and enhanced in ("5.4.1", "5.1.1") and "recipient address rejected: access" in text:
-            return "userunknown", "code:" + enhanced, "recipient address rejected: access denied"
+            return "userunknown", "text:userunknown", "recipient address rejected: access denied"
         if coded and (reason in _LATE or words in refusals().weak) and not is_generic(enhanced):
             return coded, "code:" + enhanced, enhanced
         if coded == "userunknown" and (reason in _ABOUT_SYSTEMS or words == "access denied"):
-            guess = _understand(text)  # a lookup that found nobody is no fault of the directory
+            guess = _understand(said)  # a lookup that found nobody is no fault of the directory
             if guess is not None and guess[0] == coded:
                 return _by_stage(coded, "grammar:" + coded, guess[1], enhanced, text, stage, host)
         if reason == "mesgtoobig" and coded == "exceedlimit":
@@ -337,17 +400,20 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
             if code[:2] == "55" or enhanced[:1] == "5" or not code:
                 return _by_stage("userunknown", "text:userunknown", words, enhanced, text, stage, host)
             return "onhold", "text:onhold", words
-    guess = _understand(text)
-    told = _OF_BOXES if coded == "filtered" else _OF_SENDERS if stage in ("connect", "helo", "mail") else frozenset()
+    guess = _understand(said)
+    told = _OF_BOXES if coded == "filtered" else _OF_SENDERS if stage in _BEFORE_RCPT else frozenset()
     if guess is not None and guess[0] in told:
         return guess[0], "grammar:" + guess[0], guess[1]
+    if code in _NOT_UNDERSTOOD and guess is None and coded in (None, "syntaxerror"):
+        return "syntaxerror", "code:" + code, code
     if stage == "mail" and text and coded in (None, "onhold", "securityerror", "userunknown", "blocked", "systemerror"):
         return "rejected", "stage:mail", text[:80]
     if stage in ("connect", "helo") and text:
         return "blocked", "stage:" + stage, text[:80]
     if coded and not is_generic(enhanced):
         return coded, "code:" + enhanced, enhanced
-    if guess is not None and enhanced[:3] not in _CLEAR:
+    contradicts = guess is not None and guess[0] not in _OF_PEOPLE and guess[0] not in ("hostunknown", "onhold")
+    if guess is not None and (enhanced[:3] not in _CLEAR or enhanced[1:] == ".1.0" or contradicts):
         return _by_stage(guess[0], "grammar:" + guess[0], guess[1], enhanced, text, stage, host)
     if coded:
         return coded, "code:" + enhanced, enhanced
@@ -360,7 +426,7 @@ def _decide(code: str, enhanced: str, text: str, stage: str, host: str) -> tuple
 
 def _understand(text: str) -> tuple[str, str] | None:
     """What the grammar makes of it; the names of hosts say nothing."""
-    return understand(_LINK.sub(" ", text))
+    return understand(_STEP.sub(" ", _LINK.sub(" ", text))) if text else None
 
 
 def _by_stage(

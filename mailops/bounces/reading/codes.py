@@ -134,6 +134,46 @@ def is_generic(code: str) -> bool:
     return code in GENERIC or key in GENERIC or not (code in CODES or key in CODES)
 
 
+_ABOUT_PEOPLE = frozenset({".1.1", ".1.2", ".1.3", ".1.6", ".1.10", ".4.4", ".7.17", ".7.18"})
+
+
+def is_about_people(code: str) -> bool:
+    """True for a permanent code that the RFCs tie to one address, its domain, or where it went (RFC 3463 section 3.2,
+    7505, 7293): ground enough to stop writing there. 5.1.0, "other address status", is
+    sent for anything.
+
+    >>> is_about_people("5.1.1"), is_about_people("5.1.0"), is_about_people("4.1.1")
+    (True, False, False)
+    """
+    return code[:1] == "5" and (code[1:] in _ABOUT_PEOPLE or code in _OF_PROVIDERS)
+
+
+_OF_PROVIDERS = frozenset({"5.1.351"})  # Exchange Online: the next server knows no such recipient
+
+
+EXIT_CODES: dict[str, str] = {
+    "64": "mailererror",
+    "65": "mailererror",
+    "66": "mailererror",
+    "67": "userunknown",
+    "68": "hostunknown",
+    "69": "mailererror",
+    "70": "mailererror",
+    "71": "systemerror",
+    "72": "systemerror",
+    "73": "mailererror",
+    "74": "systemerror",
+    "75": "systemerror",
+    "76": "mailererror",
+    "77": "mailererror",
+    "78": "systemerror",
+    "126": "mailererror",
+    "127": "mailererror",
+}
+"""What programs say when they end, where a Diagnostic-Code is of the type ``x-unix``: BSD's sysexits, and a shell's 126
+(not executable) and 127 (not found)."""
+
+
 REPLIES: dict[str, str] = {
     "500": "syntaxerror",
     "501": "syntaxerror",

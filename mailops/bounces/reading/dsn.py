@@ -57,9 +57,26 @@ class Group:
         return self.fields.get(name, "")
 
 
+_QUOTED = re.compile(r"(\"(?:[^\"\\\n]|\\.){1,64}\"@[^\s<>\"';,()]{1,255})")
+_LOCAL = re.compile(r"(?:\"(?:[^\"\\\n]|\\.){1,64}\"|[^\s@<>\"(),:;\[\]]{1,200})\Z")
+
+
+def is_address(value: str) -> bool:
+    """True for ``local@domain`` (RFC 5321 section 4.1.2), where the local part may be quoted.
+
+    >>> is_address('"mia roth"@x.example'), is_address("@x.example")
+    (True, False)
+    """
+    local, at, domain = value.rpartition("@")
+    return bool(at and domain and _LOCAL.match(local))
+
+
 def address_of(value: str) -> str:
-    """The address of a typed address field: ``rfc822; <a@example.com>`` gives ``a@example.com``."""
+    """The address of a typed address field: ``rfc822; <a@example.com>`` gives ``a@example.com``; a quoted local part
+    (RFC 5321 section 4.1.2) stays whole."""
     value = value.strip()
+    if '"@' in value and (quoted := _QUOTED.search(value[:1000])):
+        return quoted.group(1)[:320]
     for _ in range(3):
         match = _TYPE.match(value)
         if match is None:

@@ -19,6 +19,8 @@ _HEADERS = (
     b"\nx-mail-autoreply",
     b"report-type",
     b"multipart/report",
+    b"content-type: message/delivery-status",
+    b"content-type: message/global-delivery-status",
     b"\nprecedence: auto",
     b"autoresponder",
 )

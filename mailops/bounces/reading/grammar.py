@@ -21,10 +21,10 @@ MAX_TEXT = 400
 _MISSING = (
     r"unknown|not (?:be )?found|not known|not exist|doesn.?t exist|no longer exists?|non-?existing|non-?existent|invalid|"
     r"not valid|no longer valid|no such|unrecogni[sz]ed|not recogni[sz]ed|not listed|not registered|not defined|not present|"
-    r"not on (?:this|our)|not in (?:our|the|this)|not here|isn.?t here|no (?:one|body)|nobody|cannot be found|can.?t find|"
+    r"not on (?:this|our)|not in (?:our|the|this|recipient|user|address)|not here|isn.?t here|no (?:one|body)|nobody|cannot be found|can.?t find|"
     r"cannot find|could ?n.?t find|could not find|unable to find|unable to locate|could not locate|wrong|incorrect|misspell?ed|"
     r"does not belong|has left|left the company|no longer (?:with|works|employed|available|here|active at)|unavailable here|"
-    r"never heard of|never (?:existed|created|was)|was never|removed|deleted|not on file|not in (?:the )?directory|not a (?:known|valid|local)|no account|no mailbox|no user|has no|don.?t have|does not have|doesn.?t have"
+    r"never heard of|never (?:existed|created|was)|was never|removed|deleted|not on file|not in (?:the )?directory|not a (?:known|valid|local)|no valid|no account|no mailbox|no user|has no|don.?t have|does not have|doesn.?t have"
 )
 _DOMAINS = r"domains?|hosts?|host ?names?|mail server for|mx records?|a records?|dns"
 
@@ -114,6 +114,7 @@ STATEMENTS: tuple[Statement, ...] = (
         r"relay\w*|forward\w* (?:mail )?(?:for|to) (?:that|this) domain|transit|third.party mail|outside (?:domains?|destinations?|addresses)|relaying to|"
         r"(?:domain|destination|host)(?: [\w.-]+)? (?:is ?n.?t|is not) local",
         r"not|no|isn.?t|unable to|can.?t|closed|disabled|denied|refused|disallowed|forbidden|prohibited|unauthori[sz]ed|reject\w*|won.?t|cannot|never",
+        unless=r"relay_\w+",
     ),
     Statement(
         "badreputation",

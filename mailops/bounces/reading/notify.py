@@ -1,4 +1,5 @@
-"""Amazon SES notifications that arrive as mail: a JSON object (bounce, complaint, delivery) in the text.
+"""Amazon SES notifications that arrive as mail: a JSON object (bounce, complaint, delivery) in the text, also in the
+envelopes of SNS (``Type: Notification``, whose ``Message`` is a text), EventBridge and queues.
 
 Their fields are documented by Amazon: notificationType, bounce.bouncedRecipients, complaint.complainedRecipients,
 delivery.recipients, mail.commonHeaders.
@@ -28,12 +29,8 @@ def read_notification(text: str, subject: str, truncated: bool) -> Report | None
     start = text.find("{")
     if start < 0 or ("notificationType" not in text and "eventType" not in text):
         return None
-    try:
-        found, _ = json.JSONDecoder(strict=False).raw_decode(text[start:].replace("\n ", " ").replace("\n", ""))
-        item = _storable(found)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(item, dict):
+    item = _opened(_decoded(text[start:].replace("\n ", " ").replace("\n", "")))
+    if item is None:
         return None
     name = str(item.get("notificationType") or item.get("eventType") or "").lower()
     if name not in _KINDS:
@@ -57,6 +54,32 @@ def read_notification(text: str, subject: str, truncated: bool) -> Report | None
     )
     feedback = str(detail.get("complaintFeedbackType") or "abuse").lower() if name == "complaint" else None
     return Report(_KINDS[name], tuple(results), feedback, original, "ses", name, subject, truncated)
+
+
+_ENVELOPES = ("Message", "message", "detail", "Sns", "body", "Records")
+"""Where what carries a notification keeps it: SNS and SQS as a text, EventBridge and Lambda as an object."""
+
+
+def _decoded(text: str) -> Any:
+    try:
+        found, _ = json.JSONDecoder(strict=False).raw_decode(text)
+        return _storable(found)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _opened(item: Any, deep: int = 4) -> dict[str, Any] | None:
+    """The notification inside its envelopes, or None."""
+    if isinstance(item, str):
+        item = _decoded(item.strip()) if item.lstrip()[:1] in ("{", "[") else None
+    if isinstance(item, list):
+        item = item[0] if item else None
+    if not isinstance(item, dict):
+        return _opened(item, deep - 1) if isinstance(item, str | list) and deep > 0 else None
+    if "notificationType" in item or "eventType" in item:
+        return item
+    inner = (_opened(item[name], deep - 1) for name in _ENVELOPES if name in item and deep > 0)
+    return next((one for one in inner if one is not None), None)
 
 
 def _result(name: str, address: str, fields: dict[str, Any], detail: dict[str, Any]) -> RecipientResult:

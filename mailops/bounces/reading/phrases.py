@@ -306,47 +306,6 @@ SUBJECTS = (
 )
 """Subjects that announce a failure."""
 
-APPLIANCES = frozenset({"mfilter", "mxlogic", "mailfoundry", "james", "biglobe"})
-"""Filters that took the message and handed it on: "user unknown" without an enhanced code came after DATA."""
-
-VERIZON = ("vtext.com", "vzwpix.com", "vzw.com", "vzwmail.net")
-"""Networks that answer in James' words before they take the message: there, an unknown user is one."""
-
-DEFAULTS = {"exim-syntax": "syntaxerror", "mailman": "rejected", "fml": "rejected"}
-"""The reason a fingerprint stands for when its text gives none."""
-
-FINGERPRINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("postfix", ("this is the mail system at host", "this is the postfix program at host")),
-    ("exim-syntax", ("contained one or more recipient addresses that were incorrectly constructed",)),
-    (
-        "mxlogic",
-        (
-            "included is a copy of the message header",
-            "a message that you have sent could not be delivered to one or more",
-        ),
-    ),
-    ("biglobe", ("non-delivered information",)),
-    ("james", ("error message below: 550 - requested action not taken",)),
-    ("exim", ("this message was created automatically by mail delivery software",)),
-    ("qmail", ("this is the qmail-send program", "i'm afraid i wasn't able to deliver your message")),
-    ("sendmail", ("----- transcript of session follows", "the following addresses had permanent fatal errors")),
-    ("opensmtpd", ("this is the mailer-daemon, please do not reply to this",)),
-    ("dragonfly", ("this is the dragonfly mail agent",)),
-    ("gmail", ("technical details of permanent failure", "technical details of temporary failure")),
-    ("yahoo", ("sorry, we were unable to deliver your message to the following address",)),
-    ("exchange", ("did not reach the following recipient(s)", "diagnostic information for administrators")),
-    ("domino", ("was not delivered to:", "failure reasons")),
-    ("interscan", ("message from interscan",)),
-    ("mfilter", ("-------server message", "-------smtp command")),
-    ("hmailserver", ("hmailserver",)),
-    ("mailenable", ("mailenable:",)),
-    ("groupwise", ("the message that you sent was undeliverable to the following",)),
-    ("mailfoundry", ("this has been a permanent failure. no further delivery attempts will be made",)),
-    ("imail", ("invalid final delivery userid",)),
-    ("mailman", ("mailing-list was rejected for the following reasons", "mailing list was rejected for the following")),
-    ("fml", ("you are not member", "you are not a member of this mailing list")),
-)
-
 
 def flat(text: str) -> str:
     """Lower case with single blanks, as the tables of this module expect."""

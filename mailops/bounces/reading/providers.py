@@ -85,6 +85,9 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...], Rows], ...] = (
             ("^5.7.504", "suspend"),
             ("^5.7.505", "suspend"),
             ("recipient address rejected: access denied", "userunknown"),
+            ("recipient: access denied", "userunknown"),
+            ("recipient addresses rejected : access denied", "userunknown"),
+            ("recipient addresses rejected: access denied", "userunknown"),
             ("access denied. as(201806281)", "userunknown"),
             ("recipnotfound", "userunknown"),
             ("recipientnotfound", "userunknown"),
@@ -114,10 +117,13 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...], Rows], ...] = (
             ("must pass either spf or dkim", "authfailure"),
             ("please try again later. as(", "blocked"),
             ("using customer block list", "blocked"),
+            ("^4.7.500", "speeding"),
+            ("^5.7.233", "speeding"),
+            ("^5.7.235", "policyviolation"),
+            ("^5.7.236", "policyviolation"),
             ("server busy", "systemerror"),
             ("agent busy", "systemerror"),
             ("(suspiciousremoteservererror)", "systemerror"),
-            ("^4.7.500", "blocked"),
             ("delivery not authorized, message refused", "policyviolation"),
             ("delivery not authorized", "rejected"),
             ("message expired", "expired"),
@@ -539,8 +545,13 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...], Rows], ...] = (
             ("detected by zoho", "virusdetected"),
         ),
     ),
-    ("trend micro", ("ers-", "trendmicro"), (("ers-rbl", "blocked"), ("ers-qil", "blocked"), ("ers-dul", "blocked"))),
+    (
+        "trend micro",
+        ("ers-", "trendmicro"),
+        (("ers-rbl", "blocked"), ("ers-qil", "blocked"), ("ers-dul", "blocked"), ("~ers-", "blocked")),
+    ),
 )
+
 
 CARRIERS = ("docomo.ne.jp",)
 """Answer "Unknown user" after DATA when the subscriber's filter refused."""

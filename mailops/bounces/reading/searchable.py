@@ -59,5 +59,15 @@ def searchable(text: str) -> str:
     text = re.sub(r"\s+([,;:.!?)\]])", r"\1", re.sub(r"([(\[])\s+", r"\1", re.sub(r"\s+", " ", text)))
     text = re.sub(r"(?<=\d)[:;,]+(?=\s|$)|\(\)|\[\]", "", text)
     text = re.sub(r"([:;,])(?:\s*[:;,.])+", r"\1", text)
+    text = _once(text)
     words = text.strip(" \t:;,-<>").split()[:WORDS]
     return " ".join(words) if any(len(re.sub(r"[\W\d_]", "", word)) > 1 for word in words) else ""
+
+
+def _once(text: str) -> str:
+    """The codes of a long reply, which each of its lines repeats (RFC 5321 section 4.2.1), at its beginning only."""
+    first = re.match(r"\s*(\d{3})[ -] ?([245]\.\d{1,3}\.\d{1,3})\b", text)
+    if first is None:
+        return text
+    again = re.compile(rf" {first[1]}[ -] ?{re.escape(first[2])}(?![\d.])")
+    return f"{first[1]} {first[2]}" + again.sub("", text[first.end() :])

@@ -64,6 +64,10 @@ _SENDER_BEFORE = re.compile(
     re.I,
 )
 _HEADERISH = re.compile(r"^(?:received|return-path|dkim-signature|message-id|mime-version|x-originating-ip):", re.I)
+_HEADERS = re.compile(
+    r"^(?:received|return-path|dkim-signature|message-id|mime-version|x-originating-ip):", re.I | re.M
+)
+_RULED = re.compile(r"^[ \t]*(?:--|==).{0,100}(?:original|message follows)", re.M)
 _ADVICE = re.compile(
     r"^\s{0,8}(?:please note that this is only a|no action is required on your part|delivery attempts will continue|"
     r"you do not need to re-?send|for further assistance, please)",
@@ -81,6 +85,7 @@ class Found:
     original: str | None = None
     lines: list[str] = field(default_factory=list)
     indent: int = 0
+    by: str = "line"
 
     @property
     def reply(self) -> str:
@@ -105,20 +110,39 @@ class Found:
 def cut(text: str) -> tuple[str, str]:
     """The report, and what comes after it (the copy of the original, or "")."""
     lines = text.split("\n")
+    whole = text.lower()
+    cuts = [words for words in CUTS if words in whole]
+    headers = _HEADERS.search(text) is not None
+    if not cuts and not headers and not _RULED.search(whole):
+        return text, ""
     for number, line in enumerate(lines):
-        stripped = line.strip()
-        if not stripped:
-            continue
-        low = stripped.lower()
-        if len(low) < 100:
-            for words in CUTS:
-                if words in low and (low.startswith(words) or _RULE.search(stripped)):
+        if len(line) < 120 and (low := line.strip().lower()) and len(low) < 100:
+            for words in cuts:
+                if words in low and (low.startswith(words) or _RULE.search(low)):
                     return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
             if low.startswith(("--", "==")) and ("original" in low or "message follows" in low):
                 return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
-        if line[0] not in " \t>" and number and _HEADERISH.match(line) and not lines[number - 1].strip():
+        if headers and number and line[:1] not in " \t>" and _HEADERISH.match(line) and not lines[number - 1].strip():
             return "\n".join(lines[:number]), "\n".join(lines[number:])
     return text, ""
+
+
+_CAUSE = re.compile(
+    r"\b(?:reasons?(?: (?:given|for|was|is)[^:\n]{0,60})?:|because(?: of)?|due to|cause:|error (?:was|is)[^:\n]{0,20}:|"
+    r"grund:|ursache:|raison ?:|motivo:|causa:|причина:|原因[:：]|理由[:：])\s{0,4}([^\s].{3,300})",
+    re.I,
+)
+
+
+def causes(report: str) -> list[str]:
+    """The clauses in which a text says why: behind "because", "due to", "Reason:". At most three, up to the end of the
+    sentence.
+
+    >>> causes("It was not delivered. This is due to the message containing a virus. Ask us.")
+    ['the message containing a virus']
+    """
+    flat = " ".join(report[:6_000].split())
+    return [re.split(r"[.!?](?:\s|$)", hit.group(1), maxsplit=1)[0][:300] for hit in _CAUSE.finditer(flat)][:3]
 
 
 def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[Found]:
@@ -129,6 +153,13 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
     before = last = ""
     for line in lines:
         line = line[:1000]
+        words = line.strip()
+        if not words:
+            last = ""
+            continue
+        if current is None and "@" not in line:
+            last, before = line, words
+            continue
         alias = _ALIAS.search(line) if " from" in line or " by " in line else None
         if alias:
             if current is not None:
@@ -137,7 +168,7 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
                 current = found.setdefault(alias.group(1).lower(), Found(alias.group(1)))
             continue
         indent = len(line) - len(line.lstrip())
-        deeper = current is not None and indent > current.indent + 1 and bool(last.strip())
+        deeper = current is not None and indent > current.indent + 1 and bool(last)
         last = line
         hit = _own_line(line, before, deeper) if "@" in line else None
         if hit is not None:
@@ -149,12 +180,11 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
                     current.lines.append(rest)
         elif _ADVICE.match(line):
             current = None  # what the mail system says to everybody
-        elif current is not None and line.strip() and len(current.lines) < MAX_OWN:
-            current.lines.append(line.strip())
-        if line.strip():
-            before = line.strip()
+        elif current is not None and len(current.lines) < MAX_OWN:
+            current.lines.append(words)
+        before = words
     if expected and (not found or any(address.lower() in found for address in expected)):
-        return [found.get(address.lower()) or Found(address) for address in expected]
+        return [found.get(address.lower()) or Found(address, by="header") for address in expected]
     if found:
         return list(found.values())
     joined = " ".join(report.split())[:20_000]
@@ -164,7 +194,7 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
         if "subscribe" in match.group(0).lower():
             continue  # what a list asks its readers to do
         if address.lower() not in sentences and len(sentences) < MAX_RECIPIENTS:
-            sentences[address.lower()] = Found(address)
+            sentences[address.lower()] = Found(address, by="sentence")
     if sentences:
         return list(sentences.values())[:1]
     return _header_line(lines) or _local_part(lines, domain)
@@ -173,7 +203,7 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
 def _header_line(lines: list[str]) -> list[Found]:
     """The one ``To:`` line (or ``RCPT TO:`` of a transcript) of a report that names the recipient nowhere else."""
     hits = [match.group(1) for line in lines for match in (_TO.match(line), _RCPT.search(line)) if match]
-    return [Found(hits[0])] if len(set(hits)) == 1 else []
+    return [Found(hits[0], by="transcript")] if len(set(hits)) == 1 else []
 
 
 def _own_line(line: str, before: str, deeper: bool) -> tuple[str, str] | None:
