@@ -24,7 +24,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "queue": ("queue", "Look at queued mail; retry, send now, cancel; run the queue job."),
     "server": ("server", "Outgoing servers: list, add, remove, Test Connection."),
     "company": ("company", "Companies and their alias domains; system parameters."),
-    "explain": ("explain", "Why a mail goes the way it goes."),
+    "explain": ("explain", "Why a mail goes the way it goes; what an error means."),
     "bounces": ("bounces", "Read reports that came back: parse, explain, take in, rates."),
     "return-path": ("return_path", "Signed return paths: only real reports count."),
     "suppress": ("suppress", "Addresses that get no campaigns or no mail: list, add, undo, diff."),

@@ -193,6 +193,24 @@ def google(
     _connect(ctx, "gmail", mailbox, client_id, client_secret, redirect, json=json, testing=testing)
 
 
+@app.command("consent")
+def consent(
+    tenant: str = typer.Argument(..., help="The tenant's id or domain."),
+    client_id: str = typer.Option(..., help="Client ID of the application."),
+    redirect: str = typer.Option("", help="A registered redirect address to come back to."),
+    json: bool = JSON,
+) -> None:
+    """The link by which an administrator of a Microsoft tenant consents to the application for everybody."""
+    from ..oauth.redirects import admin_consent_link
+
+    link = admin_consent_link(tenant, client_id, redirect)
+    if json:
+        print_json({"link": link})
+    else:
+        say(link)
+        say("To act: a Cloud Application Administrator or Global Administrator of the tenant opens it and accepts.")
+
+
 def _connect(
     ctx: typer.Context,
     provider_id: str,
@@ -296,6 +314,7 @@ def examine_connection(ctx: typer.Context, key: str, *, test_mail: bool, json: b
     """The connection doctor's ladder for one server; the exit status. The body of ``mailops doctor connection``."""
     from ..model.verdict import VerdictState
     from ..oauth.doctor import Doctor
+    from ..providers.refusals import WHO
     from ..store.setup import not_found
 
     ops = open_ops(ctx)
@@ -313,5 +332,5 @@ def examine_connection(ctx: typer.Context, key: str, *, test_mail: bool, json: b
         if broken is not None:
             say(f"What to do: {broken.fix}")
             if broken.evidence.get("who"):
-                say(f"To act: {broken.evidence['who']}")
+                say(f"To act: {WHO.get(broken.evidence['who'], broken.evidence['who'])}")
     return 1 if any(v.state in (VerdictState.FAILED, VerdictState.UNKNOWN) for v in verdicts) else 0

@@ -150,7 +150,8 @@ class AccountStore:
                 f"No mailbox is connected as {key!r}.",
                 code="auth.not_connected",
                 facts={"key": key, "connected": self.keys()},
-                fix="Connect it: mailops connect outlook (or gmail), or the notebook for it.",
+                fix=f"Connect it: mailops connect microsoft {key} (at Google: mailops connect google {key}), or the "
+                "notebook for it.",
             )
         return found
 

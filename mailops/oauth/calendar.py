@@ -217,7 +217,7 @@ def password_servers(servers: Sequence[Server], today: date, *, protocol: str = 
                 "auth.password_retired" if over else "auth.password_ends",
                 Severity.ERROR if over else Severity.WARNING,
                 f"{server.name} signs in at {of.name} with a password; {when} such sign-ins are not taken by default.",
-                fix="Connect this server by OAuth: mailops connect " + of.id + ".",
+                fix=f"Connect this server by OAuth: mailops connect {of.command} {server.login or 'ADDRESS'}",
                 facts={"server": server.key, "since": rule.since.isoformat(), "says": rule.says, "source": rule.source},
             )
         )

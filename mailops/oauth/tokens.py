@@ -173,5 +173,6 @@ def _never_signed_in(account: Account) -> AuthError:
         f"Please connect with your {'Outlook' if account.provider == 'outlook' else 'Gmail'} account before using it.",
         code="auth.not_signed_in",
         facts={"key": account.key, "class": "reauth"},
-        fix=f"Press {account.about.connect_label!r} in the guide, or run: mailops connect {account.provider}.",
+        fix=f"Press {account.about.connect_label!r} in the guide, or run: "
+        f"mailops connect {account.about.command} {account.user}",
     )

@@ -66,6 +66,7 @@ class Provider:
     redirect_path: str = ""
     token_tag: str = ""
     connect_label: str = ""
+    command: str = ""  # what `mailops connect` calls it
     not_configured: str = ""
     endpoints: Endpoints = field(default_factory=Endpoints)
     scopes_send: tuple[str, ...] = ()

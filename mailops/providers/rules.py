@@ -24,6 +24,7 @@ OUTLOOK = Provider(
     redirect_path="/microsoft_outlook/confirm",
     token_tag="Outlook Token Valid",  # noqa: S106 - the words on a green tag
     connect_label="Connect your Outlook account",
+    command="microsoft",
     not_configured="Please configure your Outlook credentials.",
     endpoints=Endpoints(authority="https://login.microsoftonline.com/{tenant}"),
     scopes_send=(_OUTLOOK + "SMTP.Send",),
@@ -51,6 +52,7 @@ GMAIL = Provider(
     redirect_path="/google_gmail/confirm",
     token_tag="Gmail Token Valid",  # noqa: S106 - the words on a green tag
     connect_label="Connect your Gmail Account",
+    command="google",
     not_configured="Please configure your Gmail credentials.",
     endpoints=Endpoints(
         authorize="https://accounts.google.com/o/oauth2/v2/auth",

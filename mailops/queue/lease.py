@@ -305,6 +305,8 @@ def _write_history(engine: Engine, connection: Connection, settled: Sequence[Set
             if kind != "sent":
                 data = {"code": row.code, "enhanced": row.enhanced, "reply": row.reply[:1000]}
                 data |= {"stage": row.stage, "reason": row.reason}
+                if row.explained:
+                    data["explained"] = dict(row.explained)
             if is_signed(i.envelope_from):
                 data["tagged"] = True
             events.append(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
+from ..bounces.explainer import explain_answer
 from ..bounces.reading.classify import classify
-from ..model.setup import RetryPolicy
+from ..model.setup import RetryPolicy, Server
 from ..model.states import DeliveryState, FailureType, MailState, mail_state
 from ..ports import RecipientReply, SendResult
 from .retry import NextTry, next_try
@@ -29,6 +32,7 @@ class DeliveryOutcome:
     reply: str
     reason: str | None
     event: str  # sent, deferred, failed, unknown
+    explained: Mapping[str, Any] | None = None  # the catalogue's row: cause, who must act, fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,28 @@ def settle(
         else None,
         deliveries=rows,
     )
+
+
+def explained(outcome: Outcome, result: SendResult, server: Server | None) -> Outcome:
+    """The outcome with what the catalogue of refusals knows of each recipient's answer; kept with the event."""
+    if all(row.event == "sent" for row in outcome.deliveries):
+        return outcome
+    told = {reply.recipient: reply.told for reply in result.replies}
+    rows = []
+    for row in outcome.deliveries:
+        found = None
+        if row.event != "sent" and row.stage != "local":
+            found = explain_answer(
+                row.reply,
+                host=server.host if server else None,
+                provider=server.provider if server else None,
+                code=row.code,
+                enhanced=row.enhanced,
+                stage=row.stage,
+                facts=told.get(row.recipient),
+            )
+        rows.append(replace(row, explained=found.as_dict()) if found and found.own else row)
+    return replace(outcome, deliveries=tuple(rows))
 
 
 def surplus(result: SendResult) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ from . import lease as leases
 from .compose import with_from
 from .journal import Journal
 from .lease import Leased, Settled
-from .outcome import settle, surplus
+from .outcome import explained, settle, surplus
 from .recover import Recovered, recover
 from .submit import alias_domain_of
 
@@ -382,6 +382,7 @@ class Worker:
             now=self._clock.now(),
             server_name=server.name if server else "none",
         )
+        outcome = explained(outcome, result, server)
         changed = route is not None and route.header_from != mail.header_from
         return Settled(
             mail,
@@ -439,4 +440,5 @@ def _reply_of(error: DeliveryError) -> RecipientReply:
         facts.get("enhanced"),
         str(facts.get("text") or error.message),
         str(facts.get("stage") or "connect"),
+        {**facts, "code": error.code, "fix": error.fix} if error.code.startswith("auth.") else None,
     )

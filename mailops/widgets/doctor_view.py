@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.setup import Authentication, Server
 from ..model.verdict import Verdict, VerdictState
+from ..providers.refusals import WHO
 from .check import CheckCard
 from .faces import Card
 from .panel import Headline, Panel
@@ -106,7 +107,7 @@ def ladder(verdicts: Sequence[Verdict]) -> str:
     failed = next((v for v in verdicts if v.state is VerdictState.FAILED), None)
     if failed is None:
         return f"All {sum(v.passed for v in verdicts)} rungs hold."
-    who = str(failed.evidence.get("who", ""))
+    who = WHO.get(failed.evidence.get("who", ""), "")
     return f"Breaks at: {failed.title}." + (f" To act: {who}." if who else "")
 
 
