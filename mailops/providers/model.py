@@ -50,6 +50,7 @@ class PasswordRule:
     taken: bool  # whether passwords still work in this span
     says: str
     source: str
+    app_passwords: bool = False  # passwords made for one program still work
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Provider:
     imap: Host | None = None
     pop: Host | None = None
     other_hosts: tuple[str, ...] = ()
+    host_suffixes: tuple[str, ...] = ()
     oauth: bool = False
     redirect_path: str = ""
     token_tag: str = ""
