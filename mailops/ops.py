@@ -243,6 +243,7 @@ class Ops:
 
     def test_connection(self, key: str, *, sender: str | None = None) -> ConnectionTest:
         """*Test Connection*: connect, sign in, try sender and recipient; no mail is sent."""
+        from .routing.mailbox import mailbox_finding
         from .routing.probe_sender import probe_sender
         from .smtp import test_connection
         from .store.setup import not_found
@@ -252,7 +253,8 @@ class Ops:
         if server is None:
             raise not_found("outgoing server", key, [s.key for s in setup.servers])
         mail_from = sender or probe_sender(server, setup.alias_domains)
-        return test_connection(server, self.transport(), sender=mail_from)
+        found = test_connection(server, self.transport(), sender=mail_from)
+        return found.judged(mailbox_finding(server, setup, sender or ""))
 
     def _settled(self, done: Sequence[Settled]) -> None:
         """Tell the suppression list and the threads what became of mails."""

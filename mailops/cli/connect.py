@@ -395,6 +395,7 @@ def examine_connection(ctx: typer.Context, key: str, *, test_mail: bool, json: b
     from ..model.verdict import VerdictState
     from ..oauth.doctor import Doctor
     from ..providers.refusals import WHO
+    from ..routing.mailbox import envelope_of
     from ..store.setup import not_found
 
     ops = open_ops(ctx)
@@ -402,13 +403,16 @@ def examine_connection(ctx: typer.Context, key: str, *, test_mail: bool, json: b
     server = next((s for s in servers if s.key == key), None)
     if server is None:
         raise not_found("outgoing server", key, [s.key for s in servers])
-    verdicts = Doctor(ops.tokens, clock=ops.clock).examine(server, test_mail=test_mail)
+    sender = envelope_of(server, ops.setup) or None
+    verdicts = Doctor(ops.tokens, clock=ops.clock).examine(server, sender=sender, test_mail=test_mail)
     if json:
         print_json(verdicts)
     else:
         rows = [(f"{v.state.icon} {v.state.value}", v.title, v.found) for v in verdicts]
         table(["State", "Rung", "Found"], rows)
         broken = next((v for v in verdicts if v.state in (VerdictState.FAILED, VerdictState.UNKNOWN)), None)
+        for warned in (v for v in verdicts if v.state is VerdictState.WARNING and v.fix):
+            say(f"Mind, {warned.title.lower()}: {warned.fix}")
         if broken is not None:
             say(f"What to do: {broken.fix}")
             if broken.evidence.get("who"):

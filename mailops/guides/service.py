@@ -99,11 +99,14 @@ def services_of(ops: Ops) -> Services:
 
 def try_server(ops: Ops, server: Server, transport: SmtpTransport | None = None) -> Any:
     """*Test Connection* of a server that need not be saved yet; no mail is sent."""
+    from ..routing.mailbox import mailbox_finding
     from ..routing.probe_sender import probe_sender
     from ..smtp import test_connection
 
-    sender = probe_sender(server, ops.setup.alias_domains, server.login)
-    return test_connection(server, transport or ops.transport(), sender=sender)
+    setup = ops.setup
+    sender = probe_sender(server, setup.alias_domains, server.login)
+    found = test_connection(server, transport or ops.transport(), sender=sender)
+    return found.judged(mailbox_finding(server, setup))
 
 
 def subjects_of(ops: Ops, name: str) -> list[str]:

@@ -273,10 +273,21 @@ class _Climb:
         of = self.server.login if who.lower() == (self.server.login or "").lower() else f"{who} for {self.server.login}"
         return f"The server took the token of {of}.", {"offered": offered}
 
-    def _sender(self) -> tuple[str, dict[str, Any]]:
+    def _sender(self) -> Verdict | tuple[str, dict[str, Any]]:
         result = test_connection(self.server, self.transport, sender=self.sender, recipient=self.server.login or "")
         if not result.ok:
             raise self._smtp_failed(result.message, result.code, result.fix, result.facts)
+        own = {(self.server.login or "").lower(), self.reads_as.lower()}
+        if self.about is not None and self.about.id == "outlook" and self.sender.lower() not in own:
+            return self._verdict(
+                "sender", VerdictState.WARNING,
+                f"{self.sender} is taken as the sender by name, but the message will be refused (SendAsDenied): "
+                f"{self.server.login} may send as itself only.",
+                fix=f"Set the server's FROM filter to {self.server.login}, or have an administrator grant Send As on "
+                f"{self.sender}.",
+                code="auth.envelope_sender",
+                evidence={"sender": self.sender, "mailbox": self.server.login, "who": "admin"},
+            )  # fmt: skip
         return f"{self.sender} is taken as the sender.", {"sender": self.sender}
 
     def _smtp_failed(self, message: str, code: str, fix: str, facts: dict[str, Any]) -> _Failed:

@@ -159,12 +159,10 @@ class Microsoft:
                     fix="Give both: the certificate file and the reference of its private key.",
                 )
             private, public = self._secrets.reveal(account.certificate), read_certificate(account, self._secrets)
-            if "PRIVATE KEY" not in private:
-                raise _no_certificate(account, "what was stored as the private key is none", "certificate")
+            passphrase = self._secrets.reveal(account.passphrase) if account.passphrase else None
+            _check_pair(account, private, public, passphrase)
             credential = {"private_key": private, "public_certificate": public}
-            if account.passphrase:
-                credential["passphrase"] = self._secrets.reveal(account.passphrase)
-            return credential
+            return {**credential, "passphrase": passphrase} if passphrase else credential
         if not account.client_secret:
             raise ConfigError(
                 account.about.not_configured,
@@ -197,6 +195,23 @@ def read_certificate(account: Account, secrets: Secrets) -> str:
     except ValueError as error:
         raise _no_certificate(account, f"{where} holds no PEM certificate", "certificate_public") from error
     return text
+
+
+def _check_pair(account: Account, private: str, public: str, passphrase: str | None) -> None:
+    """The key is one that Microsoft takes (RSA), opens with the passphrase, and belongs to the certificate."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(private.encode(), passphrase.encode() if passphrase else None)
+    except (ValueError, TypeError) as error:
+        why = "what was stored as its private key is no PEM key, or its passphrase is missing or wrong"
+        raise _no_certificate(account, why, "certificate") from error
+    if not isinstance(key, RSAPrivateKey):
+        raise _no_certificate(account, "its private key is no RSA key, and Microsoft takes no other", "certificate")
+    if key.public_key() != x509.load_pem_x509_certificate(public.encode()).public_key():
+        raise _no_certificate(account, "the private key belongs to another certificate", "certificate")
 
 
 def _no_certificate(account: Account, why: str, what: str) -> ConfigError:

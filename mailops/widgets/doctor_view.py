@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..model.setup import Authentication, Server
 from ..model.verdict import Verdict, VerdictState
 from ..providers.refusals import WHO
+from ..routing.mailbox import envelope_of
 from .check import CheckCard
 from .faces import Card
 from .panel import Headline, Panel
@@ -68,7 +69,8 @@ class DoctorView(Card):
         doctor = self._doctor or Doctor(self.ops.tokens, clock=self.ops.clock)
         cards: list[Card] = []
         for server in self.servers():
-            verdicts = doctor.examine(server, reading=self._reading, test_mail=self.test_mail)
+            sender = envelope_of(server, self.ops.setup) or None
+            verdicts = doctor.examine(server, reading=self._reading, sender=sender, test_mail=self.test_mail)
             kept = [self._record(v) for v in verdicts]
             cards.append(Headline(f"{server.name} ({server.host})", ladder(kept), state=worst(kept).value))
             cards += [CheckCard(v) for v in kept]
