@@ -70,6 +70,10 @@ class Explanation:
     own: bool = False  # it speaks of our own sign-in or provider, not of the other side
 
     @property
+    def known(self) -> bool:
+        return self.kind != "unknown"
+
+    @property
     def acts(self) -> str:
         """Who must act, in a phrase."""
         return WHO[self.who]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from urllib.parse import urlencode, urlsplit
 
-from ..errors import ConfigError
+from ..dns.psl import installed
+from ..errors import ConfigError, MissingExtra
 from ..model.verdict import Finding, Severity
 from ..providers import provider
 
@@ -66,9 +67,19 @@ def authorized_domain(base_url: str, suffix: str = "odoo.com") -> str:
     host = (urlsplit(clean_base(base_url)).hostname or "").rstrip(".").lower()
     if host == suffix or host.endswith("." + suffix):
         return suffix
+    if host not in ("localhost", "127.0.0.1", "::1") and (":" in host or host.replace(".", "").isdigit()):
+        raise _unusable(
+            base_url,
+            "Google takes no IP address as a domain.",
+            "Give the database a host name with https, and use that.",
+        )
     labels = host.split(".")
     if len(labels) <= 2:
         return host
+    try:  # the public suffix list knows also the private ones (github.io)
+        return installed().organizational(host)
+    except MissingExtra:
+        pass
     # Two-part public suffixes that organisations meet (co.uk, com.au …); the console refuses a wrong one at once.
     second = labels[-2] in ("co", "com", "net", "org", "gov", "edu", "ac", "or", "ne", "gob", "gouv", "nom", "asso")
     keep = 3 if second and len(labels[-1]) == 2 else 2
