@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from .analysis.dmarc import DmarcFiles
     from .analysis.service import Analysis
+    from .analysis.why import Trouble
+    from .bounces.explainer import Explanation
     from .bounces.return_path import ReturnPaths
     from .bounces.service import Bounces
     from .domains.failing import SenderReport
@@ -232,8 +234,18 @@ class Ops:
         )
         return Router(setup).route(request)
 
+    @staticmethod
+    def explain_error(
+        text: str, *, provider: str | None = None, protocol: str | None = None, grant: str | None = None
+    ) -> Explanation:
+        """What an error of a provider, a mail server or a bounce means: cause, who must act, what helps."""
+        from .bounces.explainer import explain
+
+        return explain(text, provider=provider, protocol=protocol, grant=grant)
+
     def test_connection(self, key: str, *, sender: str | None = None) -> ConnectionTest:
         """*Test Connection*: connect, sign in, try sender and recipient; no mail is sent."""
+        from .routing.mailbox import mailbox_finding
         from .routing.probe_sender import probe_sender
         from .smtp import test_connection
         from .store.setup import not_found
@@ -243,7 +255,8 @@ class Ops:
         if server is None:
             raise not_found("outgoing server", key, [s.key for s in setup.servers])
         mail_from = sender or probe_sender(server, setup.alias_domains)
-        return test_connection(server, self.transport(), sender=mail_from)
+        found = test_connection(server, self.transport(), sender=mail_from)
+        return found.judged(mailbox_finding(server, setup, sender or ""))
 
     @cached_property
     def book(self) -> Book:
@@ -355,6 +368,12 @@ class Ops:
         from .analysis.service import Analysis
 
         return Analysis(self.engine, clock=self.clock)
+
+    def why(self, mail_id: int) -> list[Trouble]:
+        """Why a mail failed or still waits: each recipient's trouble with cause, who must act, and what helps."""
+        from .analysis.why import why
+
+        return why(self.engine, self.setup, mail_id)
 
     @cached_property
     def domains(self) -> Domains:

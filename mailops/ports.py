@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from .model.setup import Server
 
@@ -50,6 +50,7 @@ class RecipientReply:
     enhanced: str | None
     text: str
     stage: str
+    told: Mapping[str, Any] | None = None  # an error of our own on the way (a token that cannot be had): row, fix, who
 
     @property
     def accepted(self) -> bool:

@@ -25,7 +25,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "queue": ("queue", "Look at queued mail; retry, send now, cancel; run the queue job."),
     "server": ("server", "Outgoing servers: list, add, remove, Test Connection."),
     "company": ("company", "Companies and their alias domains; system parameters."),
-    "explain": ("explain", "Why a mail goes the way it goes."),
+    "explain": ("explain", "Why a mail goes the way it goes; what an error means."),
     "alias": ("alias", "Addresses that make records from mail, and who may write to them."),
     "inbound": ("inbound", "Received mail: take it in, explain it, what became of it."),
     "bounces": ("bounces", "Read reports that came back: parse, explain, take in, rates."),

@@ -331,32 +331,35 @@ def why(
     dns: bool = typer.Option(None, "--dns/--no-dns", help="The sender's DNS report (default: when nothing explains)."),
     json: bool = JSON,
 ) -> None:
-    """Why a mail failed: each recipient's error in words, what to do, and the sender's DNS when no reason is known."""
+    """Why a mail failed or still waits: each recipient's error in words, who must act, what to do; the sender's DNS
+    when no reason is known."""
     from ..analysis.sql import UNEXPLAINED
-    from ..bounces.reading.advice import advise
     from ..bounces.reading.searchable import searchable
 
     ops = open_ops(ctx)
-    found = ops.analysis.failures_of(mail_id)
+    troubles = ops.why(mail_id)
+    found = [trouble.failure for trouble in troubles]
     if not found:
         raise NotFound(
             f"No failure of mail {mail_id} is known.",
             facts={"mail": mail_id},
             fix="Look at the mail itself: mailops queue history MAIL",
         )
-    rows = []
-    for one in found:
-        advice = advise(one.error, one.reason, sender=one.sender or "")
-        rows.append(
-            {
-                "failure": one,
-                "meaning": one.meaning,
-                "diagnosis": advice.diagnosis,
-                "tasks": advice.tasks,
-                "search": searchable(one.error),
-            }
-        )
-    unexplained = any(one.reason in UNEXPLAINED for one in found)
+    rows = [
+        {
+            "failure": one.failure,
+            "meaning": one.failure.meaning,
+            "diagnosis": one.explanation.cause,
+            "tasks": one.tasks,
+            "who": one.explanation.who,
+            "class": one.explanation.kind,
+            "row": one.explanation.row,
+            "look": one.next_look,
+            "search": searchable(one.failure.error),
+        }
+        for one in troubles
+    ]
+    unexplained = any(one.failure.reason in UNEXPLAINED and not one.explanation.own for one in troubles)
     wanted = dns if dns is not None else unexplained
     lines = ops.sender_report(found[0].sender).lines if wanted and found[0].sender else ()
     names = {name for one in found for name in (one.recipient.lower(), one.recipient.rpartition("@")[2].lower())}
@@ -364,9 +367,13 @@ def why(
     if json:
         print_json({"mail": mail_id, "failures": rows, "dns": lines, "support": support})
         return
-    for one, row in zip(found, rows, strict=True):
-        say(f"{one.recipient}: {one.meaning} ({one.kind} {one.at:%Y-%m-%d %H:%M} UTC, {one.code or 'no code'})")
-        say(f"  {one.error}\n  What to do: {' '.join(row['tasks'])}")
+    for trouble, row in zip(troubles, rows, strict=True):
+        one, told = trouble.failure, trouble.explanation
+        cause = told.cause if told.own else one.meaning
+        say(f"{one.recipient}: {cause} ({one.kind} {one.at:%Y-%m-%d %H:%M} UTC, {one.code or 'no code'})")
+        say(f"  {one.error}\n  To act: {told.acts}\n  What to do: {told.fix}")
+        if trouble.next_look:
+            say(f"  To look further: {trouble.next_look}")
         if row["search"] and one.error != one.meaning:
             say(f"  To search the web for: {row['search']}")
     for line in (*lines, *support):

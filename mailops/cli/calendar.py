@@ -41,5 +41,6 @@ def calendar(
         for finding in passwords:
             say(f"{finding.message} {finding.fix}")
         if ics is not None:
-            say(f"{len(ends)} dates written to {ics}.")
+            dated = sum(not (end.moves or end.said) for end in ends)
+            say(f"{dated} dates written to {ics}.")
     raise typer.Exit(1 if any(v.state.value == "failed" for v in verdicts) else 0)

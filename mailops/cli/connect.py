@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import ConfigError
+from ..errors import AuthError, ConfigError
 from .app import open_ops
 from .output import print_json, say, table
 
 if TYPE_CHECKING:
     from ..guides.service import Guided
+    from ..oauth.account import Account
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Connect mailboxes of Microsoft, Google, Mailjet.")
 JSON = typer.Option(False, "--json", help="Print JSON.")
@@ -49,6 +51,7 @@ def _as_data(guided: Guided) -> dict[str, Any]:
             "title": v.title,
             "state": v.state,
             "do": v.do,
+            "today": v.today,
             "copy": {c.label: c.value for c in v.copies},
             "inputs": {i.input.name: i.value for i in v.inputs},
             "note": v.note,
@@ -80,6 +83,7 @@ def _step_lines(number: int, view: Any) -> list[str]:
     lines = [f"{view.state.icon} {number}. {view.title} [{view.state.value}]"]
     lines += [f"   {view.why}"] if view.why else []
     lines += [f"   {n}) {line}" for n, line in enumerate(view.do, start=1)]
+    lines += [f"      today ({one.seen}): {one.written} is {one.today}" for one in view.today]
     lines += [f"   {c.label}: {c.value}" for c in view.copies]
     lines += [f"   {note}" for note in view.notes]
     lines += [f"   {link.label}: {link.url}" for link in view.step.links]
@@ -162,21 +166,54 @@ def _pasted() -> str:
     return sys.stdin.readline().strip()
 
 
+SEND_ONLY = typer.Option(None, "--send-only/--send-and-receive", help="Ask for sending only (default: both).")
+LOOPBACK = typer.Option(
+    False, "--loopback", help="Browser and mailops share this machine: a listener takes the answer."
+)
+PASTE = typer.Option(
+    False, "--paste", help="A desktop client's sign-in; paste the address of the page that fails to open."
+)
+ACCEPT = typer.Option(False, "--accept-other", help="Keep the sign-in although it is another name than the mailbox's.")
+
+
 @app.command("microsoft")
 def microsoft(
     ctx: typer.Context,
-    mailbox: str = typer.Argument(..., help="The mailbox to connect."),
+    mailbox: str = typer.Argument(..., help="The mailbox to connect: whose token it is (a member, for a shared one)."),
     client_id: str = CLIENT,
     client_secret: str = SECRET,
-    tenant: str = typer.Option("common", help="common, organizations, consumers or the tenant id."),
+    tenant: str = typer.Option("", help="common, organizations, consumers or the tenant id (default: as before)."),
     redirect: str = REDIRECT,
     device: bool = typer.Option(False, "--device", help="Sign in with a code typed in any browser (public client)."),
+    loopback: bool = LOOPBACK,
+    paste: bool = PASTE,
+    app_secret: bool = typer.Option(False, "--app-secret", help="Nobody signs in: the application, by its secret."),
+    app_certificate: str = typer.Option("", help="Nobody signs in: the application, by this PEM certificate (path)."),
+    key: str = typer.Option("", help="A reference to the certificate's PEM private key."),
+    passphrase: str = typer.Option("", help="A reference to the private key's passphrase."),
     shared: str = typer.Option("", help="A shared mailbox that the signed-in person has rights on."),
+    secret_ends: str = typer.Option("", help="The day the client secret ends, such as 2028-11-30."),
+    authority: str = typer.Option("", help="Another cloud: https://login.microsoftonline.us/TENANT and the like."),
+    send_only: bool = SEND_ONLY,
+    accept_other: bool = ACCEPT,
     json: bool = JSON,
 ) -> None:
-    """Connect a Microsoft mailbox: device code, or open a link and paste the redirected address."""
-    more = {"tenant": tenant, "mailbox": shared or None}
-    _connect(ctx, "outlook", mailbox, client_id, client_secret, redirect, device=device, json=json, **more)
+    """Connect a Microsoft mailbox: device code, a link, or the application itself. Options left out stay as before."""
+    flow = {"device": device, "loopback": loopback, "paste_back": paste, "app_secret": app_secret}
+    given = {
+        "client_id": client_id,
+        "client_secret": client_secret,
+        "tenant": tenant,
+        "mailbox": shared,
+        "certificate": key,
+        "certificate_public": app_certificate,
+        "passphrase": passphrase,
+        "secret_ends": _day(secret_ends),
+        "authority": authority,
+        "receive": None if send_only is None else not send_only,
+    }
+    flow["app_certificate"] = bool(app_certificate)
+    _connect(ctx, "outlook", mailbox, _flow(flow), redirect, given, accept=accept_other, json=json)
 
 
 @app.command("google")
@@ -186,62 +223,123 @@ def google(
     client_id: str = CLIENT,
     client_secret: str = SECRET,
     redirect: str = REDIRECT,
-    testing: bool = typer.Option(False, "--testing", help="The consent screen is External and in Testing."),
+    loopback: bool = LOOPBACK,
+    paste: bool = PASTE,
+    service_account: str = typer.Option("", help="Nobody signs in: a reference to the service account's JSON key."),
+    testing: bool = typer.Option(None, "--testing/--published", help="The app is External and in Testing, or not."),
+    send_only: bool = SEND_ONLY,
+    accept_other: bool = ACCEPT,
     json: bool = JSON,
 ) -> None:
-    """Connect a Google mailbox: open a link and paste the redirected address."""
-    _connect(ctx, "gmail", mailbox, client_id, client_secret, redirect, json=json, testing=testing)
+    """Connect a Google mailbox: a link, or a service account that acts for it. Options left out stay as before."""
+    flow = _flow({"loopback": loopback, "paste_back": paste, "service_account": bool(service_account)})
+    given = {
+        "client_id": client_id,
+        "client_secret": client_secret,
+        "service_account": service_account,
+        "testing": testing,
+        "receive": None if send_only is None else not send_only,
+    }
+    _connect(ctx, "gmail", mailbox, flow, redirect, given, accept=accept_other, json=json)
+
+
+def _flow(chosen: dict[str, bool]) -> str:
+    """The one flow that was asked for, or nothing. Raises :class:`ConfigError` for two."""
+    asked = [name for name, wanted in chosen.items() if wanted]
+    if len(asked) > 1:
+        raise ConfigError(
+            "Choose one way of signing in.",
+            code="auth.flow",
+            facts={"asked": asked},
+            fix="Leave all but one option out.",
+        )
+    return asked[0] if asked else ""
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise ConfigError(
+            f"{text!r} is no date.", code="auth.date", facts={"secret_ends": text}, fix="Write it as 2028-11-30."
+        ) from error
+
+
+@app.command("consent")
+def consent(
+    tenant: str = typer.Argument(..., help="The tenant's id or domain."),
+    client_id: str = typer.Option(..., help="Client ID of the application."),
+    redirect: str = typer.Option("", help="A registered redirect address to come back to."),
+    json: bool = JSON,
+) -> None:
+    """The link by which an administrator of a Microsoft tenant consents to the application for everybody."""
+    from ..oauth.redirects import admin_consent_link
+
+    link = admin_consent_link(tenant, client_id, redirect)
+    if json:
+        print_json({"link": link})
+    else:
+        say(link)
+        say("To act: a Cloud Application Administrator or Global Administrator of the tenant opens it and accepts.")
 
 
 def _connect(
     ctx: typer.Context,
     provider_id: str,
     user: str,
-    client_id: str,
-    client_secret: str,
+    flow: str,
     redirect: str,
+    given: dict[str, Any],
     *,
-    device: bool = False,
+    accept: bool,
     json: bool,
-    **fields: Any,
 ) -> None:
     """Sign one mailbox in. With ``json`` what to open goes to standard error, the outcome to standard output."""
-    from ..oauth.account import Account, FlowKind
-    from ..oauth.redirects import redirect_uri
+    from ..oauth.account import FlowKind, account_for
 
     ops = open_ops(ctx)
-    before = ops.tokens.accounts.find(user)
-    if before is not None and before.account.provider == provider_id:
-        client_id, client_secret = client_id or before.account.client_id, client_secret or before.account.client_secret
-    if not client_id:
-        raise ConfigError(
-            "The Client ID is missing.",
-            code="auth.not_configured",
-            facts={"mailbox": user},
-            fix="Give --client-id, or walk the guide: mailops connect guide " + provider_id,
-        )
-    flow = FlowKind.DEVICE if device else FlowKind.WEB
-    account = Account(
-        user.lower(), provider_id, flow, user, client_id, None if device else client_secret or None, **fields
-    )
-    if device:
-        asked = ops.sign_in.begin_device(account)
-        _tell(f"Open {asked['verification_uri']} and enter the code {asked['user_code']}", json)
-        redeemed = ops.sign_in.finish_device(account, asked)
-    else:
-        base = dict(ops.setup.parameters).get("web.base.url") or ops.workspace.settings.as_profile().web_base_url
-        uri = redirect or redirect_uri(provider_id, str(base or ""))
-        _tell(f"Open {ops.sign_in.begin(account, uri).address}", json)
-        redeemed = ops.sign_in.redeem(_pasted())
+    account = account_for(ops.tokens.accounts, provider_id, user, FlowKind(flow) if flow else None, given)
+    redeemed = _signed_in(ops, account, redirect, json)
     for finding in redeemed.warnings:
         _tell(f"Warning: {finding.message} {finding.fix}", json)
-    if redeemed.warnings and sys.stdin.isatty():
+    other = next((f for f in redeemed.warnings if f.code == "auth.other_account"), None)
+    if redeemed.warnings and sys.stdin.isatty() and not accept:
         typer.confirm("Keep it all the same?", default=False, abort=True)
+    elif other is not None and not accept:
+        raise AuthError(
+            f"{other.message} Nothing was stored.",
+            code="auth.other_account",
+            facts=other.facts,
+            fix=f"{other.fix} Where both are one mailbox, give --accept-other once.",
+        )
     tag = ops.sign_in.store(redeemed)
     if json:
-        print_json({"key": account.key, "state": tag, "warnings": redeemed.warnings})
+        print_json({"key": account.key, "flow": account.flow, "state": tag, "warnings": redeemed.warnings})
     else:
         say(tag)
+
+
+def _signed_in(ops: Any, account: Account, redirect: str, json: bool) -> Any:
+    """Carry the account's flow out, to the point where the sign-in can be kept."""
+    from ..oauth.account import FlowKind
+    from ..oauth.redirects import redirect_uri
+
+    sign_in = ops.sign_in
+    if account.flow.app_only:
+        return sign_in.app_only(account)
+    if account.flow is FlowKind.DEVICE:
+        asked = sign_in.begin_device(account)
+        _tell(f"Open {asked['verification_uri']} and enter the code {asked['user_code']}", json)
+        return sign_in.finish_device(account, asked)
+    if account.flow is FlowKind.LOOPBACK:
+        return sign_in.by_loopback(account, lambda address: _tell(f"Open {address}", json))
+    if account.flow is FlowKind.PASTE_BACK:
+        uri = redirect or "http://localhost"
+    else:
+        base = dict(ops.setup.parameters).get("web.base.url") or ops.workspace.settings.as_profile().web_base_url
+        uri = redirect or redirect_uri(account.provider, str(base or ""))
+    _tell(f"Open {sign_in.begin(account, uri).address}", json)
+    return sign_in.redeem(_pasted())
 
 
 def _tell(text: str, json: bool) -> None:
@@ -273,6 +371,8 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
                 "flow": connected.account.flow.value,
                 "state": state,
                 "ok": grant is not None and not grant.dead,
+                "mailbox": connected.account.sasl_user,
+                "user": connected.account.user,
                 "renewed_at": grant.renewed_at if grant else None,
                 "fresh": bool(grant and grant.expires_at > now),
             }
@@ -296,6 +396,8 @@ def examine_connection(ctx: typer.Context, key: str, *, test_mail: bool, json: b
     """The connection doctor's ladder for one server; the exit status. The body of ``mailops doctor connection``."""
     from ..model.verdict import VerdictState
     from ..oauth.doctor import Doctor
+    from ..providers.refusals import WHO
+    from ..routing.mailbox import envelope_of
     from ..store.setup import not_found
 
     ops = open_ops(ctx)
@@ -303,15 +405,18 @@ def examine_connection(ctx: typer.Context, key: str, *, test_mail: bool, json: b
     server = next((s for s in servers if s.key == key), None)
     if server is None:
         raise not_found("outgoing server", key, [s.key for s in servers])
-    verdicts = Doctor(ops.tokens, clock=ops.clock).examine(server, test_mail=test_mail)
+    sender = envelope_of(server, ops.setup) or None
+    verdicts = Doctor(ops.tokens, clock=ops.clock).examine(server, sender=sender, test_mail=test_mail)
     if json:
         print_json(verdicts)
     else:
         rows = [(f"{v.state.icon} {v.state.value}", v.title, v.found) for v in verdicts]
         table(["State", "Rung", "Found"], rows)
         broken = next((v for v in verdicts if v.state in (VerdictState.FAILED, VerdictState.UNKNOWN)), None)
+        for warned in (v for v in verdicts if v.state is VerdictState.WARNING and v.fix):
+            say(f"Mind, {warned.title.lower()}: {warned.fix}")
         if broken is not None:
             say(f"What to do: {broken.fix}")
             if broken.evidence.get("who"):
-                say(f"To act: {broken.evidence['who']}")
+                say(f"To act: {WHO.get(broken.evidence['who'], broken.evidence['who'])}")
     return 1 if any(v.state in (VerdictState.FAILED, VerdictState.UNKNOWN) for v in verdicts) else 0

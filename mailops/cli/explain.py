@@ -1,18 +1,22 @@
-"""``mailops explain``: why a mail goes the way it goes."""
+"""``mailops explain``: why a mail goes the way it goes, and what an error means."""
 
 from __future__ import annotations
+
+import sys
 
 import typer
 
 from .app import open_ops
 from .output import print_json, say
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Why a mail goes the way it goes.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Why a mail goes the way it goes; what an error means."
+)
 
 
 @app.callback()
 def group() -> None:
-    """Why a mail goes the way it goes."""
+    """Why a mail goes the way it goes; what an error means."""
 
 
 @app.command("send")
@@ -33,3 +37,26 @@ def send(
         print_json(route.as_dict())
     else:
         say("\n".join(route.sentences()))
+
+
+@app.command("error")
+def error(
+    text: str = typer.Argument(..., help="The error as it was shown; - reads it from standard input."),
+    provider: str = typer.Option("", help="microsoft, google or mailjet (default: read from the words)."),
+    protocol: str = typer.Option("", help="Where it was said: smtp, imap, pop, token or page."),
+    grant: str = typer.Option("", help="What was redeemed: code, refresh or assertion (default: refresh)."),
+    json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """What an error of a provider, a mail server or a bounce means: cause, who must act, what helps. No workspace."""
+    from ..bounces.explainer import explain
+
+    said = sys.stdin.read() if text == "-" else text
+    found = explain(said, provider=provider, protocol=protocol, grant=grant)
+    if json:
+        print_json(found.as_dict())
+        return
+    say(f"{found.cause}\nTo act: {found.acts}\nWhat to do: {found.fix}")
+    if found.row:
+        say(f"Row {found.row}, class {found.kind}; read at {found.source}")
+    elif found.reason:
+        say(f"Reason {found.reason}, class {found.kind}")

@@ -76,12 +76,19 @@ def show(
         say(ops.queue.raw(mail_id).decode("utf-8", "replace"))
         return
     mail, lines = ops.queue.mail(mail_id), ops.queue.history(mail_id)
+    troubles = ops.why(mail_id)
     if json:
-        print_json({"mail": mail, "history": lines})
+        explained = [
+            {"recipient": t.failure.recipient, **t.explanation.as_dict(), "look": t.next_look} for t in troubles
+        ]
+        print_json({"mail": mail, "history": lines, "explained": explained})
         return
     say(f"Mail {mail.id} {mail.state.label}: {mail.subject}\nFrom {mail.header_from}\n{mail.message_id}")
     if mail.failure_reason:
         say(f"Reason: {mail.failure_reason}")
+    told = {(t.explanation.acts, t.explanation.fix, t.next_look) for t in troubles if t.explanation.own}
+    for acts, fix, look in sorted(told):
+        say(f"To act: {acts}\nWhat to do: {fix}" + (f"\nTo look further: {look}" if look else ""))
     table(
         ["Recipient", "State", "Code", "Answer", "Cause"],
         [

@@ -33,12 +33,12 @@ def put(
     name: str = typer.Argument(..., help="The name, such as smtp."),
     json: bool = JSON,
 ) -> None:
-    """Put a secret into the vault: asked for on a terminal, else the first line of standard input."""
+    """Put a secret into the vault: asked for on a terminal, else all of standard input (one final line end goes)."""
     from ..secrets import Vault
     from ..workspace import find
 
     vault = Vault(find(workspace_of(ctx)).secrets)
-    value = typer.prompt("Value", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    value = typer.prompt("Value", hide_input=True) if sys.stdin.isatty() else _without_final_end(sys.stdin.read())
     if not value:
         raise ConfigError("No value was given.", code="secret.empty", fix="Give the value on standard input.")
     vault.put(name, value)
@@ -46,6 +46,25 @@ def put(
         print_json({"name": name, "reference": f"vault:{name}"})
     else:
         say(f"Stored. Write it as vault:{name}")
+
+
+@app.command("rotate-key")
+def rotate(ctx: typer.Context, json: bool = JSON) -> None:
+    """Encrypt the whole vault with a new key; the old one opens nothing any more."""
+    from ..secrets import Vault
+    from ..workspace import find
+
+    vault = Vault(find(workspace_of(ctx)).secrets)
+    vault.rotate_key()
+    if json:
+        print_json({"entries": len(vault.entries())})
+    else:
+        say("The vault has a new key.")
+
+
+def _without_final_end(text: str) -> str:
+    """A value as it was given: a key or JSON of many lines stays whole, the one line end that echo adds goes."""
+    return text[:-2] if text.endswith("\r\n") else text[:-1] if text.endswith(("\n", "\r")) else text
 
 
 @app.command("remove")

@@ -53,11 +53,13 @@ def add(
     priority: int = typer.Option(10, help="Lower is asked first."),
     ca_file: str = typer.Option(None, help="A CA file to verify this server with."),
     mail_class: str = typer.Option(None, help="What it is meant for: transactional or mass."),
+    provider: str = typer.Option(None, help="outlook, gmail, mailjet … (default: the one that the host belongs to)."),
     inactive: bool = typer.Option(False, "--inactive", help="Keep it, but do not use it."),
     json: bool = JSON,
 ) -> None:
     """Add an outgoing server, or change the one with this key."""
     from ..model.setup import Authentication, Encryption, MailClass, Server
+    from ..providers import provider_of_host
 
     try:
         server = Server(
@@ -74,6 +76,7 @@ def add(
             ca_file=ca_file,
             mail_class=MailClass(mail_class) if mail_class else None,
             active=not inactive,
+            provider=provider or (about.id if (about := provider_of_host(host)) else None),
         )
     except ValueError as error:
         raise ConfigError(
@@ -109,7 +112,10 @@ def try_connection(
     else:
         table(["Step", "Result", "Answer"], [(s.label, s.state.value, s.reply) for s in found.steps])
         say(found.message)
-        say(found.note if found.ok else f"What to do: {found.fix}")
+        for warning in found.warnings:
+            say(f"Warning: {warning.message}\nWhat to do: {warning.fix}")
+        if not found.warnings or not found.ok:
+            say(found.note if found.ok else f"What to do: {found.fix}")
     raise typer.Exit(0 if found.ok else 1)
 
 

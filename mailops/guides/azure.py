@@ -63,6 +63,19 @@ _CONSENT = Trouble(
     ("An administrator opens *API permissions* and presses *Grant admin consent*.",),
 )
 
+_NO_DIRECTORY = Trouble(
+    "auth.ms-no-directory",
+    ("outside of a directory",),
+    "A personal account has no directory to register in",
+    "Microsoft took away the registration of applications outside of a directory (tenant).",
+    (
+        "Sign up for a free Azure account with the personal address, then register in its *Default Directory*.",
+        "Or register in an organisation's tenant, with the account types that include personal Microsoft accounts.",
+    ),
+)
+_PROVIDER_ON = ("provider_on", ("yes",))
+_SERVERS_ON = (_PROVIDER_ON, ("custom_servers", ("yes",)))
+
 STEPS = (
     Step(
         "account", "Which account is it?", part=1, face="mailops",
@@ -72,7 +85,8 @@ STEPS = (
                 Choice("custom", "An address of a custom domain (Microsoft 365)"),
                 Choice("personal", "A personal Microsoft address (outlook.com, hotmail.com)"),
             )),
-            Input("mailbox", "Outlook mailbox", "email", help="The address that will send and receive."),
+            Input("mailbox", "Outlook mailbox", "email", preset="{address}",
+                  help="The address that will send and receive."),
         ),
         rows=("AZ-01",),
     ),
@@ -118,11 +132,13 @@ STEPS = (
                        "only accounts of this one tenant can sign in, and the tenant id must be given."),
                 Choice("personal", "Personal Microsoft accounts only", "accounts of organisations cannot sign in."),
             )),
-            Input("tenant", "Directory (tenant) ID", required=False, help="Only for a single tenant."),
+            Input("tenant", "Directory (tenant) ID", "text", "tenant_id", required=False,
+                  needed=(("account_types", ("single",)),),
+                  help="Needed for a single tenant; makes the consent link exact."),
             Input("base_url", "Web base URL", "url", "web_base", preset="{base_url}"),
         ),
         notes=("The sign-in goes to the authority `{tenant}`.",),
-        troubles=(_REDIRECT,),
+        troubles=(_REDIRECT, _NO_DIRECTORY),
         rows=("AZ-05", "AZ-06", "AZ-07", "AZ-08", "AZ-09"),
     ),
     Step(
@@ -141,6 +157,20 @@ STEPS = (
                       preset="SMTP.Send, IMAP.AccessAsUser.All, User.Read"),),
         troubles=(_CONSENT,),
         rows=("AZ-10", "AZ-11", "AZ-12"),
+    ),
+    Step(
+        "consent", "Grant admin consent", part=1, needs=("permissions",), when=_ORGANISATION,
+        why="Since the end of 2025 Microsoft's default consent policy wants an administrator for applications that "
+        "read mail by IMAP or POP, so *Grant with Yes* fails for everybody else.",
+        do=(
+            "A Cloud Application Administrator or Global Administrator opens *API permissions*.",
+            "Press *Grant admin consent for* (the tenant's name), then *Yes*; the column *Status* turns green.",
+            "Or send that person the link below (with the Client ID filled in once it is known).",
+        ),
+        copies=(Copy("Consent link", "https://login.microsoftonline.com/{consent_tenant}/adminconsent?client_id={client_id}"),),
+        notes=("Where the tenant lets people consent for themselves, go on without.",),
+        troubles=(_CONSENT,),
+        rows=("AZ-11",),
     ),
     Step(
         "senders", "Say who may use it", part=1, needs=("permissions",),
@@ -194,6 +224,7 @@ STEPS = (
     ),
     Step(
         "custom_servers", "Switch custom servers on", part=2, face="database", needs=("provider",),
+        when=(_PROVIDER_ON,),
         do=(
             "*Settings → General Settings*, section *Discuss*: tick *Custom Email Servers*.",
             "*Outlook Credentials* appears; press *Save*.",
@@ -203,13 +234,13 @@ STEPS = (
     ),
     Step(
         "credentials", "Enter the credentials", part=2, face="database", needs=("custom_servers",),
-        when=(("custom_servers", ("yes",)),),
+        when=_SERVERS_ON,
         do=("*Outlook Credentials*: paste *Client ID* and *Client Secret*, press *Save*.",),
         notes=("mailops keeps the secret in the vault and never shows it again.",),
         rows=("AZ-24",),
     ),
     Step(
-        "server", "Make the outgoing server", part=2, face="database", needs=("credentials",),
+        "server", "Make the outgoing server", part=2, face="database", needs=("credentials",), when=_SERVERS_ON,
         do=(
             "Follow the link *Outgoing Email Servers*, make a new server, tick *Outlook*.",
             "*Name* is free; *Username* is the Outlook mailbox.",
@@ -218,12 +249,13 @@ STEPS = (
         inputs=(
             Input("server_name", "Name", preset="Outlook"),
             Input("username", "Username", "email", preset="{mailbox}"),
-            Input("from_filter", "From Filter", "text", "from_filter", preset="{mailbox}"),
+            Input("from_filter", "From Filter", "text", "filter_of_mailbox", preset="{mailbox}"),
         ),
         rows=("AZ-25", "AZ-26"),
     ),
     Step(
         "connect", "Connect your Outlook account", part=2, face="database", needs=("server",), check="connect",
+        when=_SERVERS_ON,
         do=(
             "Press *Connect your Outlook account*.",
             "In Microsoft's window pick the same address as configured: {mailbox}.",
@@ -235,12 +267,14 @@ STEPS = (
     ),
     Step(
         "test", "Test Connection", part=2, face="database", needs=("connect",), check="test_connection",
+        when=_SERVERS_ON,
         do=("Press *Test Connection*; a confirmation shows.",),
         troubles=(_SMTP_OFF,),
         rows=("AZ-29",),
     ),
     Step(
         "incoming", "Connect the incoming server", part=3, face="database", needs=("connect",), check="incoming",
+        when=_SERVERS_ON,
         do=(
             "*Technical Menu → Incoming Mail Servers → Create*.",
             "Choose *Outlook Oauth Authentication*.",

@@ -167,6 +167,11 @@ class _Checks:
         assert self.services.test is not None
         result = self.services.test(self._server(run))
         state = VerdictState.PASSED if result.ok else VerdictState.FAILED
+        warnings = getattr(result, "warnings", ())
+        if result.ok and warnings:
+            told = warnings[0]
+            found = f"{result.message} But mail will not leave: {told.message}"
+            return _verdict(run, step, VerdictState.WARNING, found, told.fix, told.code, **dict(told.facts))
         return _verdict(run, step, state, result.message, result.fix, result.code, **dict(result.facts))
 
     def incoming(self, run: GuideRun, step: Step) -> Verdict:

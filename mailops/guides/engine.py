@@ -18,7 +18,8 @@ from ..model.setup import Hosting, Profile
 from ..model.verdict import Finding, Severity, Verdict, VerdictState
 from ..ports import Clock
 from ..secrets import Secret, SecretStore, is_reference, redact
-from .model import Copy, Do, Guide, Input, Step, Trouble, holds
+from .labels import Label, labels_of
+from .model import Condition, Copy, Do, Guide, Input, Step, Trouble, holds
 from .steps import Answered, GuideAnswers
 from .validate import Checked, validate
 from .values import values_of
@@ -52,6 +53,7 @@ class StepView:
     note: str = ""
     actor: str = ""
     version: int = 0
+    today: tuple[Label, ...] = ()
 
 
 class GuideRun:
@@ -89,7 +91,10 @@ class GuideRun:
 
     def values(self) -> dict[str, str]:
         """What the templates are filled with."""
-        return values_of(self.guide, self.answers(), self.profile, self.parameters)
+        return self._values(self.answers())
+
+    def _values(self, answers: Mapping[str, Any]) -> dict[str, str]:
+        return values_of(self.guide, answers, self.profile, self.parameters, self.store.subject)
 
     def opening(self) -> tuple[str, ...]:
         """What is said before the first step: on hosted kinds that the hosted server is the recommended way (GEN-10),
@@ -101,7 +106,7 @@ class GuideRun:
         """All steps as they stand now."""
         stored = self.store.load()
         answers = {k: v for s in stored.values() for k, v in s.answers.items()}
-        values = values_of(self.guide, answers, self.profile, self.parameters)
+        values = self._values(answers)
         states = self._states(stored, answers)
         return tuple(
             self._show(s, stored.get(s.id, Answered(s.id)), states[s.id], answers, values) for s in self.guide.steps
@@ -127,21 +132,27 @@ class GuideRun:
         found = []
         for step in self.guide.steps:
             for trouble in step.troubles:
-                if said and (trouble.code.lower() == said or any(s.lower() in said for s in trouble.symptoms)):
+                if said and (trouble.code.lower() == said or any(_says(said, s.lower()) for s in trouble.symptoms)):
                     found.append((step, trouble))
         return tuple(found)
 
     def _states(self, stored: Mapping[str, Answered], answers: Mapping[str, Any]) -> dict[str, VerdictState]:
         states: dict[str, VerdictState] = {}
         for step in self.guide.steps:
-            if not holds(step.when, answers):
-                undecided = any(name not in answers for name, _ in step.when)
+            given = {**self._presets(), **answers}
+            if not holds(step.when, given):
+                wrong = [name for name, values in step.when if name in given and str(given[name]) not in values]
+                undecided = not wrong
                 states[step.id] = VerdictState.WAITING if undecided else VerdictState.SKIPPED
             elif any(states.get(need) not in _DONE for need in step.needs):
                 states[step.id] = VerdictState.WAITING
             else:
                 states[step.id] = stored[step.id].state if step.id in stored else VerdictState.READY
         return states
+
+    def _presets(self) -> dict[str, str]:
+        """What choices and switches stand at until somebody answers them."""
+        return {n: i.preset for n, i in self.guide.inputs().items() if i.kind in ("choice", "flag") and i.preset}
 
     def _show(
         self, step: Step, stored: Answered, state: VerdictState, answers: Mapping[str, Any], values: Mapping[str, str]
@@ -165,15 +176,37 @@ class GuideRun:
             state,
             fill(step.title, values),
             fill(step.why, values),
-            _lines(step.do, answers, values),
+            self._lines(step.do, answers, values),
             tuple(replace(c, value=fill(c.value, values)) for c in step.copies if holds(c.when, answers)),
             tuple(inputs),
-            _lines(step.notes, answers, values),
+            self._lines(step.notes, answers, values),
             tuple(findings),
             stored.note,
             stored.actor,
             stored.version,
+            labels_of(self.guide.id, step.id),
         )
+
+    def _lines(
+        self, lines: tuple[str | Do, ...], answers: Mapping[str, Any], values: Mapping[str, str]
+    ) -> tuple[str, ...]:
+        """The lines that hold for these answers. While the choice they depend on is open, each says for which it is."""
+        shown = []
+        for line in lines:
+            when = () if isinstance(line, str) else line.when
+            if not isinstance(line, str) and any(name not in answers for name, _ in when):
+                shown.append(f"[{self._condition(when)}] {fill(line.text, values)}")
+            elif isinstance(line, str) or holds(when, answers):
+                shown.append(fill(line if isinstance(line, str) else line.text, values))
+        return tuple(shown)
+
+    def _condition(self, when: Condition) -> str:
+        inputs = self.guide.inputs()
+        words = []
+        for name, wanted in when:
+            labels = {c.value: c.label for c in inputs[name].choices} if name in inputs else {}
+            words.append(" or ".join(labels.get(value, value) for value in wanted if value))
+        return ", ".join(words)
 
     # --- answering ----------------------------------------------------------------------------------------------------
 
@@ -221,7 +254,7 @@ class GuideRun:
     ) -> tuple[dict[str, Any], list[Finding], dict[str, str | Secret]]:
         """The values to keep, the findings, the secrets to store. Raises when a value is refused."""
         answers = {**self.answers(), **{k: v for k, v in given.items() if not isinstance(v, Secret)}}
-        values = values_of(self.guide, answers, self.profile, self.parameters)
+        values = self._values(answers)
         kept: dict[str, Any] = {}
         findings: list[Finding] = []
         secrets: dict[str, str | Secret] = {}
@@ -230,7 +263,7 @@ class GuideRun:
             raw = given.get(one.name, fill(one.preset, values) if shown.preset else shown.value)
             text = (raw.reveal() if isinstance(raw, Secret) else str(raw)).strip()
             if not text:
-                if one.required:
+                if one.required or (one.needed and holds(one.needed, answers)):
                     findings.append(Finding("guide.missing", Severity.ERROR, f"{one.label} is missing.", "Enter it."))
                 continue
             if one.kind == "secret" and is_reference(text):
@@ -295,9 +328,6 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), text)
 
 
-def _lines(lines: tuple[str | Do, ...], answers: Mapping[str, Any], values: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(
-        fill(line if isinstance(line, str) else line.text, values)
-        for line in lines
-        if isinstance(line, str) or holds(line.when, answers)
-    )
+def _says(said: str, symptom: str) -> bool:
+    """Whether the words stand there as a whole: AADSTS50011 is no part of AADSTS500112."""
+    return re.search(rf"(?<![a-z0-9]){re.escape(symptom)}(?![a-z0-9])", said) is not None

@@ -51,6 +51,9 @@ _MISMATCH = Trouble(
     rows=("GO-31",),
 )
 
+_PROVIDER_ON = ("provider_on", ("yes",))
+_SERVERS_ON = (_PROVIDER_ON, ("custom_servers", ("yes",)))
+
 STEPS = (
     Step(
         "account", "Which account is it?", part=1, face="mailops",
@@ -60,7 +63,7 @@ STEPS = (
                 Choice("workspace", "An address of a custom domain (Google Workspace)"),
                 Choice("personal", "A personal Gmail address"),
             )),
-            Input("mailbox", "Gmail mailbox", "email", help="The address to be configured."),
+            Input("mailbox", "Gmail mailbox", "email", preset="{address}", help="The address to be configured."),
         ),
         rows=("GO-01",),
     ),
@@ -148,13 +151,14 @@ STEPS = (
             "Press *Create*.",
         ),
         copies=(Copy("Name", "Odoo"), Copy("URIs 1", "{redirect_uri}")),
-        inputs=(Input("registered_uri", "URIs 1 as entered", "url", "no_placeholder", preset="{redirect_uri}"),),
+        inputs=(Input("registered_uri", "URIs 1 as entered", "url", "registered_uri", preset="{redirect_uri}"),),
         troubles=(_MISMATCH,),
         rows=("GO-16", "GO-17", "GO-18", "GO-19"),
     ),
     Step(
         "client_id", "Copy Client ID and Client Secret", part=1, needs=("client",),
         do=("Copy *Client ID* and *Client Secret*, or download the client's JSON and give that.",),
+        notes=("The Client Secret is shown once, right after the client was made: copy it before leaving the page.",),
         inputs=(
             Input("client_json", "JSON of the client", "json", "client_json", required=False),
             Input("client_id", "Client ID", "text", "client_id_google", required=False),
@@ -173,7 +177,7 @@ STEPS = (
         rows=("GO-21",),
     ),
     Step(
-        "credentials", "Enter the credentials", part=2, face="database", needs=("provider",),
+        "credentials", "Enter the credentials", part=2, face="database", needs=("provider",), when=(_PROVIDER_ON,),
         do=(
             "*Settings → General Settings*, section *Discuss*: tick *Custom Email Servers* "
             "(or *External Email Servers*).",
@@ -184,7 +188,7 @@ STEPS = (
     ),
     Step(
         "server", "Make the outgoing server", part=2, face="database", needs=("credentials",),
-        when=(("custom_servers", ("yes",)),),
+        when=_SERVERS_ON,
         do=(
             "*Outgoing Email Servers* → *New* (or *Create*).",
             "*Name*, *Description*, *Username* if required.",
@@ -198,6 +202,7 @@ STEPS = (
     ),
     Step(
         "connect", "Connect your Gmail Account", part=2, face="database", needs=("server",), check="connect",
+        when=_SERVERS_ON,
         do=(
             "Choose *Gmail OAuth Authentication* (or *Gmail*, under *Authenticate with* / *Connection*).",
             "Press *Connect your Gmail Account*.",
@@ -211,6 +216,7 @@ STEPS = (
     ),
     Step(
         "test", "Test the Connection", part=2, face="database", needs=("connect",), check="test_connection",
+        when=_SERVERS_ON,
         do=("Press *Test the Connection*; a confirmation shows.",),
         rows=("GO-27",),
     ),

@@ -77,7 +77,7 @@ STEPS = (
             )),
             Input("domain", "Domain of the senders", preset="{domain}"),
             Input("senders", "Addresses that will send", "emails", "addresses",
-                  preset="notifications@{domain}, bounce@{domain}, catchall@{domain}"),
+                  preset="{technical}"),
             Input("account_address", "The account's original address", "email", required=False),
         ),
         notes=("At the least `notifications@{domain}`, `bounce@{domain}` and `catchall@{domain}` must be verified.",),
@@ -142,7 +142,8 @@ STEPS = (
         do=(
             "Switch developer mode on.",
             "*Technical Menu → Email → Outgoing Mail Servers → Create*.",
-            "SMTP server `{smtp_server}`, port `{port}`, security SSL/TLS, username = API key, password = Secret Key.",
+            "SMTP server `{smtp_server}`, port `{port}`, security SSL/TLS.",
+            "Username: the API key. The password is the Secret Key.",
             "Priority: a higher number than that of every server for day-to-day mail.",
         ),
         inputs=(

@@ -44,6 +44,7 @@ class Input:
     preset: str = ""
     help: str = ""
     choices: tuple[Choice, ...] = ()
+    needed: Condition = ()  # required with these answers only
 
 
 @dataclass(frozen=True, slots=True)

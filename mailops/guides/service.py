@@ -29,17 +29,17 @@ from ..model.setup import Server
 from ..model.verdict import Finding, Severity, Verdict, VerdictState
 from ..oauth.account import FlowKind
 from ..oauth.redirects import compare_uris
-from ..secrets import Secret
+from ..secrets import Secret, redact
 from . import GuideAnswers, GuideRun, Step, StepView, Trouble, guide
 from .checks import Services, account_of, checks_for, server_of
 from .steps import begun_for
 from .validate import validate
+from .values import UNNAMED
 
 if TYPE_CHECKING:
     from ..ops import Ops
     from ..smtp import SmtpTransport
 
-UNNAMED = "first"  # the subject of a guide that was begun without naming a mailbox or domain
 PRACTICE = "practice/"  # before the subject of a guide that is walked against the sandbox
 _DONE = (VerdictState.PASSED, VerdictState.WARNING)
 _WAIT = 900.0  # seconds that a sign-in may take: as long as the pending sign-in lives
@@ -84,6 +84,7 @@ class Branch:
     why: str
     do: tuple[str, ...]
     code: str
+    said: str = ""  # the words that were seen
 
 
 def services_of(ops: Ops) -> Services:
@@ -99,11 +100,14 @@ def services_of(ops: Ops) -> Services:
 
 def try_server(ops: Ops, server: Server, transport: SmtpTransport | None = None) -> Any:
     """*Test Connection* of a server that need not be saved yet; no mail is sent."""
+    from ..routing.mailbox import mailbox_finding
     from ..routing.probe_sender import probe_sender
     from ..smtp import test_connection
 
-    sender = probe_sender(server, ops.setup.alias_domains, server.login)
-    return test_connection(server, transport or ops.transport(), sender=sender)
+    setup = ops.setup
+    sender = probe_sender(server, setup.alias_domains, server.login)
+    found = test_connection(server, transport or ops.transport(), sender=sender)
+    return found.judged(mailbox_finding(server, setup))
 
 
 def subjects_of(ops: Ops, name: str) -> list[str]:
@@ -197,18 +201,20 @@ class Guided:
         return tuple(found.values()) or self._from_catalogue(symptom)
 
     def _from_catalogue(self, symptom: str) -> tuple[Branch, ...]:
-        import re
+        from ..bounces.explainer import explain
 
-        from ..providers.refusals import explain_reply, explain_token
-
-        provider, said = self.run.guide.provider, symptom.strip()
+        said = symptom.strip()
         if not said:
             return ()
-        row = explain_reply(provider, "smtp", said) or explain_reply(provider, "api", said)
-        if row is None and provider in ("outlook", "gmail"):
-            error = re.search(r"\b[a-z]+(?:_[a-z]+)+\b", said)
-            row = explain_token(provider, error.group() if error else None, text=said)
-        return (Branch(None, row.cause, "", (row.fix,), f"auth.{row.id}"),) if row else ()
+        vendor = self.run.guide.provider
+        found = explain(said, provider=vendor)
+        if not found.known:
+            found = explain(said)  # another provider's words, or a bounce's
+        if not found.known:
+            return ()
+        code = f"auth.{found.row}" if found.row else f"bounce.{found.reason}" if found.reason else f"auth.{found.kind}"
+        why = f"To act: {found.acts}."
+        return (Branch(None, found.cause, why, (found.fix,), code, redact(said[:500])),)
 
     def compare(self, registered: str) -> tuple[bool, str]:
         """Whether the registered redirect address is the one that is sent; three lines that mark what differs."""

@@ -14,10 +14,10 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..model.address import is_valid
-from ..model.filters import parse_filter
+from ..model.filters import parse_filter, read_filter
 from ..model.setup import Profile
 from ..model.verdict import Finding, Severity
-from ..oauth.redirects import PLACEHOLDERS, check_base_url, clean_base, compare_uris
+from ..oauth.redirects import PLACEHOLDERS, authorized_domain, check_base_url, clean_base, compare_uris, is_tenant
 from ..routing.ports import port_finding
 from ..secrets import Secret, looks_like_secret
 from .model import Input
@@ -150,7 +150,12 @@ def web_base(text: str, around: Around) -> Checked:
         base = clean_base(text)
     except ConfigError as error:
         return _error(text, "base_url", error.message, error.fix)
-    stored = around.profile.web_base_url
+    if _provider(around) == "gmail":
+        try:
+            authorized_domain(base, around.profile.hosted_suffix)
+        except ConfigError as error:
+            return _error(text, "base_url", error.message, error.fix)
+    stored = around.values.get("stored_base") or around.profile.web_base_url
     finding = check_base_url(_provider(around), stored, base) if stored else None
     return Checked(
         base, (Finding(finding.code, Severity.WARNING, finding.message, finding.fix, finding.facts),) if finding else ()
@@ -158,7 +163,48 @@ def web_base(text: str, around: Around) -> Checked:
 
 
 def _provider(around: Around) -> str:
-    return "gmail" if "google" in around.values.get("redirect_uri", "") else "outlook"
+    google = "google" in around.values.get("redirect_uri", "") or "user_type" in around.answers
+    return "gmail" if google or "console_account" in around.answers else "outlook"
+
+
+def tenant_id(text: str, around: Around) -> Checked:
+    """AZ-06: a tenant of one's own, by id or domain."""
+    if is_tenant(text):
+        return Checked(text.lower())
+    return _error(text, "tenant", f"{text[:60]!r} is no tenant: that is a GUID, or a domain such as contoso.example.",
+                  "Overview: copy Directory (tenant) ID.")  # fmt: skip
+
+
+def registered_uri(text: str, around: Around) -> Checked:
+    """AZ-08, GO-19: letter for letter the address that is sent."""
+    placeholder = no_placeholder(text, around)
+    if placeholder.findings:
+        return placeholder
+    sent = around.values.get("redirect_uri", "")
+    diff = compare_uris(text, sent)
+    if diff.equal or not sent.startswith("http"):
+        return Checked(text)
+    code = "auth.google-redirect" if _provider(around) == "gmail" else "auth.ms-50011"
+    return Checked(text, (Finding(
+        code, Severity.ERROR, f"The console has {text}, but {sent} is sent: {'; '.join(diff.words)}.",
+        f"Enter it in the console letter by letter: {sent}",
+        {"registered": text, "sent": sent, "diff": diff.marked}),))  # fmt: skip
+
+
+def filter_of_mailbox(text: str, around: Around) -> Checked:
+    """AZ-26: a domain or an address; at Outlook only the mailbox itself lets mail leave without Send As."""
+    checked = from_filter(text, around)
+    mailbox = str(around.answers.get("username") or around.answers.get("mailbox") or "").lower()
+    held = read_filter(text)
+    if checked.findings or not mailbox or (held.addresses == (mailbox,) and not held.domains):
+        return checked
+    wire = f"bounce@{held.domains[0]}" if held.domains else next(iter(held.addresses), "")
+    return Checked(text, (Finding(
+        "plan.filter_not_mailbox", Severity.WARNING,
+        f"With this filter mail leaves with an envelope sender such as {wire}, and Outlook refuses it (SendAsDenied): "
+        f"{mailbox} may send as itself only.",
+        f"Set the FROM filter to {mailbox}, or have Send As granted on {wire}.",
+        {"filter": text, "mailbox": mailbox, "envelope": wire}),))  # fmt: skip
 
 
 # --- Google -----------------------------------------------------------------------------------------------------------
@@ -306,6 +352,6 @@ VALIDATORS: dict[str, Validator] = {
     for f in (
         client_id_microsoft, client_secret_microsoft, permissions, secret_ends, web_base, client_id_google,
         client_secret_google, client_json, user_type, test_users, console_account, from_filter, addresses, port,
-        mailjet_key, no_placeholder,
+        mailjet_key, no_placeholder, tenant_id, registered_uri, filter_of_mailbox,
     )
 }  # fmt: skip

@@ -10,36 +10,66 @@ from ..model.setup import Hosting, Profile
 from ..oauth.redirects import authorized_domain, redirect_uri
 from .model import Guide
 
+UNNAMED = "first"  # the subject of a guide that was begun without naming a mailbox or domain
+FIRST_BASE = "(first give the web base URL)"
+
 
 def base_url(answers: Mapping[str, Any], profile: Profile, parameters: Mapping[str, str]) -> str:
-    """The web base URL: as answered, else the parameter, else the profile's, else the hosted subdomain."""
-    given = answers.get("base_url") or parameters.get("web.base.url") or profile.web_base_url
-    return str(given or f"https://{profile.hosted_domain}")
+    """The web base URL: as answered, else the stored one, else the hosted subdomain; "" on premise, where only the
+    admin knows it (a wrong one would send authorization codes to a stranger)."""
+    given = answers.get("base_url") or stored_base(profile, parameters)
+    hosted = f"https://{profile.hosted_domain}" if profile.hosting is not Hosting.ON_PREMISE else ""
+    return str(given or hosted)
+
+
+def stored_base(profile: Profile, parameters: Mapping[str, str]) -> str:
+    """The base that is set up: the system parameter ``web.base.url``, else the profile's."""
+    return str(parameters.get("web.base.url") or profile.web_base_url or "")
 
 
 def values_of(
-    guide: Guide, answers: Mapping[str, Any], profile: Profile, parameters: Mapping[str, str] | None = None
+    guide: Guide,
+    answers: Mapping[str, Any],
+    profile: Profile,
+    parameters: Mapping[str, str] | None = None,
+    subject: str = "",
 ) -> dict[str, str]:
-    """Every ``{name}`` a template of this guide may use."""
-    base = base_url(answers, profile, parameters or {})
+    """Every ``{name}`` a template of this guide may use. ``subject`` is the mailbox or domain that it is for."""
+    stored = parameters or {}
+    base = base_url(answers, profile, stored)
+    named = subject.rpartition("/")[2] if subject != UNNAMED else ""
+    address = named if "@" in named else ""
+    domain = str(answers.get("domain") or _domain(answers) or named.rpartition("@")[2])
+    if not domain and profile.hosting is not Hosting.ON_PREMISE:
+        domain = profile.hosted_domain
+    technical = ", ".join(f"{local}@{domain}" for local in ("notifications", "bounce", "catchall")) if domain else ""
+    senders = technical if guide.provider == "mailjet" and domain else "everybody who will send from the account"
     found = {
         "base_url": base,
+        "stored_base": stored_base(profile, stored),
+        "address": address,
         "database": profile.database,
-        "domain": str(answers.get("domain") or _domain(answers) or profile.hosted_domain),
-        "mailbox": str(answers.get("mailbox") or "the mailbox"),
-        "senders": str(answers.get("senders") or "everybody who will send from the account"),
+        "domain": domain,
+        "technical": technical,
+        "mailbox": str(answers.get("mailbox") or address or "the mailbox"),
+        "senders": str(answers.get("senders") or senders),
         "hosting": profile.hosting.value,
         "smtp_server": str(answers.get("smtp_server") or "in-v3.mailjet.com"),
         "port": str(answers.get("port") or "587"),
         "validation_option": validation_option(profile.hosting),
         "tenant": tenant_of(str(answers.get("account_types") or "multi_personal"), str(answers.get("tenant") or "")),
+        "client_id": str(answers.get("client_id") or "(the Client ID)"),
+        "app_object": str(answers.get("app_object") or "(the object id)"),
+        "consent_tenant": str(answers.get("tenant") or "organizations"),
+        "dns_host": "(Mailjet shows it on that page)",
+        "dns_value": "(Mailjet shows it on that page)",
     }
     try:
-        found["authorized_domain"] = authorized_domain(base, profile.hosted_suffix)
+        found["authorized_domain"] = authorized_domain(base, profile.hosted_suffix) if base else FIRST_BASE
         if guide.provider in ("outlook", "gmail"):
-            found["redirect_uri"] = redirect_uri(guide.provider, base)
+            found["redirect_uri"] = redirect_uri(guide.provider, base) if base else FIRST_BASE
     except ConfigError:
-        found["authorized_domain"] = found["redirect_uri"] = "(first give the web base URL)"
+        found["authorized_domain"] = found["redirect_uri"] = FIRST_BASE
     for name in ("host", "value"):
         if answers.get(f"dns_{name}"):
             found[f"dns_{name}"] = str(answers[f"dns_{name}"])

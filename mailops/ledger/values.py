@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from ..model.states import DeliveryState, FailureType, MailState
 
@@ -20,6 +22,7 @@ class DeliveryOutcome:
     reply: str
     reason: str | None
     event: str  # sent, deferred, failed, unknown
+    explained: Mapping[str, Any] | None = None  # the catalogue's row: cause, who must act, fix
 
 
 @dataclass(frozen=True, slots=True)

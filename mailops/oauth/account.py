@@ -8,7 +8,7 @@ applications. Nothing of it is in the store.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -47,8 +47,9 @@ class Account:
     """How one mailbox signs in. Secrets are references.
 
     ``user`` is whose token it is; ``mailbox`` the SASL user where that differs (a shared mailbox: token of a member,
-    ``user=`` the shared address). ``authority``, ``authorize_url`` and ``token_url`` override the provider's (other
-    clouds, sandbox). ``testing`` marks Google's External + Testing, where refresh tokens end after 7 days.
+    ``user=`` the shared address). ``key`` of a shared mailbox is its own address, so one member may open several.
+    ``authority``, ``authorize_url`` and ``token_url`` override the provider's (other clouds, sandbox). ``testing``
+    marks Google's External + Testing, where refresh tokens end after 7 days.
     """
 
     key: str
@@ -71,6 +72,7 @@ class Account:
     token_url: str | None = None
     testing: bool = False
     secret_ends: date | None = None
+    signed_in: str | None = None  # the name the token bears (UPN), where it differs and somebody confirmed it
 
     def __post_init__(self) -> None:
         if not provider(self.provider).oauth:
@@ -84,6 +86,15 @@ class Account:
     def sasl_user(self) -> str:
         """The address that goes into the SASL string."""
         return self.mailbox or self.user
+
+    @property
+    def shared(self) -> bool:
+        """Whether it opens another mailbox than the one that signs in."""
+        return self.mailbox is not None and self.mailbox.lower() != self.user.lower()
+
+    def is_of(self, name: str) -> bool:
+        """Whether a token that bears this name is the one expected: the user, or the name confirmed for them."""
+        return name.strip().lower() in {self.user.strip().lower(), (self.signed_in or self.user).strip().lower()}
 
     @property
     def about(self) -> Provider:
@@ -109,7 +120,8 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What the provider gave. ``dead`` holds the refusal after which only a new sign-in helps."""
+    """What the provider gave. ``dead`` holds the refusal that ended it: for good, or with ``until`` (ISO) and ``print``
+    (of account and secret) when it is asked for again."""
 
     access_token: Secret
     expires_at: datetime
@@ -118,6 +130,11 @@ class Grant:
     renewed_at: datetime | None = None  # the last time the refresh token was used or replaced
     scope: str = ""
     dead: dict[str, Any] | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether only a new sign-in helps. (What somebody else can mend is asked for again after a pause.)"""
+        return self.dead is not None and "until" not in self.dead
 
     def fresh(self, now: datetime, margin: timedelta) -> bool:
         """Whether the access token lasts for ``margin`` more."""
@@ -150,7 +167,8 @@ class AccountStore:
                 f"No mailbox is connected as {key!r}.",
                 code="auth.not_connected",
                 facts={"key": key, "connected": self.keys()},
-                fix="Connect it: mailops connect outlook (or gmail), or the notebook for it.",
+                fix=f"Connect it: mailops connect microsoft {key} (at Google: mailops connect google {key}), or the "
+                "notebook for it.",
             )
         return found
 
@@ -234,3 +252,48 @@ def renewed(before: Grant | None, after: Grant) -> Grant:
         granted_at=after.granted_at or before.granted_at,
         scope=after.scope or before.scope,
     )
+
+
+def account_for(
+    accounts: AccountStore, provider_id: str, user: str, flow: FlowKind | None, given: Mapping[str, Any]
+) -> Account:
+    """The account to sign in with: what was connected before, with the fields that are given (empty ones stay).
+
+    Its key is the mailbox that it opens: the shared one, else the user's. Without ``mailbox`` a member of one shared
+    mailbox is taken to mean that. Raises :class:`ConfigError` ``auth.which_mailbox``, ``auth.not_configured``.
+    """
+    shared = str(given.get("mailbox") or "").strip().lower()
+    before = _before(accounts, provider_id, user.strip().lower(), shared)
+    changes = {name: value for name, value in given.items() if value not in (None, "")}
+    if before is None:
+        changes.setdefault("tenant", "common")
+        account = Account(shared or user.lower(), provider_id, flow or FlowKind.WEB, user, **changes)
+    else:
+        account = replace(before, **changes, flow=flow or before.flow)
+    if account.flow.public and account.provider == "outlook":  # a public client must send no secret (AADSTS700025)
+        account = replace(account, client_secret=None)
+    if not account.client_id and account.flow is not FlowKind.SERVICE_ACCOUNT:
+        raise ConfigError(
+            "The Client ID is missing.",
+            code="auth.not_configured",
+            facts={"mailbox": user},
+            fix="Give --client-id, or walk the guide: mailops connect guide " + provider_id,
+        )
+    return account
+
+
+def _before(accounts: AccountStore, provider_id: str, user: str, shared: str) -> Account | None:
+    found = accounts.find(shared or user)
+    if found is not None and found.account.provider == provider_id:
+        return found.account
+    mine = [c.account for c in accounts if c.account.user.lower() == user and c.account.provider == provider_id]
+    if shared:  # another shared mailbox of a member that is connected: the same application
+        return replace(mine[0], key=shared, mailbox=shared) if mine else None
+    if len(mine) > 1:
+        raise ConfigError(
+            f"{user} opens several shared mailboxes.",
+            code="auth.which_mailbox",
+            facts={"connected": [a.key for a in mine]},
+            fix="Name the one to connect: --shared ADDRESS",
+        )
+    return mine[0] if mine else None

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from ..errors import MailopsError
 from ..model.setup import Authentication, Server
 from ..model.verdict import Finding, Severity, Verdict, VerdictState
 from ..providers import password_rules, provider, provider_of_host
 from ..secrets import SecretStore
-from .account import Connected
+from .account import Account, Connected, Grant
 
 WARN_DAYS = (60, 30, 7)
 IDLE_DAYS = 90
 TESTING_DAYS = 7
 GOOGLE_IDLE_DAYS = 182
+_FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class End:
     at: datetime
     affects: tuple[str, ...] = ()
     fix: str = ""
+    moves: bool = False  # moves on with each use, so that it has no date of its own
+    said: str = ""  # for what is over already: the provider's refusal in our words
 
     def days(self, now: datetime) -> int:
         """Whole days left; negative once it is over."""
@@ -44,6 +48,7 @@ class End:
             "certificate": "Certificate",
             "refresh_token": "Sign-in (refresh token)",
             "api_key": "API key",
+            "refused": "Sign-in",
         }
         return f"{kinds.get(self.kind, self.kind)} of {self.name}"
 
@@ -70,11 +75,18 @@ def ends_of(
             )
             found.append(End("client_secret", account.key, _end_of(account.secret_ends), affects, fix))
         if account.certificate_public and secrets is not None:
-            end = _certificate_end(account.certificate_public, secrets)
-            if end is not None:
-                fix = "Make a new certificate, upload it beside the old one, then change it here."
+            fix = "Make a new certificate, upload it beside the old one, then change it here."
+            from .microsoft import read_certificate
+
+            try:
+                end = certificate_end(read_certificate(account, secrets))
                 found.append(End("certificate", account.key, end, affects, fix))
-        if grant is None or grant.refresh_token is None or account.flow.app_only:
+            except MailopsError as error:
+                gone = datetime(1970, 1, 1, tzinfo=UTC)
+                found.append(End("certificate", account.key, gone, affects, error.fix, said=error.message))
+        if grant is not None and grant.dead:
+            found.append(_dead(account, grant, affects))
+        if grant is None or grant.refresh_token is None or account.flow.app_only or grant.lost:
             continue
         used = grant.renewed_at or grant.granted_at
         if account.provider == "gmail" and account.testing and grant.granted_at:
@@ -82,11 +94,25 @@ def ends_of(
             found.append(End("refresh_token", account.key, grant.granted_at + timedelta(TESTING_DAYS), affects, fix))
         elif used is not None:
             days = IDLE_DAYS if account.provider == "outlook" else GOOGLE_IDLE_DAYS
-            fix = "It is renewed at each use: send or fetch once, or run `mailops doctor`; else connect again."
-            found.append(End("refresh_token", account.key, used + timedelta(days), affects, fix))
+            look = (
+                f"mailops doctor connection {uses[0]}"
+                if uses
+                else f"mailops connect {account.about.command} {account.key}"
+            )
+            fix = f"It moves with each use: send or fetch once, or run `{look}`."
+            found.append(End("refresh_token", account.key, used + timedelta(days), affects, fix, moves=True))
     for name, day in api_keys:
         found.append(End("api_key", name, _end_of(day), (name,), "Make a new key and store it."))
     return sorted(found, key=lambda e: e.at)
+
+
+def _dead(account: Account, grant: Grant, affects: tuple[str, ...]) -> End:
+    """A sign-in that the provider refuses now: it is over, whatever its dates say."""
+    told = grant.dead or {}
+    at = grant.renewed_at or grant.granted_at or datetime(1970, 1, 1, tzinfo=UTC)
+    kind = "refresh_token" if grant.lost else "refused"
+    fix = str(told.get("fix") or f"Connect again: mailops connect {account.about.command} {account.user}")
+    return End(kind, account.key, at, affects, fix, said=str(told.get("message") or "The provider refuses it."))
 
 
 def _end_of(day: date) -> datetime:
@@ -94,20 +120,11 @@ def _end_of(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _certificate_end(where: str, secrets: SecretStore) -> datetime | None:
-    from pathlib import Path
-
+def certificate_end(pem: str) -> datetime:
+    """When a PEM certificate ends. Raises ValueError for what is none."""
     from cryptography import x509
 
-    try:
-        data = (
-            Path(where.removeprefix("file:")).read_bytes()
-            if ":" not in where or where.startswith("file:")
-            else secrets.reveal(where).encode()
-        )
-        return x509.load_pem_x509_certificate(data).not_valid_after_utc
-    except (OSError, ValueError):
-        return None
+    return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
 
 
 def verdict_of_end(end: End, now: datetime) -> Verdict:
@@ -120,7 +137,10 @@ def verdict_of_end(end: End, now: datetime) -> Verdict:
         "affects": list(end.affects),
     }
     names = ", ".join(end.affects)
-    if end.at <= now:
+    if end.said:
+        state, code, level = VerdictState.FAILED, "calendar.dead", "error"
+        found = f"It works no more: {end.said} Affected: {names}."
+    elif end.at <= now:
         state, code, level = VerdictState.FAILED, "calendar.over", "error"
         found = f"Ended on {end.at:%Y-%m-%d}; affected: {names}."
     elif days <= WARN_DAYS[2]:
@@ -143,14 +163,22 @@ def verdict_of_end(end: End, now: datetime) -> Verdict:
 
 
 def icalendar(ends: Sequence[End], now: datetime) -> str:
-    """The ends as an iCalendar file (RFC 5545) with alarms 60, 30 and 7 days ahead; CRLF line ends."""
+    """The ends as an iCalendar file (RFC 5545) with alarms 60, 30 and 7 days ahead; CRLF line ends.
+
+    Only ends with a date of their own: what moves with each use would ring for nothing, what is over needs no date. An
+    event keeps its UID, and its SEQUENCE grows with the date, so a calendar that holds it moves it.
+    """
     lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//mailops//calendar of ends//EN", "CALSCALE:GREGORIAN"]
     for end in ends:
+        if end.moves or end.said:
+            continue
         day = end.at.astimezone(UTC)
         lines += [
             "BEGIN:VEVENT",
             f"UID:{_uid(end)}",
             f"DTSTAMP:{now.astimezone(UTC):%Y%m%dT%H%M%SZ}",
+            f"LAST-MODIFIED:{now.astimezone(UTC):%Y%m%dT%H%M%SZ}",
+            f"SEQUENCE:{max(0, (day - _FIRST).days)}",
             f"DTSTART;VALUE=DATE:{day:%Y%m%d}",
             f"DTEND;VALUE=DATE:{day + timedelta(days=1):%Y%m%d}",
             f"SUMMARY:{_escape(end.label + ' ends')}",
@@ -158,6 +186,8 @@ def icalendar(ends: Sequence[End], now: datetime) -> str:
             "TRANSP:TRANSPARENT",
         ]
         for days in WARN_DAYS:
+            if end.days(now) < days:
+                continue
             lines += [
                 "BEGIN:VALARM",
                 "ACTION:DISPLAY",
@@ -209,6 +239,18 @@ def password_servers(servers: Sequence[Server], today: date, *, protocol: str = 
             continue
         rule = closing[-1]
         assert rule.since is not None
+        if rule.app_passwords:
+            found.append(
+                Finding(
+                    "auth.app_password",
+                    Severity.NOTE,
+                    f"{server.name} signs in at {of.name} with a password; only an app password works there.",
+                    fix="Nothing, if it is an app password. Better: "
+                    f"mailops connect {of.command} {server.login or 'ADDRESS'}",
+                    facts={"server": server.key, "says": rule.says, "source": rule.source},
+                )
+            )
+            continue
         over = rule.since <= today
         days = (rule.since - today).days
         when = f"since {rule.since:%Y-%m-%d}" if over else f"from {rule.since:%Y-%m-%d} ({days} days from now)"
@@ -217,7 +259,7 @@ def password_servers(servers: Sequence[Server], today: date, *, protocol: str = 
                 "auth.password_retired" if over else "auth.password_ends",
                 Severity.ERROR if over else Severity.WARNING,
                 f"{server.name} signs in at {of.name} with a password; {when} such sign-ins are not taken by default.",
-                fix="Connect this server by OAuth: mailops connect " + of.id + ".",
+                fix=f"Connect this server by OAuth: mailops connect {of.command} {server.login or 'ADDRESS'}",
                 facts={"server": server.key, "since": rule.since.isoformat(), "says": rule.says, "source": rule.source},
             )
         )

@@ -124,10 +124,14 @@ def judge_claims(claims: Claims | None, account: Account, now: datetime) -> Verd
             failed, "claims_scope", f"The permission {', '.join(missing)} is missing.",
             f"{', '.join(sorted(missing))} in the token.", f"{where}: add it, consent, and connect again.",
         )  # fmt: skip
-    if claims.user and not account.flow.app_only and claims.user.lower() != account.user.lower():
+    if claims.user and not account.flow.app_only and not account.is_of(claims.user):
         return verdict(
-            failed, "claims_user", f"The token is {claims.user}'s.", f"A token of {account.user}.",
-            f"Connect again and pick {account.user}; for a shared mailbox name the shared address as the mailbox.",
+            VerdictState.WARNING, "claims_user",
+            f"The token bears the name {claims.user}, the mailbox is {subject}; the next rungs show if both are one.",
+            f"A token of {account.user}.",
+            f"Nothing, where sign-in and mailbox hold ({claims.user} may be the sign-in name of {account.user}): "
+            f"`mailops connect {account.about.command} {account.user} --accept-other` keeps it. Else connect again and "
+            f"pick {account.user}.",
         )  # fmt: skip
     end = f" until {claims.expires:%H:%M} UTC" if claims.expires else ""
     return verdict(VerdictState.PASSED, "claims", f"For Outlook, with the permissions asked for{end}. {NOT_VERIFIED}")

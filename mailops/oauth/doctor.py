@@ -31,6 +31,7 @@ from ..providers.refusals import Row, explain_reply
 from ..secrets import redact
 from ..smtp import SmtpTransport, test_connection
 from ..smtp.tls import context_for, explain
+from .account import Account
 from .claims import judge_claims, read_claims
 from .sasl import imap_sign_in, pop_sign_in
 from .tokens import TokenService
@@ -141,6 +142,7 @@ class _Climb:
         self.reading = reading or (Reading(self.about.imap) if self.about and self.about.imap else None)
         self.transport = SmtpTransport(self.tokens.secrets, doctor.clock, tokens=self.tokens)
         self.verdicts: dict[str, Verdict] = {}
+        self.reads_as = self.tokens.reading_as(server) or server.login or ""
         self.token = ""
         self.addresses: list[str] = []
 
@@ -256,8 +258,7 @@ class _Climb:
         return f"There is a token in force.{note}", {"length": len(self.token), "auth_line": encoded}
 
     def _claims(self) -> Verdict:
-        account = self.tokens.accounts.load(self.tokens.key_of(self.server)).account
-        return judge_claims(read_claims(self.token), account, self.doctor.clock.now())
+        return judge_claims(read_claims(self.token), self._account(), self.doctor.clock.now())
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
@@ -268,12 +269,25 @@ class _Climb:
             raise self._smtp_failed(error.message, error.code, error.fix, error.facts) from error
         offered = list(session.extensions.mechanisms)
         session.close()
-        return f"The server took the token of {self.server.login}.", {"offered": offered}
+        who = self._account().user
+        of = self.server.login if who.lower() == (self.server.login or "").lower() else f"{who} for {self.server.login}"
+        return f"The server took the token of {of}.", {"offered": offered}
 
-    def _sender(self) -> tuple[str, dict[str, Any]]:
+    def _sender(self) -> Verdict | tuple[str, dict[str, Any]]:
         result = test_connection(self.server, self.transport, sender=self.sender, recipient=self.server.login or "")
         if not result.ok:
             raise self._smtp_failed(result.message, result.code, result.fix, result.facts)
+        own = {(self.server.login or "").lower(), self.reads_as.lower()}
+        if self.about is not None and self.about.id == "outlook" and self.sender.lower() not in own:
+            return self._verdict(
+                "sender", VerdictState.WARNING,
+                f"{self.sender} is taken as the sender by name, but the message will be refused (SendAsDenied): "
+                f"{self.server.login} may send as itself only.",
+                fix=f"Set the server's FROM filter to {self.server.login}, or have an administrator grant Send As on "
+                f"{self.sender}.",
+                code="auth.envelope_sender",
+                evidence={"sender": self.sender, "mailbox": self.server.login, "who": "admin"},
+            )  # fmt: skip
         return f"{self.sender} is taken as the sender.", {"sender": self.sender}
 
     def _smtp_failed(self, message: str, code: str, fix: str, facts: dict[str, Any]) -> _Failed:
@@ -294,7 +308,14 @@ class _Climb:
         else:
             with self._imap() as imap:
                 count = self._select(imap)
-        return f"The mailbox of {self.server.login} is open; it holds {count} mails.", {"mails": count}
+        member = ""
+        if self.reads_as.lower() != (account := self._account()).user.lower():
+            member = f" with the token of {account.user}"
+        found = f"The mailbox of {self.reads_as} is open{member}; it holds {count} mails."
+        return found, {"mails": count, "mailbox": self.reads_as, "member": account.user}
+
+    def _account(self) -> Account:
+        return self.tokens.accounts.load(self.tokens.key_of(self.server)).account
 
     def _imap(self) -> imaplib.IMAP4:
         assert self.reading is not None
@@ -311,7 +332,7 @@ class _Climb:
         except (OSError, imaplib.IMAP4.error) as error:
             raise self._unread(error) from error
         try:
-            imap_sign_in(imap, self.server.login or "", self._ask, provider=self.about.id if self.about else None)
+            imap_sign_in(imap, self.reads_as, self._ask, provider=self.about.id if self.about else None)
         except BaseException:
             imap.shutdown()
             raise
@@ -348,7 +369,7 @@ class _Climb:
         except (OSError, poplib.error_proto) as error:
             raise self._unread(error) from error
         try:
-            pop_sign_in(pop, self.server.login or "", self._ask, provider=self.about.id if self.about else None)
+            pop_sign_in(pop, self.reads_as, self._ask, provider=self.about.id if self.about else None)
         except BaseException:
             pop.close()
             raise

@@ -57,10 +57,11 @@ class Begun:
     until: datetime
 
 
-def read_answer(account: Account, answer: Mapping[str, Any]) -> TokenAnswer:
-    """The token answer as a value; an error answer raises :class:`AuthError` from the catalogue."""
+def read_answer(account: Account, answer: Mapping[str, Any], grant: str = "") -> TokenAnswer:
+    """The token answer as a value; an error answer raises :class:`AuthError` from the catalogue. ``grant`` is what was
+    redeemed: ``code``, ``refresh``, ``assertion``."""
     if answer.get("error") or not answer.get("access_token"):
-        raise refusal(account.provider, answer)
+        raise refusal(account.provider, answer, grant=grant)
     access, refresh = str(answer["access_token"]), answer.get("refresh_token")
     register(access)
     if refresh:

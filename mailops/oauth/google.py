@@ -45,12 +45,13 @@ class Google:
         from oauthlib.oauth2.rfc6749.errors import OAuth2Error  # type: ignore[import-untyped]  # ships no types
 
         if answer.get("error"):
-            raise refusal("gmail", _sign_in_error(self.account, answer))
+            raise refusal("gmail", _sign_in_error(self.account, answer), grant="code")
         flow = self._flow(str(kept["redirect_uri"]), str(kept["code_verifier"]))
         try:
             got = dict(flow.fetch_token(code=answer["code"], timeout=20, verify=self._http.verify))
         except OAuth2Error as error:
-            raise refusal("gmail", {"error": error.error, "error_description": error.description}) from error
+            told = {"error": error.error, "error_description": error.description}
+            raise refusal("gmail", told, grant="code") from error
         except Warning as changed:  # oauthlib's word for: fewer scopes were granted than asked for
             got = dict(getattr(changed, "token", None) or {})
         except requests.RequestException as error:
@@ -91,7 +92,7 @@ class Google:
                 facts={"key": self.account.key},
                 fix="Download the key as JSON and store the whole file as the secret.",
             ) from error
-        return self._refreshed(credentials)
+        return self._refreshed(credentials, "assertion")
 
     def refresh(self, refresh_token: str) -> TokenAnswer:
         """Redeem a refresh token; the answer rarely holds a new one."""
@@ -105,18 +106,18 @@ class Google:
             client_id=self.account.client_id,
             client_secret=self._secret(),
         )
-        return self._refreshed(credentials)
+        return self._refreshed(credentials, "refresh")
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _refreshed(self, credentials: Any) -> TokenAnswer:
+    def _refreshed(self, credentials: Any, grant: str) -> TokenAnswer:
         from google.auth.exceptions import RefreshError, TransportError
         from google.auth.transport.requests import Request
 
         try:
             credentials.refresh(Request(self._http))
         except RefreshError as error:
-            raise refusal("gmail", _refresh_error(error)) from error
+            raise refusal("gmail", _refresh_error(error), grant=grant) from error
         except TransportError as error:
             raise unreachable(self.account, error) from error
         expires = 3600

@@ -19,6 +19,7 @@ import requests
 from ..errors import AuthError, ConfigError
 from ..ports import Secrets
 from ..providers.refusals import refusal
+from ..secrets.references import SCHEMES
 from .account import Account, FlowKind
 from .flow import TokenAnswer, new_state, read_answer
 
@@ -66,7 +67,7 @@ class Microsoft:
             raise AuthError(
                 "The answer does not belong to this sign-in.", code="auth.state", fix="Start the sign-in again."
             ) from error
-        return read_answer(self.account, result)
+        return read_answer(self.account, result, "code")
 
     # --- device code --------------------------------------------------------------------------------------------------
 
@@ -85,7 +86,9 @@ class Microsoft:
             return bool(stop and stop.is_set()) or float(current["expires_at"]) < time.time()
 
         result = self._call(lambda app: app.acquire_token_by_device_flow(held, exit_condition=leave))
-        return read_answer(self.account, result)
+        if result.get("error") == "authorization_pending" and float(held["expires_at"]) < time.time():
+            result = {"error": "expired_token", "error_codes": [70019], "error_description": "The code has run out."}
+        return read_answer(self.account, result, "code")
 
     # --- the application itself, and renewal --------------------------------------------------------------------------
 
@@ -94,7 +97,7 @@ class Microsoft:
         if self.account.tenant in ("common", "organizations", "consumers") and self.account.authority is None:
             raise refusal("outlook", {"error": "invalid_grant", "error_codes": [9001023]}, doing="before asking")
         return read_answer(
-            self.account, self._call(lambda app: app.acquire_token_for_client(list(self.account.scopes)))
+            self.account, self._call(lambda app: app.acquire_token_for_client(list(self.account.scopes))), "assertion"
         )
 
     def refresh(self, refresh_token: str) -> TokenAnswer:
@@ -102,6 +105,7 @@ class Microsoft:
         return read_answer(
             self.account,
             self._call(lambda app: app.acquire_token_by_refresh_token(refresh_token, list(self.account.scopes))),
+            "refresh",
         )
 
     # --- inside -------------------------------------------------------------------------------------------------------
@@ -154,14 +158,11 @@ class Microsoft:
                     facts={"key": account.key},
                     fix="Give both: the certificate file and the reference of its private key.",
                 )
-            public = account.certificate_public.removeprefix("file:")
-            credential = {
-                "private_key": self._secrets.reveal(account.certificate),
-                "public_certificate": Path(public).read_text("utf-8"),
-            }
-            if account.passphrase:
-                credential["passphrase"] = self._secrets.reveal(account.passphrase)
-            return credential
+            private, public = self._secrets.reveal(account.certificate), read_certificate(account, self._secrets)
+            passphrase = self._secrets.reveal(account.passphrase) if account.passphrase else None
+            _check_pair(account, private, public, passphrase)
+            credential = {"private_key": private, "public_certificate": public}
+            return {**credential, "passphrase": passphrase} if passphrase else credential
         if not account.client_secret:
             raise ConfigError(
                 account.about.not_configured,
@@ -170,6 +171,57 @@ class Microsoft:
                 fix="Enter Client ID and Client Secret first.",
             )
         return self._secrets.reveal(account.client_secret)
+
+
+def read_certificate(account: Account, secrets: Secrets) -> str:
+    """The PEM certificate of an account: a path (also relative), ``file:``, or any reference of a secret.
+
+    Raises :class:`ConfigError` ``auth.certificate`` where there is none to read.
+    """
+    from cryptography import x509
+
+    where = account.certificate_public or ""
+    scheme, colon, rest = where.partition(":")
+    path = where if not colon or len(scheme) == 1 or scheme not in SCHEMES else rest if scheme == "file" else ""
+    try:
+        text = Path(path).expanduser().read_text("utf-8") if path else secrets.reveal(where)
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise _no_certificate(account, f"{where} cannot be read ({why})", "certificate_public") from error
+    if "PRIVATE KEY" in text and "BEGIN CERTIFICATE" not in text:
+        raise _no_certificate(account, f"{where} holds a private key, not a certificate", "certificate_public")
+    try:
+        x509.load_pem_x509_certificate(text.encode())
+    except ValueError as error:
+        raise _no_certificate(account, f"{where} holds no PEM certificate", "certificate_public") from error
+    return text
+
+
+def _check_pair(account: Account, private: str, public: str, passphrase: str | None) -> None:
+    """The key is one that Microsoft takes (RSA), opens with the passphrase, and belongs to the certificate."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(private.encode(), passphrase.encode() if passphrase else None)
+    except (ValueError, TypeError) as error:
+        why = "what was stored as its private key is no PEM key, or its passphrase is missing or wrong"
+        raise _no_certificate(account, why, "certificate") from error
+    if not isinstance(key, RSAPrivateKey):
+        raise _no_certificate(account, "its private key is no RSA key, and Microsoft takes no other", "certificate")
+    if key.public_key() != x509.load_pem_x509_certificate(public.encode()).public_key():
+        raise _no_certificate(account, "the private key belongs to another certificate", "certificate")
+
+
+def _no_certificate(account: Account, why: str, what: str) -> ConfigError:
+    return ConfigError(
+        f"The application's certificate cannot be used: {why}.",
+        code="auth.certificate",
+        facts={"key": account.key, "field": what},
+        fix="Give both as PEM: the certificate (BEGIN CERTIFICATE) by path or reference, its private key as a secret: "
+        "`mailops secrets set NAME < key.pem`",
+    )
 
 
 def unreachable(account: Account, error: Exception) -> AuthError:

@@ -6,11 +6,13 @@ normalised away except a trailing slash of the *base*.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from ..errors import ConfigError
+from ..dns.psl import installed
+from ..errors import ConfigError, MissingExtra
 from ..model.verdict import Finding, Severity
 from ..providers import provider
 
@@ -65,9 +67,19 @@ def authorized_domain(base_url: str, suffix: str = "odoo.com") -> str:
     host = (urlsplit(clean_base(base_url)).hostname or "").rstrip(".").lower()
     if host == suffix or host.endswith("." + suffix):
         return suffix
+    if host not in ("localhost", "127.0.0.1", "::1") and (":" in host or host.replace(".", "").isdigit()):
+        raise _unusable(
+            base_url,
+            "Google takes no IP address as a domain.",
+            "Give the database a host name with https, and use that.",
+        )
     labels = host.split(".")
     if len(labels) <= 2:
         return host
+    try:  # the public suffix list knows also the private ones (github.io)
+        return installed().organizational(host)
+    except MissingExtra:
+        pass
     # Two-part public suffixes that organisations meet (co.uk, com.au …); the console refuses a wrong one at once.
     second = labels[-2] in ("co", "com", "net", "org", "gov", "edu", "ac", "or", "ne", "gob", "gouv", "nom", "asso")
     keep = 3 if second and len(labels[-1]) == 2 else 2
@@ -87,6 +99,30 @@ def check_base_url(provider_id: str, stored: str, current: str) -> Finding | Non
         f"{clean_base(stored)}), or register {now} as a second redirect address.",
         facts={"registered": before, "sent": now, "difference": compare_uris(before, now).words},
     )
+
+
+def admin_consent_link(tenant: str, client_id: str, redirect: str = "", authority: str = "") -> str:
+    """Where an administrator consents for the whole tenant. Raises :class:`ConfigError` for what is no tenant or id."""
+    tenant, client_id = tenant.strip(), client_id.strip()
+    if not is_tenant(tenant):
+        raise ConfigError(
+            f"{tenant!r} is no tenant: give its id or one of its domains.",
+            code="auth.tenant",
+            facts={"tenant": tenant},
+            fix="Overview > Directory (tenant) ID: copy it whole.",
+        )
+    query = {"client_id": client_id, **({"redirect_uri": redirect} if redirect else {})}
+    base = (authority or f"https://login.microsoftonline.com/{tenant}").rstrip("/").removesuffix("/v2.0")
+    return f"{base}/adminconsent?{urlencode(query)}"
+
+
+def is_tenant(text: str) -> bool:
+    """Whether this can be a tenant of one's own: a GUID or a domain; not ``common`` and the like."""
+    return bool(_GUID.fullmatch(text) or _DOMAIN.fullmatch(text))
+
+
+_GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}")
 
 
 # --- the character diff -----------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def _refused(at: str, provider: str | None, user: str, mechanism: str, said: str
         "said": redact(said)[:300],
         "challenge": redact("; ".join(told))[:300],
     }
-    if row is None and "[UNAVAILABLE]" in said:
+    if "[UNAVAILABLE]" in said:
         return AuthError(
             "The mail server cannot check sign-ins at the moment.",
             code="auth.unavailable",

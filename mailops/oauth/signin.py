@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import requests
@@ -78,9 +78,11 @@ class SignIn:
     def store(self, redeemed: Redeemed) -> str:
         """Keep the grant; gives the text of the green tag. A mark of an ended sign-in is gone with it."""
         grant = self.tokens.grant_of(redeemed.answer, signed_in=True)
-        name = self.accounts.name(redeemed.account.key)
-        with self.secrets.vault.hold(name):
-            self.accounts.save(Connected(redeemed.account, grant))
+        account = redeemed.account
+        if redeemed.answer.user and not account.is_of(redeemed.answer.user):  # kept all the same: confirmed
+            account = replace(account, signed_in=redeemed.answer.user)
+        with self.secrets.vault.hold(self.accounts.name(account.key)):
+            self.accounts.save(Connected(account, grant))
         return redeemed.account.about.token_tag
 
     def by_loopback(
@@ -124,7 +126,7 @@ class SignIn:
 
     def _looked_at(self, account: Account, answer: TokenAnswer) -> Redeemed:
         warnings: list[Finding] = []
-        if answer.user and answer.user.strip().lower() != account.user.strip().lower():
+        if answer.user and not account.is_of(answer.user):
             warnings.append(
                 Finding(
                     "auth.other_account",
@@ -143,9 +145,9 @@ class SignIn:
                     fix="Connect again and grant lasting access.",
                 )
             )
-        granted = set(answer.scope.split())
+        granted = {_short(scope) for scope in answer.scope.split()}
         for scope in account.scopes if granted else ():
-            if scope not in granted and not scope.endswith("/.default"):
+            if _short(scope) not in granted and not scope.endswith("/.default"):
                 warnings.append(
                     Finding(
                         "auth.scope_missing",
@@ -156,3 +158,8 @@ class SignIn:
                     )
                 )
         return Redeemed(account, answer, tuple(warnings))
+
+
+def _short(scope: str) -> str:
+    """``https://outlook.office.com/SMTP.Send`` and ``SMTP.Send`` are one: Microsoft answers with either."""
+    return scope.rstrip("/").rsplit("/", 1)[-1].lower()

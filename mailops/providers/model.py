@@ -50,6 +50,7 @@ class PasswordRule:
     taken: bool  # whether passwords still work in this span
     says: str
     source: str
+    app_passwords: bool = False  # passwords made for one program still work
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,12 @@ class Provider:
     imap: Host | None = None
     pop: Host | None = None
     other_hosts: tuple[str, ...] = ()
+    host_suffixes: tuple[str, ...] = ()
     oauth: bool = False
     redirect_path: str = ""
     token_tag: str = ""
     connect_label: str = ""
+    command: str = ""  # what `mailops connect` calls it
     not_configured: str = ""
     endpoints: Endpoints = field(default_factory=Endpoints)
     scopes_send: tuple[str, ...] = ()

@@ -19,11 +19,28 @@ OUTLOOK = Provider(
     smtp=Host("smtp.outlook.com", 587, Encryption.STARTTLS),
     imap=Host("imap.outlook.com", 993, Encryption.TLS),
     pop=Host("outlook.office365.com", 995, Encryption.TLS),
-    other_hosts=("smtp.office365.com", "outlook.office365.com", "smtp-mail.outlook.com", "smtp-hve.office365.com"),
+    other_hosts=(
+        "smtp.office365.com",
+        "outlook.office365.com",
+        "smtp-mail.outlook.com",
+        "smtp-hve.office365.com",
+        "imap-mail.outlook.com",
+        "pop-mail.outlook.com",
+        "outlook.office.com",
+        "smtp.live.com",
+        "smtp.office365.us",
+        "outlook.office365.us",
+        "outlook-dod.office365.us",
+        "smtp-dod.office365.us",
+        "smtp.partner.outlook.cn",
+        "partner.outlook.cn",
+    ),
+    host_suffixes=(".mail.protection.outlook.com", ".mail.protection.partner.outlook.cn", ".mx.microsoft"),
     oauth=True,
     redirect_path="/microsoft_outlook/confirm",
     token_tag="Outlook Token Valid",  # noqa: S106 - the words on a green tag
     connect_label="Connect your Outlook account",
+    command="microsoft",
     not_configured="Please configure your Outlook credentials.",
     endpoints=Endpoints(authority="https://login.microsoftonline.com/{tenant}"),
     scopes_send=(_OUTLOOK + "SMTP.Send",),
@@ -46,11 +63,18 @@ GMAIL = Provider(
     smtp=Host("smtp.gmail.com", 587, Encryption.STARTTLS),
     imap=Host("imap.gmail.com", 993, Encryption.TLS),
     pop=Host("pop.gmail.com", 995, Encryption.TLS),
-    other_hosts=("smtp-relay.gmail.com", "aspmx.l.google.com"),
+    other_hosts=(
+        "smtp-relay.gmail.com",
+        "aspmx.l.google.com",
+        "smtp.googlemail.com",
+        "imap.googlemail.com",
+        "pop.googlemail.com",
+    ),
     oauth=True,
     redirect_path="/google_gmail/confirm",
     token_tag="Gmail Token Valid",  # noqa: S106 - the words on a green tag
     connect_label="Connect your Gmail Account",
+    command="google",
     not_configured="Please configure your Gmail credentials.",
     endpoints=Endpoints(
         authorize="https://accounts.google.com/o/oauth2/v2/auth",
@@ -105,7 +129,7 @@ _PASSWORD_RULES = (
         PasswordRule(
             "gmail", protocol, date(2025, 5, 1), None, False,
             "Google takes the account's password no longer; app passwords remain where 2-Step Verification is on.",
-            "https://support.google.com/a/answer/14114704",
+            "https://support.google.com/a/answer/14114704", True,
         )
         for protocol in ("smtp", "imap", "pop")
     ),
@@ -125,7 +149,7 @@ def provider_of_host(host: str | None) -> Provider | None:
     name = (host or "").strip().lower().rstrip(".")
     for one in PROVIDERS.values():
         names = {h.name for h in (one.smtp, one.imap, one.pop) if h is not None} | set(one.other_hosts)
-        if name in names:
+        if name in names or (one.host_suffixes and name.endswith(one.host_suffixes)):
             return one
     return None
 

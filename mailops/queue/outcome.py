@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
+from ..bounces.explainer import explain_answer
 from ..bounces.reading.classify import classify
 from ..ledger.values import DeliveryOutcome, Outcome
-from ..model.setup import RetryPolicy
+from ..model.setup import RetryPolicy, Server
 from ..model.states import DeliveryState, FailureType, mail_state
 from ..ports import RecipientReply, SendResult
 from .retry import NextTry, next_try
@@ -63,6 +65,28 @@ def settle(
         else None,
         deliveries=rows,
     )
+
+
+def explained(outcome: Outcome, result: SendResult, server: Server | None) -> Outcome:
+    """The outcome with what the catalogue of refusals knows of each recipient's answer; kept with the event."""
+    if all(row.event == "sent" for row in outcome.deliveries):
+        return outcome
+    told = {reply.recipient: reply.told for reply in result.replies}
+    rows = []
+    for row in outcome.deliveries:
+        found = None
+        if row.event != "sent" and row.stage != "local":
+            found = explain_answer(
+                row.reply,
+                host=server.host if server else None,
+                provider=server.provider if server else None,
+                code=row.code,
+                enhanced=row.enhanced,
+                stage=row.stage,
+                facts=told.get(row.recipient),
+            )
+        rows.append(replace(row, explained=found.as_dict()) if found and found.own else row)
+    return replace(outcome, deliveries=tuple(rows))
 
 
 def surplus(result: SendResult) -> tuple[str, ...]:

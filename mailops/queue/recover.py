@@ -20,7 +20,7 @@ from ..ledger.values import Settled
 from ..model.setup import RetryPolicy, Server
 from ..ports import RecipientReply, SendResult
 from . import journal, lease
-from .outcome import settle
+from .outcome import explained, settle
 
 LOST = "The worker ended before the answer was read"
 
@@ -101,6 +101,7 @@ def _settle_worker(
             now=now,
             server_name=(entry.server_name if entry else "") or (server.name if server else key),
         )
+        outcome = explained(outcome, result, server)
         if lost and outcome.due_at is not None:
             outcome = replace(outcome, due_at=now)
         sender, envelope = (entry.sent_from, entry.envelope_from) if entry else (None, None)

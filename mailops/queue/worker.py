@@ -43,7 +43,7 @@ from ..smtp import SessionPool
 from . import lease as leases
 from .compose import with_from
 from .journal import Journal
-from .outcome import settle, surplus
+from .outcome import explained, settle, surplus
 from .recover import Recovered, recover
 from .submit import alias_domain_of
 
@@ -399,6 +399,7 @@ class Worker:
             now=self._clock.now(),
             server_name=server.name if server else "none",
         )
+        outcome = explained(outcome, result, server)
         changed = route is not None and route.header_from != mail.header_from
         return Settled(
             mail,
@@ -456,4 +457,5 @@ def _reply_of(error: DeliveryError) -> RecipientReply:
         facts.get("enhanced"),
         str(facts.get("text") or error.message),
         str(facts.get("stage") or "connect"),
+        {**facts, "code": error.code, "fix": error.fix} if error.code.startswith("auth.") else None,
     )

@@ -14,6 +14,7 @@ from ..model.filters import read_filter
 from ..model.setup import Authentication, Encryption, Hosting, Server, Setup
 from ..model.states import FailureType
 from . import envelope
+from .mailbox import mailbox_finding
 from .select import RULES, Choice, RouteRequest, Rule, choose_server, notification_address, sender_of
 
 DEFAULT_KEY = "default"
@@ -132,6 +133,8 @@ def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
     final = sender_of(after)
     if failure is None and (wire is None or final is None or not is_valid(final.spec)):
         failure, wire = FailureType.FROM_INVALID, None
+    if choice.server is not None and wire and (judged := mailbox_finding(choice.server, setup, wire)):
+        warnings = (*warnings, f"{judged.message.rstrip('.')}; {judged.fix.rstrip('.')}")
     return Route(
         request=request,
         server=choice.server,

@@ -12,8 +12,9 @@ from ..model.address import normalise
 from ..model.filters import read_filter
 from ..model.setup import AliasDomain, Authentication, Hosting, MailClass, Server, Setup
 from ..model.verdict import Finding, Severity
-from ..providers.outgoing import CAMPAIGN_LIMIT, PROVIDERS, server_for
+from ..providers.outgoing import CAMPAIGN_LIMIT, server_for
 from .envelope import forced_return_path
+from .mailbox import mailbox_finding, profile_of
 from .ports import encryption_finding, port_finding
 from .select import in_order, notification_address
 
@@ -100,17 +101,8 @@ def _server(server: Server, setup: Setup) -> Iterator[Finding]:
             f"Choose it in the email-marketing settings (Dedicated Server), or set {MASS_PARAMETER}.",
             {"server": server.key},
         )
-    profile = PROVIDERS.get(server.provider or "")
-    if profile and profile.filter_is_mailbox and server.login:
-        mailbox = normalise(server.login)
-        if held.addresses != (mailbox,) or held.domains:
-            yield Finding(
-                "plan.filter_not_mailbox",
-                Severity.ERROR,
-                f"{profile.name} wants the FROM filter of {server.name!r} to be its mailbox {server.login}.",
-                f"Set the FROM filter to {server.login}.",
-                {"server": server.key, "filter": server.from_filter, "mailbox": server.login},
-            )
+    if judged := mailbox_finding(server, setup):
+        yield judged
     # Without a filter the server sends as the notification address.
     fallback = [a for d in _domains(setup) if held.is_empty and (a := notification_address(d, setup))]
     for sender in (*held.addresses, *(f"x@{domain}" for domain in held.domains), *fallback):
@@ -269,7 +261,7 @@ def two_class_plan(transactional: Server, mass: Server) -> Plan:
 def campaign_findings(server: Server, recipients: int, sender: str) -> list[Finding]:
     """What to say before a campaign is queued on a server: too large for its provider, or a From its filter refuses."""
     found = []
-    profile = PROVIDERS.get(server.provider or "")
+    profile = profile_of(server)
     if profile and not profile.campaigns and recipients > CAMPAIGN_LIMIT:
         found.append(
             Finding(

@@ -10,13 +10,13 @@ it comes in as an argument.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..errors import DeliveryError
 from ..model.address import envelope_address
 from ..model.setup import Encryption, Server
-from ..model.verdict import VerdictState
+from ..model.verdict import Finding, VerdictState
 from ..ports import Clock
 from .session import SmtpSession
 from .transport import SmtpTransport
@@ -90,6 +90,14 @@ class ConnectionTest:
     code: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     fix: str = ""
+    warnings: tuple[Finding, ...] = ()
+
+    def judged(self, finding: Finding | None) -> ConnectionTest:
+        """The result with what the rules say of the sender that mail really gets: no step of the test shows it."""
+        if finding is None:
+            return self
+        note = f"{finding.message} {finding.fix}" if self.ok else self.note
+        return replace(self, warnings=(*self.warnings, finding), note=note)
 
     def as_dict(self) -> dict[str, Any]:
         """The result as JSON-ready values."""
@@ -106,6 +114,7 @@ class ConnectionTest:
             "code": self.code,
             "facts": self.facts,
             "fix": self.fix,
+            "warnings": [asdict(f) for f in self.warnings],
         }
 
 

@@ -69,7 +69,6 @@ KNOWN: tuple[Known, ...] = (
         "guides/steps.py: GuideAnswers.forget has no caller",
         "oauth/chooser.py: choose_flow has no caller",
         "oauth/redirects.py: gmail_redirect_of_database has no caller",
-        "oauth/signin.py: SignIn.by_loopback has no caller",
         "providers/mailjet.py: MailjetApi.add_sender has no caller",
         "providers/mailjet.py: MailjetApi.set_event_address has no caller",
     ),

@@ -14,6 +14,7 @@ _HOMES = {
     "DmarcView": "dmarc_view",
     "DoctorView": "doctor_view",
     "DomainView": "domain_view",
+    "ErrorCard": "error_view",
     "Figure": "charts",
     "Form": "form",
     "GuideView": "guide_view",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.setup import Authentication, Server
 from ..model.verdict import Verdict, VerdictState
+from ..providers.refusals import WHO
+from ..routing.mailbox import envelope_of
 from .check import CheckCard
 from .faces import Card
 from .panel import Headline, Panel
@@ -67,7 +69,8 @@ class DoctorView(Card):
         doctor = self._doctor or Doctor(self.ops.tokens, clock=self.ops.clock)
         cards: list[Card] = []
         for server in self.servers():
-            verdicts = doctor.examine(server, reading=self._reading, test_mail=self.test_mail)
+            sender = envelope_of(server, self.ops.setup) or None
+            verdicts = doctor.examine(server, reading=self._reading, sender=sender, test_mail=self.test_mail)
             kept = [self._record(v) for v in verdicts]
             cards.append(Headline(f"{server.name} ({server.host})", ladder(kept), state=worst(kept).value))
             cards += [CheckCard(v) for v in kept]
@@ -106,7 +109,7 @@ def ladder(verdicts: Sequence[Verdict]) -> str:
     failed = next((v for v in verdicts if v.state is VerdictState.FAILED), None)
     if failed is None:
         return f"All {sum(v.passed for v in verdicts)} rungs hold."
-    who = str(failed.evidence.get("who", ""))
+    who = WHO.get(failed.evidence.get("who", ""), "")
     return f"Breaks at: {failed.title}." + (f" To act: {who}." if who else "")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from ..bounces.reading.advice import advise
+from ..analysis.why import Trouble, explain_failure
 from ..bounces.reading.searchable import searchable
 from ..model.reasons import who_acts
 from ..page.theme import INK, SANS, box, code, details, esc, heading, html_table, paragraph
@@ -103,16 +103,18 @@ class FailureCard(Card):
 
     def html(self) -> str:
         f = self.failure
-        advice = advise(f.error, f.reason, sender=f.sender or "")
-        tasks = "".join(f'<li style="margin:2px 0">{esc(task)}</li>' for task in advice.tasks)
+        told = explain_failure(f, self.ops.setup)
+        tasks = "".join(f'<li style="margin:2px 0">{esc(task)}</li>' for task in Trouble(f, told).tasks)
         head = f"{f.recipient}: {f.meaning}"
         hard = "hard" if f.hard else "soft"
-        told = "refused at once" if f.kind == "refused" else "came back later"
-        facts = [f"{f.at:%Y-%m-%d %H:%M} UTC", told, hard, f.code, f"server {f.server_key}" if f.server_key else ""]
+        when = "refused at once" if f.kind == "refused" else "came back later"
+        facts = [f"{f.at:%Y-%m-%d %H:%M} UTC", when, hard, f.code, f"server {f.server_key}" if f.server_key else ""]
         facts += [f"mail {f.mail_id}" if f.mail_id else ""]
         parts = [heading(head, 4), paragraph(", ".join(x for x in facts if x), muted=True), code(f.error)]
-        if advice.diagnosis not in (f.meaning, "no error"):
-            parts.append(f"<b>{esc(advice.diagnosis)}</b>")
+        if told.cause not in (f.meaning, "no error"):
+            parts.append(f"<b>{esc(told.cause)}</b>")
+        if told.own:
+            parts.append(paragraph(f"To act: {told.acts}.", muted=True))
         parts.append(f'<ul style="margin:4px 0;padding-left:20px">{tasks}</ul>')
         return box("".join(parts), accent="bad") + self._report()
 

@@ -65,6 +65,8 @@ def step_html(number: int, view: StepView) -> str:
     if view.do:
         rows = "".join(f'<li style="margin:3px 0">{marked(line)}</li>' for line in view.do)
         parts.append(f'<ol style="margin:6px 0;padding-left:24px">{rows}</ol>')
+    if view.today:
+        parts.append(today_html(view))
     parts += [f'<p style="margin:4px 0;color:{MUTED}">{marked(note)}</p>' for note in view.notes]
     if step.links:
         links = " · ".join(link(one.label, one.url) for one in step.links)
@@ -79,10 +81,21 @@ def step_html(number: int, view: StepView) -> str:
     return box("".join(parts), accent=ACCENTS.get(view.state.value))
 
 
+def today_html(view: StepView) -> str:
+    """The documentation's labels beside the console's of today, dated and with their source."""
+    rows: list[list[object]] = [
+        [marked(one.written), marked(one.today), link("source", one.source)] for one in view.today
+    ]
+    table = html_table(["In the documentation", "In the console today", ""], rows, raw=True)
+    dated = f'<p style="margin:2px 0;color:{MUTED}">As of {esc(view.today[0].seen)}.</p>'
+    return f'<div style="margin:6px 0">{table}{dated}</div>'
+
+
 def branch_html(branch: Branch) -> str:
     """A branch: what it is, why, and what to do."""
     rows = "".join(f'<li style="margin:3px 0">{marked(line)}</li>' for line in branch.do)
     why = f'<p style="margin:4px 0">{marked(branch.why)}</p>' if branch.why else ""
+    why += f"<p style='margin:4px 0;color:{MUTED}'>What was said: {esc(branch.said)}</p>" if branch.said else ""
     return box(
         f"{heading(plain(branch.title))}{why}<ol style='margin:6px 0;padding-left:24px'>{rows}</ol>"
         f'<div style="font-size:12px;color:{MUTED}">{esc(branch.code)}</div>',

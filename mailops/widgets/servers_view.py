@@ -74,12 +74,12 @@ def connection_verdict(ops: Ops, server: Server) -> Verdict:
     return Verdict(
         check=f"connection:{server.key}",
         subject=f"{server.name} at {server.host}:{server.port}",
-        state=VerdictState.PASSED if found.ok else VerdictState.FAILED,
+        state=VerdictState.FAILED if not found.ok else VerdictState.WARNING if found.warnings else VerdictState.PASSED,
         title=f"Test Connection: {server.name}",
         found=f"{found.message}\n{seen}",
         expected="Connects, signs in, and takes sender and recipient. No mail is sent.",
         fix=found.fix if not found.ok else found.note,
-        code=found.code,
+        code=found.warnings[0].code if found.ok and found.warnings else found.code,
         evidence={"transcript": list(found.transcript)} if found.transcript else {},
         at=ops.clock.now(),
     )

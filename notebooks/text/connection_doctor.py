@@ -9,7 +9,7 @@ test_mail: bool = False  # also send a mail to the mailbox itself, and look for 
 
 # %%
 from mailops import Ops
-from mailops.widgets import DoctorView, Headline, ends_cards
+from mailops.widgets import DoctorView, ErrorCard, Headline, ends_cards
 
 ops = Ops.open(workspace or None)
 
@@ -18,6 +18,13 @@ Headline("Connection doctor", "Each rung stands on the one before; the first tha
 
 # %%
 DoctorView(ops, server=server, test_mail=test_mail, record=ops.run.record)
+
+# %% [markdown]
+# ## An error that you saw
+# A sign-in page, a token, a mail server or a report that came back: paste what it says. `mailops explain error` says the same.
+
+# %%
+ErrorCard(ops)
 
 # %% [markdown]
 # ## What ends when

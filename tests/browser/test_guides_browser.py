@@ -93,7 +93,7 @@ def test_the_azure_guide_in_jupyterlab_to_the_green_tag(
         page.locator(".jp-Notebook").wait_for()
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         run_all(page)
-        page.get_by_text("Step 1 of 16, 0 passed").wait_for()
+        page.get_by_text("Step 1 of 17, 0 passed").wait_for()
         step(page, "Which account is it?")
         page.get_by_label("Kind of address").select_option(label="An address of a custom domain (Microsoft 365)")
         page.get_by_label("Outlook mailbox").fill(ANN)
@@ -134,7 +134,7 @@ def test_the_azure_guide_in_jupyterlab_to_the_green_tag(
         step(page, "Enable Outlook")
 
         restart(page)  # the kernel dies, with the sandbox in it
-        page.get_by_text("Step 10 of 16, 9 passed").wait_for()
+        page.get_by_text("Step 11 of 17, 10 passed").wait_for()
         step(page, "Enable Outlook")
         save(page)
         step(page, "Switch custom servers on")

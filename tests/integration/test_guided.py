@@ -77,7 +77,7 @@ def test_a_restart_goes_on_where_it_was(ops: Ops) -> None:
     with Practice(ops, "outlook", ANN) as again:
         guided = again.guided()
         assert guided.progress() == before
-        assert before.sentence().startswith("Step 10 of 16, 9 passed, about ")
+        assert before.sentence().startswith("Step 11 of 17, 10 passed, about ")
         assert again.client == client
         assert again.redirect_uri == opened_before
         assert guided.run.current().step.id == "provider"  # type: ignore[union-attr]

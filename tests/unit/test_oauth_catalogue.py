@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from mailops.providers.refusals import WHO, Row, clean, explain_reply, explain_token, refusal, row, rows
+from mailops.cli.app import app
+from mailops.providers.refusals import KINDS, WHO, Row, clean, explain_reply, explain_token, refusal, row, rows
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent.parent / "fixtures" / "cases" / "oauth.json").read_text("utf-8")
@@ -93,27 +95,88 @@ def _by_text(one: Row, sample: str | tuple[str, str]) -> Row | None:
     return explain_reply(one.provider, one.at, sample)
 
 
-def test_there_are_125_rows_with_distinct_ids_and_full_words() -> None:
-    assert len(rows()) == 125
+TABLE = [
+    tuple(None if cell == "-" else cell for cell in line.split("\t"))
+    for line in (Path(__file__).parent.parent / "fixtures" / "cases" / "refusals.tsv").read_text("utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+
+
+def test_the_table_holds_over_200_refusals_of_each_place() -> None:
+    assert len(TABLE) > 200
+    places = Counter(row(name).at for *_, name, _text in TABLE if name)
+    assert min(places[at] for at in ("token", "smtp", "imap", "pop")) >= 3
+
+
+@pytest.mark.parametrize("line", TABLE, ids=lambda line: line[6][:60])
+def test_a_pasted_refusal_leads_to_cause_who_and_fix(line: tuple[Any, ...]) -> None:
+    provider, protocol, grant, kind, who, name, text = line
+    result = CliRunner().invoke(
+        app,
+        [
+            "explain",
+            "error",
+            "--json",
+            *(["--provider", provider] if provider else []),
+            *(["--protocol", protocol] if protocol else []),
+            *(["--grant", grant] if grant else []),
+            "--",
+            text,
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert (said["class"], said["who"], said["row"]) == (kind, who, name)
+    assert said["cause"]
+    assert said["fix"]
+
+
+def test_every_row_says_where_it_was_read() -> None:
+    assert [one.id for one in rows() if not one.source.startswith("https://")] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["x", "--provider", "yahoo"], "explain.option"),
+        (["x", "--protocol", "ftp"], "explain.option"),
+        ([" "], "explain.empty"),
+    ],
+)
+def test_another_word_is_refused(arguments: list[str], code: str) -> None:
+    result = CliRunner().invoke(app, ["explain", "error", *arguments])
+    assert result.exception.code == code
+
+
+def test_the_text_is_read_from_standard_input() -> None:
+    result = CliRunner().invoke(app, ["explain", "error", "-"], input="554 5.2.252 SendAsDenied; a@b.example\n")
+    assert "Row ms-smtp-send-as" in result.output
+
+
+def test_rows_have_distinct_ids_and_full_words() -> None:
+    assert len(rows()) >= 240
     assert [name for name, n in Counter(r.id for r in rows()).items() if n > 1] == []
     for one in rows():
         assert one.cause.endswith((".", ")"))
-        assert one.fix.endswith((".", ")"))
-        assert one.kind in WHO
+        assert one.fix.endswith((".", ")", "`")) or one.fix.split("`")[-1] == ""
+        assert one.kind in KINDS
+        assert one.who in WHO
         assert one.codes or one.errors or one.text
         assert row(one.id) is one
 
 
 @pytest.mark.parametrize("one", rows(), ids=lambda r: r.id)
 def test_every_row_is_reached_by_what_its_provider_says(one: Row) -> None:
-    if one.codes:
+    if one.codes and one.text is None:
         for number in one.codes:
             error = one.errors[0] if one.errors else "invalid_grant"
             assert explain_token("outlook", error, codes=[number]) is one
             assert explain_token("outlook", "server_error", codes=[str(number)]) is one  # the pairing may change
             assert explain_token("outlook", None, text=f"AADSTS{number}: words change.") is one
-    else:
+    elif one.id in SAMPLES:
         assert _by_text(one, SAMPLES[one.id]) is one
+    else:
+        assert one.id in {name for *_, name, _text in TABLE}
 
 
 def test_the_other_forms_of_rows_with_several() -> None:
@@ -122,7 +185,7 @@ def test_the_other_forms_of_rows_with_several() -> None:
         ("ms-smtp-send-as", "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied"),
         ("ms-smtp-connections", "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded"),
         ("ms-smtp-4.7.500", "451 4.7.0 Server busy"),
-        ("ms-smtp-5.7.5xx", "550 5.7.512 Access denied"),
+        ("ms-smtp-5.7.5xx", "550 5.7.503 Access denied, banned sender"),
         ("ms-smtp-5.7.705", "550 5.7.705 tenant has exceeded threshold"),
         ("google-smtp-rate", "450-4.2.1 The user you are trying to contact is receiving mail too quickly"),
         ("google-smtp-recipients", "550 5.5.3 too many recipients"),

@@ -550,8 +550,7 @@ def test_a_dead_sign_in_is_asked_once_and_explained_always(
         with pytest.raises(AuthError) as caught:
             world.tokens.token_for(account.key)
         assert caught.value.code == row
-    expected = 1 if scenario is Scenario.REVOKED or vendor == "outlook" else 4  # admin's matters may mend themselves
-    assert len([r for r in world.idp.requests if r.endswith("refresh_token")]) == expected
+    assert len([r for r in world.idp.requests if r.endswith("refresh_token")]) == 1
     world.idp.add_person(account.user, vendor, Scenario.HEALTHY)
     world.connect(account)
     assert world.tokens.token_for(account.key)

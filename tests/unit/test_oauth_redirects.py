@@ -168,7 +168,7 @@ def test_claims_are_judged_in_order(change: dict[str, object], code: str) -> Non
     claims = read_claims(_jwt(**{**_GOOD, **change}))
     verdict = judge_claims(claims, _account(), NOW)
     assert verdict.code == code
-    assert verdict.passed is (code == "oauth.claims")
+    assert verdict.passed is (code in ("oauth.claims", "oauth.claims_user"))  # another name may be the same mailbox
     if not verdict.passed:
         assert verdict.fix
     assert "without verifying" in verdict.evidence["note"]

@@ -1,0 +1,101 @@
+"""Why a mail did not arrive, or not yet: each recipient's last trouble with its explanation.
+
+A failure at our own server and a deferral ask the catalogue of providers' refusals first (what was kept with the event,
+else anew with the server's provider); a report that came back is read as the other side's words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from ..bounces.explainer import Explanation, explain_answer, explain_report, stored
+from ..bounces.reading.advice import advise
+from ..model.reasons import plain
+from ..model.setup import Server, Setup
+from ..model.states import DeliveryState
+from ..store import schema
+from ..store.database import explained, reading
+from .causes import Failure, failures_of
+
+e, d = schema.events, schema.deliveries
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One recipient's trouble. ``failure.kind`` is refused, bounced or deferred."""
+
+    failure: Failure
+    explanation: Explanation
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What to do, one thing each."""
+        told = self.explanation
+        return advise(self.failure.error, told.reason).tasks if told.reason else (told.fix,)
+
+    @property
+    def next_look(self) -> str:
+        """The command that looks further, where our own server is the matter."""
+        own = self.explanation.own and self.failure.server_key not in ("", "none")
+        return f"mailops doctor connection {self.failure.server_key}" if own else ""
+
+
+def why(engine: Engine, setup: Setup, mail_id: int) -> list[Trouble]:
+    """The troubles of a mail, also of one that is gone; empty when none is known."""
+    found = failures_of(engine, mail_id)
+    over = {one.recipient.lower() for one in found}
+    waiting = [one for one in _deferred(engine, mail_id) if one.recipient.lower() not in over]
+    servers = {server.key: server for server in setup.servers}
+    kept = _kept(engine, [one.id for one in (*found, *waiting)])
+    return [
+        Trouble(one, kept.get(one.id) or _explained(one, servers.get(one.server_key))) for one in (*found, *waiting)
+    ]
+
+
+def explain_failure(failure: Failure, setup: Setup) -> Explanation:
+    """The explanation of one failure, computed from what the server said."""
+    return _explained(failure, next((s for s in setup.servers if s.key == failure.server_key), None))
+
+
+def _explained(one: Failure, server: Server | None) -> Explanation:
+    if one.kind == "bounced":
+        return explain_report(one.error, one.reason)
+    code, enhanced = (None, one.code) if "." in one.code else (int(one.code or 0), None)
+    host, provider = (server.host, server.provider) if server else (None, None)
+    return explain_answer(one.error, host=host, provider=provider, code=code, enhanced=enhanced, reason=one.reason)
+
+
+def _deferred(engine: Engine, mail_id: int) -> list[Failure]:
+    """The last deferral of each recipient that still waits."""
+    last = (
+        sa.select(sa.func.max(e.c.id))
+        .join(d, sa.and_(d.c.mail_id == e.c.mail_id, d.c.recipient == e.c.recipient))
+        .where(e.c.mail_id == mail_id, e.c.kind.in_(("deferred", "unknown")), d.c.state == DeliveryState.PENDING.value)
+        .group_by(e.c.recipient)
+        .limit(1000)
+    )
+    query = sa.select(e.c.id, e.c.at, e.c.recipient, e.c.mail_id, e.c.server_key, e.c.data).where(e.c.id.in_(last))
+    with explained("reading the deferrals"), reading(engine) as connection:
+        rows = connection.execute(query.order_by(e.c.id)).all()
+    found = []
+    for row in rows:
+        data = row.data or {}
+        reason = data.get("reason") or "undefined"
+        said = str(data.get("reply") or "").strip() or plain(reason)
+        code = str(data.get("enhanced") or data.get("code") or "")
+        found.append(
+            Failure(
+                int(row.id), row.at, "deferred", row.recipient, row.mail_id, row.server_key or "", reason, said, code
+            )
+        )
+    return found
+
+
+def _kept(engine: Engine, ids: list[int]) -> dict[int, Explanation]:
+    query = sa.select(e.c.id, e.c.data).where(e.c.id.in_(ids))
+    with explained("reading the events"), reading(engine) as connection:
+        rows = connection.execute(query).all()
+    return {int(row.id): one for row in rows if (one := stored(row.data)) is not None}
