@@ -6,7 +6,7 @@ import asyncio
 
 from ..model.verdict import VerdictState as S
 from ..providers.records import DkimExpectation
-from .check_common import CONSEQUENCE, profile_of, readable
+from .check_common import CONSEQUENCE, profile_of, standing
 from .dkim import KeyLookup, lookup_key
 from .dkim_key import KeyStatus
 from .domain_model import CheckResult, SendingSetup, verdict
@@ -38,7 +38,7 @@ def _dkim(setup: SendingSetup, wanted: DkimExpectation, found: KeyLookup, essent
         stale = tuple(ZoneRecord(subject, "CNAME", found.cname_target) for _ in (0,) if found.cname_target)
         misplaced = (ZoneRecord(found.found_at, "CNAME", fixed[0]),) if found.found_at else ()
         texts = tuple(
-            ZoneRecord(subject, "TXT", readable(text))
+            standing(subject, text)
             for text in (found.answers[0].texts if found.answers and found.answers[0].found else ())
             if not found.cname_target
         )

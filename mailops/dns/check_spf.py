@@ -7,7 +7,7 @@ Whether a change is offered is decided afterwards by proof (:mod:`mailops.dns.fi
 from __future__ import annotations
 
 from ..model.verdict import VerdictState as S
-from .check_common import CONSEQUENCE, profile_of, readable
+from .check_common import CONSEQUENCE, profile_of, standing
 from .domain_model import CheckResult, SendingSetup, verdict
 from .records import Change, ZoneRecord
 from .resolver import Asker
@@ -105,7 +105,7 @@ async def check_spf(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
 
 def spf_change(domain: str, published: tuple[str, ...], text: str) -> Change:
     """One record in place of those there are."""
-    remove = tuple(ZoneRecord(domain, "TXT", readable(old)) for old in published)
+    remove = tuple(standing(domain, old) for old in published)
     why = (
         "one SPF record"
         if not published

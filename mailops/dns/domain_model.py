@@ -111,6 +111,8 @@ class DomainReport:
                     "fix": one.verdict.fix,
                     "publish": _lines(one.change.publish) if one.change is not None and one.proved else [],
                     "remove": _lines(one.change.remove) if one.change is not None and one.proved else [],
+                    "loses": list(one.change.loses) if one.change is not None and one.proved else [],
+                    "choices": list(one.change.choices) if one.change is not None and one.proved else [],
                     "withheld": one.withheld,
                     "evidence": one.verdict.evidence,
                 }

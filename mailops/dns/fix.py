@@ -7,6 +7,7 @@ address that passed SPF by any of the published records no longer passes. The re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
@@ -14,11 +15,13 @@ from ipaddress import ip_network
 from ..model.verdict import VerdictState as S
 from .domain_model import CheckResult, SendingSetup
 from .overlay import Overlay
+from .pasted import cleaned
 from .records import Change, ZoneRecord
 from .resolver import Asker
 from .spf import SpfResult, check_domain
 from .spf_parse import select
 from .spf_static import analyse
+from .zone_rules import admitted
 
 Evaluate = Callable[[Asker, SendingSetup], Awaitable[list[CheckResult]]]
 
@@ -35,20 +38,26 @@ class Proof:
     lost: tuple[str, ...]
     lookups_before: int
     lookups_after: int
+    refused: str = ""
+    dropped: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
-        return self.cleared and not self.worse and not self.lost
+        return not self.refused and self.cleared and not self.worse and not self.lost and not self.dropped
 
     @property
     def reason(self) -> str:
         """Why the change is not offered, in one sentence; empty for a good one."""
+        if self.refused:
+            return self.refused
         if not self.cleared:
             return "the finding would still be there after the change"
         if self.worse:
             return f"after the change something else would be wrong: {'; '.join(self.worse)}"
         if self.lost:
             return f"addresses that pass now would not pass any more: {', '.join(self.lost)}"
+        if self.dropped:
+            return f"what you set would be lost without a word: {', '.join(self.dropped)}"
         return ""
 
 
@@ -57,6 +66,9 @@ async def prove(
 ) -> Proof:
     """Apply one result's change to an overlay and look again."""
     assert result.change is not None
+    _, refused = await admitted(resolver, result.change)
+    if refused:
+        return Proof(False, (), (), 0, 0, refused)
     overlay = Overlay(resolver, result.change)
     after = await evaluate(overlay, setup)
     same = [
@@ -88,7 +100,24 @@ async def prove(
         worse += tuple(
             f"{one.code}: {one.message}" for one in tree.problems if one.error and one.code not in str(worse)
         )
-    return Proof(cleared, worse, lost, first, last)
+    return Proof(cleared, worse, lost, first, last, dropped=dropped_tags(result.change))
+
+
+def dropped_tags(change: Change) -> tuple[str, ...]:
+    """Tags of the records taken away that neither stand in what is published nor are said to be lost."""
+    if not all(record.type == "TXT" and record.value.startswith("v=") for record in change.publish):
+        return ()
+    kept = {name for record in change.publish for name in tag_names(record.value)}
+    said = " ".join(change.loses).lower()
+    gone = [name for record in change.remove if record.type == "TXT" for name in tag_names(cleaned(record.value).text)]
+    return tuple(name for name in dict.fromkeys(gone) if name not in kept and f"{name}=" not in said)
+
+
+def tag_names(text: str) -> tuple[str, ...]:
+    """The known tag names of a tag list (DMARC, TLS-RPT, MTA-STS, BIMI); none for an SPF record."""
+    if re.match(r"\W*v\W*spf1", text, re.IGNORECASE):
+        return ()
+    return tuple(dict.fromkeys(name.lower() for name in re.findall(r"(?:^|[;,\s])\s*([A-Za-z]{1,5})\s*=", text)))
 
 
 async def lost_senders(resolver: Asker, overlay: Asker, domain: str, extra: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -148,7 +177,8 @@ async def proved(
         }
         verdict = replace(result.verdict, evidence={**result.verdict.evidence, "proof": shown})
         if proof.good:
-            out.append(CheckResult(verdict, result.change, True))
+            fitted, _ = await admitted(resolver, result.change)
+            out.append(CheckResult(verdict, fitted, True))
         else:
             fix = f"No record is proposed: {proof.reason}."
             out.append(CheckResult(replace(verdict, fix=fix), None, False, proof.reason))

@@ -19,17 +19,19 @@ from .names import is_below, normalise
 @dataclass(frozen=True, slots=True)
 class ZoneRecord:
     """One record. ``name`` is full, without final dot; ``value`` as a person reads it: TXT without quotation marks,
-    names in CNAME and MX without final dot, MX as ``10 mx.example.com``."""
+    names in CNAME and MX without final dot, MX as ``10 mx.example.com``. ``raw`` holds the octets of a TXT record that
+    stands in the zone and that no text can stand for."""
 
     name: str
     type: str
     value: str
     ttl: int = 3600
+    raw: bytes = b""
 
     @property
     def strings(self) -> tuple[bytes, ...]:
         """A TXT value as character-strings of at most 255 octets (RFC 1035 section 3.3.14)."""
-        octets = text_octets(self.value)
+        octets = self.raw or text_octets(self.value)
         return tuple(octets[at : at + 255] for at in range(0, len(octets), 255)) or (b"",)
 
     @property
@@ -49,11 +51,19 @@ class ZoneRecord:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What to do in the zone: take away, then publish. ``why`` is one sentence."""
+    """What to do in the zone: take away, then publish. ``why`` is one sentence.
+
+    ``loses`` names what of the owner's is gone afterwards (to be confirmed by the owner), ``choices`` other values for
+    the first record among which only the owner can choose, ``named`` SPF records as they were meant, whose senders must
+    pass.
+    """
 
     why: str
     publish: tuple[ZoneRecord, ...] = ()
     remove: tuple[ZoneRecord, ...] = ()
+    loses: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,12 +73,14 @@ def proof_line(result: CheckResult) -> str:
     name = NAMES.get(result.verdict.check, result.verdict.check.upper())
     proof = result.verdict.evidence.get("proof", {})
     with_others = f" together with {', '.join(proof['together'])}" if proof.get("together") else ""
+    lost = "".join(f" Gone afterwards, so make sure that you agree: {one}." for one in result.change.loses)
+    asked = "".join(f" Or, as you choose: {one}." for one in result.change.choices)
     line = (
         f"Proved: after publishing this{with_others}, {name} no longer has this finding and no other check gets worse"
     )
     if result.verdict.check == "spf":
         line += f"; every address that passes now still passes; {proof.get('lookups_after', 0)} of 10 lookups"
-    return line + "."
+    return f"{line}.{lost}{asked}"
 
 
 def record_forms(record: ZoneRecord, domain: str) -> tuple[tuple[str, str], ...]:
