@@ -93,7 +93,7 @@ async def prove(
     first = last = 0
     if result.verdict.check == "spf":
         domain = setup.bounce
-        lost = await lost_senders(resolver, overlay, domain, setup.sample_ips)
+        lost = await lost_senders(resolver, overlay, domain, setup.sample_ips, result.change.named)
         tree = await analyse(overlay, domain)
         first, last = (await analyse(resolver, domain)).lookups, tree.lookups
         # an SPF record that is still in error helps nobody, also when it was in error before
@@ -120,14 +120,17 @@ def tag_names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.lower() for name in re.findall(r"(?:^|[;,\s])\s*([A-Za-z]{1,5})\s*=", text)))
 
 
-async def lost_senders(resolver: Asker, overlay: Asker, domain: str, extra: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Addresses that pass by one of the published records alone and do not pass after the change."""
+async def lost_senders(
+    resolver: Asker, overlay: Asker, domain: str, extra: tuple[str, ...] = (), named: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Addresses that pass by one of the published records alone, or by one of those ``named`` (records as they were
+    meant), and do not pass after the change."""
     answer = await resolver.ask(domain, "TXT")
     texts = select(answer.texts) if answer.found else ()
     lost: list[str] = []
-    for text in texts:
+    for text in dict.fromkeys((*texts, *named)):
         others = tuple(ZoneRecord(domain, "TXT", other) for other in texts if other != text)
-        alone = Overlay(resolver, Change("one record alone", (), others))
+        alone = Overlay(resolver, Change("one record alone", (ZoneRecord(domain, "TXT", text),), others))
         tree = await analyse(alone, domain)
         networks = [network for branch in tree.branches() for network in branch.networks]
         samples = [str(network.network_address) for network in networks] + [
@@ -181,6 +184,7 @@ async def proved(
             out.append(CheckResult(verdict, fitted, True))
         else:
             fix = f"No record is proposed: {proof.reason}."
+            fix += "".join(f" {step[0].upper()}{step[1:]}." for step in verdict.evidence.get("plan", ()))
             out.append(CheckResult(replace(verdict, fix=fix), None, False, proof.reason))
     return tuple(out)
 

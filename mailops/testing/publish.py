@@ -57,7 +57,7 @@ def _rdata(name: str, entry: object) -> tuple[str, bytes]:
         for rdtype, held in kinds.items():
             rdata = held.rdatas[0]
             text = b"".join(rdata.strings) if hasattr(rdata, "strings") else rdata.to_text().lower().encode()
-            return dns.rdatatype.to_text(rdtype), text
+            return dns.rdatatype.RdataType.make(rdtype).name, text
     return "fault", b""
 
 
