@@ -9,9 +9,9 @@ from .records import ZoneRecord
 CONSEQUENCE = "Without it mail may be quarantined or not delivered at all."
 
 
-def profile_of(setup: SendingSetup) -> SendingProfile | None:
-    """The service's profile; None for an own server."""
-    return SENDERS.get(setup.service_key) if setup.service_key else None
+def profiles_of(setup: SendingSetup) -> tuple[SendingProfile, ...]:
+    """The profiles of the services that send; none for an own server."""
+    return tuple(SENDERS[key] for key in setup.services if key in SENDERS)
 
 
 def standing(name: str, text: str) -> ZoneRecord:

@@ -35,7 +35,7 @@ async def check_dmarc(
     results = await _dmarc_record(resolver, setup, own.answer, found, evidence)
     results += await _reports(resolver, found)
     results += await _generations(resolver, found)
-    dkim_ok = any(result.state is S.PASSED or result.code == "dkim.weak" for result in dkim)
+    dkim_ok = any(result.state is S.PASSED or result.code in ("dkim.weak", "dkim.copied") for result in dkim)
     spf_ok = any(result.code == "spf.ok" for result in spf)
     if (
         setup.hosting == "online"

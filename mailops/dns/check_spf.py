@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..model.verdict import VerdictState as S
-from .check_common import CONSEQUENCE, profile_of, standing
+from .check_common import CONSEQUENCE, profiles_of, standing
 from .domain_model import CheckResult, SendingSetup, verdict
 from .names import askable
 from .records import Change, ZoneRecord
@@ -26,9 +26,18 @@ from .spf_static import SpfTree, analyse
 
 def wanted_terms(setup: SendingSetup) -> tuple[str, ...]:
     """The SPF terms that have to be in the bounce domain's record."""
-    profile = profile_of(setup)
-    include = (f"include:{profile.spf_include}",) if profile is not None and profile.spf_include else ()
-    return (*include, *setup.spf_terms)
+    own_path = setup.bounce != setup.name
+    at = ("bounce", "return_path") if own_path else ("bounce",)
+    includes = [f"include:{one.spf_include}" for one in profiles_of(setup) if one.spf_include and one.spf_at in at]
+    return tuple(dict.fromkeys((*includes, *setup.spf_terms)))
+
+
+def _essential(setup: SendingSetup, term: str) -> bool:
+    """Whether a wanted term is one without which mail may not arrive."""
+    for profile in profiles_of(setup):
+        if term == f"include:{profile.spf_include}":
+            return profile.essential
+    return not profiles_of(setup) or any(profile.essential for profile in profiles_of(setup))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +53,9 @@ class _Meant:
 
 async def check_spf(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
     """SPF of the bounce address's domain (RFC 7208 section 2.4), never of the visible From's."""
-    domain, profile = setup.bounce, profile_of(setup)
+    domain, profiles = setup.bounce, profiles_of(setup)
     wanted = wanted_terms(setup)
-    serious = S.FAILED if profile is None or profile.essential else S.WARNING
+    serious = S.FAILED if not profiles or any(profile.essential for profile in profiles) else S.WARNING
     tree = await analyse(resolver, domain)
     ways = plan(tree)
     evidence: dict[str, Any] = {
@@ -91,7 +100,7 @@ async def check_spf(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
             )
         )  # fmt: skip
     if tree.record is not None:
-        results = [*await _sends(resolver, setup, tree, wanted, serious, change, evidence, merged, fix), *results]
+        results = [*await _sends(resolver, setup, tree, wanted, change, evidence, merged, fix), *results]
         everybody = await lets_everybody(resolver, domain, tree)
         if everybody and not any(result.code == "spf.pass_all" for result in results):
             way = "Name the addresses and services that send, and end with ~all."
@@ -106,27 +115,47 @@ async def check_spf(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
 
 
 def _senders(setup: SendingSetup) -> str:
-    return setup.service_key or "your server"
+    return " and ".join(setup.services) or "your server"
+
+
+def _instead(setup: SendingSetup, term: str) -> tuple[str, ...]:
+    """The includes that serve as well as this one."""
+    found = next((one for one in profiles_of(setup) if term == f"include:{one.spf_include}"), None)
+    return tuple(f"include:{name}" for name in found.spf_alternatives) if found is not None else ()
+
+
+def _lacking_services(setup: SendingSetup, lacking: list[str]) -> str:
+    """Who is meant by the terms that lack: services by name, the rest as it is written."""
+    by_term = {f"include:{profile.spf_include}": profile.key for profile in profiles_of(setup)}
+    terms = [line.split(": ", 1)[0] for line in lacking]
+    return " and ".join(dict.fromkeys(by_term.get(term, "your server") for term in terms))
 
 
 async def _sends(
-    resolver: Asker, setup: SendingSetup, tree: SpfTree, wanted: tuple[str, ...], serious: S, change: Change | None,
+    resolver: Asker, setup: SendingSetup, tree: SpfTree, wanted: tuple[str, ...], change: Change | None,
     evidence: dict[str, Any], merged: Merged, fix: str,
 ) -> list[CheckResult]:  # fmt: skip
     """Whether every wanted sender passes: by evaluation where the record can be evaluated, else by its text."""
     domain, results = setup.bounce, []
     lacking: list[str] = []
     unsure: list[str] = []
+    serious = S.WARNING
     broken = any(problem.error for problem in tree.problems)
     for term in wanted:
         if broken:
-            lacking += [term] if not permits(tree, term) else []
+            if not permits(tree, term):
+                lacking.append(term)
+                serious = S.FAILED if _essential(setup, term) else serious
             continue
         asked = await permission(resolver, domain, tree, term)
+        for other in _instead(setup, term) if asked.allowed is not True else ():
+            also = await permission(resolver, domain, tree, other)
+            asked = also if also.allowed is True else asked
         if asked.allowed is not True:
             (unsure if asked.allowed is None else lacking).append(f"{term}: {asked.reason}")
+            serious = S.FAILED if asked.allowed is False and _essential(setup, term) else serious
     if lacking:
-        title = f"{_senders(setup)} is not permitted to send for {domain}. {CONSEQUENCE}"
+        title = f"{_lacking_services(setup, lacking)} is not permitted to send for {domain}. {CONSEQUENCE}"
         shown = {**evidence, "lacking": lacking}
         results.append(
             verdict(
@@ -206,7 +235,7 @@ def permits(tree: SpfTree, term: str) -> bool:
 
 def hosted_only(setup: SendingSetup, tree: SpfTree) -> CheckResult | None:
     """With an external server the hosted records have no effect."""
-    if setup.service_key == "odoo" or not permits(tree, "include:_spf.odoo.com"):
+    if "odoo" in setup.services or not permits(tree, "include:_spf.odoo.com"):
         return None
     title = f"include:_spf.odoo.com has no effect: mail leaves through {setup.service_key or 'your own server'}"
     return verdict(

@@ -15,6 +15,7 @@ from ..model.verdict import VerdictState as S
 from ..providers.records import guess_host, guides_first
 from .check_dkim import check_dkim
 from .check_dmarc import check_dmarc
+from .check_return import check_return_path
 from .check_spf import check_spf
 from .domain_model import NO_PROMISE, CheckResult, DomainReport, SendingSetup, verdict
 from .fix import proved
@@ -26,9 +27,11 @@ from .tag_records import check_bimi, check_tlsrpt
 
 
 async def evaluate_auth(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
-    """SPF, DKIM and DMARC together, unproved."""
-    spf, dkim = await asyncio.gather(check_spf(resolver, setup), check_dkim(resolver, setup))
-    return [*spf, *dkim, *await check_dmarc(resolver, setup, dkim, spf)]
+    """SPF, DKIM, DMARC and the services' return paths together, unproved."""
+    spf, dkim, back = await asyncio.gather(
+        check_spf(resolver, setup), check_dkim(resolver, setup), check_return_path(resolver, setup)
+    )
+    return [*spf, *dkim, *await check_dmarc(resolver, setup, dkim, spf), *back]
 
 
 async def evaluate_ground(

@@ -19,7 +19,8 @@ class SendingSetup:
     """Who sends for a domain. ``bounce_domain`` is the alias domain (reverse-path), by default the domain itself.
 
     ``service`` is a key of :data:`mailops.providers.records.SENDERS` (``odoo`` = the hosted server, ``mailjet`` or
-    ``external:mailjet``, ...), or empty for an own server, then ``selectors`` and ``spf_terms`` say what is expected.
+    ``external:mailjet``, ...), several with commas (``odoo,google``), or empty for an own server, then ``selectors``
+    and ``spf_terms`` say what is expected.
     """
 
     domain: str
@@ -41,8 +42,16 @@ class SendingSetup:
         return normalise(self.bounce_domain) if self.bounce_domain else self.name
 
     @property
+    def services(self) -> tuple[str, ...]:
+        """The keys of all services that send, in order."""
+        return tuple(
+            dict.fromkeys(key for part in self.service.split(",") if (key := part.strip().removeprefix("external:")))
+        )
+
+    @property
     def service_key(self) -> str:
-        return self.service.removeprefix("external:")
+        """The services in one text."""
+        return ",".join(self.services)
 
     @property
     def managed(self) -> bool:

@@ -65,7 +65,11 @@ def _free(tree: SpfTree, live: list[Term], by_via: dict[str, Branch]) -> list[st
         if branch is not None and any(one.domain == domain for one in _all(branch)):
             out.append(f"{term.text} it leads back to this record")
             gone.add(term.text)
-        elif branch is not None and branch.record is None and not (branch.unknown or branch.texts or "@" in branch.domain):
+        elif (
+            branch is not None
+            and branch.record is None
+            and not (branch.unknown or branch.texts or "@" in branch.domain)
+        ):
             out.append(f"{term.text} there is no SPF record at {branch.domain}")
             gone.add(term.text)
         elif term.text in voids:

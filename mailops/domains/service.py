@@ -90,12 +90,13 @@ class Domains:
                 fix="Give the part after the @ sign, such as example.com.",
             )
         made = SendingSetup(name, **options)
-        if made.service_key and made.service_key not in SENDERS:
+        unknown = next((key for key in made.services if key not in SENDERS), None)
+        if unknown is not None:
             raise NotFound(
-                f"There is no sending service {made.service_key!r}.",
+                f"There is no sending service {unknown!r}.",
                 code="dns.unknown_service",
                 facts={"known": list(SENDERS)},
-                fix="Name one of the known ones, or leave it empty for a server of your own and give selectors.",
+                fix="Name known ones (several with commas), or none for a server of your own, and give selectors.",
             )
         return made
 

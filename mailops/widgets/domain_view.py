@@ -343,18 +343,24 @@ def expectations(setup: SendingSetup) -> Card:
     """What the sending service wants to see in DNS, with the source of that knowledge and its day."""
     from ..providers.records import SENDERS
 
-    profile = SENDERS.get(setup.service_key)
-    if profile is None:
+    profiles = [SENDERS[key] for key in setup.services if key in SENDERS]
+    if not profiles:
         return Prose("A server of your own: name what SPF must permit and your DKIM selectors as parameters.")
-    keys = [f"{one.selector}._domainkey.{setup.name} → {', '.join(one.targets) or 'the key it shows you'}" for one in
-            profile.dkim]  # fmt: skip
-    need = "Without SPF and DKIM its mail may not arrive." if profile.essential else "SPF and DKIM are recommended."
-    lines = [
-        f"{profile.title}: {need}",
-        f"SPF: include:{profile.spf_include}" if profile.spf_include else "SPF: nothing, it bounces to its own domain.",
-        *(f"DKIM: {key.format(domain=setup.name, dashed=setup.name.replace('.', '-'), db=setup.database or '*')}"
-          for key in keys),
-        f"Bounces go to: {profile.return_path}. Limits: {profile.limits}.",
-    ]  # fmt: skip
-    source = [(profile.source, profile.help_url, f"as of {profile.as_of}")]
+    lines, source = [], []
+    for profile in profiles:
+        keys = [
+            f"{one.selector}._domainkey.{setup.name} → {', '.join(one.targets) or 'the key it shows you'}"
+            for one in profile.dkim
+        ]
+        need = "Without SPF and DKIM its mail may not arrive." if profile.essential else "SPF and DKIM are recommended."
+        spf = f"include:{profile.spf_include}" if profile.spf_include and profile.spf_at == "bounce" else ""
+        lines += [
+            f"{profile.title}: {need}",
+            f"SPF: {spf or 'nothing, it bounces to its own domain.'}",
+            *(f"DKIM: {key.format(domain=setup.name, dashed=setup.name.replace('.', '-'), db=setup.database or '*')}"
+              for key in keys),
+            *(["One of these selectors is enough."] if profile.dkim_need == "any" and len(keys) > 1 else []),
+            f"Bounces go to: {profile.return_path}. Limits: {profile.limits}.",
+        ]  # fmt: skip
+        source.append((profile.source, profile.help_url, f"as of {profile.as_of}, from {profile.basis}"))
     return Panel(Prose(*lines), Links("Source", source))
