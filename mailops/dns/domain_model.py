@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..model.verdict import Verdict, VerdictState
-from .names import normalise
+from .names import is_below, normalise
 from .records import Change, ZoneRecord
 
 HOSTED_SUFFIX = "odoo.com"
@@ -79,7 +79,11 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class DomainReport:
-    """All results of one domain, who was asked, and the lines that belong under it."""
+    """All results of one domain, who was asked, and the lines that belong under it.
+
+    ``zones`` are the zones the domain and its changes are in, ``beside`` the records that stand at the names of the
+    changes and stay.
+    """
 
     setup: SendingSetup
     results: tuple[CheckResult, ...]
@@ -87,6 +91,14 @@ class DomainReport:
     notes: tuple[str, ...] = ()
     guides: tuple[tuple[str, str, str], ...] = ()
     dns_host: str = ""
+    zones: tuple[str, ...] = ()
+    beside: tuple[ZoneRecord, ...] = ()
+
+    def zone_of(self, name: str) -> str:
+        """The zone a name is in: the nearest of the zones found above it, else the domain."""
+        wanted = normalise(name)
+        above = [zone for zone in self.zones if is_below(wanted, zone)]
+        return max(above, key=len) if above else self.setup.name
 
     @property
     def green(self) -> bool:
@@ -105,6 +117,7 @@ class DomainReport:
             "service": self.setup.service_key,
             "asked_of": self.asked_of,
             "dns_host": self.dns_host,
+            "zone": self.zone_of(self.setup.name),
             "green": self.green,
             "notes": list(self.notes),
             "guides": [list(guide) for guide in self.guides],

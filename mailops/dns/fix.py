@@ -170,6 +170,9 @@ async def proved(
             if company and joint.good:
                 others = [record.name for record in company.publish if record not in result.change.publish]
                 proof, together = joint, tuple(dict.fromkeys(others))
+            elif proof.worse and all(one.startswith("dmarc.needs_dkim:") for one in proof.worse):
+                # that DKIM lacks was so before; with SPF mended it is only what is left to do
+                proof = replace(proof, worse=())
         shown = {
             "cleared": proof.cleared,
             "worse": list(proof.worse),

@@ -2,8 +2,8 @@
 
 A service is one file in ``data/``, read into one frozen :class:`SendingProfile`; the checks read nothing else.
 ``as_of`` is the day a file was compared with its ``source``; a bare year, with ``basis = "general knowledge"``, waits
-for the comparison. ``{domain}`` stands for the sending domain, ``{dashed}`` for it with dashes for dots, ``{db}`` for the
-database name; ``*`` stands for an account's own part.
+for the comparison. ``{domain}`` stands for the sending domain, ``{dashed}`` for it with dashes for dots, ``{db}`` for
+the database name; ``*`` stands for an account's own part.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SendingProfile:
 
     ``own_bounce`` = it bounces to a domain of its own unless set up otherwise, so that SPF does not align.
     ``essential`` = missing SPF or DKIM is an error, otherwise a warning. ``spf_at``: the include belongs to the
-    ``bounce`` domain, only to a ``return_path`` of one's own, or nowhere (``none``); ``spf_alternatives`` serve as well.
+    ``bounce`` domain, only to a ``return_path`` of one's own, or nowhere (``none``); ``spf_alternatives`` serve too.
     ``dkim_need``: ``all`` selectors or ``any``. ``basis`` = what the file rests on: ``source``, ``general knowledge``.
     """
 
