@@ -13,7 +13,6 @@ from .output import print_json, say, table
 
 if TYPE_CHECKING:
     from ..dns.domain_model import DomainReport, SendingSetup
-    from ..dns.records import Change, ZoneRecord
     from ..domains import Domains
 
 app = typer.Typer(
@@ -21,17 +20,17 @@ app = typer.Typer(
 )
 JSON = typer.Option(False, "--json", help="Print JSON.")
 DOMAIN = typer.Argument(..., help="The domain after the @ sign.")
-SERVICE = typer.Option("odoo", help="Who sends: odoo, mailjet, microsoft365 …; empty for a server of your own.")
+SERVICE = typer.Option("odoo", help="Who sends: odoo, mailjet, … (several with commas); empty for an own server.")
 HOSTING = typer.Option("online", help="online, sh or on_premise.")
 BOUNCE = typer.Option("", "--bounce-domain", help="The alias domain, where it is another one.")
 DATABASE = typer.Option("", help="The database's name (part of some DKIM targets).")
 SELECTOR = typer.Option(None, "--selector", help="A DKIM selector more; repeat it.")
 SPF_TERM = typer.Option(None, "--spf-term", help="What SPF must permit more, such as ip4:192.0.2.25; repeat it.")
+SENDING = typer.Option(None, "--ip", help="An address your own server sends from; repeat it.")
 REPORT_TO = typer.Option("", "--report-to", help="Who gets DMARC reports.")
 RESOLVER = typer.Option(None, "--resolver", help="Ask this name server (ip or ip:port); repeat it.")
 TIMEOUT = typer.Option(None, "--timeout", help="Seconds a question may take.")
-GROUND = typer.Option(False, "--all", help="Also MX, MTA-STS, TLS-RPT and BIMI.")
-FORMATS = ("panel", "zone", "octodns", "terraform", "cloudflare", "route53")
+GROUND = typer.Option(False, "--all", help="Also MX, MTA-STS, TLS-RPT, BIMI, DANE, reverse names.")
 
 
 def _domains(ctx: typer.Context, resolvers: list[str] | None, timeout: float | None) -> Domains:
@@ -58,6 +57,7 @@ def _setup(
     database: str = "",
     selectors: list[str] | None = None,
     spf_terms: list[str] | None = None,
+    addresses: list[str] | None = None,
     report_to: str = "",
 ) -> SendingSetup:
     return domains.setup(
@@ -68,6 +68,7 @@ def _setup(
         database=database,
         selectors=tuple(selectors or ()),
         spf_terms=tuple(spf_terms or ()),
+        sample_ips=tuple(addresses or ()),
         report_to=report_to,
     )
 
@@ -104,6 +105,7 @@ def check(
     database: str = DATABASE,
     selectors: list[str] = SELECTOR,
     spf_terms: list[str] = SPF_TERM,
+    addresses: list[str] = SENDING,
     report_to: str = REPORT_TO,
     ground: bool = GROUND,
     evidence: bool = typer.Option(False, "--evidence", help="Also every question and answer."),
@@ -126,6 +128,7 @@ def check(
             database=database,
             selectors=selectors,
             spf_terms=spf_terms,
+            addresses=addresses,
             report_to=report_to,
         )
         for name in dict.fromkeys(names)
@@ -151,6 +154,9 @@ def fix(
     hosting: str = HOSTING,
     bounce: str = BOUNCE,
     database: str = DATABASE,
+    selectors: list[str] = SELECTOR,
+    spf_terms: list[str] = SPF_TERM,
+    addresses: list[str] = SENDING,
     report_to: str = REPORT_TO,
     ground: bool = GROUND,
     resolvers: list[str] = RESOLVER,
@@ -158,12 +164,22 @@ def fix(
     json: bool = JSON,
 ) -> None:
     """The records to publish and to take away, each proved; ends with 1 when something failed has no record."""
-    from ..domains import proof_line, record_forms
+    from ..dns.records import panel_forms
+    from ..domains import proof_line
     from ..model.verdict import VerdictState
 
     domains = _domains(ctx, resolvers, timeout)
     made = _setup(
-        domains, name, service=service, hosting=hosting, bounce=bounce, database=database, report_to=report_to
+        domains,
+        name,
+        service=service,
+        hosting=hosting,
+        bounce=bounce,
+        database=database,
+        selectors=selectors,
+        spf_terms=spf_terms,
+        addresses=addresses,
+        report_to=report_to,
     )
     report = domains.check(made, ground=ground)
     proposals = [result for result in report.results if result.change is not None and result.proved]
@@ -183,7 +199,7 @@ def fix(
             for gone in result.change.remove:
                 say(f"  take away  {gone.name} {gone.type} {gone.rdata}")
             for record in result.change.publish:
-                for label, value in record_forms(record, made.name):
+                for label, value in panel_forms(record, report.zone_of(record.name)):
                     say(f"  {label}: {value}")
             say(f"  {proof_line(result)}")
         for result in open_ends:
@@ -203,6 +219,9 @@ def export(
     hosting: str = HOSTING,
     bounce: str = BOUNCE,
     database: str = DATABASE,
+    selectors: list[str] = SELECTOR,
+    spf_terms: list[str] = SPF_TERM,
+    addresses: list[str] = SENDING,
     report_to: str = REPORT_TO,
     ground: bool = GROUND,
     resolvers: list[str] = RESOLVER,
@@ -210,41 +229,29 @@ def export(
     json: bool = JSON,
 ) -> None:
     """The proved records as a file for your DNS tooling, on standard output."""
-    if form not in FORMATS:
-        raise InputRefused(
-            f"There is no form {form[:40]!r}.",
-            code="input.format",
-            facts={"known": list(FORMATS)},
-            fix="Take one of: " + ", ".join(FORMATS),
-        )
+    from ..dns.export import exported, known_format
+
+    known_format(form)
     domains = _domains(ctx, resolvers, timeout)
     made = _setup(
-        domains, name, service=service, hosting=hosting, bounce=bounce, database=database, report_to=report_to
+        domains,
+        name,
+        service=service,
+        hosting=hosting,
+        bounce=bounce,
+        database=database,
+        selectors=selectors,
+        spf_terms=spf_terms,
+        addresses=addresses,
+        report_to=report_to,
     )
-    changes = domains.check(made, ground=ground).changes
-    text = _exported(changes, made.name, form)
+    zones = exported(domains.check(made, ground=ground), form)
     if json:
-        print_json({"domain": made.name, "format": form, "text": text})
+        print_json({"domain": made.name, "format": form, "text": "\n".join(zones.values()), "zones": zones})
     else:
-        say(text.rstrip("\n"))
-
-
-def _exported(changes: tuple[Change, ...], domain: str, form: str) -> str:
-    from ..dns.records import octodns, terraform, zone_file, zone_line
-    from ..domains import record_forms
-
-    records: list[ZoneRecord] = list(dict.fromkeys(r for change in changes for r in change.publish))
-    gone = list(dict.fromkeys(r for change in changes for r in change.remove))
-    mark = ";" if form == "zone" else "#"
-    head = "".join(f"{mark} take away: {zone_line(record, domain)}\n" for record in gone)
-    if form == "panel":
-        fields = ("\n".join(f"{label}: {value}" for label, value in record_forms(r, domain)) for r in records)
-        return head + "\n\n".join(fields)
-    if form == "zone":
-        return head + zone_file(records, domain)
-    if form == "octodns":
-        return head + octodns(records, domain)
-    return head + terraform(records, domain, "generic" if form == "terraform" else form)
+        mark = ";" if form == "zone" else "#"
+        for zone, text in zones.items():
+            say(f"{mark} zone {zone}\n{text.rstrip()}" if len(zones) > 1 else text.rstrip("\n"))
 
 
 @app.command("explain")
@@ -284,6 +291,9 @@ def watch(
     hosting: str = HOSTING,
     bounce: str = BOUNCE,
     database: str = DATABASE,
+    selectors: list[str] = SELECTOR,
+    spf_terms: list[str] = SPF_TERM,
+    addresses: list[str] = SENDING,
     report_to: str = REPORT_TO,
     ground: bool = GROUND,
     resolvers: list[str] = RESOLVER,
@@ -293,7 +303,16 @@ def watch(
     """Ask the zone's own name servers until the proposed records are out everywhere; ends with 1 when they are not."""
     domains = _domains(ctx, resolvers, timeout)
     made = _setup(
-        domains, name, service=service, hosting=hosting, bounce=bounce, database=database, report_to=report_to
+        domains,
+        name,
+        service=service,
+        hosting=hosting,
+        bounce=bounce,
+        database=database,
+        selectors=selectors,
+        spf_terms=spf_terms,
+        addresses=addresses,
+        report_to=report_to,
     )
     last = None
     for last in domains.watch(made, limit=minutes * 60, ground=ground):

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from ..providers.records import SENDERS, SendingProfile
 from .domain_model import SendingSetup
+from .records import ZoneRecord
 
 CONSEQUENCE = "Without it mail may be quarantined or not delivered at all."
 
 
-def profile_of(setup: SendingSetup) -> SendingProfile | None:
-    """The service's profile; None for an own server."""
-    return SENDERS.get(setup.service_key) if setup.service_key else None
+def profiles_of(setup: SendingSetup) -> tuple[SendingProfile, ...]:
+    """The profiles of the services that send; none for an own server."""
+    return tuple(SENDERS[key] for key in setup.services if key in SENDERS)
+
+
+def standing(name: str, text: str) -> ZoneRecord:
+    """A TXT record as it stands in the zone (one character an octet), to be taken away."""
+    shown = readable(text)
+    octets = text.encode("latin-1", "replace")
+    return ZoneRecord(name, "TXT", shown, raw=b"" if shown.encode("utf-8") == octets else octets)
 
 
 def readable(text: str) -> str:

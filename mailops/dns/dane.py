@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 
 from ..model.verdict import VerdictState as S
 from .dnssec import Security, Validator
@@ -39,6 +40,8 @@ def judge_tlsa(value: str) -> str:
         return f"usage {usage}: SMTP servers take only 2 (DANE-TA) and 3 (DANE-EE)"
     if selector not in (0, 1) or matching not in (0, 1, 2):
         return f"selector {selector} or matching type {matching} is unknown"
+    if not re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", digest):
+        return "the data is not hexadecimal"
     if matching and len(digest) != _LENGTHS[matching]:
         return f"a digest of {len(digest)} hexadecimal digits; matching type {matching} has {_LENGTHS[matching]}"
     return ""
@@ -82,9 +85,13 @@ async def _host(
     problems = [problem for problem in map(judge_tlsa, answer.lines) if problem]
     if len(problems) == len(answer.lines):
         return verdict("dane", name, S.FAILED, "dane.unusable", "; ".join(problems), found=found, evidence=evidence)
+    if validator is None and answer.authentic:
+        title = "TLSA is there, and the resolver that was asked vouches for its signature"
+        return verdict("dane", name, S.PASSED, "dane.ok", title, found=found, evidence=evidence)
     if validator is None:
         title = "TLSA is there; without a trust anchor its signature was not checked"
-        return verdict("dane", name, S.UNKNOWN, "dane.not_validated", title, found=found, evidence=evidence)
+        fix = "Ask a resolver that validates DNSSEC (--resolver)."
+        return verdict("dane", name, S.SKIPPED, "dane.not_validated", title, found=found, fix=fix, evidence=evidence)
     checked = await validator.validate(name, "TLSA")
     evidence["dnssec"] = {"security": str(checked.security), "reason": checked.reason, "chain": list(checked.chain)}
     if checked.security is Security.UNKNOWN:

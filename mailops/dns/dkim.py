@@ -84,27 +84,43 @@ async def lookup_key(resolver: Asker, selector: str, domain: str) -> KeyLookup:
             record = parse_key(answer.texts[0])
         return KeyLookup(*base, record, target, answer.chain, same, answers=(answer, probe))
     if target is not None:
+        same = probe.chain == answer.chain
         message = f"{name} points to {target}, and nothing is there"
         if label_count(target) > label_count(domain) and target.endswith("." + domain):
             message += f"; the target has {domain} appended: its final dot is missing"
         record = KeyRecord(KeyStatus.MISSING, reason="dangling_cname", message=message)
-        return KeyLookup(*base, record, target, answer.chain, answers=(answer,))
+        return KeyLookup(*base, record, target, answer.chain, same, answers=(answer,))
     doubled = await _doubled(resolver, name, domain)
     if doubled is not None:
-        message = f"the record stands at {doubled.name}: the panel appended the domain once more"
-        record = KeyRecord(KeyStatus.MISSING, reason="doubled_name", message=message)
+        twice = doubled.name.startswith(f"{name}.")
+        message = f"the record stands at {doubled.name}"
+        message += (
+            ": the panel appended the domain once more" if twice else f", where nobody looks; its place is {name}"
+        )
+        reason = "doubled_name" if twice else "misplaced"
+        record = KeyRecord(KeyStatus.MISSING, reason=reason, message=message)
         return KeyLookup(*base, record, found_at=doubled.name, answers=(answer, doubled))
     record = KeyRecord(KeyStatus.MISSING, reason="no_record", message=f"there is no record at {name}")
     return KeyLookup(*base, record, answers=(answer,))
 
 
 async def _doubled(resolver: Asker, name: str, domain: str) -> Answer | None:
-    """The answer at ``name`` with the zone appended once more; the zone may be any ancestor of the domain."""
+    """The answer at ``name`` with the zone appended once more (the zone may be any ancestor of the domain), or where a
+    key stands at the name without ``_domainkey``."""
     zones = [domain]
     while label_count(parent(zones[-1])) >= 2:
         zones.append(parent(zones[-1]))
-    answers = await asyncio.gather(*(resolver.ask(f"{name}.{zone}", "TXT") for zone in zones))
-    for answer in answers:
+    selector = name.removesuffix(f"._domainkey.{domain}")
+    others = [f"{selector}.{domain}", f"{selector}.domainkey.{domain}", f"_domainkey.{domain}"]
+    answers = await asyncio.gather(
+        *(resolver.ask(one, "TXT") for one in (*(f"{name}.{zone}" for zone in zones), *others))
+    )
+    for answer in answers[: len(zones)]:
         if answer.found or (answer.chain and answer.status is not Status.INVALID):
+            return answer
+    for answer in answers[len(zones) :]:  # the name without _domainkey may well be of another use
+        if (answer.chain and "_domainkey." in answer.chain[0]) or (
+            answer.found and not answer.chain and any(parse_key(text).key for text in answer.texts)
+        ):
             return answer
     return None

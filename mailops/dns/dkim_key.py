@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from .pasted import cleaned
 
 MIN_BITS = 1024  # RFC 8301 section 3.2: shorter ones never verify
 GOOD_BITS = 2048
@@ -54,13 +56,78 @@ class _Wrong(Exception):
 
 
 def parse_key(text: str) -> KeyRecord:
-    """Judge a key record (one character an octet, character-strings joined). Never raises."""
+    """Judge a key record (one character an octet, character-strings joined). Never raises.
+
+    An invalid record keeps what can be read of it: type, length, flags, hashes.
+    """
     warnings: list[str] = []
     try:
         tags = _tags(text, warnings)
         return _judge(text, tags, warnings)
     except _Wrong as problem:
-        return KeyRecord(KeyStatus.INVALID, text, problem.reason, str(problem), warnings=tuple(warnings))
+        hint = (
+            _hint(text)
+            if problem.reason in ("not_dkim", "bad_syntax", "missing_p", "bad_base64", "bad_version")
+            else ""
+        )
+        message = f"{problem}{f' ({hint})' if hint else ''}"
+        return _with_facts(KeyRecord(KeyStatus.INVALID, text, problem.reason, message, warnings=tuple(warnings)))
+
+
+def mended_key(text: str) -> str:
+    """The key record as it was meant (pasted quotation marks, backslashes, PEM lines, lost semicolons, upper-case tags
+    taken out), when that is a valid one; else an empty text."""
+    value = cleaned(text).text
+    value = re.sub(r"-+(?:BEGIN|END)[A-Z ]*KEY-+", "", value)
+    value = re.sub(r"(?i)^\s*v\s*[=:]?\s*DKIM1\s*[;,]?\s*", "v=DKIM1; ", value)
+    value = re.sub(r"(?i)(?<!;)\s+(?=[khnpst]\s*=)", "; ", value.strip())
+    tags: dict[str, str] = {}
+    for part in value.split(";"):
+        name, equals, content = part.partition("=")
+        if equals:
+            name = name.strip().lower()
+            tags.setdefault(name, content.translate(_FWS) if name in ("p", "k", "t", "h", "s") else content.strip())
+    if re.fullmatch(r"[A-Za-z0-9+/=\s]{80,}", value):  # the bare key, its tag lost
+        tags = {"p": value.translate(_FWS)}
+    tags = {"v": "DKIM1", **{name: content for name, content in tags.items() if name != "v"}}
+    tags = {name: content.lower() if name == "k" else content for name, content in tags.items()}
+    made = "; ".join(f"{name}={content}" for name, content in tags.items())
+    if parse_key(text).status is KeyStatus.VALID:
+        return text
+    return made if parse_key(made).status is KeyStatus.VALID else ""
+
+
+def _hint(text: str) -> str:
+    """What was likely done to the record, in the words of whoever did it."""
+    if "-----BEGIN" in text or "-----END" in text:
+        return (
+            "the lines around the key (-----BEGIN PUBLIC KEY-----) were pasted; only the text between them belongs here"
+        )
+    causes = cleaned(text).causes
+    if causes:
+        return "; ".join(causes)
+    if re.search(r"(?:^|;)\s*[VKPTHS]\s*=", text):
+        return "tag names are written in lower case (RFC 6376 section 3.2)"
+    return ""
+
+
+def _with_facts(record: KeyRecord) -> KeyRecord:
+    """An invalid record with what its tags tell all the same."""
+    tags: dict[str, str] = {}
+    for part in record.text.split(";"):
+        name, equals, value = part.partition("=")
+        if equals:
+            tags.setdefault(name.strip(), value.strip())
+    flags, key_type = _list(tags.get("t", "")), tags.get("k", "rsa").lower()
+    hashes = tuple(name for name in _list(tags.get("h", "")) if name in ("sha1", "sha256"))
+    bits = 0
+    try:
+        key = _decode(tags.get("p", "").translate(_FWS))
+        bits = _rsa_bits(key) if key_type == "rsa" else _ed25519_bits(key) if key_type == "ed25519" else 0
+    except _Wrong:
+        pass
+    return replace(record, key_type=key_type, bits=bits, testing="y" in flags, strict_identity="s" in flags,
+                   hashes=hashes)  # fmt: skip
 
 
 def _tags(text: str, warnings: list[str]) -> dict[str, str]:

@@ -92,6 +92,14 @@ def select_dmarc(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(text for text in texts if is_dmarc(text))
 
 
+_DEFAULTS = {"pct": "100", "rf": "afrf", "ri": "86400"}
+
+
+def harmless(record: DmarcRecord, tag: str) -> bool:
+    """Whether a removed tag only says what held without it (RFC 7489 section 6.3)."""
+    return record.tags.get(tag, "").lower() == _DEFAULTS.get(tag, "-")
+
+
 def parse_dmarc(text: str) -> DmarcRecord:
     """Read a record. The version should have been looked at with :func:`is_dmarc`; a wrong one is a mistake here."""
     tags: dict[str, str] = {}
@@ -108,7 +116,13 @@ def parse_dmarc(text: str) -> DmarcRecord:
         if not equals or not name:
             mistakes.append(DmarcMistake("dmarc.syntax", name, f"{part.strip()!r} is no tag"))
         elif name in tags:
-            mistakes.append(DmarcMistake("dmarc.duplicate_tag", name, f"the tag {name} stands twice; the first counts"))
+            mistakes.append(
+                DmarcMistake(
+                    "dmarc.duplicate_tag",
+                    name,
+                    f"the tag {name} stands twice: the record is invalid (RFC 6376 section 3.2); receivers differ",
+                )
+            )
         else:
             tags[name] = value
             if name == "v" and number:

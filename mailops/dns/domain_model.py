@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..model.verdict import Verdict, VerdictState
-from .names import normalise
+from .names import is_below, normalise
 from .records import Change, ZoneRecord
 
 HOSTED_SUFFIX = "odoo.com"
@@ -19,7 +19,8 @@ class SendingSetup:
     """Who sends for a domain. ``bounce_domain`` is the alias domain (reverse-path), by default the domain itself.
 
     ``service`` is a key of :data:`mailops.providers.records.SENDERS` (``odoo`` = the hosted server, ``mailjet`` or
-    ``external:mailjet``, ...), or empty for an own server, then ``selectors`` and ``spf_terms`` say what is expected.
+    ``external:mailjet``, ...), several with commas (``odoo,google``), or empty for an own server, then ``selectors``
+    and ``spf_terms`` say what is expected.
     """
 
     domain: str
@@ -41,8 +42,16 @@ class SendingSetup:
         return normalise(self.bounce_domain) if self.bounce_domain else self.name
 
     @property
+    def services(self) -> tuple[str, ...]:
+        """The keys of all services that send, in order."""
+        return tuple(
+            dict.fromkeys(key for part in self.service.split(",") if (key := part.strip().removeprefix("external:")))
+        )
+
+    @property
     def service_key(self) -> str:
-        return self.service.removeprefix("external:")
+        """The services in one text."""
+        return ",".join(self.services)
 
     @property
     def managed(self) -> bool:
@@ -70,7 +79,11 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class DomainReport:
-    """All results of one domain, who was asked, and the lines that belong under it."""
+    """All results of one domain, who was asked, and the lines that belong under it.
+
+    ``zones`` are the zones the domain and its changes are in, ``beside`` the records that stand at the names of the
+    changes and stay.
+    """
 
     setup: SendingSetup
     results: tuple[CheckResult, ...]
@@ -78,6 +91,14 @@ class DomainReport:
     notes: tuple[str, ...] = ()
     guides: tuple[tuple[str, str, str], ...] = ()
     dns_host: str = ""
+    zones: tuple[str, ...] = ()
+    beside: tuple[ZoneRecord, ...] = ()
+
+    def zone_of(self, name: str) -> str:
+        """The zone a name is in: the nearest of the zones found above it, else the domain."""
+        wanted = normalise(name)
+        above = [zone for zone in self.zones if is_below(wanted, zone)]
+        return max(above, key=len) if above else self.setup.name
 
     @property
     def green(self) -> bool:
@@ -96,6 +117,7 @@ class DomainReport:
             "service": self.setup.service_key,
             "asked_of": self.asked_of,
             "dns_host": self.dns_host,
+            "zone": self.zone_of(self.setup.name),
             "green": self.green,
             "notes": list(self.notes),
             "guides": [list(guide) for guide in self.guides],
@@ -111,6 +133,8 @@ class DomainReport:
                     "fix": one.verdict.fix,
                     "publish": _lines(one.change.publish) if one.change is not None and one.proved else [],
                     "remove": _lines(one.change.remove) if one.change is not None and one.proved else [],
+                    "loses": list(one.change.loses) if one.change is not None and one.proved else [],
+                    "choices": list(one.change.choices) if one.change is not None and one.proved else [],
                     "withheld": one.withheld,
                     "evidence": one.verdict.evidence,
                 }

@@ -7,6 +7,7 @@ address that passed SPF by any of the published records no longer passes. The re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
@@ -14,11 +15,13 @@ from ipaddress import ip_network
 from ..model.verdict import VerdictState as S
 from .domain_model import CheckResult, SendingSetup
 from .overlay import Overlay
+from .pasted import cleaned
 from .records import Change, ZoneRecord
 from .resolver import Asker
 from .spf import SpfResult, check_domain
 from .spf_parse import select
 from .spf_static import analyse
+from .zone_rules import admitted
 
 Evaluate = Callable[[Asker, SendingSetup], Awaitable[list[CheckResult]]]
 
@@ -35,20 +38,26 @@ class Proof:
     lost: tuple[str, ...]
     lookups_before: int
     lookups_after: int
+    refused: str = ""
+    dropped: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
-        return self.cleared and not self.worse and not self.lost
+        return not self.refused and self.cleared and not self.worse and not self.lost and not self.dropped
 
     @property
     def reason(self) -> str:
         """Why the change is not offered, in one sentence; empty for a good one."""
+        if self.refused:
+            return self.refused
         if not self.cleared:
             return "the finding would still be there after the change"
         if self.worse:
             return f"after the change something else would be wrong: {'; '.join(self.worse)}"
         if self.lost:
             return f"addresses that pass now would not pass any more: {', '.join(self.lost)}"
+        if self.dropped:
+            return f"what you set would be lost without a word: {', '.join(self.dropped)}"
         return ""
 
 
@@ -57,6 +66,9 @@ async def prove(
 ) -> Proof:
     """Apply one result's change to an overlay and look again."""
     assert result.change is not None
+    _, refused = await admitted(resolver, result.change)
+    if refused:
+        return Proof(False, (), (), 0, 0, refused)
     overlay = Overlay(resolver, result.change)
     after = await evaluate(overlay, setup)
     same = [
@@ -81,24 +93,44 @@ async def prove(
     first = last = 0
     if result.verdict.check == "spf":
         domain = setup.bounce
-        lost = await lost_senders(resolver, overlay, domain, setup.sample_ips)
+        lost = await lost_senders(resolver, overlay, domain, setup.sample_ips, result.change.named)
         tree = await analyse(overlay, domain)
         first, last = (await analyse(resolver, domain)).lookups, tree.lookups
         # an SPF record that is still in error helps nobody, also when it was in error before
         worse += tuple(
             f"{one.code}: {one.message}" for one in tree.problems if one.error and one.code not in str(worse)
         )
-    return Proof(cleared, worse, lost, first, last)
+    return Proof(cleared, worse, lost, first, last, dropped=dropped_tags(result.change))
 
 
-async def lost_senders(resolver: Asker, overlay: Asker, domain: str, extra: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Addresses that pass by one of the published records alone and do not pass after the change."""
+def dropped_tags(change: Change) -> tuple[str, ...]:
+    """Tags of the records taken away that neither stand in what is published nor are said to be lost."""
+    if not all(record.type == "TXT" and record.value.startswith("v=") for record in change.publish):
+        return ()
+    kept = {name for record in change.publish for name in tag_names(record.value)}
+    said = " ".join(change.loses).lower()
+    gone = [name for record in change.remove if record.type == "TXT" for name in tag_names(cleaned(record.value).text)]
+    return tuple(name for name in dict.fromkeys(gone) if name not in kept and f"{name}=" not in said)
+
+
+def tag_names(text: str) -> tuple[str, ...]:
+    """The known tag names of a tag list (DMARC, TLS-RPT, MTA-STS, BIMI); none for an SPF record."""
+    if re.match(r"\W*v\W*spf1", text, re.IGNORECASE):
+        return ()
+    return tuple(dict.fromkeys(name.lower() for name in re.findall(r"(?:^|[;,\s])\s*([A-Za-z]{1,5})\s*=", text)))
+
+
+async def lost_senders(
+    resolver: Asker, overlay: Asker, domain: str, extra: tuple[str, ...] = (), named: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Addresses that pass by one of the published records alone, or by one of those ``named`` (records as they were
+    meant), and do not pass after the change."""
     answer = await resolver.ask(domain, "TXT")
     texts = select(answer.texts) if answer.found else ()
     lost: list[str] = []
-    for text in texts:
+    for text in dict.fromkeys((*texts, *named)):
         others = tuple(ZoneRecord(domain, "TXT", other) for other in texts if other != text)
-        alone = Overlay(resolver, Change("one record alone", (), others))
+        alone = Overlay(resolver, Change("one record alone", (ZoneRecord(domain, "TXT", text),), others))
         tree = await analyse(alone, domain)
         networks = [network for branch in tree.branches() for network in branch.networks]
         samples = [str(network.network_address) for network in networks] + [
@@ -138,6 +170,9 @@ async def proved(
             if company and joint.good:
                 others = [record.name for record in company.publish if record not in result.change.publish]
                 proof, together = joint, tuple(dict.fromkeys(others))
+            elif proof.worse and all(one.startswith("dmarc.needs_dkim:") for one in proof.worse):
+                # that DKIM lacks was so before; with SPF mended it is only what is left to do
+                proof = replace(proof, worse=())
         shown = {
             "cleared": proof.cleared,
             "worse": list(proof.worse),
@@ -148,9 +183,11 @@ async def proved(
         }
         verdict = replace(result.verdict, evidence={**result.verdict.evidence, "proof": shown})
         if proof.good:
-            out.append(CheckResult(verdict, result.change, True))
+            fitted, _ = await admitted(resolver, result.change)
+            out.append(CheckResult(verdict, fitted, True))
         else:
             fix = f"No record is proposed: {proof.reason}."
+            fix += "".join(f" {step[0].upper()}{step[1:]}." for step in verdict.evidence.get("plan", ()))
             out.append(CheckResult(replace(verdict, fix=fix), None, False, proof.reason))
     return tuple(out)
 

@@ -10,7 +10,7 @@ import asyncio
 import http.client
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..model.verdict import VerdictState as S
 from .domain_model import CheckResult, verdict
@@ -20,6 +20,8 @@ from .tag_records import pairs, read_tag_record
 
 MAX_POLICY = 64 * 1024
 MAX_AGE = 31_557_600
+SHORT_AGE = 86_400  # under a day a policy protects nobody
+GOOD_AGE = 604_800
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,32 @@ class PolicyFetcher:
             return response.status, response.read(MAX_POLICY + 1)
         finally:
             connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered(PolicyFetcher):
+    """A fetcher that keeps what it got, so that a proof does not fetch again."""
+
+    kept: dict[tuple[str, str], tuple[int, bytes] | Exception] = field(default_factory=dict)
+
+    def fetch(self, address: str, host: str) -> tuple[int, bytes]:
+        """The first answer again."""
+        if (address, host) not in self.kept:
+            try:
+                self.kept[address, host] = PolicyFetcher.fetch(self, address, host)
+            except (OSError, http.client.HTTPException) as problem:
+                self.kept[address, host] = problem
+        held = self.kept[address, host]
+        if isinstance(held, Exception):
+            raise held
+        return held
+
+
+def remembered(fetcher: PolicyFetcher) -> PolicyFetcher:
+    """The same fetcher, with a memory."""
+    if isinstance(fetcher, _Remembered):
+        return fetcher
+    return _Remembered(fetcher.port, fetcher.ca_file, fetcher.timeout)
 
 
 class _Connection(http.client.HTTPSConnection):
@@ -121,21 +149,22 @@ async def check_mtasts(resolver: Asker, domain: str, fetcher: PolicyFetcher | No
         title = "the record is there; the policy file was not fetched"
         return [verdict("mtasts", name, S.UNKNOWN, "mtasts.not_fetched", title, found=text, evidence=evidence)]
     host = f"mta-sts.{domain}"
-    addresses = await resolver.ask(host, "A")
-    if not addresses.found:
-        state = S.UNKNOWN if addresses.unknown else S.FAILED
+    four, six = await asyncio.gather(resolver.ask(host, "A"), resolver.ask(host, "AAAA"))
+    addresses = [*(four.names if four.found else ()), *(six.names if six.found else ())]
+    if not addresses:
+        state = S.UNKNOWN if four.unknown or six.unknown else S.FAILED
         return [
             verdict(
                 "mtasts",
                 name,
                 state,
                 "mtasts.no_host",
-                f"{host} has no address ({addresses.status})",
+                f"{host} has no address ({four.status})",
                 evidence=evidence,
             )
         ]
     try:
-        status, body = await asyncio.to_thread(fetcher.fetch, addresses.names[0], host)
+        status, body = await asyncio.to_thread(_fetch_any, fetcher, addresses, host)
     except ssl.SSLCertVerificationError as problem:
         title = f"the certificate of {host} is not valid for it: {problem.verify_message}"
         return [verdict("mtasts", name, S.FAILED, "mtasts.certificate", title, evidence=evidence)]
@@ -146,6 +175,16 @@ async def check_mtasts(resolver: Asker, domain: str, fetcher: PolicyFetcher | No
         title = f"https://{host}/.well-known/mta-sts.txt answers {status}; senders take only 200"
         return [verdict("mtasts", name, S.FAILED, "mtasts.bad_status", title, evidence=evidence)]
     return await _judge(resolver, domain, name, parse_policy(body), evidence)
+
+
+def _fetch_any(fetcher: PolicyFetcher, addresses: list[str], host: str) -> tuple[int, bytes]:
+    """From the first address that answers; the last problem is raised when none does."""
+    for address in addresses[:-1]:
+        try:
+            return fetcher.fetch(address, host)
+        except (OSError, http.client.HTTPException):
+            continue
+    return fetcher.fetch(addresses[-1], host)
 
 
 async def _judge(
@@ -162,6 +201,10 @@ async def _judge(
         fix = "Add to the policy file: " + ", ".join(f"mx: {host}" for host in outside) + "; then change id="
         state = S.FAILED if policy.mode == "enforce" else S.WARNING
         return [verdict("mtasts", name, state, "mtasts.mx_not_covered", title, fix=fix, evidence=evidence)]
+    if policy.mode != "none" and policy.max_age < SHORT_AGE:
+        title = f"max_age {policy.max_age} s: senders forget the policy at once; RFC 8461 section 3.2 wants weeks"
+        fix = f"Write max_age: {GOOD_AGE} into the policy file, then change id=."
+        return [verdict("mtasts", name, S.WARNING, "mtasts.short_age", title, fix=fix, evidence=evidence)]
     state = S.PASSED if policy.mode == "enforce" else S.WARNING
     title = f"mode {policy.mode}; all mail servers are named"
     return [verdict("mtasts", name, state, f"mtasts.{policy.mode}", title, evidence=evidence)]

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from ..model.verdict import VerdictState as S
 from .answer import Answer
-from .domain_model import CheckResult, verdict
+from .domain_model import CheckResult, SendingSetup, verdict
 from .names import normalise, reverse_name
 from .resolver import Asker
+from .spf_parse import TermProblem, is_spf, parse_term
+
+MAX_SENDING = 20
 
 
 def _is_address(text: str) -> bool:
@@ -19,6 +22,22 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+_STATES = {"mx.target_unknown": S.UNKNOWN, "mx.target_partly_reachable": S.WARNING}
+# RFC 5737, RFC 3849, RFC 9637: written about, never used
+_EXAMPLES = tuple(map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")))
+
+
+def reachable(text: str) -> bool:
+    """Whether a server elsewhere can connect to an address: not loopback, private, link-local or otherwise special.
+
+    The addresses of documentation count as reachable: what stands in an example has to pass in an example.
+    """
+    address = ipaddress.ip_address(text)
+    if any(address in network for network in _EXAMPLES):
+        return True
+    return address.is_global and not address.is_multicast
 
 
 async def check_mx(resolver: Asker, domain: str) -> list[CheckResult]:
@@ -50,7 +69,7 @@ async def check_mx(resolver: Asker, domain: str) -> list[CheckResult]:
     for host, code, text, answers in looked:
         if code:
             evidence_one = {"answer": answer.as_dict(), "asked": [one.as_dict() for one in answers]}
-            state = S.UNKNOWN if code == "mx.target_unknown" else S.FAILED
+            state = _STATES.get(code, S.FAILED)
             results.append(verdict("mx", domain, state, code, text, found=host, evidence=evidence_one))
     if not results:
         title = f"{len(hosts)} mail server{'s' if len(hosts) > 1 else ''}, each with an address"
@@ -70,6 +89,14 @@ async def _target(resolver: Asker, host: str) -> tuple[str, str, str, tuple[Answ
             (four,),
         )
     if four.found or six.found:
+        texts = [*(four.names if four.found else ()), *(six.names if six.found else ())]
+        inside = [text for text in texts if not reachable(text)]
+        if inside and len(inside) == len(texts):
+            title = f"{host} is {', '.join(inside)}: no server outside can reach that"
+            return host, "mx.target_not_reachable", title, (four, six)
+        if inside:
+            title = f"{host} is also {', '.join(inside)}, which no server outside can reach"
+            return host, "mx.target_partly_reachable", title, (four, six)
         return host, "", "", (four, six)
     if four.unknown or six.unknown:
         return host, "mx.target_unknown", f"the address of {host} could not be read", (four, six)
@@ -85,6 +112,36 @@ class ReverseCheck:
     names: tuple[str, ...]
     confirmed: tuple[str, ...]
     reason: str
+
+
+async def check_sending(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
+    """The names of the addresses one's own server sends from: those given, and single ones the SPF record names."""
+    given = [*setup.sample_ips, *(ip for term in setup.spf_terms if (ip := _single(term)))]
+    answer = await resolver.ask(setup.bounce, "TXT")
+    terms = [term for text in (answer.texts if answer.found else ()) if is_spf(text) for term in text.split()]
+    named = [ip for term in terms if (ip := _single(term))]
+    addresses = list(dict.fromkeys([*given, *named]))[:MAX_SENDING]
+    looked = await asyncio.gather(*(check_reverse(resolver, ip) for ip in addresses))
+    results = []
+    for one in looked:
+        state, code = _REVERSE[one.result]
+        state = S.WARNING if state is S.FAILED and one.ip not in given else state
+        fix = "" if one.result == "pass" else f"Have the PTR of {one.ip} set to a name that leads back to it."
+        results.append(verdict("reverse", one.ip, state, code, one.reason, found=", ".join(one.names), fix=fix))
+    return results
+
+
+_REVERSE = {"pass": (S.PASSED, "reverse.ok"), "fail": (S.FAILED, "reverse.not_confirmed"),
+            "temperror": (S.UNKNOWN, "reverse.unknown")}  # fmt: skip
+
+
+def _single(term: str) -> str:
+    """The address of an ``ip4`` or ``ip6`` term that names just one; else nothing."""
+    try:
+        network = parse_term(term).network
+    except TermProblem:
+        return ""
+    return str(network.network_address) if network is not None and network.num_addresses == 1 else ""
 
 
 async def check_reverse(resolver: Asker, ip: str, *, limit: int = 10) -> ReverseCheck:

@@ -19,24 +19,26 @@ from .names import is_below, normalise
 @dataclass(frozen=True, slots=True)
 class ZoneRecord:
     """One record. ``name`` is full, without final dot; ``value`` as a person reads it: TXT without quotation marks,
-    names in CNAME and MX without final dot, MX as ``10 mx.example.com``."""
+    names in CNAME and MX without final dot, MX as ``10 mx.example.com``. ``raw`` holds the octets of a TXT record that
+    stands in the zone and that no text can stand for."""
 
     name: str
     type: str
     value: str
     ttl: int = 3600
+    raw: bytes = b""
 
     @property
     def strings(self) -> tuple[bytes, ...]:
         """A TXT value as character-strings of at most 255 octets (RFC 1035 section 3.3.14)."""
-        octets = text_octets(self.value)
+        octets = self.raw or text_octets(self.value)
         return tuple(octets[at : at + 255] for at in range(0, len(octets), 255)) or (b"",)
 
     @property
     def rdata(self) -> str:
         """The value in zone-file form."""
         match self.type:
-            case "TXT":
+            case "TXT" | "SPF":
                 return quote_strings(self.strings)
             case "CNAME" | "NS" | "PTR":
                 return dotted(self.value)
@@ -49,11 +51,19 @@ class ZoneRecord:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What to do in the zone: take away, then publish. ``why`` is one sentence."""
+    """What to do in the zone: take away, then publish. ``why`` is one sentence.
+
+    ``loses`` names what of the owner's is gone afterwards (to be confirmed by the owner), ``choices`` other values for
+    the first record among which only the owner can choose, ``named`` SPF records as they were meant, whose senders must
+    pass.
+    """
 
     why: str
     publish: tuple[ZoneRecord, ...] = ()
     remove: tuple[ZoneRecord, ...] = ()
+    loses: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,20 @@ def panel(record: ZoneRecord, zone: str) -> PanelFields:
     return PanelFields(record.type, short_name(record.name, zone), record.name, value, quoted, record.ttl)
 
 
+def panel_forms(record: ZoneRecord, zone: str) -> tuple[tuple[str, str], ...]:
+    """Label and text of each field a DNS panel may want; the cut form only where it differs from the plain one."""
+    fields = panel(record, zone)
+    forms = [
+        ("Type", fields.type),
+        ("Name, where the panel appends the domain", fields.host_short),
+        ("Name, where it does not", fields.host_full),
+        ("Value", fields.value),
+    ]
+    if len(record.strings) > 1 and record.type == "TXT":
+        forms.append(("Value, cut into strings of at most 255 octets", fields.value_quoted))
+    return tuple(forms)
+
+
 def zone_line(record: ZoneRecord, zone: str) -> str:
     """One line of a zone file, relative to the zone: ``odoo._domainkey IN CNAME odoo._domainkey.odoo.com.``"""
     return f"{short_name(record.name, zone)} IN {record.type} {record.rdata}"
@@ -112,16 +136,17 @@ def zone_file(records: Iterable[ZoneRecord], zone: str, *, ttl: int = 3600) -> s
 
 
 def octodns(records: Iterable[ZoneRecord], zone: str) -> str:
-    """OctoDNS YAML. Semicolons are escaped the way OctoDNS wants them; long values are left whole, it cuts them."""
+    """OctoDNS YAML, loaded by its YamlProvider with its defaults (keys in order). Semicolons are escaped the way
+    OctoDNS wants them; long values are left whole, it cuts them."""
     by_name: dict[str, dict[str, list[ZoneRecord]]] = {}
     for record in records:
         name = short_name(record.name, zone)
         by_name.setdefault("" if name == "@" else name, {}).setdefault(record.type, []).append(record)
-    lines = ["---"]
-    for name in sorted(by_name):
+    lines = ["---"] if by_name else ["--- {}"]
+    for name in sorted(by_name, key=_natural):
         lines.append(f"{_yaml(name)}:")
         for rdtype, group in sorted(by_name[name].items()):
-            lines += [f"  - type: {rdtype}", f"    ttl: {min(record.ttl for record in group)}"]
+            lines += [f"  - ttl: {min(record.ttl for record in group)}", f"    type: {rdtype}"]
             values = [_octodns_value(record) for record in group]
             if rdtype == "CNAME":
                 lines.append(f"    value: {values[0]}")
@@ -131,12 +156,17 @@ def octodns(records: Iterable[ZoneRecord], zone: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """The order OctoDNS wants keys in: numbers by their value (``s2`` before ``s10``)."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", name)]
+
+
 def _octodns_value(record: ZoneRecord) -> str:
     if record.type == "TXT":
         return _yaml(record.value.replace(";", "\\;"))
     if record.type == "MX":
         preference, _, host = record.value.partition(" ")
-        return f"{{preference: {int(preference)}, exchange: {_yaml(dotted(host))}}}"
+        return f"{{exchange: {_yaml(dotted(host))}, preference: {int(preference)}}}"
     return _yaml(record.rdata)
 
 
@@ -153,11 +183,21 @@ def terraform(records: Sequence[ZoneRecord], zone: str, provider: str = "generic
     groups: dict[tuple[str, str], list[ZoneRecord]] = {}
     for record in records:
         groups.setdefault((record.name, record.type), []).append(record)
-    return "\n".join(makers[provider](name, rdtype, group, zone) for (name, rdtype), group in groups.items())
+    labels = _tf_labels(groups)
+    return "\n".join(makers[provider](labels[key], key, group, zone) for key, group in groups.items())
 
 
-def _tf_name(name: str, rdtype: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "_", f"{name}_{rdtype}").strip("_").lower()
+def _tf_labels(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """A resource name each: it begins with a letter or ``_``, and no two are the same (``a-b``, ``a.b``)."""
+    out: dict[tuple[str, str], str] = {}
+    for name, rdtype in keys:
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", f"{name}_{rdtype}").strip("_").lower()
+        label = wanted = f"_{plain}" if plain[:1].isdigit() else plain
+        number = 2
+        while label in out.values():
+            label, number = f"{wanted}_{number}", number + 1
+        out[name, rdtype] = label
+    return out
 
 
 def _hcl(text: str) -> str:
@@ -169,13 +209,14 @@ def _list(values: Iterable[str]) -> str:
     return "[" + ", ".join(_hcl(value) for value in values) + "]"
 
 
-def _tf_generic(name: str, rdtype: str, group: Sequence[ZoneRecord], zone: str) -> str:
+def _tf_generic(label: str, key: tuple[str, str], group: Sequence[ZoneRecord], zone: str) -> str:
+    name, rdtype = key
     short = short_name(name, zone)
     head = [f"  zone = {_hcl(dotted(zone))}"]
     if short != "@":
         head.append(f"  name = {_hcl(short)}")
     ttl = f"  ttl  = {group[0].ttl}"
-    label = _hcl(_tf_name(name, rdtype))
+    label = _hcl(label)
     if rdtype == "CNAME":
         return "\n".join([f'resource "dns_cname_record" {label} {{', *head, f"  cname = {_hcl(dotted(group[0].value))}",
                           ttl, "}", ""])  # fmt: skip
@@ -191,31 +232,39 @@ def _tf_generic(name: str, rdtype: str, group: Sequence[ZoneRecord], zone: str) 
     return "\n".join([f'resource "{kind}" {label} {{', *head, f"  {field} = {values}", ttl, "}", ""])
 
 
-def _tf_cloudflare(name: str, rdtype: str, group: Sequence[ZoneRecord], zone: str) -> str:
+def _tf_cloudflare(label: str, key: tuple[str, str], group: Sequence[ZoneRecord], zone: str) -> str:
+    name, rdtype = key
     out = []
     for number, record in enumerate(group):
-        label = _tf_name(name, rdtype) + (f"_{number + 1}" if len(group) > 1 else "")
+        one = f"{label}__{number + 1}" if len(group) > 1 else label
         content, extra = record.value, []
         if rdtype == "MX":
             preference, _, content = record.value.partition(" ")
             extra = [f"  priority = {int(preference)}"]
         elif rdtype == "TXT":
             content = record.rdata
-        out += [f"resource \"cloudflare_dns_record\" {_hcl(label)} {{", "  zone_id  = var.zone_id",
+        out += [f"resource \"cloudflare_dns_record\" {_hcl(one)} {{", "  zone_id  = var.zone_id",
                 f"  name     = {_hcl(name)}", f"  type     = {_hcl(rdtype)}", f"  content  = {_hcl(content)}", *extra,
                 f"  ttl      = {record.ttl}", "  proxied  = false", "}", ""]  # fmt: skip
     return "\n".join(out)
 
 
-def _tf_route53(name: str, rdtype: str, group: Sequence[ZoneRecord], zone: str) -> str:
+def _octal(part: bytes) -> str:
+    """A character-string the way Route 53 wants it: quotes and backslashes escaped, other octets in octal."""
+    shown = (f"\\{chr(o)}" if o in (0x22, 0x5C) else chr(o) if 0x20 <= o < 0x7F else f"\\{o:03o}" for o in part)
+    return "".join(shown)
+
+
+def _tf_route53(label: str, key: tuple[str, str], group: Sequence[ZoneRecord], zone: str) -> str:
+    name, rdtype = key
     values = []
     for record in group:
         if rdtype == "TXT":
             # the provider adds the outer quotation marks; the inner ones part the character-strings
-            values.append('\\"\\"'.join(_hcl(part.decode("utf-8", "replace"))[1:-1] for part in record.strings))
+            values.append('\\"\\"'.join(_hcl(_octal(part))[1:-1] for part in record.strings))
         else:
             values.append(_hcl(record.rdata)[1:-1])
     listed = "[" + ", ".join(f'"{value}"' for value in values) + "]"
-    return "\n".join([f'resource "aws_route53_record" {_hcl(_tf_name(name, rdtype))} {{', "  zone_id = var.zone_id",
+    return "\n".join([f'resource "aws_route53_record" {_hcl(label)} {{', "  zone_id = var.zone_id",
                       f"  name    = {_hcl(name)}", f"  type    = {_hcl(rdtype)}", f"  ttl     = {group[0].ttl}",
                       f"  records = {listed}", "}", ""])  # fmt: skip

@@ -16,7 +16,7 @@ from .answer import Answer
 from .names import askable, normalise
 from .resolver import Asker
 from .spf import MAX_LOOKUPS, MAX_NAMES, MAX_VOID
-from .spf_parse import Network, SpfRecord, Term, parse_record, select
+from .spf_parse import MECHANISMS, Network, SpfRecord, Term, parse_record, select
 
 MAX_BRANCHES = 200
 
@@ -217,6 +217,10 @@ def _live_terms(walk: _Walk, record: SpfRecord, domain: str, *, root: bool) -> l
     live += mechanisms
     if stop is None and record.redirect is not None:
         live.append(record.redirect)
+    for term in record.terms:
+        if term.modifier and term.name in MECHANISMS:
+            walk.say("spf.modifier_for_mechanism", domain, f"{term.text} is no mechanism and is ignored: write a colon",
+                     term.text, error=False)  # fmt: skip
     for term in live:
         if term.name == "ptr":
             walk.say("spf.ptr", domain, "ptr is slow and unreliable (RFC 7208 section 5.5)", term.text, error=False)

@@ -5,14 +5,17 @@ All three are one TXT record of ``tag=value`` pairs; the rules differ in names o
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from ..model.verdict import VerdictState as S
 from .answer import Answer
+from .check_common import readable, standing
 from .dmarc import discover
 from .dmarc_record import Policy
 from .domain_model import CheckResult, verdict
-from .names import normalise
+from .names import askable, normalise
+from .pasted import cleaned
 from .records import Change, ZoneRecord
 from .resolver import Asker
 
@@ -34,22 +37,79 @@ def _only(answer: Answer, version: str) -> tuple[list[str], str]:
     return found, "" if len(found) == 1 else "missing" if not found else "multiple"
 
 
+def _meant(text: str, version: str) -> str:
+    """The record a value was meant as, put right; empty when it was meant as something else."""
+    word = re.sub(r"v?[0-9]+$", "", version)
+    value = cleaned(text).text
+    match = re.match(rf"(?i)\W*(?:v\s*[=:]?\s*)?{word}\s*v?[0-9]?\s*(?=[;,\s]|$)", value)
+    if match is None:
+        return ""
+    rest = re.sub(r"(?i)[,\s]+(?=(?:id|rua|l|a)\s*[=:])", ";", value[match.end() :])
+    tags: dict[str, str] = {}
+    for part in rest.split(";"):
+        tag = re.match(r"\s*([A-Za-z]+)\s*[=:]\s*(.*?)\s*$", part)
+        if tag is not None:
+            tags.setdefault(tag[1].lower(), tag[2])
+    return "; ".join([f"v={version}", *(f"{name}={content}" for name, content in tags.items())])
+
+
 async def read_tag_record(
     resolver: Asker, check: str, name: str, version: str, missing: str, missing_state: S = S.SKIPPED
 ) -> tuple[CheckResult | None, str, Answer]:
-    """The single record of a version, or the result that says why there is none."""
+    """The single record of a version, or the result that says why there is none (with the record it was meant to be,
+    where one was pasted with slips or put at a wrong name)."""
     answer = await resolver.ask(name, "TXT")
     evidence = {"answer": answer.as_dict()}
     if answer.unknown:
         title = f"{name} could not be read ({answer.status})"
         return verdict(check, name, S.UNKNOWN, f"{check}.unknown", title, evidence=evidence), "", answer
     found, wrong = _only(answer, version)
-    if wrong == "missing":
-        return verdict(check, name, missing_state, f"{check}.missing", missing, evidence=evidence), "", answer
-    if wrong:
+    if not wrong:
+        return None, found[0], answer
+    place = answer if answer.found and any(_meant(text, version) for text in answer.texts) else None
+    if place is None and not answer.chain:
+        place = await _misplaced(resolver, name, version)
+    meant = {text: made for text in (place.texts if place is not None else ()) if (made := _meant(text, version))}
+    change = None
+    if place is not None and len(set(meant.values())) == 1:
+        gone = tuple(standing(place.name, text) for text in meant)
+        if place.chain:
+            gone = (ZoneRecord(name, "CNAME", place.chain[0]),)
+        loses = (f"the alias to {place.chain[0]}",) if place.chain else ()
+        change = Change("the record, mended", (ZoneRecord(name, "TXT", next(iter(meant.values()))),), gone, loses)
+    if wrong == "multiple":
         title = f"{len(found)} records at {name}; one is allowed, so none counts"
-        return verdict(check, name, S.FAILED, f"{check}.multiple", title, evidence=evidence), "", answer
-    return None, found[0], answer
+        fix = "Keep one of them." if change is None else f"Publish {name}: {change.publish[0].value}"
+        result = verdict(check, name, S.FAILED, f"{check}.multiple", title, found=" | ".join(found), fix=fix,
+                         evidence=evidence, change=change)  # fmt: skip
+        return result, "", answer
+    if place is None:
+        return verdict(check, name, missing_state, f"{check}.missing", missing, evidence=evidence), "", answer
+    causes = list(dict.fromkeys(cause for text in meant for cause in cleaned(text).causes))
+    code, title = (
+        f"{check}.not_recognised",
+        f"{name} has a record nobody takes for one: v={version} is written otherwise",
+    )
+    if place is not answer:
+        code, title = f"{check}.misplaced", f"a record stands at {place.name}, where nobody looks; its place is {name}"
+    shown = {**evidence, "causes": causes}
+    title += f" ({'; '.join(causes)})" if causes else ""
+    made = next(iter(meant.values()))
+    result = verdict(check, name, S.FAILED, code, title, found=readable(next(iter(meant))), expected=made,
+                     fix=f"Publish {name}: {made}", evidence=shown, change=change)  # fmt: skip
+    return result, "", answer
+
+
+async def _misplaced(resolver: Asker, name: str, version: str) -> Answer | None:
+    """Where a tag record is put by mistake: the domain itself, the names without underscores, the domain twice."""
+    labels = [label for label in name.split(".") if label.startswith("_") or label == "default"]
+    domain = ".".join(name.split(".")[len(labels) :])
+    plain = ".".join(label.lstrip("_") for label in labels)
+    names = [domain, f"{plain}.{domain}", f"{name}.{domain}"]
+    for answer in await asyncio.gather(*(resolver.ask(one, "TXT") for one in names if askable(one))):
+        if answer.found and not answer.chain and any(_meant(text, version) for text in answer.texts):
+            return answer
+    return None
 
 
 async def check_tlsrpt(resolver: Asker, domain: str, report_to: str = "") -> CheckResult:
@@ -70,7 +130,12 @@ async def check_tlsrpt(resolver: Asker, domain: str, report_to: str = "") -> Che
     bad = [part for part in targets if not re.match(r"(?:mailto:[^@\s]+@[^@\s]+|https://\S+)$", part)]
     if not targets or bad:
         title = f"{', '.join(bad) or 'rua='} is no address for reports (mailto: or https:)"
-        change = Change("a TLS-RPT record with an address", (publish,), (ZoneRecord(name, "TXT", text),))
+        good = [part for part in targets if part not in bad]
+        mended = [f"mailto:{part}" for part in bad if re.fullmatch(r"[^@\s:]+@[^@\s:]+", part)]
+        kept = ",".join((*good, *mended)) or rua
+        loses = tuple(f"rua={part}" for part in bad if f"mailto:{part}" not in mended)
+        made = ZoneRecord(name, "TXT", f"v=TLSRPTv1; rua={kept}")
+        change = Change("a TLS-RPT record with an address", (made,), (standing(name, text),), loses)
         return verdict("tlsrpt", name, S.FAILED, "tlsrpt.bad_rua", title, found=text, evidence=evidence, change=change)
     return verdict("tlsrpt", name, S.PASSED, "tlsrpt.ok", f"reports go to {', '.join(targets)}", found=text,
                    evidence=evidence)  # fmt: skip

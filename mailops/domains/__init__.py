@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..dns.records import panel_forms as record_forms
 from .history import Difference, Snapshot
 from .service import Domains, Waiting
-from .values import folded, proof_line, record_forms
+from .values import folded, proof_line
 
 __all__ = ["Difference", "Domains", "Snapshot", "Waiting", "folded", "proof_line", "record_forms"]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 SECONDS = 20.0
 BESIDES = "Check also that notifications are sent in a way that fits: the alias domain, its default FROM, the server."
-_SERVICES = {"outlook": "microsoft365", "gmail": "google"}  # a mailbox's provider, and the service that then sends
 _WORTH_A_LINE = ("spf", "dkim", "dmarc")
 
 
@@ -76,9 +75,8 @@ def sender_report(domains: Domains, setup: Setup, domain: str, *, seconds: float
 
 def service_of(setup: Setup) -> str:
     """Who sends, as the domain check names it: the provider of the first server, else the hosted one or our own."""
-    from ..providers.records import SENDERS
+    from ..providers.records import service_named
 
     for server in sorted((s for s in setup.servers if s.active), key=lambda s: s.priority):
-        name = _SERVICES.get(server.provider or "", server.provider or "")
-        return name if name in SENDERS else ""
+        return service_named(server.provider or "")
     return "odoo" if setup.profile.hosting is Hosting.ONLINE else ""

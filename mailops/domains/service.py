@@ -7,10 +7,12 @@ again, agrees, and it never takes a success back.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from ..dns.domain_model import DomainReport, SendingSetup
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from ..dns.transport import Endpoint
     from ..model.setup import Setup
 
+_ADDRESS = re.compile(r'(?:"[^"]*"|[^\s<>",;()]+)@[^\s<>"(),;:@]+')
 _BAD = (VerdictState.FAILED, VerdictState.UNKNOWN)
 
 
@@ -90,12 +93,19 @@ class Domains:
                 fix="Give the part after the @ sign, such as example.com.",
             )
         made = SendingSetup(name, **options)
-        if made.service_key and made.service_key not in SENDERS:
+        for ip in made.sample_ips:
+            _address(ip)
+        for term in made.spf_terms:
+            _spf_term(term)
+        if made.report_to:
+            made = replace(made, report_to=_report_address(made.report_to))
+        unknown = next((key for key in made.services if key not in SENDERS), None)
+        if unknown is not None:
             raise NotFound(
-                f"There is no sending service {made.service_key!r}.",
+                f"There is no sending service {unknown!r}.",
                 code="dns.unknown_service",
                 facts={"known": list(SENDERS)},
-                fix="Name one of the known ones, or leave it empty for a server of your own and give selectors.",
+                fix="Name known ones (several with commas), or none for a server of your own, and give selectors.",
             )
         return made
 
@@ -119,9 +129,11 @@ class Domains:
     def check_all(self, setups: Sequence[SendingSetup], *, ground: bool = False) -> tuple[DomainReport, ...]:
         """Many domains in one go over one memory, each kept."""
         from ..dns.domain import check_domains
+        from ..dns.mtasts import PolicyFetcher
 
+        fetcher = PolicyFetcher(timeout=self._timeout)  # asked only for a domain that announces a policy
         with self._run() as run:
-            reports = run.do(lambda resolver: check_domains(resolver, setups, ground=ground))
+            reports = run.do(lambda resolver: check_domains(resolver, setups, ground=ground, fetcher=fetcher))
         for report in reports:
             self._keep(report)
         return reports
@@ -130,28 +142,19 @@ class Domains:
         self, *, sender: str, bounce: str, ip: str, helo: str = "", signed_by: Sequence[str] = ()
     ) -> SendExplanation:
         """What receivers make of one send; see :func:`mailops.dns.send.explain_send`."""
-        from ipaddress import ip_address
-
         from ..dns.send import explain_send
 
+        sender, bounce = _bare(sender), _bare(bounce)
         for what, value in (("From", sender), ("bounce address", bounce)):
             domain = value.rpartition("@")[2]
-            if "@" not in value or not askable(normalise(domain)):
+            if not _ADDRESS.fullmatch(value) or not askable(normalise(domain)):
                 raise InputRefused(
                     f"The {what} {value[:100]!r} is no address.",
                     code="input.address",
                     facts={"given": value[:100]},
                     fix="Write it as name@example.com.",
                 )
-        try:
-            ip_address(ip)
-        except ValueError as error:
-            raise InputRefused(
-                f"{ip[:60]!r} is no IP address.",
-                code="input.ip",
-                facts={"given": ip[:60]},
-                fix="Give the address the mail leaves from, such as 192.0.2.25.",
-            ) from error
+        _address(ip)
         with self._run() as run:
             return run.do(
                 lambda resolver: explain_send(
@@ -257,6 +260,55 @@ class Domains:
                 fix="Go to your workspace folder, or name it: mailops -w FOLDER …",
             )
         return self._engine()
+
+
+def _bare(text: str) -> str:
+    """The address of ``Ann <ann@example.com>``; what is none stays as it is and is refused."""
+    named = re.fullmatch(r"\s*(?:\"[^\"]*\"|[^<>\"@]*)\s*<([^<>]*)>\s*", text)
+    return named[1].strip() if named is not None else text.strip()
+
+
+def _address(text: str) -> None:
+    """Refuse what is no IP address (``input.ip``)."""
+    try:
+        ip_address(text)
+    except ValueError as error:
+        raise InputRefused(
+            f"{text[:60]!r} is no IP address.",
+            code="input.ip",
+            facts={"given": text[:60]},
+            fix="Give the address the mail leaves from, such as 192.0.2.25.",
+        ) from error
+
+
+def _spf_term(text: str) -> None:
+    """Refuse what is no SPF term (``input.spf_term``)."""
+    from ..dns.spf_parse import TermProblem, parse_term
+
+    try:
+        parse_term(text)
+    except TermProblem as problem:
+        raise InputRefused(
+            f"{text[:80]!r} is no SPF term: {problem}.",
+            code="input.spf_term",
+            facts={"given": text[:80]},
+            fix=problem.mistake.hint or "Write it as in a record, such as ip4:192.0.2.25 or include:spf.example.com.",
+        ) from problem
+
+
+def _report_address(text: str) -> str:
+    """An address DMARC can carry: one address, its name in ASCII, its domain in A-labels (RFC 9990, RFC 6068)."""
+    local, at, host = text.strip().removeprefix("mailto:").rpartition("@")
+    good = bool(at and re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+", local))
+    name = normalise(host) if good else ""
+    if not good or not askable(name) or "." not in name or any(mark in name for mark in ",;! "):
+        raise InputRefused(
+            f"{text[:80]!r} is no address for reports.",
+            code="input.report_to",
+            facts={"given": text[:80]},
+            fix="Give one address with an ASCII name before the @ sign, such as dmarc@example.com.",
+        )
+    return f"{local}@{name}"
 
 
 def _clean(report: DomainReport) -> bool:

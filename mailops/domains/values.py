@@ -7,7 +7,6 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from ..dns.domain_model import CheckResult, DomainReport
-from ..dns.records import ZoneRecord, panel
 from ..dns.transport import Endpoint
 from ..errors import InputRefused
 from ..model.verdict import Verdict, VerdictState
@@ -73,23 +72,11 @@ def proof_line(result: CheckResult) -> str:
     name = NAMES.get(result.verdict.check, result.verdict.check.upper())
     proof = result.verdict.evidence.get("proof", {})
     with_others = f" together with {', '.join(proof['together'])}" if proof.get("together") else ""
+    lost = "".join(f" Gone afterwards, so make sure that you agree: {one}." for one in result.change.loses)
+    asked = "".join(f" Or, as you choose: {one}." for one in result.change.choices)
     line = (
         f"Proved: after publishing this{with_others}, {name} no longer has this finding and no other check gets worse"
     )
     if result.verdict.check == "spf":
         line += f"; every address that passes now still passes; {proof.get('lookups_after', 0)} of 10 lookups"
-    return line + "."
-
-
-def record_forms(record: ZoneRecord, domain: str) -> tuple[tuple[str, str], ...]:
-    """Label and text of each field a DNS panel may want; the cut form only where it differs from the plain one."""
-    fields = panel(record, domain)
-    forms = [
-        ("Type", fields.type),
-        ("Name, where the panel appends the domain", fields.host_short),
-        ("Name, where it does not", fields.host_full),
-        ("Value", fields.value),
-    ]
-    if len(record.strings) > 1 and record.type == "TXT":
-        forms.append(("Value, cut into strings of at most 255 octets", fields.value_quoted))
-    return tuple(forms)
+    return f"{line}.{lost}{asked}"

@@ -1,29 +1,35 @@
 """What sending services and DNS hosts want to see in DNS: data, with its source and date.
 
-``as_of`` is the day a line was compared with its source; a bare year means it was written from general knowledge
-of that year and waits for the comparison. To add a service: one :class:`SendingProfile` here, with its source. The
-checks read nothing but this table. ``{domain}`` stands for the sending domain, ``{dashed}`` for it with dashes for
-dots, ``{db}`` for the database name; ``*`` stands for an account's own part.
+A service is one file in ``data/``, read into one frozen :class:`SendingProfile`; the checks read nothing else.
+``as_of`` is the day a file was compared with its ``source``; a bare year, with ``basis = "general knowledge"``, waits
+for the comparison. ``{domain}`` stands for the sending domain, ``{dashed}`` for it with dashes for dots, ``{db}`` for
+the database name; ``*`` stands for an account's own part.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.resources import files
 
 
 @dataclass(frozen=True, slots=True)
 class DkimExpectation:
-    """One selector. ``targets`` are CNAME targets that count (empty = the service gives a TXT value)."""
+    """One selector (``*`` = an account's own). ``targets`` are CNAME targets that count (empty = the service gives a
+    TXT value); below ``zones`` any target counts that serves a valid key."""
 
     selector: str
     targets: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
 
     def accepts(self, target: str, *, domain: str, database: str = "") -> bool:
         """Whether a CNAME target is one of the service's, final dot or not."""
         wanted = target.rstrip(".").lower()
-        return any(fnmatch.fnmatchcase(wanted, one) for one in self.filled(domain, database))
+        return any(fnmatch.fnmatchcase(wanted, one) for one in self.filled(domain, database)) or any(
+            wanted.endswith(f".{zone}") for zone in self.zones
+        )
 
     def filled(self, domain: str, database: str = "") -> tuple[str, ...]:
         """The targets with the account's values put in."""
@@ -34,9 +40,23 @@ class DkimExpectation:
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnPathRecord:
+    """A record of a return path of one's own; ``value`` is a pattern, for TXT the SPF term that has to be in it."""
+
+    name: str
+    type: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class SendingProfile:
-    """One sending service. ``own_bounce`` = it bounces to a domain of its own unless set up otherwise, so that SPF does
-    not align. ``essential`` = missing SPF or DKIM is an error, otherwise a warning."""
+    """One sending service, read from its file in ``data/``.
+
+    ``own_bounce`` = it bounces to a domain of its own unless set up otherwise, so that SPF does not align.
+    ``essential`` = missing SPF or DKIM is an error, otherwise a warning. ``spf_at``: the include belongs to the
+    ``bounce`` domain, only to a ``return_path`` of one's own, or nowhere (``none``); ``spf_alternatives`` serve too.
+    ``dkim_need``: ``all`` selectors or ``any``. ``basis`` = what the file rests on: ``source``, ``general knowledge``.
+    """
 
     key: str
     title: str
@@ -49,6 +69,13 @@ class SendingProfile:
     help_url: str
     source: str
     as_of: str
+    basis: str = "general knowledge"
+    aliases: tuple[str, ...] = ()
+    note: str = ""
+    spf_at: str = "bounce"
+    spf_alternatives: tuple[str, ...] = ()
+    dkim_need: str = "all"
+    return_records: tuple[ReturnPathRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,67 +90,40 @@ class DnsHost:
     as_of: str = "2026-11-22"
 
 
-_PROJECT = "product documentation, email in Odoo: DNS records"
-
-SENDERS: dict[str, SendingProfile] = {
-    profile.key: profile
-    for profile in (
-        SendingProfile(
-            "odoo", "Odoo hosted mail server", "_spf.odoo.com",
-            (DkimExpectation("odoo", ("odoo._domainkey.odoo.com", "odoo._domainkey.{db}.odoo.com")),),
-            True, False, "bounce@ the alias domain", "daily limit 5 to 200 by plan",
-            "https://www.odoo.com/documentation/latest/applications/general/email_communication/email_domain.html",
-            _PROJECT, "2026-11-22"),
-        SendingProfile(
-            "microsoft365", "Microsoft 365", "spf.protection.outlook.com",
-            (DkimExpectation("selector1", ("selector1-{dashed}._domainkey.*.onmicrosoft.com",
-                                           "selector1-{dashed}._domainkey.*.dkim.mail.microsoft")),
-             DkimExpectation("selector2", ("selector2-{dashed}._domainkey.*.onmicrosoft.com",
-                                           "selector2-{dashed}._domainkey.*.dkim.mail.microsoft"))),
-            False, False, "the sender's own domain", "10,000 recipients a day and mailbox",
-            "https://learn.microsoft.com/en-us/defender-office-365/email-authentication-dkim-configure",
-            "Microsoft Learn: SPF and DKIM for a custom domain", "2025"),
-        SendingProfile(
-            "google", "Google Workspace", "_spf.google.com", (DkimExpectation("google"),),
-            False, False, "the sender's own domain", "2,000 messages a day and user",
-            "https://support.google.com/a/answer/174124", "Google Workspace Admin help: DKIM, SPF", "2025"),
-        SendingProfile(
-            "mailjet", "Mailjet", "spf.mailjet.com", (DkimExpectation("mailjet"),),
-            False, True, "bnc3.mailjet.com unless a custom return path is set", "by plan",
-            "https://documentation.mailjet.com/hc/en-us/articles/360049641733-Authenticating-Domains-with-SPF-and-DKIM-A-Complete-Guide",
-            "Mailjet documentation: authenticating domains with SPF and DKIM", "2025"),
-        SendingProfile(
-            "amazonses", "Amazon SES", "amazonses.com", (),
-            False, True, "amazonses.com unless a custom MAIL FROM is set", "by account; 200 a day in the sandbox",
-            "https://docs.aws.amazon.com/ses/latest/dg/send-email-authentication-dkim-easy.html",
-            "Amazon SES developer guide: Easy DKIM (three CNAMEs to *.dkim.amazonses.com)", "2025"),
-        SendingProfile(
-            "sendgrid", "SendGrid", "sendgrid.net",
-            (DkimExpectation("s1", ("s1.domainkey.u*.wl*.sendgrid.net",)),
-             DkimExpectation("s2", ("s2.domainkey.u*.wl*.sendgrid.net",))),
-            False, True, "em*.the domain, a CNAME to SendGrid (automated security)", "by plan",
-            "https://docs.sendgrid.com/ui/account-and-settings/how-to-set-up-domain-authentication",
-            "SendGrid documentation: domain authentication", "2025"),
-        SendingProfile(
-            "mailgun", "Mailgun", "mailgun.org",
-            (DkimExpectation("mx"), DkimExpectation("smtp"), DkimExpectation("pic")),
-            False, False, "the sending (sub)domain", "by plan",
-            "https://documentation.mailgun.com/docs/mailgun/user-manual/domains/domains-verify",
-            "Mailgun documentation: verify a domain", "2025"),
-        SendingProfile(
-            "brevo", "Brevo", "",
-            (DkimExpectation("brevo1", ("b1.{dashed}.dkim.brevo.com",)),
-             DkimExpectation("brevo2", ("b2.{dashed}.dkim.brevo.com",))),
-            False, True, "sender-sib.com; with an IP of one's own a subdomain, and SPF there", "by plan",
-            "https://help.brevo.com/hc/en-us/articles/12163873383186",
-            "Brevo help: authenticate a domain", "2025"),
-        SendingProfile(
-            "postmark", "Postmark", "", (DkimExpectation("*pm"),),
-            False, True, "pm-bounces.the domain, a CNAME to pm.mtasv.net", "by plan",
-            "https://postmarkapp.com/support/article/1046-how-do-i-verify-a-domain",
-            "Postmark support: verify a domain", "2025"),
+def _read(key: str, text: str) -> SendingProfile:
+    """One file of ``data/`` as a profile. A key that is missing or unknown raises while the package is tested."""
+    data = tomllib.loads(text)
+    spf, back, dkim = data.pop("spf"), data.pop("return_path"), data.pop("dkim")
+    zones = tuple(dkim.get("zones", ()))
+    selectors = tuple(
+        DkimExpectation(one["selector"], tuple(one.get("targets", ())), zones) for one in dkim.get("selectors", ())
     )
-}  # fmt: skip
+    return SendingProfile(
+        key=key,
+        spf_include=spf["include"],
+        spf_at=spf["at"],
+        spf_alternatives=tuple(spf.get("alternatives", ())),
+        dkim=selectors,
+        dkim_need=dkim["need"],
+        own_bounce=back["own"],
+        return_path=back["says"],
+        return_records=tuple(ReturnPathRecord(**one) for one in back.get("records", ())),
+        aliases=tuple(data.pop("aliases", ())),
+        **data,
+    )
+
+
+_FIRST = ("odoo", "microsoft365", "google", "mailjet")  # the order people look for them in; the others by name
+
+
+def _all() -> dict[str, SendingProfile]:
+    folder = files(__package__) / "data"
+    found = {one.name.removesuffix(".toml"): one for one in folder.iterdir() if one.name.endswith(".toml")}
+    order = [*_FIRST, *sorted(set(found) - set(_FIRST))]
+    return {key: _read(key, found[key].read_text(encoding="utf-8")) for key in order}
+
+
+SENDERS: dict[str, SendingProfile] = _all()
 
 DNS_HOSTS: tuple[DnsHost, ...] = (
     DnsHost("ovh", "OVH", ("*.ovh.net", "*.anycast.me"),
@@ -175,6 +175,14 @@ def guides_first(host: DnsHost | None) -> list[tuple[str, str, str]]:
     """All guide links as ``(host, title, url)``, the guessed host's first."""
     order = sorted(DNS_HOSTS, key=lambda one: one is not host)
     return [(one.title, title, url) for one in order for title, url in one.guides]
+
+
+def service_named(name: str) -> str:
+    """The key of the service a server record's provider name stands for; empty when there is none."""
+    wanted = name.strip().lower().removeprefix("external:")
+    if wanted in SENDERS:
+        return wanted
+    return next((profile.key for profile in SENDERS.values() if wanted in profile.aliases), "")
 
 
 def sender(key: str) -> SendingProfile:

@@ -53,9 +53,7 @@ KNOWN: tuple[Known, ...] = (
     *_group(
         "uncalled",
         "wanted by the domain checks: DANE, reverse names, all servers of a zone, watching until published, signing",
-        "dns/dane.py: check_dane has no caller",
         "dns/dkim_message.py: sign_message has no caller",
-        "dns/mx.py: check_reverse has no caller",
         "dns/published.py: check_records has no caller",
         "dns/published.py: compare_servers has no caller",
         "dns/published.py: watch_until has no caller",

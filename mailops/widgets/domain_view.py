@@ -72,19 +72,19 @@ class Links(Card):
 class FindingCard(Card):
     """One result: the check's card; below it the record in the forms a DNS panel may want, and what was proved."""
 
-    def __init__(self, result: CheckResult, domain: str, *, appends_domain: bool | None = None) -> None:
-        from ..dns.records import zone_line
-        from ..domains.values import proof_line, record_forms
+    def __init__(self, result: CheckResult, zone: str, *, appends_domain: bool | None = None) -> None:
+        from ..dns.records import panel_forms, zone_line
+        from ..domains.values import proof_line
 
         self.result = result
         self.card = CheckCard(_named(result.verdict))
         self.fields: list[Card] = []
         self.proof = proof_line(result)
         change = result.change if result.proved else None
-        self.gone = [zone_line(record, domain) for record in change.remove] if change else []
+        self.gone = [zone_line(record, zone) for record in change.remove] if change else []
         many = change is not None and len(change.publish) > 1
         for number, record in enumerate(change.publish if change else (), start=1):
-            forms = list(record_forms(record, domain))
+            forms = list(panel_forms(record, zone))
             if appends_domain is False:  # the form this panel wants comes first; both can always be copied
                 forms[1], forms[2] = forms[2], forms[1]
             mark = f" of record {number}" if many else ""
@@ -126,6 +126,13 @@ class FindingCard(Card):
         if self.proof:
             parts.append(ipywidgets.HTML(self._after()))
         return ipywidgets.VBox(parts)
+
+
+def _zone_of(report: DomainReport, result: CheckResult) -> str:
+    """The zone a finding's records go into."""
+    change = result.change
+    name = next((record.name for record in (*change.publish, *change.remove)), "") if change is not None else ""
+    return report.zone_of(name or report.setup.name)
 
 
 def _named(verdict: Verdict) -> Verdict:
@@ -210,7 +217,7 @@ class DomainView(Card):
         )
         lead += f" Asked: {report.asked_of}."
         appends = next((host.appends_domain for host in DNS_HOSTS if host.title == report.dns_host), None)
-        findings = [FindingCard(result, report.setup.name, appends_domain=appends) for result in results]
+        findings = [FindingCard(result, _zone_of(report, result), appends_domain=appends) for result in results]
         tail: list[Card] = [Prose(*report.notes)] if report.notes else []
         if report.changes:
             where = f"Your DNS is at {report.dns_host}. " if report.dns_host else ""
@@ -343,18 +350,24 @@ def expectations(setup: SendingSetup) -> Card:
     """What the sending service wants to see in DNS, with the source of that knowledge and its day."""
     from ..providers.records import SENDERS
 
-    profile = SENDERS.get(setup.service_key)
-    if profile is None:
+    profiles = [SENDERS[key] for key in setup.services if key in SENDERS]
+    if not profiles:
         return Prose("A server of your own: name what SPF must permit and your DKIM selectors as parameters.")
-    keys = [f"{one.selector}._domainkey.{setup.name} → {', '.join(one.targets) or 'the key it shows you'}" for one in
-            profile.dkim]  # fmt: skip
-    need = "Without SPF and DKIM its mail may not arrive." if profile.essential else "SPF and DKIM are recommended."
-    lines = [
-        f"{profile.title}: {need}",
-        f"SPF: include:{profile.spf_include}" if profile.spf_include else "SPF: nothing, it bounces to its own domain.",
-        *(f"DKIM: {key.format(domain=setup.name, dashed=setup.name.replace('.', '-'), db=setup.database or '*')}"
-          for key in keys),
-        f"Bounces go to: {profile.return_path}. Limits: {profile.limits}.",
-    ]  # fmt: skip
-    source = [(profile.source, profile.help_url, f"as of {profile.as_of}")]
+    lines, source = [], []
+    for profile in profiles:
+        keys = [
+            f"{one.selector}._domainkey.{setup.name} → {', '.join(one.targets) or 'the key it shows you'}"
+            for one in profile.dkim
+        ]
+        need = "Without SPF and DKIM its mail may not arrive." if profile.essential else "SPF and DKIM are recommended."
+        spf = f"include:{profile.spf_include}" if profile.spf_include and profile.spf_at == "bounce" else ""
+        lines += [
+            f"{profile.title}: {need}",
+            f"SPF: {spf or 'nothing, it bounces to its own domain.'}",
+            *(f"DKIM: {key.format(domain=setup.name, dashed=setup.name.replace('.', '-'), db=setup.database or '*')}"
+              for key in keys),
+            *(["One of these selectors is enough."] if profile.dkim_need == "any" and len(keys) > 1 else []),
+            f"Bounces go to: {profile.return_path}. Limits: {profile.limits}.",
+        ]  # fmt: skip
+        source.append((profile.source, profile.help_url, f"as of {profile.as_of}, from {profile.basis}"))
     return Panel(Prose(*lines), Links("Source", source))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -17,6 +18,7 @@ from mailops.testing.dns_world import dns_world
 Zone = dict[str, list[object]]
 ACME = SendingSetup("acme.com", report_to="dmarc@acme.com")
 RECORD = dkim_key_pair()[1]
+ANOTHER = "v=DKIM1; k=ed25519; p=" + base64.b64encode(bytes(range(32))).decode()
 SUPPORT: Zone = {
     "_spf.odoo.com": ["TXT v=spf1 ip4:198.51.100.0/24 -all"],
     "odoo._domainkey.odoo.com": [f"TXT {RECORD}"],
@@ -208,6 +210,11 @@ def test_profiles_carry_source_and_date() -> None:
         "mailgun",
         "brevo",
         "postmark",
+        "resend",
+        "mailchimp",
+        "mandrill",
+        "zoho",
+        "hubspot",
     } == set(SENDERS)
     assert all(
         profile.source and profile.as_of and profile.help_url.startswith("https://") for profile in SENDERS.values()
@@ -254,7 +261,8 @@ FAULTS: dict[str, tuple[str, list[object], str]] = {
     "dkim elsewhere": (DKIM, ["CNAME d0.key.example."], "dkim.dangling_cname"),
     "dkim dangling": (DKIM, ["CNAME gone._domainkey.odoo.com."], "dkim.dangling_cname"),
     "dkim without final dot": (DKIM, ["CNAME odoo._domainkey.odoo.com.acme.com."], "dkim.dangling_cname"),
-    "dkim own key": (DKIM, [f"TXT {RECORD}"], "dkim.points_elsewhere"),
+    "dkim copied key": (DKIM, [f"TXT {RECORD}"], "dkim.copied"),
+    "dkim own key": (DKIM, [f"TXT {ANOTHER}"], "dkim.points_elsewhere"),
     "dkim revoked": (DKIM, ["TXT v=DKIM1; p="], "dkim.points_elsewhere"),
     "dkim loop": (DKIM, [f"CNAME {DKIM}."], "dkim.unknown"),
     "dkim unreadable": (DKIM, [{"type": "ANY", "fault": "timeout"}], "dkim.unknown"),

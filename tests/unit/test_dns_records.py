@@ -62,7 +62,7 @@ def test_the_zone_file_round_trips_through_the_server() -> None:
 def test_octodns_and_terraform() -> None:
     text = octodns([SPF, DKIM, DMARC, MX], "company-name.com")
     assert '"v=DMARC1\\\\; p=none\\\\; rua=mailto:postmaster@example.com"' in text
-    assert '"odoo._domainkey":\n  - type: CNAME\n    ttl: 3600\n    value: "odoo._domainkey.odoo.com."' in text
+    assert '"odoo._domainkey":\n  - ttl: 3600\n    type: CNAME\n    value: "odoo._domainkey.odoo.com."' in text
     generic = terraform([SPF, DKIM, MX], "company-name.com")
     assert 'resource "dns_cname_record"' in generic
     assert 'cname = "odoo._domainkey.odoo.com."' in generic

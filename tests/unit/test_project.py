@@ -73,7 +73,7 @@ def test_constraints_meet_every_bound():
 
 
 MODULES = {"dnspython": "dns", "dkimpy": "dkim", "google-auth-oauthlib": "google_auth_oauthlib", "google-auth": "google",
-    "pynacl": "nacl", "pytest-xdist": "xdist"}  # fmt: skip
+    "pynacl": "nacl", "pytest-xdist": "xdist", "python-hcl2": "hcl2"}  # fmt: skip
 USED_UNIMPORTED = {  # package → what for
     "jupyterlab": "make lab",
     "voila": "make app",
