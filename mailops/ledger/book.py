@@ -12,10 +12,9 @@ Order of locks on PostgreSQL: mails by rising number, then whatever the listener
 from __future__ import annotations
 
 import logging
-import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -160,30 +159,27 @@ def note(connection: Connection, *facts: Fact) -> None:
 
 
 def write(connection: Connection, facts: Sequence[Fact]) -> list[Fact]:
-    """The rows of facts; gives back those that were not there yet, in order."""
-    once: dict[str, Fact] = {}
+    """The rows of facts; gives back those that were not there yet, in order. One without a key is always new."""
+    once: dict[object, Fact] = {}
     for fact in facts:
-        key = fact.key or f"n:{uuid.uuid4().hex}"
-        once.setdefault(key, fact if fact.key else replace(fact, key=key))
+        once.setdefault(fact.key or id(fact), fact)
     new = list(once.values())
     if not new:
         return []
-    if connection.dialect.name == "postgresql":
+    keys = [fact.key for fact in new if fact.key]
+    if keys and connection.dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert
 
-        made = connection.execute(
-            insert(e).on_conflict_do_nothing(index_elements=[e.c.key]).returning(e.c.key), [_row(f) for f in new]
-        )
+        keyed = insert(e).on_conflict_do_nothing(index_elements=[e.c.key], index_where=e.c.key.is_not(None))
+        made = connection.execute(keyed.returning(e.c.key), [_row(fact) for fact in new if fact.key])
         fresh = {row[0] for row in made}
-        return [fact for fact in new if fact.key in fresh]
-    known: set[str] = set()
-    keys = list(once)
+        insert_rows(connection, e, [_row(fact) for fact in new if not fact.key])
+        return [fact for fact in new if not fact.key or fact.key in fresh]
+    known: set[str | None] = set()
     for at in range(0, len(keys), CHUNK):
-        found = connection.execute(sa.select(e.c.key).where(e.c.key.in_(keys[at : at + CHUNK])))
-        known.update(str(row[0]) for row in found)
-    if known:
-        new = [fact for fact in new if fact.key not in known]
-    insert_rows(connection, e, [_row(f) for f in new])
+        known.update(connection.execute(sa.select(e.c.key).where(e.c.key.in_(keys[at : at + CHUNK]))).scalars())
+    new = [fact for fact in new if not fact.key or fact.key not in known]
+    insert_rows(connection, e, [_row(fact) for fact in new])
     return new
 
 

@@ -1,9 +1,10 @@
 """What can be told of a mail, as values: a fact has a natural key, so that it is told once however often it arrives.
 
+The hand-over of a mail needs none: the mail's number is new with it. The others:
+
 ========================================  ============================================================================
 key                                       who tells it
 ========================================  ============================================================================
-``s:<mail>``                              the hand-over of a mail
 ``b:<mail>:<recipient>:<when>``           the suppression list, at the hand-over and when a mail is taken for sending
 ``a:<mail>.<attempt>:<recipient>``        a worker or the recovery of a dead one: what the server answered
 ``r:<sha-256 of the report>:<block>``     a report, or a provider's webhook as the bytes it was kept with
@@ -30,8 +31,8 @@ SHORT = 20
 def key_of(*parts: object) -> str:
     """A fact's key, short enough for an index.
 
-    >>> key_of("s", 12)
-    's:12'
+    >>> key_of("u", 12)
+    'u:12'
     >>> len(key_of("a", "12.1", "somebody@example.com"))
     18
     """

@@ -15,7 +15,7 @@ from ..store import schema
 from ..store.bulk import insert_rows
 from .attempts import barring
 from .book import Book, write
-from .facts import Fact, key_of
+from .facts import Fact
 
 m, d, e = schema.mails, schema.deliveries, schema.events
 
@@ -71,9 +71,7 @@ def _handed_over(mail_id: int, row: Mapping[str, Any], recipients: Sequence[str]
         "recipients": len(recipients),
         "size": row["size"],
     }
-    return Fact(
-        "submitted", now, key_of("s", mail_id), mail_id, None, row["message_id"], actor=row["origin"], data=data
-    )
+    return Fact("submitted", now, None, mail_id, None, row["message_id"], actor=row["origin"], data=data)
 
 
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> list[int]:

@@ -228,7 +228,7 @@ events = sa.Table(
     sa.Column("server_key", sa.String(100)),
     sa.Column("actor", sa.String(100)),
     sa.Column("data", sa.JSON),
-    sa.Column("key", sa.String(64)),  # the same fact told again has the same key; null in rows of older versions
+    sa.Column("key", sa.String(64)),  # the same fact told again has the same key; null where nothing is told twice
     sa.Column("undoes", BigId),  # the event that this one takes back
     sa.Index("ix_events_mail", "mail_id"),
     sa.Index(
@@ -238,7 +238,13 @@ events = sa.Table(
         postgresql_where=sa.text("recipient IS NOT NULL"),
     ),
     sa.Index("ix_events_at", "at"),
-    sa.Index("ix_events_key", "key", unique=True),
+    sa.Index(
+        "ix_events_key",
+        "key",
+        unique=True,
+        sqlite_where=sa.text("key IS NOT NULL"),
+        postgresql_where=sa.text("key IS NOT NULL"),
+    ),
     sa.Index(
         "ix_events_undoes",
         "undoes",

@@ -43,11 +43,11 @@ def upgrade() -> None:
     )
     _split_taken_back(op.get_bind())
     _tell_ignored(op.get_bind())
-    op.create_index("ix_events_key", "events", ["key"], unique=True)
-    partial = "undoes IS NOT NULL"
-    op.create_index(
-        "ix_events_undoes", "events", ["undoes"], sqlite_where=sa.text(partial), postgresql_where=sa.text(partial)
-    )
+    for column, unique in (("key", True), ("undoes", False)):
+        told = sa.text(f"{column} IS NOT NULL")
+        op.create_index(
+            f"ix_events_{column}", "events", [column], unique=unique, sqlite_where=told, postgresql_where=told
+        )
 
 
 def _split_taken_back(connection: sa.Connection) -> None:
