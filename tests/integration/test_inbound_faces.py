@@ -196,4 +196,4 @@ def test_the_alias_card_changes_what_its_preview_says(ops: Ops) -> None:
     added = card.by_hand.actions[0].preview()
     assert added.run is not None
     assert added.run(print) == "help-desk@acme.example makes records of kind ticket."
-    assert [(a.local, a.policy.value, a.automatic) for a in ops.aliases][0] == ("help-desk", "partners", True)
+    assert next((a.local, a.policy.value, a.automatic) for a in ops.aliases) == ("help-desk", "partners", True)
