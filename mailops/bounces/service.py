@@ -24,7 +24,7 @@ from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, one_report_at_a_time, reading
 from . import effects
-from .addressed import SHOWN, Block, Heading, Ours, heading_of, kind_of, sign, understood, untagged
+from .addressed import REPORTS, SHOWN, Block, Heading, Ours, heading_of, kind_of, sign, understood, untagged
 from .correlate import WINDOW, Candidate, Clues, Match, clues, match, names_of
 from .hardness import rejudge, stored_table
 from .reading.report import RecipientResult, Report
@@ -97,12 +97,16 @@ class Bounces:
 
     def take(self, raw: bytes) -> Taken:
         """Read a report, tie it to its delivery, and record it. Ordinary mail is returned untouched."""
-        report, heading = self.parse(raw), heading_of(raw)
-        with explained("recording a report"), self._engine.begin() as connection:
-            found = sign(heading, report, ours(connection, heading))
-            if found is None and report.kind in ("ordinary", "autoreply"):
+        report = self.parse(raw)
+        if report.kind not in REPORTS:
+            heading = heading_of(raw)
+            with explained("looking at a mail"), reading(self._engine) as connection:
+                found = sign(heading, report, ours(connection, heading))
+            if found is None:
                 return Taken(report, ())
-            return self.take_in(connection, raw, understood(report, heading, found or ""))
+            report = understood(report, heading, found)
+        with explained("recording a report"), self._engine.begin() as connection:
+            return self.take_in(connection, raw, report)
 
     def take_in(self, connection: Connection, raw: bytes, report: Report) -> Taken:
         """Record a report (:func:`~mailops.bounces.addressed.understood`) in the caller's transaction."""
