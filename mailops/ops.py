@@ -325,6 +325,7 @@ class Ops:
             suppressions=self.suppressions,
             tag_keys=self.return_paths.reading_keys,
             discussions=reports,
+            profile=self.workspace.settings.as_profile(),
         )
 
     @cached_property

@@ -16,7 +16,9 @@ from mailops.cli.app import app
 from mailops.errors import ConfigError, InputRefused, NotFound
 from mailops.inbound.values import Kind
 from mailops.model.alias import Alias
+from mailops.model.setup import Hosting
 from mailops.testing import ManualClock, SmtpServer, build_dsn
+from mailops.workspace import init
 
 
 @pytest.fixture
@@ -197,3 +199,23 @@ def test_the_alias_card_changes_what_its_preview_says(ops: Ops) -> None:
     assert added.run is not None
     assert added.run(print) == "help-desk@acme.example makes records of kind ticket."
     assert next((a.local, a.policy.value, a.automatic) for a in ops.aliases) == ("help-desk", "partners", True)
+
+
+@pytest.mark.req("OUT-06", "IN-16", "IN-21")
+@pytest.mark.parametrize("hosting", ["online", "sh", "on_premise"])
+def test_the_technical_addresses_of_the_hosted_domain_make_no_records(tmp_path: Path, hosting: str) -> None:
+    ops = Ops.open(init(tmp_path / "workspace", database="Company-Name", hosting=Hosting(hosting)))
+    decisions = [
+        ops.inbound.receive(mail(n, f"{local}@company-name.odoo.com"), fallback_model="lead")
+        for n, local in enumerate(("catchall", "bounce", "notifications"))
+    ]
+    ops.close()
+    kinds = [decision.kind for decision in decisions]
+    if hosting == "on_premise":
+        assert kinds == [Kind.CREATE] * 3, "a name like any other"
+        return
+    assert kinds == [Kind.REFUSED, Kind.BOUNCE, Kind.NO_ROUTE]
+    (notice,) = decisions[0].notices
+    assert (notice.return_path, notice.sender) == (
+        "bounce@company-name.odoo.com", '"MAILER-DAEMON" <bounce@company-name.odoo.com>'
+    )  # fmt: skip
