@@ -72,7 +72,8 @@ class _Run:
         if view.handled((mail.message_id, *mail.other_ids)):
             self.note("duplicate", f"{mail.message_id} was taken before")
             words = "This mail was taken before; nothing is done twice."
-            return self.end(Kind.DUPLICATE, "duplicate", words, report=read)
+            bears_ours = view.message(mail.message_id) is not None
+            return self.end(Kind.DUPLICATE, "duplicate", words, report=read if bears_ours else None)
         self.note("duplicate", "the Message-ID is new")
         if is_marked((*mail.references, *mail.in_reply_to)):
             self.note("loop-reply", "it answers one of our own notices")

@@ -399,3 +399,11 @@ def test_a_notice_s_envelope_sender_is_the_bounce_address_of_the_domain_written_
         raw = build_dsn(notice.data, "sue@customer.test", "5.1.1", "550 no", "mx.test", to=notice.envelope_from)
         assert ops.inbound.receive(raw.replace(b"mailer-daemon", b"postmaster")).kind in (Kind.BOUNCE, Kind.LOOP_REPLY)
         assert ops.bounces.recent()["matched_by"].tolist()[0] == "message-id+recipient"
+
+
+def test_a_copy_of_a_report_that_took_another_way_counts_once(play: Callable[[str], Play]) -> None:
+    given = play("one")
+    given.ops.threads.add_contact("Else", "else@people.test")
+    for way in ("one", "two"):
+        given.ops.inbound.receive(f"Received: from {way}.mx.test\r\n".encode() + REPORTS["not ours"])
+    assert given.bounces()["else@people.test"] == 1
