@@ -28,6 +28,7 @@ from .loops import is_marked
 from .values import Decision, GatewayView, InboundMail, Kind, MessageFacts, Notice, Route, Step
 
 MAX_REFERENCES = 32
+MAX_BLOCKS = 32  # of a report, told in the trace
 
 
 def route_inbound(mail: InboundMail, view: GatewayView) -> Decision:
@@ -122,7 +123,7 @@ class _Run:
     def reported(self, report: Report, why: str) -> Decision:
         """The bounce service takes it; what each block says decides what that changes."""
         blocks = foreseen(report)
-        for block in blocks:
+        for block in blocks[:MAX_BLOCKS]:
             self.note("report", f"{block.recipient or 'nobody is named'}: {block.kind}, {block.words}")
         about = ", ".join(f"{block.recipient or 'nobody it names'} ({block.kind})" for block in blocks[:5])
         words = f"A report about {about}: {why}."

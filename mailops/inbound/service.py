@@ -32,6 +32,8 @@ from .parse import parse
 from .values import Decision, InboundMail, Kind, LogLine, Notice, Route, Step
 from .view import StoreView
 
+MAX_TOLD = 100  # blocks of a report that a line of the log tells of
+
 
 class Gateway:
     """The inbound gateway over the store.
@@ -271,7 +273,7 @@ def _line(row: Any) -> LogLine:
 def _told(taken: Taken) -> dict[str, Any]:
     """A report's kind and the consequence of each block, for the log."""
     blocks = [{"recipient": x.recipient, "kind": x.kind, "counted": x.counted, "by": x.by, "consequence": x.words}
-              for x in taken.blocks]  # fmt: skip
+              for x in taken.blocks[:MAX_TOLD]]  # fmt: skip
     return {"kind": taken.kind, "repeated": taken.repeated, "blocks": blocks}
 
 
