@@ -346,6 +346,7 @@ class Ops:
             book=self.book,
             tag_keys=self.return_paths.reading_keys,
             discussions=reports,
+            profile=self.workspace.settings.as_profile(),
         )
 
     @cached_property

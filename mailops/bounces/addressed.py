@@ -114,7 +114,7 @@ def kind_of(report: Report, result: RecipientResult | None) -> str:
         return RECEIPT if report.rule == RECEIPT else UNREAD if report.rule == UNREAD else report.kind
     if result is None or report.kind not in ("bounce", "delayed"):
         return report.outcome
-    if result.action in GOOD_ACTIONS:
+    if result.action in GOOD_ACTIONS or (result.action is None and (result.status or "").startswith("2.")):
         return "success-dsn"
     if report.kind == "delayed" or result.action == "delayed":
         return "bounce" if GIVEN_UP in result.diagnostic.lower() else "delayed"

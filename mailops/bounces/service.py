@@ -23,10 +23,11 @@ from ..ledger import Book, Fact, key_of
 from ..ledger.book import lock
 from ..ledger.returns import returned, unmatched
 from ..model.filters import read_filter
+from ..model.setup import Profile
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, one_report_at_a_time, reading
-from .addressed import SHOWN, Block, Heading, Ours, heading_of, kind_of, sign, understood, untagged
+from .addressed import REPORTS, SHOWN, Block, Heading, Ours, heading_of, kind_of, sign, understood, untagged
 from .correlate import WINDOW, Candidate, Clues, Match, clues, match, names_of
 from .hardness import rejudge, stored_table
 from .reading.report import RecipientResult, Report
@@ -69,7 +70,8 @@ class Taken:
 
 class Bounces:
     """Reads and records what comes back. ``book`` is the ledger, with those who hear of it, ``tag_keys`` gives the keys
-    that signed return paths are checked with, ``discussions`` are the threads."""
+    that signed return paths are checked with, ``discussions`` are the threads, ``profile`` says whether the database has
+    a hosted domain beside its alias domains."""
 
     def __init__(
         self,
@@ -79,12 +81,14 @@ class Bounces:
         book: Book | None = None,
         tag_keys: Callable[[], Sequence[bytes]] = tuple,
         discussions: Discussions | None = None,
+        profile: Profile | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._book = book or Book()
         self._tag_keys = tag_keys
         self._discussions = discussions
+        self._hosted = profile.hosted if profile else None
 
     @staticmethod
     def parse(raw: bytes) -> Report:
@@ -95,16 +99,20 @@ class Bounces:
 
     def take(self, raw: bytes) -> Taken:
         """Read a report, tie it to its delivery, and record it. Ordinary mail is returned untouched."""
-        report, heading = self.parse(raw), heading_of(raw)
-        with explained("recording a report"), self._engine.begin() as connection:
-            found = sign(heading, report, ours(connection, heading))
-            if found is None and report.kind in ("ordinary", "autoreply"):
+        report = self.parse(raw)
+        if report.kind not in REPORTS:
+            heading = heading_of(raw)
+            with explained("looking at a mail"), reading(self._engine) as connection:
+                found = sign(heading, report, self.ours(connection, heading))
+            if found is None:
                 return Taken(report, ())
-            return self.take_in(connection, raw, understood(report, heading, found or ""))
+            report = understood(report, heading, found)
+        with explained("recording a report"), self._engine.begin() as connection:
+            return self.take_in(connection, raw, report)
 
     def take_in(self, connection: Connection, raw: bytes, report: Report) -> Taken:
         """Record a report (:func:`~mailops.bounces.addressed.understood`) in the caller's transaction."""
-        found = clues(raw, report, _bounce_addresses(connection), self._tag_keys())
+        found = clues(raw, report, self._bounce_addresses(connection), self._tag_keys())
         return self.enter(connection, report, found, raw=raw)
 
     def enter(
@@ -170,6 +178,21 @@ class Bounces:
                 return bytes(found.raw)
             first = sa.select(b.c.raw).where(b.c.digest.startswith(found.digest[:60]), sa.func.length(b.c.raw) > 0)
             return bytes(connection.execute(first).scalar() or b"")
+
+    def ours(self, connection: Connection, heading: Heading) -> Ours:
+        """Our bounce addresses, and those a mail with the null return path was written to that we sent mail from: the
+        notification addresses, full addresses in FROM filters, and envelope senders and return paths of mails. An
+        address that makes records is none of them: what comes to it is a report only if it reads as one."""
+        bounces = self._bounce_addresses(connection)
+        written = {untagged(address) for address in heading.to} if heading.null_path else set()
+        return Ours(bounces, _sent_from(connection, written) if written else frozenset())
+
+    def _bounce_addresses(self, connection: Connection) -> frozenset[str]:
+        """The bounce addresses of all alias domains, in lower case."""
+        a = schema.alias_domains
+        found = connection.execute(sa.select(a.c.bounce_alias, a.c.name))
+        known = {f"{row.bounce_alias}@{row.name}".lower() for row in found if row.bounce_alias}
+        return frozenset(known | {str(self._hosted.bounce_address)} if self._hosted else known)
 
     # --- the store ----------------------------------------------------------------------------------------------------
 
@@ -330,21 +353,8 @@ def _by_place(found: Clues) -> list[tuple[str, ...]]:
     return [group for group in groups if group]
 
 
-def _bounce_addresses(connection: Connection) -> frozenset[str]:
-    """The bounce addresses of all alias domains, in lower case."""
-    a = schema.alias_domains
-    found = connection.execute(sa.select(a.c.bounce_alias, a.c.name))
-    return frozenset(f"{row.bounce_alias}@{row.name}".lower() for row in found if row.bounce_alias)
-
-
-def ours(connection: Connection, heading: Heading) -> Ours:
-    """Our bounce addresses, and those a mail with the null return path was written to that we sent mail from: the
-    notification addresses, full addresses in FROM filters, and envelope senders and return paths of mails. An address
-    that makes records is none of them: what comes to it is a report only if it reads as one."""
-    bounces = _bounce_addresses(connection)
-    written = {untagged(address) for address in heading.to} if heading.null_path else set()
-    if not written:
-        return Ours(bounces)
+def _sent_from(connection: Connection, written: set[str]) -> frozenset[str]:
+    """Which of these addresses we sent mail from, and make no records of."""
     al, ad, sv, ml = schema.aliases, schema.alias_domains, schema.servers, schema.mails
     names = connection.execute(sa.select(ad.c.name, ad.c.default_from).where(ad.c.default_from.is_not(None)))
     senders = {(r.default_from if "@" in r.default_from else f"{r.default_from}@{r.name}").lower() for r in names}
@@ -356,4 +366,4 @@ def ours(connection: Connection, heading: Heading) -> Ours:
                 senders.add(address)
     makers = sa.select(al.c.local, ad.c.name).join(ad, ad.c.id == al.c.alias_domain_id)
     taken = {f"{row.local}@{row.name}".lower() for row in connection.execute(makers)}
-    return Ours(bounces, frozenset(written & senders - taken))
+    return frozenset(written & senders - taken)

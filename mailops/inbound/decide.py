@@ -28,6 +28,7 @@ from .loops import is_marked
 from .values import Decision, GatewayView, InboundMail, Kind, MessageFacts, Notice, Route, Step
 
 MAX_REFERENCES = 32
+MAX_BLOCKS = 32  # of a report, told in the trace
 
 
 def route_inbound(mail: InboundMail, view: GatewayView) -> Decision:
@@ -72,7 +73,8 @@ class _Run:
         if view.handled((mail.message_id, *mail.other_ids)):
             self.note("duplicate", f"{mail.message_id} was taken before")
             words = "This mail was taken before; nothing is done twice."
-            return self.end(Kind.DUPLICATE, "duplicate", words, report=read)
+            bears_ours = view.message(mail.message_id) is not None
+            return self.end(Kind.DUPLICATE, "duplicate", words, report=read if bears_ours else None)
         self.note("duplicate", "the Message-ID is new")
         if is_marked((*mail.references, *mail.in_reply_to)):
             self.note("loop-reply", "it answers one of our own notices")
@@ -121,7 +123,7 @@ class _Run:
     def reported(self, report: Report, why: str) -> Decision:
         """The bounce service takes it; what each block says decides what that changes."""
         blocks = foreseen(report)
-        for block in blocks:
+        for block in blocks[:MAX_BLOCKS]:
             self.note("report", f"{block.recipient or 'nobody is named'}: {block.kind}, {block.words}")
         about = ", ".join(f"{block.recipient or 'nobody it names'} ({block.kind})" for block in blocks[:5])
         words = f"A report about {about}: {why}."

@@ -34,6 +34,8 @@ from .parse import parse
 from .values import Decision, InboundMail, Kind, LogLine, Notice, Route, Step
 from .view import StoreView
 
+MAX_TOLD = 100  # blocks of a report that a line of the log tells of
+
 
 class Gateway:
     """The inbound gateway over the store.
@@ -69,6 +71,7 @@ class Gateway:
                 tx,
                 setup,
                 self._threads.models,
+                self._bounces,
                 self._clock.now(),
                 fallback_model=fallback_model,
                 allowed_senders=self._allowed,
@@ -88,6 +91,7 @@ class Gateway:
                 connection,
                 setup,
                 self._threads.models,
+                self._bounces,
                 self._clock.now(),
                 fallback_model=fallback_model,
                 allowed_senders=self._allowed,
@@ -271,7 +275,7 @@ def _line(row: Any) -> LogLine:
 def _told(taken: Taken) -> dict[str, Any]:
     """A report's kind and the consequence of each block, for the log."""
     blocks = [{"recipient": x.recipient, "kind": x.kind, "counted": x.counted, "by": x.by, "consequence": x.words}
-              for x in taken.blocks]  # fmt: skip
+              for x in taken.blocks[:MAX_TOLD]]  # fmt: skip
     return {"kind": taken.kind, "repeated": taken.repeated, "blocks": blocks}
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy.engine import Connection
 
 from ..bounces.addressed import Heading, Ours
-from ..bounces.service import ours
+from ..bounces.service import Bounces
 from ..model.alias import Alias, Key
 from ..model.setup import Setup
 from ..threads import store as repo
@@ -33,16 +33,17 @@ class StoreView:
         connection: Connection,
         setup: Setup,
         models: Models,
+        bounces: Bounces,
         now: datetime,
         *,
         fallback_model: str | None = None,
         allowed_senders: Collection[str] = (),
     ) -> None:
-        self._connection, self._models = connection, models
+        self._connection, self._models, self._bounces = connection, models, bounces
         self.now, self.fallback_model = now, fallback_model
-        self.domains = setup.alias_domains
+        self.domains = setup.mail_domains
         first = setup.companies[0] if setup.companies else None
-        domain = (first.alias_domain if first else None) or (setup.alias_domains[0] if setup.alias_domains else None)
+        domain = (first.alias_domain if first else None) or (self.domains[0] if self.domains else None)
         self.company = CompanyFacts(first.name if first else "", first.email if first else None, domain)
         self.limits = limits(setup.parameters)
         self.allowed_domains = allowed_domains(setup.parameters.get("mail.catchall.domain.allowed"), self.domains)
@@ -92,7 +93,7 @@ class StoreView:
         return repo.created_by(self._connection, sender, since)
 
     def ours(self, heading: Heading) -> Ours:
-        return ours(self._connection, heading)
+        return self._bounces.ours(self._connection, heading)
 
 
 def _facts(contact: repo.Contact) -> ContactFacts:

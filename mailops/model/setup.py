@@ -157,6 +157,12 @@ class Profile:
     def hosted_domain(self) -> str:
         return f"{self.database}.{self.hosted_suffix}"
 
+    @property
+    def hosted(self) -> AliasDomain | None:
+        """The alias domain that a hosted database has by itself; None on premise. On ``online`` its bounce address
+        takes the reports, whatever the alias domains say."""
+        return None if self.hosting is Hosting.ON_PREMISE else AliasDomain(self.hosted_domain.lower())
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -168,3 +174,11 @@ class Setup:
     companies: tuple[Company, ...] = ()
     alias_domains: tuple[AliasDomain, ...] = ()
     parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def mail_domains(self) -> tuple[AliasDomain, ...]:
+        """The alias domains, and the hosted one: mail to its technical addresses comes in too."""
+        hosted = self.profile.hosted
+        if hosted is None or any(d.name.lower() == hosted.name for d in self.alias_domains):
+            return self.alias_domains
+        return (*self.alias_domains, hosted)

@@ -168,7 +168,7 @@ def _same_notice(want: Case, got: Case) -> bool:
         mine = got.get(field)
         if value is None:  # left to the wording of whoever sends it
             continue
-        if field in ("to", "from", "reply_to"):
+        if field in ("to", "from", "reply_to", "return_path"):
             agrees = parseaddr(str(value))[1] == parseaddr(str(mine or ""))[1]
         elif field == "body_contains":
             agrees = str(value) in str(got.get("body") or "")

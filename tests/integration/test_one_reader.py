@@ -90,6 +90,13 @@ def play(ops_factory: Callable[..., Ops]) -> Iterator[Callable[[str], Play]]:
         yield lambda name: Play(ops_factory(name, clock=ManualClock()), smtp)
 
 
+@pytest.fixture
+def one(ops_on: Callable[..., Ops]) -> Iterator[Play]:
+    """One play, on each of the two databases."""
+    with SmtpServer() as smtp:
+        yield Play(ops_on(clock=ManualClock()), smtp)
+
+
 def dsn(action: str, status: str, text: str, who: str = PEOPLE[0], original: bytes | None = None, **more: Any) -> bytes:
     head = original or f"From: Tom <tom@acme.example>\r\nMessage-ID: {MAIL}\r\n\r\nHi\r\n".encode()
     return build_dsn(head, who, status, text, "mx.people.test", action, to="bounce@acme.example", **more)
@@ -225,13 +232,12 @@ def test_a_webhook_leaves_the_same_rows(
     ("unreadable", True, (0, 0)),
 ])  # fmt: skip
 def test_only_what_failed_is_red_and_counts_each_block_for_its_own(
-    play: Callable[[str], Play], name: str, red: bool, counted: tuple[int, int]
+    one: Play, name: str, red: bool, counted: tuple[int, int]
 ) -> None:
-    given = play("one")
-    given.ops.inbound.receive(REPORTS[name])
-    assert (given.mark is Mark.RED) is red
-    assert tuple(given.bounces()[address] for address in PEOPLE) == counted
-    lines = {line.address: line.state for line in given.ops.envelopes.of(given.message).lines}
+    one.ops.inbound.receive(REPORTS[name])
+    assert (one.mark is Mark.RED) is red
+    assert tuple(one.bounces()[address] for address in PEOPLE) == counted
+    lines = {line.address: line.state for line in one.ops.envelopes.of(one.message).lines}
     if sum(counted):
         assert [lines[address] == "bounce" for address in PEOPLE] == [bool(n) for n in counted]
 
@@ -239,13 +245,10 @@ def test_only_what_failed_is_red_and_counts_each_block_for_its_own(
 @pytest.mark.req("IN-18")
 @pytest.mark.parametrize("body", ["", "zzz qqq\r\n", "Sorry.\r\n"])
 @pytest.mark.parametrize("road", ["take", "receive"])
-def test_what_cannot_be_read_failed_without_a_reason_by_both_faces(
-    play: Callable[[str], Play], road: str, body: str
-) -> None:
-    given = play("one")
+def test_what_cannot_be_read_failed_without_a_reason_by_both_faces(one: Play, road: str, body: str) -> None:
     raw = REPORTS["unreadable"] + body.encode()
-    given.ops.bounces.take(raw) if road == "take" else given.ops.inbound.receive(raw)
-    lines = given.ops.envelopes.of(given.message).lines
+    one.ops.bounces.take(raw) if road == "take" else one.ops.inbound.receive(raw)
+    lines = one.ops.envelopes.of(one.message).lines
     assert [(line.state, line.reason, line.raw) for line in lines] == [("bounce", "no error", raw)] * 2
 
 
@@ -403,3 +406,11 @@ def test_a_notice_s_envelope_sender_is_the_bounce_address_of_the_domain_written_
         raw = build_dsn(notice.data, "sue@customer.test", "5.1.1", "550 no", "mx.test", to=notice.envelope_from)
         assert ops.inbound.receive(raw.replace(b"mailer-daemon", b"postmaster")).kind in (Kind.BOUNCE, Kind.LOOP_REPLY)
         assert ops.bounces.recent()["matched_by"].tolist()[0] == "message-id+recipient"
+
+
+def test_a_copy_of_a_report_that_took_another_way_counts_once(play: Callable[[str], Play]) -> None:
+    given = play("one")
+    given.ops.threads.add_contact("Else", "else@people.test")
+    for way in ("one", "two"):
+        given.ops.inbound.receive(f"Received: from {way}.mx.test\r\n".encode() + REPORTS["not ours"])
+    assert given.bounces()["else@people.test"] == 1

@@ -243,6 +243,7 @@ def _fields(d: Decision, raw: bytes, view: CaseView, after: After | None) -> dic
                 "subject": n.subject,
                 "body": n.text,
                 "reply_to": n.reply_to,
+                "return_path": n.return_path,
                 "loop_tag": is_marked(n.references),
             }
             for n in d.notices

@@ -45,16 +45,13 @@ def _predict(case: dict[str, Any]) -> dict[str, Any]:
         "server": found.server.key if found.server else None,
         "header_from": found.header_from,
         "envelope_from": found.envelope_from,
-        "reply_to": _reply_to(given, setup),
-        "failure": found.failure.value if found.failure else None,
+        **({"reply_to": _reply_to(given["record"], given, setup)} if given.get("record") else {}),
+        **({"failure": found.failure.value} if found.failure else {}),
     }
 
 
-def _reply_to(given: dict[str, Any], setup: Setup) -> str | None:
-    """Of a record's mail: that of the product's threads. A mail without record has none of its own."""
-    record = given.get("record")
-    if not record:
-        return None
+def _reply_to(record: dict[str, Any], given: dict[str, Any], setup: Setup) -> str | None:
+    """Of a record's mail, as the product's threads write it."""
     row = Record(1, "record", record.get("name") or "", None, 1, None, {})
     return reply_address(row, (), setup, author=given.get("from"))
 
