@@ -70,8 +70,8 @@ class Taken:
 
 class Bounces:
     """Reads and records what comes back. ``book`` is the ledger, with those who hear of it, ``tag_keys`` gives the keys
-    that signed return paths are checked with, ``discussions`` are the threads, ``profile`` says whether the database has
-    a hosted domain beside its alias domains."""
+    that signed return paths are checked with, ``discussions`` are the threads, ``profile`` says whether there is a
+    hosted domain beside the alias domains."""
 
     def __init__(
         self,

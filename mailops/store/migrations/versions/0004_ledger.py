@@ -4,6 +4,8 @@ Two things that older versions did in place become facts of their own: a bounce 
 was renamed) is a bounce again, taken back by a second row with the same moment; and what a person ignored in an
 envelope, which left no trace, is told with the time its delivery was last changed. What cannot be known any more
 (whether it was a bounce or a complaint that was taken back) follows from the cause that was noted.
+
+Notifications that never heard of their mail, because a worker died between two commits, are brought up to it.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ def upgrade() -> None:
     )
     _split_taken_back(op.get_bind())
     _tell_ignored(op.get_bind())
+    _catch_up(op.get_bind())
     for column, unique in (("key", True), ("undoes", False)):
         told = sa.text(f"{column} IS NOT NULL")
         op.create_index(
@@ -86,4 +89,25 @@ def _tell_ignored(connection: sa.Connection) -> None:
             "'i:' || d.mail_id || '.' || d.id "
             "FROM deliveries d JOIN mails m ON m.id = d.mail_id WHERE d.state = 'ignored'"
         ).bindparams(sa.bindparam("data", {"migrated": True}, sa.JSON))
+    )
+
+
+def _catch_up(connection: sa.Connection) -> None:
+    """Notifications still *ready* whose recipient's outcome is known."""
+    n = sa.table("notifications", *(sa.column(c) for c in ("mail_id", "address", "state", "failure_type", "reason")))
+    d = sa.table("deliveries", *(sa.column(c) for c in ("mail_id", "normalised", "state", "failure_type", "reply")))
+    same = sa.and_(d.c.mail_id == n.c.mail_id, d.c.normalised == n.c.address)
+    why = sa.select(sa.func.max(d.c.failure_type)).where(same).scalar_subquery()
+    words = sa.select(sa.func.max(d.c.reply)).where(same).scalar_subquery()
+    for state, mark in (("failed", "exception"), ("bounced", "bounce"), ("sent", "sent")):
+        told = {"failure_type": why, "reason": words} if state != "sent" else {}
+        behind = sa.and_(n.c.state == "ready", sa.exists().where(same, d.c.state == state))
+        connection.execute(sa.update(n).where(behind).values(state=mark, **told))
+    connection.execute(
+        sa.text(
+            "UPDATE notifications SET state = 'sent' WHERE state = 'ready' AND mail_id IS NOT NULL "
+            "AND NOT EXISTS (SELECT 1 FROM mails m WHERE m.id = notifications.mail_id) "
+            "AND EXISTS (SELECT 1 FROM events e WHERE e.mail_id = notifications.mail_id AND e.kind = 'sent' "
+            "AND lower(e.recipient) = notifications.address)"
+        )
     )
