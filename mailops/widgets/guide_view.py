@@ -317,6 +317,14 @@ class GuideView(Card):
 
     def _begin(self) -> Draw:
         opened = self.guided.begin(self._came)
+        if opened.done:
+            return self._after_connect
+        if opened.code:
+            page = link("Open the sign-in page", opened.address)
+            told = (
+                f"{page}<p style='margin:4px 0'>Enter the code {code(opened.code)} there; it comes back by itself.</p>"
+            )
+            return lambda: self._answer_with(ipywidgets.HTML(box(told, accent="info", role="status")))
         way = "It comes back by itself." if opened.listens else "Then paste the address of the last page below."
         page = link("Open the sign-in page", opened.address)
         sent = f"Redirect address sent: {code(opened.redirect_uri)}"
