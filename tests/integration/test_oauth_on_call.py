@@ -506,3 +506,37 @@ def test_the_vault_gets_a_new_key_from_the_command_line(desk: OnCall) -> None:
     assert status == 0, text
     assert key.read_bytes() != before
     assert desk.ops.secrets.reveal("vault:smtp") == "a-word"
+
+
+# --- the calendar of truth -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encryption", ["starttls", "tls"])
+def test_the_certificates_of_own_servers_are_in_the_calendar(
+    sqlite_file_ops: Ops, tmp_path: Path, encryption: str
+) -> None:
+    from mailops.model.setup import Encryption, Server
+    from mailops.testing import Authority, SmtpServer
+
+    authority = Authority(tmp_path / "pki")
+    with SmtpServer(tls=authority.server_tls(encryption)) as smtp:
+        sqlite_file_ops.save_server(Server("own", "Own", "localhost", smtp.port, Encryption(encryption)))
+        (end,) = sqlite_file_ops.ends()
+        assert (end.kind, end.affects, end.days(sqlite_file_ops.clock.now())) == ("server_certificate", ("own",), 0)
+        assert sqlite_file_ops.ends(network=False) == []
+        from mailops.cli.app import app
+
+        arguments = ["-w", str(sqlite_file_ops.workspace.path), "calendar"]
+        assert CliRunner().invoke(app, arguments).exit_code == 1
+        assert CliRunner().invoke(app, [*arguments, "--no-network"]).exit_code == 0
+    assert sqlite_file_ops.ends() == []  # nobody answers: nothing is known
+
+
+def test_a_providers_date_names_the_servers_that_stop(desk: OnCall) -> None:
+    for n, host in enumerate(("smtp.office365.com", "smtp.office365.com", "mail.example.com", "smtp.gmail.com")):
+        arguments = ("--host", host, "--authentication", "login", "--login", ANN, "--password", "env:CLIENT_SECRET")
+        desk.run("server", "add", f"s{n}", *arguments)
+    _, text, _ = desk.run("calendar", "--no-network", "--json")
+    (one,) = json.loads(text)["deadlines"]
+    assert re.match(r"2 of 4 servers stop(ped)? on 2027-01-01: s0, s1\.", one["message"])
+    assert "mailops connect guide azure" in one["fix"]
