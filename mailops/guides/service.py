@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..errors import ConfigError, MailopsError
+from ..errors import ConfigError, MailopsError, StateConflict
 from ..model.setup import Server
 from ..model.verdict import Finding, Severity, Verdict, VerdictState
 from ..oauth.account import Account, FlowKind
@@ -225,6 +225,29 @@ class Guided:
         sent = self.run.values()["redirect_uri"]
         diff = compare_uris(registered.strip(), sent)
         return diff.equal, diff.marked + ("" if diff.equal else "\n\n" + "; ".join(diff.words))
+
+    # --- typed, not saved yet -----------------------------------------------------------------------------------------
+
+    def typed(self) -> dict[str, dict[str, str]]:
+        """What was typed into steps and not saved yet, by step; it outlives the kernel. Never a secret."""
+        return {step: {k: str(v) for k, v in kept.answers.items()} for step, kept in self._typed.load().items()}
+
+    def keep_typed(self, step_id: str, values: Mapping[str, str]) -> None:
+        """Keep what stands in a step's fields; secrets and files are left out, nothing forgets the step."""
+        plain = {i.name for i in self.run.guide.step(step_id).inputs if i.kind not in ("secret", "json")}
+        kept = {name: text for name, text in values.items() if name in plain}
+        before = self._typed.load().get(step_id)
+        if not kept and before is None:
+            return
+        try:
+            self._typed.save(step_id, kept, VerdictState.READY, version=before.version if before else 0)
+        except StateConflict:  # typed in two windows at once: the other one's stands
+            return
+
+    @property
+    def _typed(self) -> GuideAnswers:
+        store = self.run.store
+        return GuideAnswers(store.engine, f"{self.run.guide.id}#typed", store.subject, store.clock)
 
     # --- answering ----------------------------------------------------------------------------------------------------
 

@@ -470,3 +470,21 @@ def test_a_device_code_of_the_guide_connects(ops: Ops) -> None:
         assert came.wait(20)
         assert guided.came_back(heard[0]) == ()
         assert guided.run.step("connect").note == "Outlook Token Valid"
+
+
+# --- typed and not saved ---------------------------------------------------------------------------------------------
+
+
+def test_what_was_typed_outlives_the_kernel_but_no_secret(ops: Ops) -> None:
+    from mailops.widgets.guide_view import GuideView
+
+    view = GuideView(Guided.open(ops, "azure", ANN))
+    view.widget  # noqa: B018 (draws it)
+    view._fields["mailbox"].value = "typed@example.com"
+    again = GuideView(Guided.open(ops, "azure", ANN))  # another kernel, the same workspace
+    again.widget  # noqa: B018 (draws it)
+    assert again._fields["mailbox"].value == "typed@example.com"
+    assert Guided.open(ops, "azure", ANN).run.answers() == {}  # typed is not answered
+    Guided.open(ops, "azure", ANN).keep_typed("client_secret", {"client_secret": "s3cret", "secret_ends": "2030-01-01"})
+    assert Guided.open(ops, "azure", ANN).typed()["client_secret"] == {"secret_ends": "2030-01-01"}
+    assert subjects_of(ops, "azure") == []
