@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .ledger import Book
     from .ledger.check import Books
     from .model.alias import Alias
+    from .oauth.calendar import End
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
     from .queue.service import Queue
@@ -136,6 +137,22 @@ class Ops:
         from .oauth.tokens import TokenService
 
         return TokenService(self.secrets, clock=self.clock)
+
+    def ends(self, *, network: bool = True) -> list[End]:
+        """What ends when, soonest first: secrets, sign-ins, certificates of applications and (with ``network``) of own
+        servers."""
+        from .oauth.calendar import ends_of
+        from .oauth.certificates import file_end, places_of, served_ends
+
+        setup, settings = self.setup, self.workspace.settings
+        found = ends_of(self.tokens.accounts, secrets=self.secrets, servers=setup.servers)
+        if settings.serve.tls_cert:
+            own = file_end(settings.serve.tls_cert, "mailops serve")
+            found += [own] if own else []
+        if network:
+            base = setup.parameters.get("web.base.url") or settings.as_profile().web_base_url or ""
+            found += served_ends(places_of(setup.servers, base))
+        return sorted(found, key=lambda end: end.at)
 
     @cached_property
     def sign_in(self) -> SignIn:

@@ -18,27 +18,28 @@ app = typer.Typer(
 def calendar(
     ctx: typer.Context,
     ics: Path = typer.Option(None, "--ics", help="Also write the dates as an iCalendar file, with alarms."),
+    network: bool = typer.Option(True, "--network/--no-network", help="Look at the certificates of own servers."),
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """List what ends, soonest first; exit 1 when something has ended or ends within a week."""
-    from ..oauth.calendar import ends_of, icalendar, password_servers, verdict_of_end
+    from ..oauth.calendar import deadlines, icalendar, password_servers, verdict_of_end
 
     ops = open_ops(ctx)
     servers, now = ops.setup.servers, ops.clock.now()
-    ends = ends_of(ops.tokens.accounts, secrets=ops.secrets, servers=servers)
+    ends = ops.ends(network=network)
     verdicts = [verdict_of_end(end, now) for end in ends]
     passwords = password_servers(servers, now.date())
     if ics is not None:
         ics.write_bytes(icalendar(ends, now).encode())
     if json:
-        print_json({"ends": verdicts, "passwords": passwords, "file": ics})
+        print_json({"ends": verdicts, "passwords": passwords, "deadlines": deadlines(servers, now.date()), "file": ics})
     else:
         rows = [
             (f"{e.at:%Y-%m-%d}", e.days(now), e.label, v.state.value, v.fix)
             for e, v in zip(ends, verdicts, strict=True)
         ]
         table(["Ends", "Days left", "What", "State", "What to do"], rows)
-        for finding in passwords:
+        for finding in (*deadlines(servers, now.date()), *passwords):
             say(f"{finding.message} {finding.fix}")
         if ics is not None:
             dated = sum(not (end.moves or end.said) for end in ends)

@@ -71,12 +71,18 @@ def _lines(guided: Guided) -> list[str]:
     """The whole guide as text."""
     lines = [guided.run.guide.title, guided.progress().sentence(), "", *guided.run.opening()]
     part = 0
-    for number, view in enumerate((v for v in guided.run.view() if v.state.value != "skipped"), start=1):
+    open_choice = "who" not in guided.run.answers()
+    for number, view in enumerate((v for v in guided.run.view() if _shown(v, open_choice)), start=1):
         if view.step.part != part:
             part = view.step.part
             lines += ["", guided.run.guide.parts[part - 1].upper()]
         lines += ["", *_step_lines(number, view)]
     return lines
+
+
+def _shown(view: Any, open_choice: bool) -> bool:
+    """Skipped steps are left out; but not those of the other way to sign in while that is not chosen."""
+    return view.state.value != "skipped" or (open_choice and any(name == "flow" for name, _ in view.step.when))
 
 
 def _step_lines(number: int, view: Any) -> list[str]:
@@ -150,8 +156,11 @@ def _ask(guided: Guided, view: Any) -> dict[str, str]:
 
 def _sign_in_guided(guided: Guided) -> None:
     opened = guided.begin()
-    say(f"   Open: {opened.address}")
-    for finding in guided.came_back(_pasted()):
+    if opened.done:
+        say("   " + guided.run.step(guided.connect_step().id).note)
+        return
+    say(f"   Open: {opened.address}" + (f" and enter the code {opened.code}" if opened.code else ""))
+    for finding in guided.finish_device() if opened.code else guided.came_back(_pasted()):
         say(f"   {finding.message} {finding.fix}")
         typer.confirm("Keep it all the same?", default=False, abort=True)
         guided.keep()

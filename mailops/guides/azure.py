@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .flows import APPLICATION, FIRST, NOT_PROVED, PERSON, PUBLIC, SECRET, WEB
 from .model import Choice, Copy, Do, Guide, Input, Link, Step, Trouble
 
 _PERSONAL = (("account_kind", ("personal",)),)
@@ -73,6 +74,41 @@ _NO_DIRECTORY = Trouble(
         "Or register in an organisation's tenant, with the account types that include personal Microsoft accounts.",
     ),
 )
+_ROLES = Trouble(
+    "oauth.claims_scope",
+    ("AsApp is missing", "SendAsApp", "AccessAsApp"),
+    "The token holds no application permission",
+    "The permissions are delegated ones, or nobody granted admin consent after they were added.",
+    (
+        "*API permissions*: the column *Type* must say *Application*.",
+        "An administrator presses *Grant admin consent*; then connect again (an old token keeps its old permissions).",
+    ),
+    when=APPLICATION,
+)
+_OBJECT_ID = Trouble(
+    "auth.ms-smtp-5.7.3",
+    ("535 5.7.3", "AUTHENTICATE failed"),
+    "The application's sign-in is refused although its token is good",
+    "Exchange does not know this service principal: *New-ServicePrincipal* was not run, or with the object id of the "
+    "App registration instead of the Enterprise application's.",
+    (
+        "`Get-ServicePrincipal | FL AppId, ObjectId`: compare both with *Enterprise applications → Overview*.",
+        "Where it is wrong: `Remove-ServicePrincipal`, then `New-ServicePrincipal -AppId {client_id} -ObjectId "
+        "{app_object}`.",
+    ),
+    when=APPLICATION,
+)
+_LOGON = Trouble(
+    "auth.ms-smtp-logon",
+    ("430 4.2.0", "mailbox logon failure", "authenticated but not connected", "MapiExceptionLogonFailed"),
+    "The application may not open the mailbox",
+    "Full Access for the service principal is missing, or does not count yet.",
+    (
+        "`Get-MailboxPermission {login}` must list the service principal with FullAccess.",
+        "Just granted: wait up to an hour and try again.",
+    ),
+    when=APPLICATION,
+)
 _PROVIDER_ON = ("provider_on", ("yes",))
 _SERVERS_ON = (_PROVIDER_ON, ("custom_servers", ("yes",)))
 
@@ -87,6 +123,7 @@ STEPS = (
             )),
             Input("mailbox", "Outlook mailbox", "email", preset="{address}",
                   help="The address that will send and receive."),
+            *FIRST,
         ),
         rows=("AZ-01",),
     ),
@@ -119,10 +156,15 @@ STEPS = (
         do=(
             "On the screen *Register an application* fill in *Name*: `Odoo`, or another name you will recognise.",
             f"*Supported account types*: choose *{MULTI_PERSONAL}*.",
-            "*Redirect URL*: choose the platform *Web* and paste the address below.",
+            Do("*Redirect URL*: choose the platform *Web* and paste the address below.", WEB),
+            Do("*Redirect URI*: choose *Public client/native (mobile & desktop)* and paste the address below; after "
+               "*Register* set *Authentication → Allow public client flows* to *Yes*.", PUBLIC),
+            Do("*Redirect URI*: leave it empty, nobody comes back. One directory is enough: *Single tenant*.",
+               APPLICATION),
             "Press *Register*.",
         ),
-        copies=(Copy("Name", "Odoo"), Copy("Redirect URL", "{redirect_uri}")),
+        copies=(Copy("Name", "Odoo"), Copy("Redirect URL", "{redirect_uri}", WEB),
+                Copy("Redirect URI", "{redirect_uri}", PUBLIC)),
         inputs=(
             Input("account_types", "Supported account types", "choice", preset="multi_personal", choices=(
                 Choice("multi_personal", MULTI_PERSONAL),
@@ -133,16 +175,16 @@ STEPS = (
                 Choice("personal", "Personal Microsoft accounts only", "accounts of organisations cannot sign in."),
             )),
             Input("tenant", "Directory (tenant) ID", "text", "tenant_id", required=False,
-                  needed=(("account_types", ("single",)),),
+                  needed=(("account_types", ("single",)), *APPLICATION),
                   help="Needed for a single tenant; makes the consent link exact."),
-            Input("base_url", "Web base URL", "url", "web_base", preset="{base_url}"),
+            Input("base_url", "Web base URL", "url", "web_base", preset="{base_url}", required=False, needed=WEB),
         ),
         notes=("The sign-in goes to the authority `{tenant}`.",),
         troubles=(_REDIRECT, _NO_DIRECTORY),
         rows=("AZ-05", "AZ-06", "AZ-07", "AZ-08", "AZ-09"),
     ),
     Step(
-        "permissions", "Give it the permissions", part=1, needs=("register",),
+        "permissions", "Give it the permissions", part=1, needs=("register",), when=PERSON,
         why="SMTP.Send is for sending, IMAP.AccessAsUser.All for reading. User.Read is there by default and stays.",
         do=(
             "In the left bar open *API permissions*.",
@@ -159,7 +201,22 @@ STEPS = (
         rows=("AZ-10", "AZ-11", "AZ-12"),
     ),
     Step(
-        "consent", "Grant admin consent", part=1, needs=("permissions",), when=_ORGANISATION,
+        "app_permissions", "Give the application its permissions", part=1, needs=("register",), when=APPLICATION,
+        why="These are the application's own: it may then act for every mailbox that an administrator grants it.",
+        do=(
+            "In the left bar open *API permissions*, press *Add a permission*.",
+            "*APIs my organization uses* → search `Office 365 Exchange Online`.",
+            "Choose *Application permissions* (not *Delegated permissions*).",
+            "Tick `SMTP.SendAsApp` and `IMAP.AccessAsApp` (`POP.AccessAsApp` for POP), press *Add permissions*.",
+        ),
+        copies=(Copy("Sending", "SMTP.SendAsApp"), Copy("Reading", "IMAP.AccessAsApp")),
+        inputs=(Input("app_permissions", "Permissions in the list now", "text", "permissions_app",
+                      preset="SMTP.SendAsApp, IMAP.AccessAsApp"),),
+        links=(Link("Microsoft: OAuth for IMAP, POP and SMTP", "https://learn.microsoft.com/exchange/client-developer/legacy-protocols/how-to-authenticate-an-imap-pop-smtp-application-by-using-oauth"),),
+        troubles=(_ROLES,),
+    ),
+    Step(
+        "consent", "Grant admin consent", part=1, needs=("permissions", "app_permissions"), when=_ORGANISATION,
         why="Since the end of 2025 Microsoft's default consent policy wants an administrator for applications that "
         "read mail by IMAP or POP, so *Grant with Yes* fails for everybody else.",
         do=(
@@ -173,7 +230,7 @@ STEPS = (
         rows=("AZ-11",),
     ),
     Step(
-        "senders", "Say who may use it", part=1, needs=("permissions",),
+        "senders", "Say who may use it", part=1, needs=("permissions",), when=PERSON,
         do=(
             "Back to *Overview*; in the table *Essentials* follow the link *Managed Application in Local Directory* "
             "(last entry, bottom right).",
@@ -196,7 +253,7 @@ STEPS = (
         rows=("AZ-16",),
     ),
     Step(
-        "client_secret", "Make a client secret", part=1, needs=("register",),
+        "client_secret", "Make a client secret", part=1, needs=("register",), when=SECRET,
         why="When it ends a new one must be made and configured, and service may be interrupted: note the date.",
         do=(
             "*Certificates & Secrets* → *(+) New Client Secret*.",
@@ -215,7 +272,37 @@ STEPS = (
         rows=("AZ-17", "AZ-18", "AZ-19", "AZ-20", "AZ-21"),
     ),
     Step(
-        "provider", "Enable Outlook", part=2, face="database", needs=("client_id", "client_secret"),
+        "service_principal", "Make the application known to Exchange", part=1, needs=("client_id", "consent"),
+        when=APPLICATION,
+        why="Exchange Online keeps its own list of applications. The object id it wants is the Enterprise "
+        "application's, not the App registration's: the classic mistake, and nothing says so until the first mail.",
+        do=(
+            "*Enterprise applications* → the application → *Overview*: copy *Object ID*.",
+            "In Exchange PowerShell: `Connect-ExchangeOnline`, then the line below.",
+        ),
+        copies=(Copy("PowerShell", "New-ServicePrincipal -AppId {client_id} -ObjectId {app_object}"),),
+        inputs=(
+            Input("app_object", "Object ID of the Enterprise application", "text", "app_object"),
+            Input("registration_object", "Object ID of the App registration (to compare)", "text", "guid",
+                  required=False),
+        ),
+        troubles=(_OBJECT_ID,),
+    ),
+    Step(
+        "mailbox_permission", "Grant it the mailbox", part=1, needs=("service_principal",), when=APPLICATION,
+        why="Full Access lets it read and sign in, Send As lets it send. Either takes some minutes, at most an hour.",
+        do=("In Exchange PowerShell run both lines below.",),
+        copies=(
+            Copy("Full Access", "Add-MailboxPermission -Identity {login} -User {app_object} -AccessRights FullAccess"),
+            Copy("Send As", "Add-RecipientPermission {login} -Trustee {app_object} -AccessRights SendAs"),
+        ),
+        notes=("A narrower way for SMTP alone: role-based access, *Application SMTP.SendAsApp*, without the API "
+               "permission.",),
+        troubles=(_LOGON,),
+    ),
+    Step(
+        "provider", "Enable Outlook", part=2, face="database",
+        needs=("client_id", "client_secret", "mailbox_permission"),
         do=("*Apps*: remove the *Apps* filter, search `Outlook`, install *Microsoft Outlook*.",),
         notes=("In mailops this enables the Outlook provider: servers then offer OAuth sign-in.",),
         copies=(Copy("Search", "Outlook"),),
@@ -248,8 +335,8 @@ STEPS = (
         ),
         inputs=(
             Input("server_name", "Name", preset="Outlook"),
-            Input("username", "Username", "email", preset="{mailbox}"),
-            Input("from_filter", "From Filter", "text", "filter_of_mailbox", preset="{mailbox}"),
+            Input("username", "Username", "email", preset="{login}"),
+            Input("from_filter", "From Filter", "text", "filter_of_mailbox", preset="{login}"),
         ),
         rows=("AZ-25", "AZ-26"),
     ),
@@ -258,8 +345,9 @@ STEPS = (
         when=_SERVERS_ON,
         do=(
             "Press *Connect your Outlook account*.",
-            "In Microsoft's window pick the same address as configured: {mailbox}.",
-            "Grant with *Yes*.",
+            Do("In Microsoft's window pick the same address as configured: {mailbox}.", PERSON),
+            Do("Grant with *Yes*.", PERSON),
+            Do("Nobody has to sign in: the application proves itself with its secret.", APPLICATION),
             "Back here the token is stored by itself and the green tag *Outlook Token Valid* shows.",
         ),
         troubles=(_REDIRECT, _SECRET_ID, _SECRET_OVER, _ASSIGN, _CONSENT),
@@ -269,7 +357,8 @@ STEPS = (
         "test", "Test Connection", part=2, face="database", needs=("connect",), check="test_connection",
         when=_SERVERS_ON,
         do=("Press *Test Connection*; a confirmation shows.",),
-        troubles=(_SMTP_OFF,),
+        notes=(NOT_PROVED,),
+        troubles=(_SMTP_OFF, _OBJECT_ID, _LOGON),
         rows=("AZ-29",),
     ),
     Step(
@@ -282,6 +371,7 @@ STEPS = (
             "Press *Connect your Outlook account*; the tag *Outlook Token Valid* shows.",
             "Press *Test and Confirm*.",
         ),
+        troubles=(_OBJECT_ID, _LOGON),
         notes=(
             "The *Technical* menus show in developer mode. System Parameters: "
             "*Settings → Technical → Parameters → System Parameters*.",

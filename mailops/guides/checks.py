@@ -14,12 +14,14 @@ from ..errors import MailopsError
 from ..model.setup import Encryption, Server, Setup
 from ..model.verdict import Verdict, VerdictState
 from ..oauth.account import Account, FlowKind
+from ..oauth.claims import judge_claims, read_claims
 from ..oauth.doctor import Doctor, Reading
 from ..oauth.tokens import TokenService
 from ..providers import provider
 from ..providers.outgoing import server_for
 from ..routing.ports import encryption_finding, port_finding
 from .engine import Check, GuideRun
+from .flows import flow_of
 from .model import Step
 from .values import values_of
 
@@ -63,26 +65,42 @@ def checks_for(services: Services) -> dict[str, Check]:
 # --- what the answers amount to ---------------------------------------------------------------------------------------
 
 
-def account_of(run: GuideRun, flow: FlowKind = FlowKind.WEB, **overrides: Any) -> Account:
+def account_of(run: GuideRun, flow: FlowKind | None = None, **overrides: Any) -> Account:
     """The account that the answers describe. Raises :class:`ConfigError` where Client ID or Secret are missing."""
     from ..errors import ConfigError
 
     answers = run.answers()
     of = provider(run.guide.provider)
-    mailbox = str(answers.get("username") or answers.get("mailbox") or "")
-    if not mailbox or not answers.get("client_id") or not (answers.get("client_secret") or flow.public):
+    way = flow or flow_of(of.id, answers) or FlowKind.WEB
+    user = str(answers.get("mailbox") or answers.get("username") or "")
+    shared = str(answers.get("shared") or "")
+    if not shared:
+        user = str(answers.get("username") or user)
+    proof = answers.get("service_json") if way is FlowKind.SERVICE_ACCOUNT else answers.get("client_secret")
+    wants_id = way is not FlowKind.SERVICE_ACCOUNT
+    if not user or (wants_id and not answers.get("client_id")) or not (proof or (way.public and of.id == "outlook")):
         raise ConfigError(of.not_configured, code="auth.not_configured", fix="Finish the steps before this one.")
     ends = answers.get("secret_ends")
+    tenant = values_of(run.guide, answers, run.profile)["tenant"] if of.id == "outlook" else "common"
+    if of.id == "outlook" and tenant.startswith("("):
+        raise ConfigError(
+            "The Directory (tenant) ID is missing.",
+            code="auth.tenant",
+            fix="Enter it in the step Register an application.",
+        )
+    public = way.public and of.id == "outlook"  # such a client must send no secret
     values: dict[str, Any] = {
-        "key": mailbox.lower(),
+        "key": (shared or user).lower(),
         "provider": of.id,
-        "flow": flow,
-        "user": mailbox,
-        "client_id": str(answers["client_id"]),
-        "client_secret": answers.get("client_secret"),
-        "tenant": values_of(run.guide, answers, run.profile)["tenant"] if of.id == "outlook" else "common",
-        "testing": of.id == "gmail" and answers.get("user_type") == "external",
-        "secret_ends": date.fromisoformat(str(ends)) if ends else None,
+        "flow": way,
+        "user": user,
+        "mailbox": shared or None,
+        "client_id": str(answers.get("client_id") or ""),
+        "client_secret": None if public or way is FlowKind.SERVICE_ACCOUNT else answers.get("client_secret"),
+        "service_account": proof if way is FlowKind.SERVICE_ACCOUNT else None,
+        "tenant": tenant,
+        "testing": of.id == "gmail" and answers.get("user_type") == "external" and not way.app_only,
+        "secret_ends": date.fromisoformat(str(ends)) if ends and not public else None,
     }
     return Account(**{**values, **overrides})
 
@@ -106,7 +124,7 @@ def server_of(run: GuideRun, **overrides: Any) -> Server:
         if answers.get("security") == "none":
             server = replace(server, encryption=Encryption.NONE)
         return replace(server, **{"host": str(answers.get("smtp_server") or server.host), **overrides})
-    mailbox = str(answers.get("username") or answers.get("mailbox") or "")
+    mailbox = str(answers.get("username") or answers.get("shared") or answers.get("mailbox") or "")
     server = server_for(run.guide.provider, login=mailbox, name=name)
     return replace(server, **{"from_filter": str(answers.get("from_filter") or mailbox), **overrides})
 
@@ -156,10 +174,13 @@ class _Checks:
                 "guide.username",
             )
         try:
-            self.services.tokens.access_token(server)
+            token = self.services.tokens.access_token(server)
         except MailopsError as error:
             return _from_error(run, step, error)
         account = self.services.tokens.accounts.load(self.services.tokens.key_of(server)).account
+        claims = judge_claims(read_claims(token), account, run.clock.now())
+        if claims.state is VerdictState.FAILED:  # a token that no mail server will take: say so at once
+            return replace(claims, check=f"guide.{step.id}", subject=run.store.subject, title=step.title)
         return _verdict(run, step, VerdictState.PASSED, account.about.token_tag)
 
     def test_connection(self, run: GuideRun, step: Step) -> Verdict:

@@ -18,6 +18,7 @@ from ..model.setup import Hosting, Profile
 from ..model.verdict import Finding, Severity, Verdict, VerdictState
 from ..ports import Clock
 from ..secrets import Secret, SecretStore, is_reference, redact
+from .flows import with_flow
 from .labels import Label, labels_of
 from .model import Condition, Copy, Do, Guide, Input, Step, Trouble, holds
 from .steps import Answered, GuideAnswers
@@ -128,10 +129,12 @@ class GuideRun:
 
     def explain(self, symptom: str) -> tuple[tuple[Step, Trouble], ...]:
         """The branches that fit a symptom: an error code, or words of what the person sees."""
-        said = symptom.strip().lower()
+        said, answers = symptom.strip().lower(), with_flow(self.guide.provider, self.answers())
         found = []
         for step in self.guide.steps:
             for trouble in step.troubles:
+                if trouble.when and not holds(trouble.when, answers):
+                    continue
                 if said and (trouble.code.lower() == said or any(_says(said, s.lower()) for s in trouble.symptoms)):
                     found.append((step, trouble))
         return tuple(found)
@@ -139,7 +142,7 @@ class GuideRun:
     def _states(self, stored: Mapping[str, Answered], answers: Mapping[str, Any]) -> dict[str, VerdictState]:
         states: dict[str, VerdictState] = {}
         for step in self.guide.steps:
-            given = {**self._presets(), **answers}
+            given = with_flow(self.guide.provider, {**self._presets(), **answers})
             if not holds(step.when, given):
                 wrong = [name for name, values in step.when if name in given and str(given[name]) not in values]
                 undecided = not wrong
@@ -157,7 +160,7 @@ class GuideRun:
     def _show(
         self, step: Step, stored: Answered, state: VerdictState, answers: Mapping[str, Any], values: Mapping[str, str]
     ) -> StepView:
-        inputs = []
+        inputs, given = [], with_flow(self.guide.provider, answers)
         for one in step.inputs:
             if one.name in answers:
                 inputs.append(InputView(one, str(answers[one.name])))
@@ -177,7 +180,7 @@ class GuideRun:
             fill(step.title, values),
             fill(step.why, values),
             self._lines(step.do, answers, values),
-            tuple(replace(c, value=fill(c.value, values)) for c in step.copies if holds(c.when, answers)),
+            tuple(replace(c, value=fill(c.value, values)) for c in step.copies if holds(c.when, given)),
             tuple(inputs),
             self._lines(step.notes, answers, values),
             tuple(findings),
@@ -191,6 +194,7 @@ class GuideRun:
         self, lines: tuple[str | Do, ...], answers: Mapping[str, Any], values: Mapping[str, str]
     ) -> tuple[str, ...]:
         """The lines that hold for these answers. While the choice they depend on is open, each says for which it is."""
+        answers = with_flow(self.guide.provider, answers)
         shown = []
         for line in lines:
             when = () if isinstance(line, str) else line.when
@@ -229,6 +233,8 @@ class GuideRun:
                 fix="Do these first: " + ", ".join(self.guide.step(n).title for n in missing),
             )
         given = dict(given or {})
+        if view.state is VerdictState.SKIPPED and not given:
+            return view  # it does not apply to these answers
         unknown = sorted(set(given) - {i.name for i in view.step.inputs})
         if unknown:
             raise ConfigError(
@@ -255,6 +261,7 @@ class GuideRun:
         """The values to keep, the findings, the secrets to store. Raises when a value is refused."""
         answers = {**self.answers(), **{k: v for k, v in given.items() if not isinstance(v, Secret)}}
         values = self._values(answers)
+        given_all = with_flow(self.guide.provider, {**self._presets(), **answers})
         kept: dict[str, Any] = {}
         findings: list[Finding] = []
         secrets: dict[str, str | Secret] = {}
@@ -263,7 +270,7 @@ class GuideRun:
             raw = given.get(one.name, fill(one.preset, values) if shown.preset else shown.value)
             text = (raw.reveal() if isinstance(raw, Secret) else str(raw)).strip()
             if not text:
-                if one.required or (one.needed and holds(one.needed, answers)):
+                if one.required or any(holds((case,), given_all) for case in one.needed):
                     findings.append(Finding("guide.missing", Severity.ERROR, f"{one.label} is missing.", "Enter it."))
                 continue
             if one.kind == "secret" and is_reference(text):

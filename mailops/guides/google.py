@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .flows import APPLICATION, NOT_PROVED, PERSON, PUBLIC, WEB, WHERE, WHO_GOOGLE
 from .model import Choice, Copy, Do, Guide, Input, Link, Step, Trouble
 
 _PERSONAL = (("account_kind", ("personal",)),)
@@ -51,6 +52,23 @@ _MISMATCH = Trouble(
     rows=("GO-31",),
 )
 
+_KEY_GONE = Trouble(
+    "auth.google-key-deleted",
+    ("Invalid JWT Signature",),
+    "Google does not know the key",
+    "The key was deleted or replaced in the console.",
+    ("*Service Accounts → Keys → Add key*: make a new JSON key and enter it here.",),
+    when=APPLICATION,
+)
+_DELEGATION = Trouble(
+    "auth.google-delegation",
+    ("unauthorized_client", "not authorized for any of the scopes", "Requested client not authorized"),
+    "The service account may not act for the mailbox",
+    "The delegation is missing, is for another client id or scope, or does not count yet; or the mailbox is "
+    "outside the Workspace.",
+    ("*Manage Domain Wide Delegation*: {sa_client_id} with exactly `https://mail.google.com/`.",),
+    when=APPLICATION,
+)
 _PROVIDER_ON = ("provider_on", ("yes",))
 _SERVERS_ON = (_PROVIDER_ON, ("custom_servers", ("yes",)))
 
@@ -64,6 +82,7 @@ STEPS = (
                 Choice("personal", "A personal Gmail address"),
             )),
             Input("mailbox", "Gmail mailbox", "email", preset="{address}", help="The address to be configured."),
+            WHO_GOOGLE, WHERE,
         ),
         rows=("GO-01",),
     ),
@@ -95,6 +114,7 @@ STEPS = (
     ),
     Step(
         "user_type", "Choose the user type", part=1, needs=("project",),
+        when=PERSON,
         do=(
             "If you are not sent to *User Type* by itself, press *OAuth consent screen* in the left menu.",
             "Choose *User Type*, press *Create*; the page *Edit app registration* opens.",
@@ -110,6 +130,7 @@ STEPS = (
     ),
     Step(
         "app", "Describe the app", part=1, needs=("user_type",),
+        when=PERSON,
         why="Google writes to the developer contact about changes to the project.",
         do=(
             "*App information*: *App name* is `Odoo`, *User support* email is the organisation's address.",
@@ -120,13 +141,13 @@ STEPS = (
         ),
         copies=(Copy("App name", "Odoo"), Copy("Authorized domain", "{authorized_domain}")),
         inputs=(
-            Input("base_url", "Web base URL", "url", "web_base", preset="{base_url}"),
+            Input("base_url", "Web base URL", "url", "web_base", preset="{base_url}", required=False, needed=WEB),
             Input("contact", "Developer contact information", "email", preset="{mailbox}"),
         ),
         rows=("GO-10", "GO-11", "GO-12", "GO-13"),
     ),
     Step(
-        "test_users", "Add the test users", part=1, needs=("app",), when=_EXTERNAL,
+        "test_users", "Add the test users", part=1, needs=("app",), when=(*_EXTERNAL, *PERSON),
         do=(
             "*Test users* → *Add Users*: every address to be configured.",
             "Press *Save and Continue*; a summary appears.",
@@ -137,26 +158,31 @@ STEPS = (
     ),
     Step(
         "dashboard", "Back to the dashboard", part=1, needs=("app",),
+        when=PERSON,
         do=("At the bottom of the page press *Back to Dashboard*.",),
         troubles=(_LOGINS_100,),
         rows=("GO-15",),
     ),
     Step(
         "client", "Create the client", part=1, needs=("dashboard",),
+        when=PERSON,
         do=(
             "In the left bar: *Credentials* → *Create Credentials* → *OAuth client ID*.",
-            "*Application Type*: *Web Application*.",
+            Do("*Application Type*: *Web Application*.", WEB),
+            Do("*Application type*: *Desktop app* (a loopback redirect is refused to a web application).", PUBLIC),
             "*Name*: `Odoo`.",
-            "*Authorized redirect URIs* → *ADD URI* → field *URIs 1*: {redirect_uri}.",
+            Do("*Authorized redirect URIs* → *ADD URI* → field *URIs 1*: {redirect_uri}.", WEB),
             "Press *Create*.",
         ),
-        copies=(Copy("Name", "Odoo"), Copy("URIs 1", "{redirect_uri}")),
-        inputs=(Input("registered_uri", "URIs 1 as entered", "url", "registered_uri", preset="{redirect_uri}"),),
+        copies=(Copy("Name", "Odoo"), Copy("URIs 1", "{redirect_uri}", WEB)),
+        inputs=(Input("registered_uri", "URIs 1 as entered", "url", "registered_uri", preset="{redirect_uri}",
+                      required=False, needed=WEB),),
         troubles=(_MISMATCH,),
         rows=("GO-16", "GO-17", "GO-18", "GO-19"),
     ),
     Step(
         "client_id", "Copy Client ID and Client Secret", part=1, needs=("client",),
+        when=PERSON,
         do=("Copy *Client ID* and *Client Secret*, or download the client's JSON and give that.",),
         notes=("The Client Secret is shown once, right after the client was made: copy it before leaving the page.",),
         inputs=(
@@ -169,7 +195,30 @@ STEPS = (
         rows=("GO-17", "GO-20", "GO-31"),
     ),
     Step(
-        "provider", "Enable Gmail", part=2, face="database", needs=("client_id", "test_users"),
+        "service_account", "Make a service account", part=1, needs=("project",), when=APPLICATION,
+        why="A service account acts for mailboxes of the Workspace: nobody signs in, and no token runs out.",
+        do=(
+            "*IAM & Admin → Service Accounts → Create service account*: *Name* `Odoo`, then *Done*.",
+            "Open it, *Keys → Add key → Create new key → JSON*; a file is downloaded.",
+            "Enable the Gmail API: *APIs & Services → Library → Gmail API → Enable*.",
+        ),
+        inputs=(Input("service_json", "JSON key of the service account", "secret", "service_json"),),
+        notes=("The key is shown once. The policy *iam.disableServiceAccountKeyCreation* may forbid keys.",),
+        troubles=(_KEY_GONE,),
+    ),
+    Step(
+        "delegation", "Delegate the mail scope to it", part=1, needs=("service_account",), when=APPLICATION,
+        do=(
+            "A super administrator opens `https://admin.google.com`.",
+            "*Security → Access and data control → API controls → Manage Domain Wide Delegation → Add new*.",
+            "*Client ID*: the numeric id of the service account, *OAuth scopes*: the one below; press *Authorize*.",
+        ),
+        copies=(Copy("Client ID", "{sa_client_id}"), Copy("OAuth scopes", "https://mail.google.com/")),
+        notes=("It counts after some minutes, at most a day.",),
+        troubles=(_DELEGATION,),
+    ),
+    Step(
+        "provider", "Enable Gmail", part=2, face="database", needs=("client_id", "test_users", "delegation"),
         do=("*Apps*: remove the *Apps* filter, search `Google`, install *Google Gmail*.",),
         copies=(Copy("Search", "Google"),),
         inputs=(Input("provider_on", "Gmail provider", "flag", preset="yes"),),
@@ -206,18 +255,20 @@ STEPS = (
         do=(
             "Choose *Gmail OAuth Authentication* (or *Gmail*, under *Authenticate with* / *Connection*).",
             "Press *Connect your Gmail Account*.",
-            "In the window *Google* pick {mailbox}.",
+            Do("In the window *Google* pick {mailbox}.", PERSON),
+            Do("Nobody has to sign in: the service account acts for {mailbox}.", APPLICATION),
             Do("Personal accounts get one more page: press *Continue*.", _PERSONAL),
-            "Press *Continue* or *Allow*.",
+            Do("Press *Continue* or *Allow*.", PERSON),
             "Back here the token is stored by itself and the green tag *Gmail Token Valid* shows.",
         ),
-        troubles=(_MISMATCH, _ACCESS_DENIED, _LOGINS_100, _FORBIDDEN),
+        troubles=(_MISMATCH, _ACCESS_DENIED, _LOGINS_100, _FORBIDDEN, _KEY_GONE, _DELEGATION),
         rows=("GO-24", "GO-25", "GO-26"),
     ),
     Step(
         "test", "Test the Connection", part=2, face="database", needs=("connect",), check="test_connection",
         when=_SERVERS_ON,
         do=("Press *Test the Connection*; a confirmation shows.",),
+        notes=(NOT_PROVED,),
         rows=("GO-27",),
     ),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .flows import NOT_PROVED
 from .model import Choice, Copy, Do, Guide, Input, Link, Step, Trouble
 
 _DOMAIN = (("sender_way", ("domain",)),)
@@ -156,6 +157,7 @@ STEPS = (
     Step(
         "test", "Test the Connection", part=3, face="database", needs=("server",), check="test_connection",
         do=("Save, then press *Test the Connection*.",),
+        notes=(NOT_PROVED,),
         troubles=(_KEYS, _SENDER),
         rows=("MJ-24",),
     ),

@@ -44,7 +44,7 @@ class Input:
     preset: str = ""
     help: str = ""
     choices: tuple[Choice, ...] = ()
-    needed: Condition = ()  # required with these answers only
+    needed: Condition = ()  # required with any of these answers only
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ class Trouble:
     do: tuple[str, ...]
     links: tuple[Link, ...] = ()
     rows: tuple[str, ...] = ()
+    when: Condition = ()  # only with these answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..errors import ConfigError, MailopsError
+from ..errors import ConfigError, MailopsError, StateConflict
 from ..model.setup import Server
 from ..model.verdict import Finding, Severity, Verdict, VerdictState
-from ..oauth.account import FlowKind
+from ..oauth.account import Account, FlowKind
 from ..oauth.redirects import compare_uris
+from ..oauth.signin import Redeemed
 from ..secrets import Secret, redact
 from . import GuideAnswers, GuideRun, Step, StepView, Trouble, guide
 from .checks import Services, account_of, checks_for, server_of
@@ -73,6 +74,8 @@ class Opened:
     address: str = field(repr=False)
     redirect_uri: str
     listens: bool
+    code: str = ""  # to type at the address (device code)
+    done: bool = False  # nobody had to sign in
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ class Guided:
         self.base_url = base_url
         self._listener: Any = None
         self._redeemed: Any = None
+        self._device: Callable[[], Any] | None = None
         self._guard = threading.Lock()
 
     @classmethod
@@ -197,7 +201,7 @@ class Guided:
         values = self.run.values()
         found: dict[str, Branch] = {}
         for step, trouble in self.run.explain(symptom):
-            found.setdefault(trouble.code, _branch(step, trouble, lambda text: fill(text, values)))
+            found.setdefault(trouble.code, _branch(step, trouble, lambda text: fill(text, values), symptom))
         return tuple(found.values()) or self._from_catalogue(symptom)
 
     def _from_catalogue(self, symptom: str) -> tuple[Branch, ...]:
@@ -221,6 +225,29 @@ class Guided:
         sent = self.run.values()["redirect_uri"]
         diff = compare_uris(registered.strip(), sent)
         return diff.equal, diff.marked + ("" if diff.equal else "\n\n" + "; ".join(diff.words))
+
+    # --- typed, not saved yet -----------------------------------------------------------------------------------------
+
+    def typed(self) -> dict[str, dict[str, str]]:
+        """What was typed into steps and not saved yet, by step; it outlives the kernel. Never a secret."""
+        return {step: {k: str(v) for k, v in kept.answers.items()} for step, kept in self._typed.load().items()}
+
+    def keep_typed(self, step_id: str, values: Mapping[str, str]) -> None:
+        """Keep what stands in a step's fields; secrets and files are left out, nothing forgets the step."""
+        plain = {i.name for i in self.run.guide.step(step_id).inputs if i.kind not in ("secret", "json")}
+        kept = {name: text for name, text in values.items() if name in plain}
+        before = self._typed.load().get(step_id)
+        if not kept and before is None:
+            return
+        try:
+            self._typed.save(step_id, kept, VerdictState.READY, version=before.version if before else 0)
+        except StateConflict:  # typed in two windows at once: the other one's stands
+            return
+
+    @property
+    def _typed(self) -> GuideAnswers:
+        store = self.run.store
+        return GuideAnswers(store.engine, f"{self.run.guide.id}#typed", store.subject, store.clock)
 
     # --- answering ----------------------------------------------------------------------------------------------------
 
@@ -272,10 +299,21 @@ class Guided:
 
     def begin(self, came: Callable[[Any], object] | None = None) -> Opened:
         """Start the sign-in. ``came`` hears the parameters that the listener got, or the error, in its own thread."""
-        account = account_of(self.run, FlowKind.WEB, **self.services.overrides)
-        uri = self.run.values()["redirect_uri"]
+        account = account_of(self.run, **self.services.overrides)
         self.stop()
-        listener = self._listen(uri) if came is not None else None
+        if account.flow.app_only:
+            self._redeemed = self._sign_in.app_only(account)
+            self.keep()
+            return Opened("", "", False, done=True)
+        if account.flow is FlowKind.DEVICE:
+            return self._by_device(account, came)
+        uri = self.run.values()["redirect_uri"]
+        listener = None
+        if account.flow is FlowKind.LOOPBACK and came is not None:
+            listener = self._listener_on("localhost", "/", 0)
+            uri = listener.redirect_uri if listener is not None else uri
+        elif came is not None:
+            listener = self._listen(uri)
         try:
             begun = self._sign_in.begin(account, uri)
         except BaseException:
@@ -286,14 +324,43 @@ class Guided:
             threading.Thread(target=self._wait, args=(listener, came), name="guide-sign-in", daemon=True).start()
         return Opened(begun.address, uri, listener is not None)
 
+    def _by_device(self, account: Account, came: Callable[[Any], object] | None) -> Opened:
+        """A code to type in any browser. With ``came`` the wait for it goes on beside; else it is waited for here."""
+        asked = self._sign_in.begin_device(account)
+
+        def wait() -> Any:
+            try:
+                return self._sign_in.finish_device(account, asked)
+            except MailopsError as error:
+                return error
+
+        opened = Opened(str(asked["verification_uri"]), "", came is not None, code=str(asked["user_code"]))
+        if came is not None:
+            threading.Thread(target=lambda: came(wait()), name="guide-device", daemon=True).start()
+        else:
+            self._device = wait
+        return opened
+
+    def finish_device(self) -> tuple[Finding, ...]:
+        """Wait for the code that :meth:`begin` showed (the command line's way)."""
+        if self._device is None:
+            raise ConfigError("There is no code to wait for.", code="guide.no_sign_in", fix="Start the sign-in again.")
+        found = self._device()
+        if isinstance(found, MailopsError):
+            raise found
+        return self.came_back(found)
+
     def _listen(self, uri: str) -> Any:
         """The listener for this address, or None where it is not on this machine's loopback."""
-        from ..oauth.loopback import CallbackListener
-
         split = urlsplit(uri)
         if split.scheme != "http" or split.hostname not in ("localhost", "127.0.0.1") or not split.port:
             return None
-        listener = CallbackListener(host=split.hostname, path=split.path, port=split.port)
+        return self._listener_on(split.hostname, split.path, split.port)
+
+    def _listener_on(self, host: str, path: str, port: int) -> Any:
+        from ..oauth.loopback import CallbackListener
+
+        listener = CallbackListener(host=host, path=path, port=port)
         try:
             listener.__enter__()
         except OSError:  # another kernel holds the port: the address can still be pasted
@@ -331,9 +398,10 @@ class Guided:
 
         return SignIn(self.run.secrets, clock=self.run.clock, http=tokens._http)
 
-    def came_back(self, answer: str | Mapping[str, str]) -> tuple[Finding, ...]:
-        """Redeem what came back. Without warnings it is kept at once; else :meth:`keep` decides."""
-        self._redeemed = self._sign_in.redeem(answer)
+    def came_back(self, answer: str | Mapping[str, str] | Redeemed) -> tuple[Finding, ...]:
+        """Redeem what came back (a device code comes redeemed). Without warnings it is kept at once; else
+        :meth:`keep` decides."""
+        self._redeemed = answer if isinstance(answer, Redeemed) else self._sign_in.redeem(answer)
         warnings: tuple[Finding, ...] = self._redeemed.warnings
         if not warnings:
             self.keep()
@@ -372,8 +440,9 @@ class Guided:
         return tuple(made)
 
 
-def _branch(step: Step, trouble: Trouble, filled: Callable[[str], str]) -> Branch:
-    return Branch(step, filled(trouble.title), filled(trouble.why), tuple(map(filled, trouble.do)), trouble.code)
+def _branch(step: Step, trouble: Trouble, filled: Callable[[str], str], symptom: str) -> Branch:
+    said = "" if symptom.startswith(("auth.", "guide.")) else redact(symptom.strip()[:500])
+    return Branch(step, filled(trouble.title), filled(trouble.why), tuple(map(filled, trouble.do)), trouble.code, said)
 
 
 def _mailjet(ops: Ops, key: str, reference: str) -> Any:

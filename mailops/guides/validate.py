@@ -126,6 +126,53 @@ def permissions(text: str, around: Around) -> Checked:
     return Checked(value)
 
 
+def permissions_app(text: str, around: Around) -> Checked:
+    """The application's own permissions are there."""
+    given = {p.strip().rsplit("/", 1)[-1].lower() for p in re.split(r"[\s,;]+", text) if p.strip()}
+    missing = [p for p in ("SMTP.SendAsApp", "IMAP.AccessAsApp") if p.lower() not in given]
+    if missing and {p.lower() for p in NEEDED_PERMISSIONS} & given:
+        return _error(text, "permission_delegated", "These are delegated permissions: they need a person who signs in.",
+                      "Add a permission > Office 365 Exchange Online > Application permissions.")  # fmt: skip
+    if missing:
+        return _error(text, "permission_missing", f"{' and '.join(missing)} missing.",
+                      "Application permissions: tick it, press Add permissions.", missing=missing)  # fmt: skip
+    return Checked(text)
+
+
+def guid(text: str, around: Around) -> Checked:
+    if GUID.fullmatch(text):
+        return Checked(text.lower())
+    return _error(text, "guid", f"{around.input.label}: this is no GUID.", "Copy it with the button beside it.")
+
+
+def app_object(text: str, around: Around) -> Checked:
+    """The Enterprise application's object id: neither the Client ID nor the registration's object id."""
+    checked = guid(text, around)
+    if checked.findings:
+        return checked
+    if checked.value == str(around.answers.get("client_id") or "").lower():
+        return _error(text, "app_object", "This is the Client ID, not the Object ID.",
+                      "Enterprise applications > the application > Overview: Object ID.")  # fmt: skip
+    if checked.value == str(around.answers.get("registration_object") or "").lower():
+        return _error(text, "app_object", "This is the App registration's object id; Exchange wants the Enterprise "
+                      "application's.", "Enterprise applications > the application > Overview: Object ID.")  # fmt: skip
+    return checked
+
+
+def service_json(text: str, around: Around) -> Checked:
+    """The JSON key of a service account."""
+    try:
+        raw = json.loads(text) if len(text) < 65_536 else None
+    except ValueError:
+        raw = None
+    given = raw if isinstance(raw, dict) else {}
+    if given.get("type") != "service_account" or "PRIVATE KEY" not in str(given.get("private_key")):
+        kind = "the JSON of an OAuth client" if {"web", "installed"} & set(given) else "no such key"
+        return _error("", "service_json", f"This is {kind}, not the JSON key of a service account.",
+                      "Service Accounts > Keys > Add key > JSON: give the whole file.")  # fmt: skip
+    return Checked(text, (), {"sa_client_id": str(given.get("client_id", ""))})
+
+
 def secret_ends(text: str, around: Around) -> Checked:
     """AZ-17, AZ-18: the date of expiration, ISO; as far away as possible."""
     try:
@@ -353,5 +400,6 @@ VALIDATORS: dict[str, Validator] = {
         client_id_microsoft, client_secret_microsoft, permissions, secret_ends, web_base, client_id_google,
         client_secret_google, client_json, user_type, test_users, console_account, from_filter, addresses, port,
         mailjet_key, no_placeholder, tenant_id, registered_uri, filter_of_mailbox,
+        permissions_app, guid, app_object, service_json,
     )
 }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..model.setup import Hosting, Profile
 from ..oauth.redirects import authorized_domain, redirect_uri
+from .flows import LOCAL, flow_of
 from .model import Guide
 
 UNNAMED = "first"  # the subject of a guide that was begun without naming a mailbox or domain
@@ -57,7 +58,9 @@ def values_of(
         "smtp_server": str(answers.get("smtp_server") or "in-v3.mailjet.com"),
         "port": str(answers.get("port") or "587"),
         "validation_option": validation_option(profile.hosting),
-        "tenant": tenant_of(str(answers.get("account_types") or "multi_personal"), str(answers.get("tenant") or "")),
+        "tenant": _tenant(guide, answers),
+        "login": str(answers.get("shared") or answers.get("mailbox") or address or "the mailbox"),
+        "sa_client_id": str(answers.get("sa_client_id") or "(the service account's numeric client id)"),
         "client_id": str(answers.get("client_id") or "(the Client ID)"),
         "app_object": str(answers.get("app_object") or "(the object id)"),
         "consent_tenant": str(answers.get("tenant") or "organizations"),
@@ -70,10 +73,19 @@ def values_of(
             found["redirect_uri"] = redirect_uri(guide.provider, base) if base else FIRST_BASE
     except ConfigError:
         found["authorized_domain"] = found["redirect_uri"] = FIRST_BASE
+    flow = flow_of(guide.provider, answers)
+    if flow is not None and flow.public:
+        found["redirect_uri"] = LOCAL
     for name in ("host", "value"):
         if answers.get(f"dns_{name}"):
             found[f"dns_{name}"] = str(answers[f"dns_{name}"])
     return found
+
+
+def _tenant(guide: Guide, answers: Mapping[str, Any]) -> str:
+    flow = flow_of(guide.provider, answers)
+    types = "single" if flow is not None and flow.app_only else str(answers.get("account_types") or "multi_personal")
+    return tenant_of(types, str(answers.get("tenant") or ""))
 
 
 def tenant_of(account_types: str, tenant: str) -> str:

@@ -49,6 +49,8 @@ class End:
             "refresh_token": "Sign-in (refresh token)",
             "api_key": "API key",
             "refused": "Sign-in",
+            "server_certificate": "Certificate",
+            "oauth_client": "OAuth client",
         }
         return f"{kinds.get(self.kind, self.kind)} of {self.name}"
 
@@ -93,6 +95,10 @@ def ends_of(
             fix = "Connect again; for good make the consent screen Internal, or publish it."
             found.append(End("refresh_token", account.key, grant.granted_at + timedelta(TESTING_DAYS), affects, fix))
         elif used is not None:
+            if account.provider == "gmail":
+                what = "Google deletes an OAuth client that nobody uses for six months: send or fetch once."
+                unused = used + timedelta(GOOGLE_IDLE_DAYS)
+                found.append(End("oauth_client", account.client_id or account.key, unused, affects, what, moves=True))
             days = IDLE_DAYS if account.provider == "outlook" else GOOGLE_IDLE_DAYS
             look = (
                 f"mailops doctor connection {uses[0]}"
@@ -264,3 +270,34 @@ def password_servers(servers: Sequence[Server], today: date, *, protocol: str = 
             )
         )
     return found
+
+
+def deadlines(servers: Sequence[Server], today: date) -> list[Finding]:
+    """The dated rules of providers, matched to the own servers: ``3 of 7 servers stop on …``, one finding a date."""
+    by_date: dict[tuple[str, str], list[Finding]] = {}
+    for one in password_servers(servers, today):
+        if "since" in one.facts and one.code in ("auth.password_ends", "auth.password_retired"):
+            by_date.setdefault((str(one.facts["since"]), str(one.facts["source"])), []).append(one)
+    active = [s for s in servers if s.active]
+    found = []
+    for (since, source), hit in sorted(by_date.items()):
+        names = [str(f.facts["server"]) for f in hit]
+        over = since <= today.isoformat()
+        verb = ("stopped" if over else "stop") if len(names) > 1 else ("stopped" if over else "stops")
+        found.append(
+            Finding(
+                "calendar.deadline",
+                Severity.ERROR if over else Severity.WARNING,
+                f"{len(names)} of {len(active)} servers {verb} on {since}: {', '.join(names)}.",
+                fix=f"Walk the guide for each: mailops connect guide {_guide_of(servers, names[0])}. "
+                f"{hit[0].facts['says']}",
+                facts={"servers": names, "of": len(active), "date": since, "source": source},
+            )
+        )
+    return found
+
+
+def _guide_of(servers: Sequence[Server], key: str) -> str:
+    server = next(s for s in servers if s.key == key)
+    about = provider_of_host(server.host)
+    return "google" if (about.id if about else server.provider) == "gmail" else "azure"

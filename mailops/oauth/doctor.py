@@ -398,7 +398,7 @@ class _Climb:
         login = self.server.login or ""
         ident = f"<mailops-doctor-{uuid.uuid4().hex}@{login.rpartition('@')[2] or 'localhost'}>"
         message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = self.sender, login, "mailops test mail"
+        message["From"], message["To"], message["Subject"] = self.sender, self.reads_as or login, "mailops test mail"
         message["Message-ID"], message["Date"] = ident, format_datetime(self.doctor.clock.now())
         message["Auto-Submitted"] = "auto-generated"
         message.set_content("This mail proves that sending and reading work. You can delete it.\n")
@@ -407,7 +407,7 @@ class _Climb:
             session = self.transport.open(self.server)
         except DeliveryError as error:
             raise self._smtp_failed(error.message, error.code, error.fix, error.facts) from error
-        result = session.send(Outbound(self.sender, (login,), data))
+        result = session.send(Outbound(self.sender, (self.reads_as or login,), data))
         session.close()
         reply = result.replies[0]
         if not reply.accepted:

@@ -65,7 +65,6 @@ KNOWN: tuple[Known, ...] = (
         "guides/checks.py: authentication_options has no caller",
         "guides/engine.py: GuideRun.reopen has no caller",
         "guides/steps.py: GuideAnswers.forget has no caller",
-        "oauth/chooser.py: choose_flow has no caller",
         "oauth/redirects.py: gmail_redirect_of_database has no caller",
         "providers/mailjet.py: MailjetApi.add_sender has no caller",
         "providers/mailjet.py: MailjetApi.set_event_address has no caller",

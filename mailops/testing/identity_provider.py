@@ -20,7 +20,7 @@ import json
 import secrets as randomness
 import threading
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from .identity_pages import Pages
 
 
+PASSWORDS_END = datetime(2027, 1, 1, tzinfo=UTC)
+
+
 class Scenario(StrEnum):
     """How an account behaves."""
 
@@ -49,6 +52,13 @@ class Scenario(StrEnum):
     REVOKED = "revoked"
     SEND_AS_DENIED = "send-as-denied"
     THROTTLED = "throttled"
+    SHARED = "shared"  # a shared mailbox without a licence: read by its own address, no SMTP sign-in as it
+    APP_ONLY_NO_PERMISSION = "app-only-no-permission"  # the application was never granted this mailbox
+    CONSENT_POLICY = "consent-policy"  # only an administrator may consent to reading by IMAP or POP
+    UPN_DIFFERS = "upn-differs"  # the token bears another name than the mailbox
+    SA_KEY_DELETED = "sa-key-deleted"  # Google: the service account's key is gone
+    APP_BLOCKED = "app-blocked"  # Google blocks the app for this account
+    BASIC_ENDS = "basic-ends"  # passwords for sending work until PASSWORDS_END
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,12 @@ class Person:
     vendor: str  # outlook or gmail
     scenario: Scenario = Scenario.HEALTHY
     may_open: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name that tokens bear (UPN)."""
+        local, _, domain = self.address.partition("@")
+        return f"{local}.upn@corp.{domain}" if self.scenario is Scenario.UPN_DIFFERS else self.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +246,11 @@ class IdentityProvider:
             if person.vendor == "gmail":
                 raise Refused("access_denied", "The app has not completed the Google verification process.", status=403)
             raise Refused("access_denied", "Admin consent is required for the permissions requested.", aadsts=90094)
+        reading = "IMAP." in query.get("scope", "") or "POP." in query.get("scope", "")
+        if person.scenario is Scenario.CONSENT_POLICY and reading:
+            raise Refused("access_denied", "Admin consent is required for the permissions requested.", aadsts=90094)
+        if person.scenario is Scenario.APP_BLOCKED:
+            raise Refused("access_denied", "This app is blocked.", status=403)
         code = f"{'0.AX' if person.vendor == 'outlook' else '4/0A'}{randomness.token_urlsafe(24)}"
         with self._lock:
             self._state["codes"][_digest(code)] = {
@@ -427,7 +448,7 @@ class IdentityProvider:
         """Whether this token opens ``user``'s mailbox over ``smtp``, ``imap`` or ``pop``: None for yes, else a word.
 
         Words: ``unknown``, ``expired``, ``revoked``, ``scope``, ``other_user``, ``off`` (SMTP sign-in switched off),
-        ``not_connected``, ``throttled``.
+        ``not_connected``, ``throttled``, ``unlicensed``.
         """
         kept = self._state["access"].get(_digest(token))
         if kept is None:
@@ -455,6 +476,12 @@ class IdentityProvider:
             return "throttled"
         allowed = {kept["address"], *(person.may_open if person else ())}
         app_only = person is None
+        opened = self.person(user)
+        behaves = opened.scenario if opened else Scenario.HEALTHY
+        if behaves is Scenario.SHARED and protocol == "smtp":
+            return "unlicensed"
+        if app_only and behaves is Scenario.APP_ONLY_NO_PERMISSION and protocol in ("imap", "pop"):
+            return "not_connected"
         return None if app_only or user.lower() in allowed else "other_user"
 
     def may_send_as(self, login: str, sender: str) -> bool:
@@ -462,6 +489,9 @@ class IdentityProvider:
         person = self.person(login)
         if person is None:
             return True
+        shared = self.person(sender)
+        if shared is not None and shared.scenario is Scenario.SHARED:  # Send As goes with membership here
+            return shared.address in person.may_open
         if person.scenario is Scenario.SEND_AS_DENIED:
             return False
         return sender.lower() in {person.address, *person.may_open, ""}

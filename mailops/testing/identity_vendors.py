@@ -233,7 +233,7 @@ def _microsoft_token(provider: IdentityProvider, tenant: str, form: dict[str, st
         kept = provider.redeem_code(form, client)
         _scenario_at_token(provider, kept["address"])
         answer = provider.issue(client, kept["address"], _mail_scopes(kept["scope"]))
-        answer["id_token"] = id_token(client, kept["address"], kept["nonce"])
+        answer["id_token"] = id_token(client, _name(provider, kept["address"]), kept["nonce"])
         return answer
     if grant == "refresh_token":
         answer = provider.redeem_refresh(form.get("refresh_token", ""), client)
@@ -241,7 +241,7 @@ def _microsoft_token(provider: IdentityProvider, tenant: str, form: dict[str, st
     if grant in ("device_code", "urn:ietf:params:oauth:grant-type:device_code"):
         kept = provider.poll_device(form.get("device_code", ""), client)
         answer = provider.issue(client, kept["address"], _mail_scopes(kept["scope"]))
-        answer["id_token"] = id_token(client, kept["address"], "")
+        answer["id_token"] = id_token(client, _name(provider, kept["address"]), "")
         return answer
     raise Refused(
         "invalid_request", "The request body must contain the following parameter: 'grant_type'.", aadsts=900144
@@ -256,6 +256,11 @@ def _scenario_at_token(provider: IdentityProvider, address: str) -> None:
         raise Refused("invalid_client", "The provided client secret keys are expired.", aadsts=7000222, status=401)
     if person.scenario is Scenario.THROTTLED and provider.requests.count("outlook authorization_code") > 3:
         raise Refused("temporarily_unavailable", "The request has been throttled.", aadsts=90055, status=429)
+
+
+def _name(provider: IdentityProvider, address: str) -> str:
+    person = provider.person(address)
+    return person.name if person else address
 
 
 def _mail_scopes(scope: str) -> str:
@@ -338,6 +343,8 @@ def _service_account(provider: IdentityProvider, assertion: str) -> dict[str, An
         raise Refused("invalid_grant", "Invalid JWT Signature.") from None
     scope = str(claims.get("scope", ""))
     person = provider.person(str(claims.get("sub", "")))
+    if person is not None and person.scenario is Scenario.SA_KEY_DELETED:
+        raise Refused("invalid_grant", "Invalid JWT Signature.")
     if not set(scope.split()) <= set(client.delegated) or person is None:
         raise Refused(
             "unauthorized_client",
@@ -364,7 +371,11 @@ def mint(provider: IdentityProvider, client: Client, address: str, scope: str, n
     if address.startswith("app:"):
         claims["roles"] = ["IMAP.AccessAsApp", "POP.AccessAsApp", "SMTP.SendAsApp"]
     else:
-        claims |= {"upn": address, "scp": " ".join(s for s in short if s in client.permissions)}
+        person = provider.person(address)
+        claims |= {
+            "upn": person.name if person else address,
+            "scp": " ".join(s for s in short if s in client.permissions),
+        }
     if provider.pad:
         claims["pad"] = randomness.token_urlsafe(provider.pad)
     return _jwt(claims)

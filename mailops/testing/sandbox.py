@@ -23,7 +23,7 @@ from mailops.ports import Clock
 from mailops.providers import Host
 
 from .certs import Authority
-from .identity_provider import IdentityProvider
+from .identity_provider import PASSWORDS_END, IdentityProvider, Scenario
 from .imap_server import ImapServer
 from .mailboxes import Denied, Mailboxes
 from .pop_server import PopServer
@@ -39,6 +39,8 @@ _PASSWORD_REFUSED = {"outlook": (535, "5.7.139", "Authentication unsuccessful, b
 _OFF = {"outlook": (535, "5.7.139", "Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant. "
                                     "Visit https://aka.ms/smtp_auth_disabled for more information."),
         "gmail": _TOKEN_REFUSED["gmail"]}  # fmt: skip
+_RETIRED = {"outlook": (550, "5.7.30", "Basic authentication is not supported for Client Submission."),
+            "gmail": _PASSWORD_REFUSED["gmail"]}  # fmt: skip
 _THROTTLED = {"outlook": (432, "4.3.2", "Concurrent connections limit exceeded."),
               "gmail": (421, "4.7.0", "Try again later, closing connection.")}  # fmt: skip
 _IMAP_REFUSED = {"outlook": "AUTHENTICATE failed.", "gmail": "[AUTHENTICATIONFAILED] Invalid credentials (Failure)"}
@@ -55,13 +57,16 @@ class _Session(SmtpSession):
         world: Sandbox = self.core.sandbox  # type: ignore[attr-defined]  # set by the sandbox on its own core
         vendor = world.vendor(attempt.login)
         word = world.idp.judge(attempt.secret, attempt.login, "smtp") if attempt.is_token else "password"
+        person = world.idp.person(attempt.login)
+        if word == "password" and person is not None and person.scenario is Scenario.BASIC_ENDS:
+            word = None if world.idp.clock.now() < PASSWORDS_END else "retired"
         if word in (None, "throttled"):
             self.login = attempt.login
             self.core.note(self.number, "login", f"{attempt.mechanism} {attempt.login}")
             self._reply(235, "Authentication successful", "2.7.0")
             return
         self.core.note(self.number, "login refused", f"{attempt.mechanism} {attempt.login} {word}")
-        table = {"off": _OFF, "password": _PASSWORD_REFUSED}.get(str(word), _TOKEN_REFUSED)
+        table = {"off": _OFF, "password": _PASSWORD_REFUSED, "retired": _RETIRED}.get(str(word), _TOKEN_REFUSED)
         code, enhanced, text = table[vendor]
         if vendor == "gmail" and attempt.is_token:
             self._challenge = lambda _line: self._reply(code, text, enhanced)
@@ -81,6 +86,12 @@ class _Session(SmtpSession):
     def _store(self, data: bytes, size: int) -> None:
         world: Sandbox = self.core.sandbox  # type: ignore[attr-defined]  # as above
         sender, recipients, login = self._sender or "", list(self._recipients), self.login or ""
+        person = world.idp.person(login)
+        if person is not None and person.scenario is Scenario.APP_ONLY_NO_PERMISSION:
+            self._reset()
+            self._reply(430, "STOREDRV; mailbox logon failure; Failed to process message due to a permanent exception "
+                             "with message Cannot open mailbox. MapiExceptionLogonFailed", "4.2.0")  # fmt: skip
+            return
         if not world.idp.may_send_as(login, sender):
             self._reset()
             self._reply(554, f"SendAsDenied; {login} not allowed to send as {sender}", "5.2.252")

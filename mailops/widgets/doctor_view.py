@@ -115,11 +115,28 @@ def ladder(verdicts: Sequence[Verdict]) -> str:
 
 def ends_cards(ops: Ops, record: Record) -> Panel:
     """What ends when: a card for each client secret, certificate and sign-in."""
-    from ..oauth.calendar import ends_of, verdict_of_end
+    from ..oauth.calendar import deadlines, verdict_of_end
 
     now = ops.clock.now()
-    ends = ends_of(ops.tokens.accounts, secrets=ops.secrets, servers=ops.setup.servers)
-    cards = [CheckCard(record(verdict_of_end(end, now))) for end in ends]
+    cards = [CheckCard(record(verdict_of_end(end, now))) for end in ops.ends()]
+    cards += [
+        CheckCard(
+            record(
+                Verdict(
+                    "oauth.deadline",
+                    str(one.facts["date"]),
+                    VerdictState.WARNING,
+                    "A provider's date",
+                    one.message,
+                    fix=one.fix,
+                    code=one.code,
+                    evidence=one.facts,
+                    at=now,
+                )
+            )
+        )
+        for one in deadlines(ops.setup.servers, now.date())
+    ]
     if not cards:
         none = Verdict("oauth.calendar", "accounts", VerdictState.SKIPPED, "Nothing that ends is known", at=now)
         cards = [CheckCard(record(none))]

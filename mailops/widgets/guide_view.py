@@ -29,6 +29,10 @@ from .step import ACCENTS
 
 Draw = Callable[[], None]
 _WIDE = "min(760px, 98%)"
+_TYPED = (
+    "What you type is kept, also over a restart of the kernel. A secret is the exception: it is kept once it is saved "
+    "into the vault, and nowhere before."
+)
 _FACES = {
     "console": "In the provider's console",
     "database": "In the database; mailops does its own side when you save",
@@ -111,7 +115,7 @@ class GuideView(Card):
         self.guided = guided
         self.console_url = console_url
         self._shown = ""
-        self._drafts: dict[str, dict[str, str]] = {}
+        self._drafts: dict[str, dict[str, str]] = guided.typed()
         self._fields: dict[str, Any] = {}
         self._busy = threading.Lock()
 
@@ -195,6 +199,8 @@ class GuideView(Card):
         parts: list[Any] = [ipywidgets.HTML(step_html(number, view))]
         inner: list[Any] = [CopyField(plain(c.label), c.value).widget for c in view.copies]
         inner += [self._field(view, one) for one in view.inputs]
+        if any(one.input.kind in ("secret", "json") for one in view.inputs):
+            inner.append(ipywidgets.HTML(paragraph(_TYPED, muted=True)))
         if view.state is VerdictState.WAITING:
             inner = [ipywidgets.HTML(paragraph("This step waits for another one.", muted=True))]
         elif view.step.check == "connect":
@@ -248,6 +254,7 @@ class GuideView(Card):
 
         def note(change: Mapping[str, Any]) -> None:
             drafts[one.name] = _text_of(change["new"])
+            self.guided.keep_typed(view.step.id, drafts)
 
         made.observe(note, "value")
         self._fields[one.name] = made
@@ -281,6 +288,7 @@ class GuideView(Card):
     def _save(self, view: StepView) -> Draw:
         done = self.guided.submit(view.step.id, self._given(view), version=view.version)
         self._drafts.pop(view.step.id, None)
+        self.guided.keep_typed(view.step.id, {})
         return lambda: self._after_save(done)
 
     def _after_save(self, done: StepView) -> None:
@@ -317,6 +325,14 @@ class GuideView(Card):
 
     def _begin(self) -> Draw:
         opened = self.guided.begin(self._came)
+        if opened.done:
+            return self._after_connect
+        if opened.code:
+            page = link("Open the sign-in page", opened.address)
+            told = (
+                f"{page}<p style='margin:4px 0'>Enter the code {code(opened.code)} there; it comes back by itself.</p>"
+            )
+            return lambda: self._answer_with(ipywidgets.HTML(box(told, accent="info", role="status")))
         way = "It comes back by itself." if opened.listens else "Then paste the address of the last page below."
         page = link("Open the sign-in page", opened.address)
         sent = f"Redirect address sent: {code(opened.redirect_uri)}"

@@ -106,6 +106,9 @@ def test_the_azure_guide_in_jupyterlab_to_the_green_tag(
         save(page)
         step(page, "Give it the permissions")
         save(page)
+        step(page, "Grant admin consent")
+        screenshot(page, "guide-azure-consent-light")
+        press(page, "Done")
         step(page, "Say who may use it")
         save(page)
         step(page, "Copy the Client ID")
@@ -162,7 +165,7 @@ def test_the_azure_guide_in_jupyterlab_to_the_green_tag(
         press(page, "Check now")
         step(page, "Connect the incoming server")
         press(page, "Check now")
-        page.get_by_text("All 16 steps passed.").wait_for()
+        page.get_by_text("All 17 steps passed.").wait_for()
         screenshot(page, "guide-azure-done-light")
     connected = ops.tokens.accounts.load("practice-outlook")
     assert connected.account.user == ANN

@@ -331,3 +331,160 @@ def test_on_hosted_kinds_the_hosted_server_is_recommended_first(ops_factory: Cal
     again.close()
     assert "adds complexity" in first
     assert "recommended" in first
+
+
+# --- nobody signs in -------------------------------------------------------------------------------------------------
+
+TENANT, OBJECT = "11111111-2222-4333-8444-555555555555", "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+def by_itself(practice: Practice, **more: str) -> dict[str, str]:
+    return {**answers(practice), "who": "application", "tenant": TENANT, "app_object": OBJECT, **more}
+
+
+def through(guided: Guided, given: dict[str, str]) -> None:
+    """Answer every step that applies, as a person does; the sign-in by its button."""
+    for step in guided.run.guide.steps:
+        view = guided.run.step(step.id)
+        if view.state is VerdictState.SKIPPED:
+            continue
+        if step.check == "connect":
+            assert guided.begin().done
+            continue
+        wanted = {i.input.name for i in view.inputs}
+        guided.submit(step.id, {n: v for n, v in given.items() if n in wanted and v})
+
+
+def test_an_application_of_entra_is_walked_to_the_end(ops: Ops) -> None:
+    with Practice(ops, "outlook", ANN) as practice:
+        guided = practice.guided()
+        through(guided, by_itself(practice))
+        assert [
+            v.step.id for v in guided.run.view() if v.state not in (VerdictState.PASSED, VerdictState.SKIPPED)
+        ] == []
+        shown = {v.step.id: v for v in guided.run.view()}
+    assert shown["senders"].state is shown["permissions"].state is VerdictState.SKIPPED
+    copies = [c.value for c in shown["service_principal"].copies]
+    assert copies == [f"New-ServicePrincipal -AppId {practice.client_id} -ObjectId {OBJECT}"]
+    assert f"Add-MailboxPermission -Identity {ANN} -User {OBJECT} -AccessRights FullAccess" in [
+        c.value for c in shown["mailbox_permission"].copies
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "given", "code"),
+    [
+        ("app_permissions", {"app_permissions": "SMTP.Send, IMAP.AccessAsUser.All"}, "guide.permission_delegated"),
+        ("app_permissions", {"app_permissions": "SMTP.SendAsApp"}, "guide.permission_missing"),
+        ("register", {"tenant": ""}, "guide.missing"),
+        ("service_principal", {"app_object": "same-as-client"}, "guide.app_object"),
+        ("service_principal", {"registration_object": OBJECT}, "guide.app_object"),
+    ],
+)
+def test_each_mistake_of_the_application_is_told_at_its_step(
+    ops: Ops, step: str, given: dict[str, str], code: str
+) -> None:
+    with Practice(ops, "outlook", ANN) as practice:
+        wrong = {n: practice.client_id if v == "same-as-client" else v for n, v in given.items()}
+        guided = practice.guided()
+        with pytest.raises(ConfigError) as caught:
+            through(guided, by_itself(practice, **wrong))
+        assert caught.value.code == code
+        assert caught.value.facts["step"] == step
+
+
+def test_rights_that_were_never_granted_show_when_the_mailbox_is_read(ops: Ops) -> None:
+    with Practice(ops, "outlook", ANN) as practice:
+        practice.behave(Scenario.APP_ONLY_NO_PERMISSION)
+        guided = practice.guided()
+        through(guided, by_itself(practice))
+        failed = guided.run.step("incoming")
+        assert failed.state is VerdictState.FAILED
+        (branch, *_) = guided.branches("BAD User is authenticated but not connected.")
+        assert branch.title == "The application may not open the mailbox"
+
+
+def test_a_service_account_is_walked_to_the_end(ops: Ops, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from test_oauth_on_call import _pair
+
+    public, private = _pair(tmp_path)
+    with Practice(ops, "gmail", GOOGLE) as practice:
+        idp = practice.sandbox.idp
+        made = replace(idp.add_client("gmail", "app"), certificate=public.read_text())
+        client = idp.save_client(replace(made, delegated=("https://mail.google.com/",)))
+        key = {
+            "type": "service_account", "client_email": client.client_id, "client_id": "104857600123",
+            "private_key": private.read_text(), "token_uri": "https://oauth2.googleapis.com/token",
+        }  # fmt: skip
+        guided = practice.guided()
+        given = {
+            **answers(practice),
+            "account_kind": "workspace",
+            "who": "application",
+            "service_json": json.dumps(key),
+        }
+        through(guided, given)
+        left = [v.step.id for v in guided.run.view() if v.state not in (VerdictState.PASSED, VerdictState.SKIPPED)]
+        assert left == []
+        shown = {v.step.id: v for v in guided.run.view()}
+        assert shown["delegation"].copies[0].value == "104857600123"
+        assert "PRIVATE KEY" not in json.dumps(guided.run.answers())
+
+
+@pytest.mark.parametrize(
+    ("where", "flow"), [("remote", "device"), ("no_screen", "device"), ("this_machine", "loopback")]
+)
+def test_where_mailops_runs_picks_the_flow(ops: Ops, where: str, flow: str) -> None:
+    from mailops.guides.flows import flow_of
+
+    with Practice(ops, "outlook", ANN) as practice:
+        guided = practice.guided()
+        guided.submit(
+            "account",
+            {**{k: v for k, v in answers(practice).items() if k in ("account_kind", "mailbox")}, "where": where},
+        )
+        assert str(flow_of("outlook", guided.run.answers())) == flow
+        view = guided.run.step("register")
+        assert guided.run.step("client_secret").state is VerdictState.SKIPPED  # a public client has none
+        assert [c.value for c in view.copies if c.label.startswith("Redirect")] == ["http://localhost"]
+
+
+def test_a_device_code_of_the_guide_connects(ops: Ops) -> None:
+    import threading
+
+    with Practice(ops, "outlook", ANN) as practice:
+        public = practice.sandbox.idp.add_client("outlook", "public")
+        guided = practice.guided()
+        given = {**answers(practice), "where": "remote", "client_id": public.client_id}
+        for step in guided.run.guide.steps:
+            if step.check == "connect":
+                break
+            wanted = {i.input.name for i in guided.run.step(step.id).inputs}
+            if guided.run.step(step.id).state is not VerdictState.SKIPPED:
+                guided.submit(step.id, {n: v for n, v in given.items() if n in wanted and v})
+        came, heard = threading.Event(), []
+        opened = guided.begin(lambda found: (heard.append(found), came.set()))
+        practice.sandbox.idp.approve_device(opened.code, ANN)
+        assert came.wait(20)
+        assert guided.came_back(heard[0]) == ()
+        assert guided.run.step("connect").note == "Outlook Token Valid"
+
+
+# --- typed and not saved ---------------------------------------------------------------------------------------------
+
+
+def test_what_was_typed_outlives_the_kernel_but_no_secret(ops: Ops) -> None:
+    from mailops.widgets.guide_view import GuideView
+
+    view = GuideView(Guided.open(ops, "azure", ANN))
+    view.widget  # noqa: B018 (draws it)
+    view._fields["mailbox"].value = "typed@example.com"
+    again = GuideView(Guided.open(ops, "azure", ANN))  # another kernel, the same workspace
+    again.widget  # noqa: B018 (draws it)
+    assert again._fields["mailbox"].value == "typed@example.com"
+    assert Guided.open(ops, "azure", ANN).run.answers() == {}  # typed is not answered
+    Guided.open(ops, "azure", ANN).keep_typed("client_secret", {"client_secret": "s3cret", "secret_ends": "2030-01-01"})
+    assert Guided.open(ops, "azure", ANN).typed()["client_secret"] == {"secret_ends": "2030-01-01"}
+    assert subjects_of(ops, "azure") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -18,7 +19,7 @@ from mailops.model.setup import AliasDomain
 from mailops.oauth import Doctor, SignIn, TokenService
 from mailops.oauth.account import Account, AccountStore, Connected, FlowKind
 from mailops.oauth.doctor import Reading
-from mailops.testing.identity_pages import click_through
+from mailops.testing.identity_pages import Page, click_through
 from mailops.testing.identity_provider import Client, Scenario
 from mailops.testing.sandbox import Sandbox
 
@@ -379,3 +380,163 @@ def test_ends_that_move_with_each_use_ring_in_no_calendar(desk: OnCall, tmp_path
     _, text, _ = desk.run("calendar", "--json")
     (end,) = json.loads(text)["ends"]
     assert end["state"] == "passed"
+
+
+# --- the sandbox's new scenarios -------------------------------------------------------------------------------------
+
+
+def test_a_shared_mailbox_without_licence_is_sent_from_as_the_member(desk: OnCall) -> None:
+    desk.idp.add_person(ANN, "outlook", may_open=(INFO,))
+    desk.idp.add_person(INFO, "outlook", Scenario.SHARED)
+    desk.connect(ANN, *desk.given, "--shared", INFO, as_=ANN)
+    desk.serve(INFO)
+    status, text, _ = desk.run("doctor", "connection", "o365", "--json")
+    rungs = {v["check"]: v for v in json.loads(text)}
+    assert (status, rungs["doctor.sasl"]["code"]) == (1, "auth.ms-smtp-5.7.3")
+    assert rungs["doctor.mailbox"]["state"] == "passed"
+    desk.serve(ANN, from_filter=INFO)
+    sent = Doctor(TokenService(desk.ops.secrets)).examine(desk.ops.setup.servers[0], sender=INFO, test_mail=True)
+    assert {v.check: v.state.value for v in sent}["doctor.mail"] == "passed"
+
+
+def test_an_application_without_rights_on_the_mailbox_is_found_before_and_at_the_first_mail(desk: OnCall) -> None:
+    desk.idp.add_person(ANN, "outlook", Scenario.APP_ONLY_NO_PERMISSION)
+    desk.run("connect", "microsoft", ANN, *desk.given, "--app-secret", "--tenant", "contoso.example")
+    desk.serve(ANN)
+    status, text, _ = desk.run("doctor", "connection", "o365", "--json")
+    rungs = {v["check"]: v for v in json.loads(text)}
+    assert (status, rungs["doctor.mailbox"]["code"]) == (1, "auth.ms-imap-connected")
+    desk.ops.save_alias_domain(AliasDomain("example.com"))
+    mail = desk.ops.send(sender=ANN, to=BOB, subject="Hi", text="Hi")
+    desk.patch.setattr(type(desk.ops), "tokens", property(lambda ops: TokenService(ops.secrets, clock=ops.clock)))
+    desk.ops.queue.run()
+    _, text, _ = desk.run("bounces", "why", str(mail), "--no-dns", "--json")
+    (told,) = json.loads(text)["failures"]
+    assert (told["row"], told["who"]) == ("ms-smtp-logon", "admin")
+
+
+def test_the_consent_policy_lets_sending_alone_through(desk: OnCall) -> None:
+    desk.idp.add_person(ANN, "outlook", Scenario.CONSENT_POLICY)
+    status, _, code = desk.connect(ANN, *desk.given, as_=ANN)
+    assert (status, code) == (2, "auth.ms-90094")
+    assert desk.connect(ANN, *desk.given, "--send-only", as_=ANN)[0] == 0
+
+
+def test_another_upn_than_the_mailbox_is_confirmed_once(desk: OnCall) -> None:
+    desk.idp.add_person(ANN, "outlook", Scenario.UPN_DIFFERS)
+    assert desk.connect(ANN, *desk.given, as_=ANN)[2] == "auth.other_account"
+    assert desk.connect(ANN, *desk.given, "--accept-other", as_=ANN)[0] == 0
+    desk.serve(ANN)
+    status, text, _ = desk.run("doctor", "connection", "o365")
+    assert status == 0, text
+
+
+def test_a_deleted_key_of_a_service_account_says_so(desk: OnCall, tmp_path: Path) -> None:
+    public, private = _pair(tmp_path)
+    client = desk.idp.save_client(
+        replace(
+            desk.idp.add_client("gmail", "app"), certificate=public.read_text(), delegated=("https://mail.google.com/",)
+        )
+    )
+    key = {
+        "type": "service_account", "client_email": client.client_id, "client_id": "1", "private_key": private.read_text(),
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }  # fmt: skip
+    desk.run("secrets", "set", "sa", stdin=json.dumps(key, indent=1) + "\n")
+    status, text, code = desk.run("connect", "google", GOOGLE, "--service-account", "vault:sa")
+    assert status == 0, (text, code)
+    desk.idp.add_person(GOOGLE, "gmail", Scenario.SA_KEY_DELETED)
+    status, text, code = desk.run("connect", "google", GOOGLE, "--service-account", "vault:sa")
+    assert (status, code) == (2, "auth.google-key-deleted")
+
+
+def test_an_app_that_google_blocks_says_so(desk: OnCall) -> None:
+    desk.idp.add_person(GOOGLE, "gmail", Scenario.APP_BLOCKED)
+    given = ("--client-id", desk.google.client_id, "--client-secret", "env:GOOGLE_SECRET")
+    with pytest.raises(Page) as shown:  # the provider's page; nobody comes back from it
+        desk.connect(GOOGLE, *given, as_=GOOGLE, vendor="gmail")
+    words = re.sub(r"<[^>]+>", " ", str(vars(shown.value)))
+    _, text, _ = desk.run("explain", "error", words, "--provider", "google", "--protocol", "page", "--json")
+    assert (json.loads(text)["row"], json.loads(text)["who"]) == ("google-app-blocked", "admin")
+
+
+@pytest.mark.parametrize(("days", "row"), [(-1, None), (1, "auth.ms-smtp-5.7.30")])
+def test_passwords_for_sending_end_on_their_date(tmp_path: Path, days: int, row: str | None) -> None:
+    from datetime import timedelta
+
+    from mailops.bounces.explainer import explain
+    from mailops.model.setup import Authentication
+    from mailops.secrets import SecretStore
+    from mailops.smtp import SmtpTransport, test_connection
+    from mailops.testing import ManualClock
+    from mailops.testing.identity_provider import PASSWORDS_END
+
+    clock = ManualClock(PASSWORDS_END + timedelta(days=days))
+    secrets = SecretStore(tmp_path)
+    secrets.vault.put("smtp", "a-password")
+    with Sandbox(tmp_path / "world", clock=clock) as sandbox:
+        sandbox.idp.add_person(ANN, "outlook", Scenario.BASIC_ENDS)
+        server = sandbox.server(ANN, authentication=Authentication.LOGIN, password="vault:smtp")
+        found = test_connection(server, SmtpTransport(secrets, clock), sender=ANN, recipient=ANN)
+    assert found.ok is (row is None), found.message
+    if row:
+        assert f"auth.{explain(found.message).row}" == row
+
+
+# --- F28, F31 --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", [
+    "smtp.partner.outlook.cn", "smtp.office365.us", "imap-mail.outlook.com", "acme-com.mail.protection.outlook.com",
+    "smtp.googlemail.com",
+])  # fmt: skip
+def test_the_hosts_of_other_clouds_are_known(host: str) -> None:
+    from mailops.providers import provider_of_host
+
+    found = provider_of_host(host)
+    assert found is not None
+    assert found.id == ("gmail" if "google" in host else "outlook")
+
+
+def test_the_vault_gets_a_new_key_from_the_command_line(desk: OnCall) -> None:
+    desk.run("secrets", "set", "smtp", stdin="a-word\n")
+    key = desk.ops.secrets.vault.folder / "key"
+    before = key.read_bytes()
+    status, text, _ = desk.run("secrets", "rotate-key")
+    assert status == 0, text
+    assert key.read_bytes() != before
+    assert desk.ops.secrets.reveal("vault:smtp") == "a-word"
+
+
+# --- the calendar of truth -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encryption", ["starttls", "tls"])
+def test_the_certificates_of_own_servers_are_in_the_calendar(
+    sqlite_file_ops: Ops, tmp_path: Path, encryption: str
+) -> None:
+    from mailops.model.setup import Encryption, Server
+    from mailops.testing import Authority, SmtpServer
+
+    authority = Authority(tmp_path / "pki")
+    with SmtpServer(tls=authority.server_tls(encryption)) as smtp:
+        sqlite_file_ops.save_server(Server("own", "Own", "localhost", smtp.port, Encryption(encryption)))
+        (end,) = sqlite_file_ops.ends()
+        assert (end.kind, end.affects, end.days(sqlite_file_ops.clock.now())) == ("server_certificate", ("own",), 0)
+        assert sqlite_file_ops.ends(network=False) == []
+        from mailops.cli.app import app
+
+        arguments = ["-w", str(sqlite_file_ops.workspace.path), "calendar"]
+        assert CliRunner().invoke(app, arguments).exit_code == 1
+        assert CliRunner().invoke(app, [*arguments, "--no-network"]).exit_code == 0
+    assert sqlite_file_ops.ends() == []  # nobody answers: nothing is known
+
+
+def test_a_providers_date_names_the_servers_that_stop(desk: OnCall) -> None:
+    for n, host in enumerate(("smtp.office365.com", "smtp.office365.com", "mail.example.com", "smtp.gmail.com")):
+        arguments = ("--host", host, "--authentication", "login", "--login", ANN, "--password", "env:CLIENT_SECRET")
+        desk.run("server", "add", f"s{n}", *arguments)
+    _, text, _ = desk.run("calendar", "--no-network", "--json")
+    (one,) = json.loads(text)["deadlines"]
+    assert re.match(r"2 of 4 servers stop(ped)? on 2027-01-01: s0, s1\.", one["message"])
+    assert "mailops connect guide azure" in one["fix"]
