@@ -529,7 +529,6 @@ def test_a_subject_that_tells_a_delay_is_believed(subject: str, text: str) -> No
     ("words", "reason"),
     [
         ("temporary failure", "systemerror"),
-        ("can't create output file", "mailererror"),
         ("user unknown", "userunknown"),
     ],
 )
