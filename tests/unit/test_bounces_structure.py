@@ -87,10 +87,11 @@ def test_an_automatic_reply_to_our_bounce_address_stays_one(tmp_path: Path) -> N
     assert read_with(tmp_path, raw, delivered_to="bounce+7@acme.example")["kind"] == "autoreply"
 
 
-def test_the_tag_of_our_return_path_names_the_recipient(tmp_path: Path) -> None:
+@pytest.mark.parametrize("local", ["lena", "lena-marie", "lena.koch"])
+def test_the_tag_of_our_return_path_names_the_recipient(tmp_path: Path, local: str) -> None:
     raw = letter("The message has been refused.\n550 User unknown\n")
-    found = read_with(tmp_path, raw, delivered_to="bounce+lena=dest.example@acme.example")
-    assert (found["kind"], found["recipients"], found["reason"]) == ("bounce", ["lena@dest.example"], "userunknown")
+    found = read_with(tmp_path, raw, delivered_to=f"bounce+{local}=dest.example@acme.example")
+    assert (found["kind"], found["recipients"], found["reason"]) == ("bounce", [f"{local}@dest.example"], "userunknown")
 
 
 # --- unread ------------------------------------------------------------------------------------------------------------
