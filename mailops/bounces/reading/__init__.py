@@ -1,7 +1,7 @@
 """Reading bounces, complaints and automatic replies without the store: bytes in, frozen values out.
 
-:func:`parse` tells what a message is, :func:`classify` why a server refused, :func:`explain` what follows and what to do
-about it. Nothing here knows a workspace, a database or the clock, and nothing but the standard library is imported,
+:func:`parse` tells what a message is, :func:`classify` why a server refused, :func:`explain` what follows and what to
+do about it. Nothing here knows a workspace, a database or the clock, and nothing but the standard library is imported,
 so that one reading serves live replies, reports, webhooks and evaluations alike. Ten recipes: ``docs/bounces.md``.
 """
 
