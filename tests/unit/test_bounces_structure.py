@@ -558,3 +558,17 @@ def test_a_shop_s_letter_about_a_delay_is_no_report() -> None:
     text = "Your parcel is late. Write to lena@dest.example, or track it: reference 550.\n"
     raw = letter(text, author="Shop <parcel@shop.example>", subject="Your order is delayed")
     assert parse(raw).kind == "ordinary"
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "reason"),
+    [
+        ("5.1.1", "550 5.7.1 IP address blacklisted by recipient", "blocked"),
+        ("5.1.1", "552 5.2.2 sorry", "mailboxfull"),
+        ("5.7.1", "550 5.1.1 sorry", "userunknown"),
+    ],
+)
+def test_the_code_of_the_peer_outranks_the_field_of_the_reporter(status: str, words: str, reason: str) -> None:
+    found = parse(dsn(f"Status: {status}\nDiagnostic-Code: smtp; {words}")).summary
+    assert found is not None
+    assert (found.reason, found.hard) == (reason, reason == "userunknown"), found.rule

@@ -595,10 +595,12 @@ def _why(ask: Asked, pieces: tuple[str, ...], prose: str, action: str | None) ->
 
 
 def _own_code(code: str | None, said: str) -> str | None:
-    """The code to judge by: the Status field, unless the words bring one of their own and the field says nothing."""
-    if code is None or code[1:] != ".0.0":
+    """The code to judge by: the peer's own, where it gave one of the same class that says something; else the Status
+    field, which the reporting system may have made of anything."""
+    inner = find_enhanced(said)
+    if code is None or inner is None or inner[0] != code[0] or (inner[1:] == ".0.0" and code[1:] != ".0.0"):
         return code
-    return find_enhanced(said) or code
+    return inner
 
 
 def _is_clear(answer: Classification) -> bool:
