@@ -572,3 +572,13 @@ def test_the_code_of_the_peer_outranks_the_field_of_the_reporter(status: str, wo
     found = parse(dsn(f"Status: {status}\nDiagnostic-Code: smtp; {words}")).summary
     assert found is not None
     assert (found.reason, found.hard) == (reason, reason == "userunknown"), found.rule
+
+
+def test_a_changed_table_makes_nobody_hard_who_is_still_tried_for() -> None:
+    from mailops.bounces.hardness import read_table, rejudge
+
+    table = read_table("suspend=hard")
+    raw = dsn("Diagnostic-Code: smtp; this mailbox is disabled")
+    assert [result.hard for result in rejudge(parse(raw), table).results] == [True]
+    late = rejudge(parse(raw.replace(b"Action: failed", b"Action: delayed")), table)
+    assert [(result.reason, result.hard) for result in late.results] == [("suspend", False)]
