@@ -63,4 +63,5 @@ def _differs(result: RecipientResult, table: Mapping[str, Hardness]) -> bool:
 def _judged(result: RecipientResult, table: Mapping[str, Hardness]) -> RecipientResult:
     if not _differs(result, table):
         return result
-    return replace(result, hard=is_hard(result.reason, (result.status or "").startswith("4"), table))
+    tried_still = (result.status or "").startswith("4") or result.action == "delayed"
+    return replace(result, hard=is_hard(result.reason, tried_still, table), unconfirmed=False)

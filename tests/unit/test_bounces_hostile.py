@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -217,3 +219,24 @@ def test_any_reply_is_classified(text: str, code: int | None, enhanced: str | No
 @given(st.sampled_from(SEEDS))
 def test_reading_twice_gives_the_same(data: bytes) -> None:
     assert parse(data) == parse(data)
+
+
+def test_a_long_line_that_begins_a_box_takes_no_time(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    mail = b"Subject: x\n\nHello\n\n"
+    box.write_bytes(b"From - Mon Nov 23 06:00:00 2026\n" + mail + b"From " + b"a" * 200_000 + b"\n" + mail)
+    command = [sys.executable, "-m", "mailops.cli", "bounces", "stats", str(box), "--json"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except subprocess.TimeoutExpired:
+        raise AssertionError("a line of 200 kB takes more than 20 s") from None
+    assert '"ordinary": 1' in done.stdout
+
+
+@pytest.mark.parametrize(
+    "piece", ["a@", '"a@', "550-'", "because ", "spf [", "S: 550 x\n", "AAAA", "a-a.", "reason for "]
+)
+def test_repeated_pieces_are_read_in_time_of_their_length(piece: str) -> None:
+    raw = b"Return-Path: <>\nFrom: MAILER-DAEMON@x.example\nSubject: failure\n\n" + piece.encode() * 20_000
+    with no_longer_than(3):
+        parse(raw)

@@ -87,10 +87,11 @@ def test_an_automatic_reply_to_our_bounce_address_stays_one(tmp_path: Path) -> N
     assert read_with(tmp_path, raw, delivered_to="bounce+7@acme.example")["kind"] == "autoreply"
 
 
-def test_the_tag_of_our_return_path_names_the_recipient(tmp_path: Path) -> None:
+@pytest.mark.parametrize("local", ["lena", "lena-marie", "lena.koch"])
+def test_the_tag_of_our_return_path_names_the_recipient(tmp_path: Path, local: str) -> None:
     raw = letter("The message has been refused.\n550 User unknown\n")
-    found = read_with(tmp_path, raw, delivered_to="bounce+lena=dest.example@acme.example")
-    assert (found["kind"], found["recipients"], found["reason"]) == ("bounce", ["lena@dest.example"], "userunknown")
+    found = read_with(tmp_path, raw, delivered_to=f"bounce+{local}=dest.example@acme.example")
+    assert (found["kind"], found["recipients"], found["reason"]) == ("bounce", [f"{local}@dest.example"], "userunknown")
 
 
 # --- unread ------------------------------------------------------------------------------------------------------------
@@ -508,3 +509,76 @@ def test_a_program_s_end_is_no_delivery() -> None:
     found = parse(dsn("Status: 2.0.0\nDiagnostic-Code: smtp; 250 ok")).summary
     assert found is not None
     assert found.reason != "delivered"
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        ("Your mail is delayed", "We could not reach the host of lena@dest.example during the last 3 hours."),
+        ("Delivery delayed 12 hours", "<lena@dest.example>"),
+        ("Verspätet: Angebot", "lena@dest.example\n\nEs gibt Schwierigkeiten."),
+        ("Sändningen är försenad", "lena@dest.example"),
+    ],
+)
+def test_a_subject_that_tells_a_delay_is_believed(subject: str, text: str) -> None:
+    found = parse(letter(text + "\n", subject=subject))
+    assert (found.kind, found.recipients) == ("delayed", ("lena@dest.example",))
+    assert not any(result.hard for result in found.results)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("temporary failure", "systemerror"),
+        ("user unknown", "userunknown"),
+    ],
+)
+def test_the_words_of_an_exit_code_are_read_by_their_type(words: str, reason: str) -> None:
+    found = parse(dsn(f"Status: 5.0.0\nDiagnostic-Code: x-unix; {words}")).summary
+    assert found is not None
+    assert found.reason == reason
+
+
+def test_an_attached_file_with_a_report_is_opened() -> None:
+    inner = dsn("Status: 5.1.1\nDiagnostic-Code: smtp; 550 5.1.1 User unknown")
+    raw = wrapped(inner, "The report is attached.", "MAILER-DAEMON@gw.example")
+    plain = b"--" + raw.split(b"boundary=")[1].split(b"\n")[0] + b"\nContent-Type: message/rfc822\n\n"
+    place = raw.index(plain)
+    mark = raw.rindex(b"\n--G")
+    head = plain.replace(
+        b"message/rfc822\n",
+        b'application/octet-stream\nContent-Disposition: attachment; filename="report.eml"\n'
+        b"Content-Transfer-Encoding: base64\n",
+    )
+    encoded = raw[:place] + head + base64.encodebytes(raw[place + len(plain) : mark]) + raw[mark:]
+    assert parse(encoded).recipients == ("lena@dest.example",)
+
+
+def test_a_shop_s_letter_about_a_delay_is_no_report() -> None:
+    text = "Your parcel is late. Write to lena@dest.example, or track it: reference 550.\n"
+    raw = letter(text, author="Shop <parcel@shop.example>", subject="Your order is delayed")
+    assert parse(raw).kind == "ordinary"
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "reason"),
+    [
+        ("5.1.1", "550 5.7.1 IP address blacklisted by recipient", "blocked"),
+        ("5.1.1", "552 5.2.2 sorry", "mailboxfull"),
+        ("5.7.1", "550 5.1.1 sorry", "userunknown"),
+    ],
+)
+def test_the_code_of_the_peer_outranks_the_field_of_the_reporter(status: str, words: str, reason: str) -> None:
+    found = parse(dsn(f"Status: {status}\nDiagnostic-Code: smtp; {words}")).summary
+    assert found is not None
+    assert (found.reason, found.hard) == (reason, reason == "userunknown"), found.rule
+
+
+def test_a_changed_table_makes_nobody_hard_who_is_still_tried_for() -> None:
+    from mailops.bounces.hardness import read_table, rejudge
+
+    table = read_table("suspend=hard")
+    raw = dsn("Diagnostic-Code: smtp; this mailbox is disabled")
+    assert [result.hard for result in rejudge(parse(raw), table).results] == [True]
+    late = rejudge(parse(raw.replace(b"Action: failed", b"Action: delayed")), table)
+    assert [(result.reason, result.hard) for result in late.results] == [("suspend", False)]

@@ -380,6 +380,10 @@ def _decide(code: str, enhanced: str, text: str, said: str, stage: str, host: st
     found = match_text(text, weak=bool(said) and len(text) <= SHORT_TEXT) if text else None
     if found is not None:
         reason, words = found
+        if words in refusals().weak:
+            guess = _understand(said)  # a sentence is worth more than a single word
+            if guess is not None and guess[0] not in (reason, *_OF_PEOPLE) and not is_hard(guess[0]):
+                return _by_stage(guess[0], "grammar:" + guess[0], guess[1], enhanced, text, stage, host)
         if words == "access denied" and enhanced in ("5.4.1", "5.1.1") and "recipient address rejected: access" in text:
             return "userunknown", "text:userunknown", "recipient address rejected: access denied"
         if coded and (reason in _LATE or words in refusals().weak) and not is_generic(enhanced):
@@ -426,7 +430,7 @@ def _decide(code: str, enhanced: str, text: str, said: str, stage: str, host: st
 
 def _understand(text: str) -> tuple[str, str] | None:
     """What the grammar makes of it; the names of hosts say nothing."""
-    return understand(_STEP.sub(" ", _LINK.sub(" ", text))) if text else None
+    return understand(_STEP.sub(" ", _LINK.sub(" ", text.replace("_", " ")))) if text else None
 
 
 def _by_stage(

@@ -174,6 +174,28 @@ EXIT_CODES: dict[str, str] = {
 (not executable) and 127 (not found)."""
 
 
+EXIT_WORDS: dict[str, str] = {
+    "command line usage error": "64",
+    "data format error": "65",
+    "cannot open input": "66",
+    "user unknown": "67",
+    "host name unknown": "68",
+    "service unavailable": "69",
+    "internal software error": "70",
+    "system error": "71",
+    "operating system error": "71",
+    "critical os file missing": "72",
+    "can't create": "73",
+    "input/output error": "74",
+    "temporary failure": "75",
+    "remote error in protocol": "76",
+    "permission denied": "77",
+    "configuration error": "78",
+    "local configuration error": "78",
+}
+"""The same in the words of sysexits.h, which some systems write instead of the number."""
+
+
 REPLIES: dict[str, str] = {
     "500": "syntaxerror",
     "501": "syntaxerror",

@@ -68,8 +68,8 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement(
         "authfailure",
-        r"spf|dkim|dmarc|domainkeys?|sender policy framework",
-        r"fail\w*|invalid|reject\w*|not aligned|misaligned|missing|required|violat\w*|not pass\w*|unauthori[sz]ed|not permitted|softfail",
+        r"spf|dkim|dmarc|domainkeys?|sender policy framework|unauthenticated (?:e-?mail|mail|messages?)|authentication information",
+        r"bad|not accepted|does not have|fail\w*|invalid|reject\w*|not aligned|misaligned|missing|required|violat\w*|not pass\w*|unauthori[sz]ed|not permitted|softfail",
     ),
     Statement(
         "requireptr",
@@ -132,7 +132,7 @@ STATEMENTS: tuple[Statement, ...] = (
         r"(?:your |the |sending |source |client |connecting |from )?(?:ip(?: address)?|host|server|network|client|connection)|[\d.]{7,15}",
         r"black ?listed|block ?listed|block\w*|banned|denylisted|listed (?:in|on|by|at)|on (?:a|our|the) (?:block|black|deny)|"
         r"dnsbl|rbl|access denied|not welcome|refuse\w* (?:your )?connections?|denied",
-        unless=r"recipient|user|mail ?box|account",
+        unless=r"recipient address|users?|mail ?box|account",
     ),
     Statement(
         "speeding",

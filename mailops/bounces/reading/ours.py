@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ...model import tag
 
-_VERP = re.compile(r"(?:.{0,80}[-+.])?([^\s=@+]{1,64})=([A-Za-z0-9][A-Za-z0-9.-]{0,200}\.[A-Za-z0-9-]{2,63})\Z")
+_VERP = re.compile(r"([^\s=@]{1,64})=([A-Za-z0-9][A-Za-z0-9.-]{0,200}\.[A-Za-z0-9-]{2,63})\Z")
 _NAMES = ("domains", "bounce_addresses", "hosts", "ips")
 
 
@@ -69,6 +69,6 @@ def written_to(ours: Ours, addresses: Iterable[str]) -> WrittenTo | None:
             continue
         number = next((n for key in ours.keys if (n := tag.read(address, text, key)) is not None), None)
         named = _VERP.match(text)
-        people = (f"{named[1]}@{named[2]}",) if named else tuple(ours.recipients_of(text)) if text else ()
+        people = (f"{named[1]}@{named[2]}",) if named else tuple(ours.recipients_of(text) or ()) if text else ()
         return WrittenTo(address, text, number, people)
     return None

@@ -44,7 +44,7 @@ from .classify import (
     softer,
     stage_of,
 )
-from .codes import CATEGORIES, EXIT_CODES, is_about_people, is_generic
+from .codes import CATEGORIES, EXIT_CODES, EXIT_WORDS, is_about_people, is_generic
 from .entities import Entities, about_us, entities
 from .notify import read_notification
 from .ours import Ours, WrittenTo, written_to
@@ -76,6 +76,10 @@ _TO_LIST = re.compile(
 _CITED = re.compile(r"^>\s?(?:final|original)-recipient\s?:", re.I | re.M)
 _FORWARD = re.compile(r"^\s*(?:re|fwd?|wg|tr|aw|rv|enc|i|rif|sv|vs)\s?:", re.I)
 _PAST = re.compile(r"\b(?:for|in)(?: the)? (?:past|last) \d{1,3}(?:\.\d)? (?:minutes?|hours?|days?)\b")
+_DELAYED = re.compile(
+    r"\(delay\)|\b(?:delayed|delay|deferred|verzögert|verspätet|retardé\w*|retrasad\w+|atrasad\w+|ritard\w+|vertraagd|"
+    r"försenad\w*|forsink\w+|opóźni\w+|zpožd\w+|задерж\w+|затрим\w+)\b|遅延|延迟|延遲|지연"
+)
 _EXIT = re.compile(r"^\s*x-unix\s*;\s*(\d{1,3})\b", re.I)
 
 
@@ -258,7 +262,8 @@ def _attached(letter: Letter) -> Report | None:
     if letter.depth >= DEEP or not (letter.seen.daemon or letter.seen.null or letter.came or letter.seen.named):
         return None
     for part in letter.parts[:5]:
-        name = part.params.get("name", "").lower()
+        name = part.params.get("name", "") + part.fields.first("content-disposition")
+        name = name.lower().rstrip('"; ')
         if part.media not in ("message/rfc822", "message/global") and not name.endswith(".eml"):
             continue
         raw = mime.transfer_decode(part.body, part.fields.first("content-transfer-encoding")).lstrip(b"\n")
@@ -454,7 +459,10 @@ def _is_hearsay(typed: str, code: str | None, lines: str, address: str) -> bool:
 def _exit_of(typed: str) -> str:
     """The number a program ended with, where the type of a diagnostic says that it is one."""
     found = _EXIT.match(typed)
-    return found.group(1) if found else ""
+    if found is not None or not typed[:16].lower().lstrip().startswith("x-unix"):
+        return found.group(1) if found else ""
+    words = dsn.untyped(typed).lower()
+    return next((number for said, number in EXIT_WORDS.items() if words.startswith(said)), "")
 
 
 def _refusal(letter: Letter, address: str, named: bool = True) -> str:
@@ -554,7 +562,7 @@ def _why(ask: Asked, pieces: tuple[str, ...], prose: str, action: str | None) ->
                 ask, said, classify(enhanced=_own_code(ask.code, said), text=said, stage=stage, remote_host=host)
             )
             vague = answer.reason in _VAGUE
-            if answer.rule.startswith(_SAID) and answer.reason != "delivered":
+            if answer.rule.startswith(_SAID) and answer.reason != "delivered" and not (vague and ask.exit_code):
                 return answer, shown or piece
             if number == 0 and answer.rule.startswith(("code:", "stage:")) and not vague and _is_clear(answer):
                 return answer, shown or piece
@@ -587,10 +595,12 @@ def _why(ask: Asked, pieces: tuple[str, ...], prose: str, action: str | None) ->
 
 
 def _own_code(code: str | None, said: str) -> str | None:
-    """The code to judge by: the Status field, unless the words bring one of their own and the field says nothing."""
-    if code is None or code[1:] != ".0.0":
+    """The code to judge by: the peer's own, where it gave one of the same class that says something; else the Status
+    field, which the reporting system may have made of anything."""
+    inner = find_enhanced(said)
+    if code is None or inner is None or inner[0] != code[0] or (inner[1:] == ".0.0" and code[1:] != ".0.0"):
         return code
-    return find_enhanced(said) or code
+    return inner
 
 
 def _is_clear(answer: Classification) -> bool:
@@ -659,9 +669,15 @@ def _kind_of_text(prepared: str, subject: str) -> tuple[Kind, str]:
     if delay and not final:
         return "delayed", delay
     past = _PAST.search(low) or ("warning" in low and _PAST.search(prepared[:4000]))
-    if not final and ("(delay)" in low or "delayed mail" in low or low.startswith("delayed:") or past):
+    if not final and (past or _tells_delay(low)):
         return "delayed", subject[:80]
     return "bounce", final or "failure"
+
+
+def _tells_delay(subject: str) -> bool:
+    """A subject that speaks of a delay and of no failure."""
+    announced = first_of(SUBJECTS, subject)
+    return _DELAYED.search(subject) is not None and (announced is None or "delay" in announced)
 
 
 def _plain(letter: Letter) -> Report | None:
@@ -671,7 +687,9 @@ def _plain(letter: Letter) -> Report | None:
     expected = tuple(dict.fromkeys(_addresses(" , ".join(fields.every("x-failed-recipients")))))
     mark = wrote(prepared)
     author = letter.author
-    announced = first_of(SUBJECTS, letter.subject.lower())
+    announced = first_of(SUBJECTS, letter.subject.lower()) or (
+        (letter.certain or seen.daemon) and _tells_delay(letter.subject.lower())
+    )
     failure = first_of(FAILURE, prepared) or first_of(DELAY, prepared)
     machine = "no-reply" in author or "noreply" in author
     strong = (
@@ -735,7 +753,7 @@ def _recipients(letter: Letter, expected: tuple[str, ...], domain: str) -> list[
     if len(spoken) == 1:
         return [text.Found(spoken[0], by="transcript")]
     told = _addressee(letter.original, report)
-    if told or not (letter.certain or letter.seen.daemon or letter.seen.null):
+    if told or not (letter.certain or letter.seen.daemon):
         return told
     left = remaining(report, letter.not_meant(), letter.original)
     return [left] if left is not None else []

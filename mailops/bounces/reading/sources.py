@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 MAX_MESSAGE = 50 * 1024 * 1024
 _FIELD = re.compile(rb"(?:\A|[\r\n])(?:From |[!-9;-~]{1,100}[ \t]*:)")  # RFC 5322 §3.6.8, or an mbox line
-_START = re.compile(rb"From \S+.*\d\d:\d\d")  # the line between messages in an mbox (RFC 4155)
+_START = re.compile(rb"From \S{1,400}[ \t].{0,100}?\d\d:\d\d")  # the line between messages in an mbox (RFC 4155)
 _KEPT_BY_SERVERS = re.compile(r"(?:dovecot|courierimap|maildirfolder|maildirsize|subscriptions|cyrus\.)", re.IGNORECASE)
 
 
