@@ -8,8 +8,12 @@ by the platform's name. Only the standard library is imported, for ``mailops doc
 from __future__ import annotations
 
 import os
+import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from .errors import PlatformError
 from .locks import has_flock
@@ -38,6 +42,24 @@ def has_owners() -> bool:
     """Whether files have an owner and a mode that say who may read them. Windows keeps access lists, of which Python
     shows nothing: every file there looks as if all could read it."""
     return hasattr(os, "geteuid")
+
+
+@contextmanager
+def new_file(path: Path, **text: Any) -> Iterator[IO[Any]]:
+    """A file for its owner alone, written beside its place and moved there when all is written: never through a link,
+    and what stood there stays until then. ``text``: encoding and newline for a text file; without, octets.
+
+    Raises OSError; then nothing is left.
+    """
+    path = path.parent / path.name
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(handle, "w" if text else "wb", **text) as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def flush_folder(folder: Path) -> None:

@@ -5,7 +5,6 @@ Secrets are masked; names and addresses stay, as without them nobody can look fo
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import zipfile
@@ -18,7 +17,7 @@ from sqlalchemy.engine import Engine
 
 from .. import __version__
 from ..errors import InputRefused, NotFound
-from ..model.text import cell
+from ..model.text import csv_rows
 from ..secrets import redact
 from ..store import schema
 from ..store.database import explained, reading
@@ -64,10 +63,10 @@ def gather(engine: Engine, name: str, *, dns: Sequence[str] = (), now: datetime)
         "Passwords and tokens are masked. Addresses and contents are in it: give it only to who may read them.",
     ]
     table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(_COLUMNS)
+    rows = csv_rows(table)
+    rows(_COLUMNS)
     for one in failed:
-        rows.writerow([cell(str(getattr(one, column) or "")) for column in _COLUMNS])
+        rows([str(getattr(one, column) or "") for column in _COLUMNS])
     files = {"README.txt": "\n".join(lines) + "\n", "failures.csv": table.getvalue()}
     if dns:
         files["dns.txt"] = "\n".join(dns) + "\n"

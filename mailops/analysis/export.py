@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 
 from ..errors import InputRefused, MissingExtra
 from ..model.text import cell
+from ..platforms import new_file
 
 FORMATS = ("csv", "parquet")
 
@@ -47,12 +47,13 @@ def write_frames(frames: Mapping[str, pd.DataFrame], folder: Path, form: str) ->
 
 
 def _write(frame: pd.DataFrame, path: Path, form: str) -> Path:
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+    with new_file(path) as file:
         if form == "parquet":
             frame.to_parquet(file, index=False)
         else:
             words = frame.select_dtypes(exclude="number").columns
             safe = frame.assign(**{name: frame[name].map(_cell) for name in words})
+            safe.columns = [cell(str(name)) for name in safe.columns]
             file.write(safe.to_csv(index=False).encode("utf-8"))
     return path
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from .app import open_ops
-from .output import print_json, say, table
+from .output import print_json, say, table, write_out
 
 app = typer.Typer(
     invoke_without_command=True, rich_markup_mode=None, help="What ends when: secrets, certificates, sign-ins."
@@ -30,7 +30,7 @@ def calendar(
     verdicts = [verdict_of_end(end, now) for end in ends]
     passwords = password_servers(servers, now.date())
     if ics is not None:
-        ics.write_bytes(icalendar(ends, now).encode())
+        write_out(ics, icalendar(ends, now))
     if json:
         print_json({"ends": verdicts, "passwords": passwords, "deadlines": deadlines(servers, now.date()), "file": ics})
     else:

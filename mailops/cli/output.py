@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ..errors import MailopsError
+from ..errors import InputRefused, MailopsError
 from ..model.text import STEERING, harmless
 
 
@@ -122,3 +122,19 @@ def progress(label: str, total: int | None = None, *, quiet: bool = False) -> It
     with bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+def write_out(file: Path, text: str) -> None:
+    """Write a file that somebody asked for. Raises :class:`InputRefused` where it cannot be written."""
+    from ..platforms import new_file
+
+    try:
+        with new_file(file, encoding="utf-8", newline="") as out:
+            out.write(text)
+    except OSError as error:
+        raise InputRefused(
+            "The file cannot be written.",
+            code="output.unwritable",
+            facts={"file": str(file), "reason": error.strerror or str(error)},
+            fix="Name a file in a folder that exists and that you may write to.",
+        ) from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputRefused, MissingExtra
-from ..model.text import cell, harmless
+from ..model.text import csv_rows, harmless
+from ..platforms import new_file
 from .output import as_json, plain
 
 FORMATS = ("json", "csv", "parquet")
@@ -29,8 +28,8 @@ class RowFile:
         self._batch: list[Mapping[str, Any]] = []
         self._parquet: Any = None
         if form == "csv":
-            self._csv = csv.writer(out, lineterminator="\n")
-            self._csv.writerow(list(columns))
+            self._csv = csv_rows(out)
+            self._csv(list(columns))
         if form == "parquet":
             self._parquet = _parquet_writer(columns, out)
 
@@ -39,9 +38,7 @@ class RowFile:
         from ..secrets import redact
 
         if self.form == "csv":
-            self._csv.writerow(
-                [cell(redact("" if row[name] is None else str(plain(row[name])))) for name in self.columns]
-            )
+            self._csv([redact("" if row[name] is None else str(plain(row[name]))) for name in self.columns])
         elif self.form == "json":
             text = redact(as_json(row)).replace("\n", "\n  ")
             self.out.write(("[\n  " if not self.rows else ",\n  ") + text)
@@ -96,15 +93,12 @@ def row_file(form: str, columns: Columns, output: Path | None) -> Iterator[RowFi
         yield rows
         rows.close()
         return
-    part = output.with_name(f".{output.name}.part")
     try:
-        handle = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        text: dict[str, Any] = {"encoding": "utf-8", "newline": ""}
-        with os.fdopen(handle, "wb" if form == "parquet" else "w", **({} if form == "parquet" else text)) as file:
+        text: dict[str, Any] = {} if form == "parquet" else {"encoding": "utf-8", "newline": ""}
+        with new_file(output, **text) as file:
             rows = RowFile(form, columns, file)
             yield rows
             rows.close()
-        part.replace(output)
     except OSError as error:
         raise InputRefused(
             "The file cannot be written.",
@@ -112,8 +106,6 @@ def row_file(form: str, columns: Columns, output: Path | None) -> Iterator[RowFi
             facts={"file": str(output), "reason": error.strerror or str(error)},
             fix="Name a file in a folder that exists and that you may write to.",
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _check_parquet(output: Path | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .app import open_ops
-from .output import print_json, progress, say, table
+from .output import print_json, progress, say, table, write_out
 
 if TYPE_CHECKING:
     from ..suppression import Suppressions
@@ -108,7 +108,7 @@ def export(
     if json:
         print_json(rows)
     elif file:
-        file.write_text(write(rows), "utf-8")
+        write_out(file, write(rows))
         say(f"{len(rows)} rows written to {file}")
     else:
         sys.stdout.write(write(rows))

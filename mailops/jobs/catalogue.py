@@ -86,11 +86,11 @@ def find(given: str | Path) -> Path:
     )
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, *, most: int = MAX_NOTEBOOK) -> dict[str, Any]:
     """A notebook as JSON (nbformat 4). Raises :class:`RunError` ``run.notebook_invalid`` when it is not one."""
     try:
-        if path.stat().st_size > MAX_NOTEBOOK:
-            raise ValueError(f"larger than {MAX_NOTEBOOK:,} bytes")
+        if path.stat().st_size > most:
+            raise ValueError(f"larger than {most:,} bytes")
         notebook = json.loads(path.read_text("utf-8"))
         if (
             not isinstance(notebook, dict)

@@ -19,6 +19,7 @@ from ..locks import try_lock
 from ..model.verdict import Verdict
 from ..ports import Clock
 from ..store.runs import Run, finish_run, get_run, list_runs, verdicts_of
+from .leftovers import end_processes, remove_scratch
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -54,7 +55,8 @@ def lock_work(folder: Path) -> int | None:
 
 
 def leave_work(folder: Path, lock: int) -> None:
-    """Remove a work folder while its lock is held, then give the lock back."""
+    """Remove a work folder and the scratch folder it names while its lock is held, then give the lock back."""
+    remove_scratch(folder)
     shutil.rmtree(folder, ignore_errors=True)
     os.close(lock)
     if folder.exists():  # Windows removes no file that is open: the lock itself was left
@@ -72,6 +74,7 @@ def settle(workspace: Workspace, clock: Clock) -> tuple[str, ...]:
             lock = lock_work(work)
             if lock is None:
                 continue
+            end_processes(run.id)
             leave_work(work, lock)
         if _close_as_published(workspace, run, clock):
             continue

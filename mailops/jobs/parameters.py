@@ -20,6 +20,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..errors import RunError
+from ..model.text import harmless
+from ..model.words import storable
 
 MAX_VALUE = 10_000  # characters
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
@@ -84,6 +86,7 @@ def bind(parameters: Sequence[Parameter], given: Mapping[str, Any], notebook: st
         if name not in known:
             raise _unknown(name, list(known), notebook)
         if isinstance(value, str):
+            _writable(name, value)
             _no_secret(name, value)
         bound[name] = convert(known[name], value)
     return bound
@@ -98,6 +101,16 @@ def _unknown(name: str, known: list[str], notebook: str) -> RunError:
         facts={"given": name, "known": known},
         fix=f"Use {near[0]}=…" if near else f"It takes: {', '.join(known)}." if known else "It takes no parameters.",
     )
+
+
+def _writable(name: str, value: str) -> None:
+    if storable(value) != value:
+        raise RunError(
+            f"The value of {name} holds octets that are no text.",
+            code="run.parameter",
+            facts={"parameter": name, "value": harmless(value)[:100]},
+            fix="Give it in UTF-8, without NUL.",
+        )
 
 
 def _no_secret(name: str, value: str) -> None:

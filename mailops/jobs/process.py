@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .leftovers import PREFIX, RUN_ID, end_processes, note_scratch
+
 GRACE = 10.0  # seconds past the limit for starting and for writing the notebook, before the child is killed
 _SOCKET_ROOM = 60  # characters; a Unix socket's path may have 107 in all
 _SHORT = Path("/tmp")  # noqa: S108
@@ -38,19 +40,21 @@ class Outcome:
 def run_child(work: Path, parameters: Mapping[str, Any], *, seconds: float, environment: Mapping[str, str]) -> Outcome:
     """Run ``work/input.ipynb`` in a child process; returns after at most ``seconds`` + :data:`GRACE`.
 
-    The child and its kernel work in a private temporary folder that is gone afterwards. Nothing is raised for what the
-    notebook does.
+    The child and its kernel work in a private temporary folder that is gone afterwards, as are all processes that the
+    notebook started. Nothing is raised for what the notebook does.
     """
     root = tempfile.gettempdir()
     if len(root) > _SOCKET_ROOM and _SHORT.is_dir():
         root = str(_SHORT)
-    scratch = Path(tempfile.mkdtemp(prefix="mo-", dir=root))
+    scratch = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
     try:
+        note_scratch(work, scratch)
         for folder in ("cwd", "ipython", "run"):
             (scratch / folder).mkdir(mode=0o700)
         job = {"parameters": dict(parameters), "seconds": seconds, "cwd": str(scratch / "cwd")}
         return _supervise(work, job, seconds + GRACE, _environment(environment, scratch))
     finally:
+        end_processes(environment.get(RUN_ID, ""))
         shutil.rmtree(scratch, ignore_errors=True)
 
 

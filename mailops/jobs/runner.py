@@ -17,7 +17,10 @@ from __future__ import annotations
 import json
 import os
 import secrets as randomness
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -60,6 +63,12 @@ class RunResult:
     report: Path
 
 
+MAX_OUTPUT = 400_000_000
+"""Bytes of a finished notebook that are read."""
+MAX_PRINTED = 500_000
+"""Characters of one printed text that are kept."""
+
+
 def run_notebook(
     notebook: str | Path,
     params: Mapping[str, Any] | None = None,
@@ -72,8 +81,27 @@ def run_notebook(
 
     Raises :class:`NotFound` or :class:`RunError` when it cannot be started; whatever happens later is in the result.
     """
-    with borrowed(workspace) as space:
+    with borrowed(workspace) as space, _ended_like_an_interruption():
         return _run(space, notebook, params or {}, timeout, clock or SystemClock())
+
+
+@contextmanager
+def _ended_like_an_interruption() -> Iterator[None]:
+    """SIGTERM, which service managers send, unwinds as Ctrl-C does, so that nothing of a run stays behind. Only where
+    the program has no handler of its own, and in the main thread, as Python hears signals nowhere else."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _run(space: Workspace, notebook: str | Path, params: Mapping[str, Any], timeout: float, time: Clock) -> RunResult:
@@ -230,9 +258,21 @@ def decide(outcome: Outcome, verdicts: Sequence[Verdict], stopped_early: bool) -
 def _finished_notebook(work: Path, source: dict[str, Any]) -> dict[str, Any]:
     """What papermill saved last; the notebook as it came when it could not save (or was killed while doing so)."""
     try:
-        return catalogue.read(work / "output.ipynb")
+        return _shortened(catalogue.read(work / "output.ipynb", most=MAX_OUTPUT))
     except RunError:
         return source
+
+
+def _shortened(notebook: dict[str, Any]) -> dict[str, Any]:
+    """The notebook with every printed text cut at :data:`MAX_PRINTED`: a loop that prints must not hide the verdict."""
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", ()):
+            text = output.get("text") or ""
+            whole = text if isinstance(text, str) else "".join(map(str, text))
+            if len(whole) > MAX_PRINTED:
+                more = len(whole) - MAX_PRINTED
+                output["text"] = f"{whole[:MAX_PRINTED]}\n… {more:,} characters more were printed; they are not kept\n"
+    return notebook
 
 
 def _stopped_early(notebook: Mapping[str, Any]) -> bool:

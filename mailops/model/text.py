@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Callable, Iterable
 from html import escape
+from typing import Any
 
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Controls of a terminal (ECMA-48) and of writing direction, and half surrogates (bytes of a file's name that are no
@@ -15,14 +18,26 @@ def harmless(text: str) -> str:
     return STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+_FORMULA = re.compile(r"(\A|[;\t|])(\s{0,20})(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet begins a formula: at the start, also after blanks and in the wide forms, and after what separates
+cells in another country's settings."""
+
+
 def cell(text: str) -> str:
     """One line for a cell of CSV: harmless, and with an apostrophe before what a spreadsheet takes for a formula.
 
-    >>> cell("=1+1")
-    "'=1+1"
+    >>> cell("=1+1"), cell("x;=1+1")
+    ("'=1+1", "x;'=1+1")
     """
     text = harmless(text.replace("\r", " ").replace("\n", " "))
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t") else text
+    text = _FORMULA.sub(r"\1\2'", text)
+    return "'" + text if text[:1] == "\t" else text
+
+
+def csv_rows(out: Any) -> Callable[[Iterable[str]], object]:
+    """What writes rows of CSV to ``out``, headings too: every cell safe and in quotes (OWASP, CSV injection)."""
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    return lambda cells: writer.writerow([cell(text) for text in cells])
 
 
 def as_pre(text: str) -> str:

@@ -1,8 +1,10 @@
 """The process-wide redactor: what was revealed, and what looks like a credential, becomes ``•••``.
 
 Two nets. *Registered values* are found by search, in the forms they take on the way out: plain, URL-encoded, escaped
-for JSON and HTML, and inside any base64 text (a value inside ``\\0user\\0password`` or ``auth=Bearer …`` shifts the
-encoding; the three possible alignments are registered). *Patterns* catch what nobody registered: Authorization headers,
+for JSON and HTML, in hex, and inside any base64 text (a value inside ``\\0user\\0password`` or ``auth=Bearer …`` shifts
+the encoding; the three possible alignments are registered). Other spellings are found by undoing them
+(:mod:`.disguise`): escapes twice over, quoted-printable, wrapped base64, octets as Python writes them, a value that a
+line break splits; and one that an end cuts short. *Patterns* catch what nobody registered: Authorization headers,
 SASL lines, JSON web tokens, ``client_secret=``, ``refresh_token``, passwords in addresses, private keys.
 
 Values shorter than :data:`SHORTEST` characters are not registered: they would blank out ordinary words.
@@ -16,6 +18,7 @@ import json
 import logging
 import re
 import threading
+import unicodedata
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,6 +26,8 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from ..model.text import harmless
+from .disguise import span, views
+from .references import PROVIDER_KEYS
 from .secret import MASK, Secret
 
 SHORTEST = 4
@@ -62,6 +67,11 @@ def _plain_forms(value: str) -> tuple[str, ...]:
         html.escape(value),
         html.escape(value, quote=False),
         repr(value)[1:-1],
+        ascii(value)[1:-1],
+        value.encode("utf-8", "replace").hex(),
+        value.encode("utf-8", "replace").hex().upper(),
+        unicodedata.normalize("NFD", value),
+        unicodedata.normalize("NFC", value),
     }
     forms |= {json.dumps(form)[1:-1] for form in tuple(forms)}  # a string inside a notebook's own JSON
     return tuple(sorted(forms, key=len, reverse=True))
@@ -86,17 +96,18 @@ def _base64_cores(value: str) -> tuple[str, ...]:
 _MECHANISMS = r"(?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER|CRAM-MD5|EXTERNAL|NTLM|GSSAPI|DIGEST-MD5|SCRAM-[A-Z0-9-]+)"
 _NAMES = (
     r"(?:client_secret|clientsecret|refresh_token|access_token|id_token|device_code|code_verifier|client_assertion|"
-    r"private_key|api_?secret|secret_?key|secret|passwd|password|passphrase|pwd)"
+    r"private_key|api_?secret|secret_?(?:access_?)?key|secret|passwd|password|passphrase|pwd|[a-z0-9]{1,30}_pass|"
+    r"(?:pg|my)?sql_?pwd|pgpassword|x[-_]api[-_]key|api[-_]?key|auth[-_]?token|(?:x[-_])?auth[-_]key|token)"
 )
 _KEEP = r"(?!(?:env|file|keyring|vault):|•|\*\*\*|(?:none|null|true|false|str|string)\b|\$\{)"
 
-_IN_ADDRESS = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://[^/\s:@\"']{1,200}:)(?!•|\*\*\*)[^/\s@\"']{1,500}@")
+_IN_ADDRESS = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://[^/\s:@\"']{1,200}:)(?!•|\*\*\*)[^/\s\"'<>]{1,500}@")
 
 _PATTERNS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     (
         "private key",
-        re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).{1,20000}?(-----END [A-Z ]*PRIVATE KEY-----)", re.DOTALL),
-        rf"\1{MASK}\2",
+        re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)(?!•)(?:[^-]|-(?!----))+"),
+        rf"\1{MASK}",
     ),
     ("JSON web token", re.compile(r"\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*){0,3}"), MASK),
     (
@@ -110,6 +121,11 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str], str], ...] = (
         re.compile(rf"\b(AUTH(?:ENTICATE)?\s+{_MECHANISMS}\s+)(?!{_MECHANISMS}\b|•|\*\*\*)[A-Za-z0-9+/]{{8,}}={{0,2}}"),
         rf"\1{MASK}",
     ),
+    (
+        "SASL answer",
+        re.compile(r"(?im)(^.{0,12}334 UGFzc3dvcmQ6[^\n]{0,20}\n\W{0,4}(?:C: ?)?)(?!•)[A-Za-z0-9+/]{4,}={0,2}"),
+        rf"\1{MASK}",
+    ),
     ("XOAUTH2 string", re.compile(r"(?<![A-Za-z0-9+/])(?:dXNlcj|bixhP)[A-Za-z0-9+/]{24,}={0,2}"), MASK),
     (
         "IMAP LOGIN",
@@ -117,6 +133,11 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str], str], ...] = (
         rf"\1{MASK}",
     ),
     ("POP PASS", re.compile(r"(?m)(^\W{0,4}(?:C: ?)?PASS )(?!•)\S+"), rf"\1{MASK}"),
+    (
+        "named secret",
+        re.compile(rf"(?i)((?<![A-Za-z]){_NAMES}\s{{0,20}}=\s{{0,20}}([\"'])){_KEEP}(?:(?!\2)[^\r\n]){{3,500}}(?=\2)"),
+        rf"\1{MASK}",
+    ),
     (
         "named secret",
         re.compile(rf"(?i)((?<![A-Za-z]){_NAMES}\\?[\"']?\s*=\s*\\?[\"']?){_KEEP}[^\s\"'&,;)}}<>\\]{{3,}}"),
@@ -127,9 +148,22 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str], str], ...] = (
         re.compile(rf"(?i)((?<![A-Za-z]){_NAMES}\\?[\"']?\s*:\s*\\?[\"']){_KEEP}[^\"'\\\r\n]{{3,}}"),
         rf"\1{MASK}",
     ),
+    (
+        "named secret",
+            re.compile(
+rf"(?im)(^[ \t]{{0,40}}(?:- )?[a-z0-9_-]{{0,30}}?{_NAMES}[ \t]{{0,8}}:[ \t]{{1,8}}){_KEEP}"
+            r"[^\s\"'|>,{\[][^\s,]{3,500}[ \t]*$"),
+        rf"\1{MASK}",
+    ),
+    (
+        "option",
+        re.compile(rf"(?i)((?<![\w-])--?{_NAMES}(?:\s{{1,4}}|=))(?!-){_KEEP}[^\s\"']{{3,500}}"),
+        rf"\1{MASK}",
+    ),
     ("authorization code", re.compile(r"([?&](?:code|client_secret|access_token)=)(?!•)[^&\s\"'<>]{6,}"), rf"\1{MASK}"),
     ("password in an address", _IN_ADDRESS, rf"\1{MASK}@"),
     ("Google token", re.compile(r"\bya29\.[\w-]{10,}|(?<![\w/])1//[\w-]{20,}|\bGOCSPX-[\w-]{10,}"), MASK),
+    ("provider key", PROVIDER_KEYS, MASK),
     ("Entra secret", re.compile(r"(?<![\w~.-])[\w~.-]{3}\dQ~[\w~.-]{31,37}(?![\w~])"), MASK),
     ("Entra refresh token", re.compile(r"(?<![\w.])(?:[01]\.A[\w-]{30,}(?:\.[\w-]+)*|M\.C\d{3}_[\w.!*$-]{20,})"), MASK),
 )  # fmt: skip
@@ -137,7 +171,47 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str], str], ...] = (
 
 def redact(text: str) -> str:
     """The text with every registered value and every credential pattern replaced by ``•••``."""
-    return _registered_out(_patterns_out(_registered_out(text)))
+    return _registered_out(_patterns_out(_disguised_out(_registered_out(text))))
+
+
+_CUT = re.compile(r"(?:\.{3}|\N{HORIZONTAL ELLIPSIS}|\[\.{3}\]|\Z)")
+
+
+def _disguised_out(text: str) -> str:
+    """The text without registered values in other spellings, and without the beginning of one that is cut off."""
+    with _lock:
+        entries = [(value, cores) for value, (_, cores) in _registered.items() if len(value) >= 8]
+    if not entries:
+        return text
+    data = text.encode("utf-8", "surrogatepass")
+    found: list[tuple[int, int]] = []
+    for chain in views(data):
+        seen = chain[-1].data
+        for value, cores in entries:
+            wanted = {unicodedata.normalize(form, value).encode("utf-8", "replace") for form in ("NFC", "NFD")}
+            for needle in (*wanted, *(core.encode() for core in cores)):
+                at = seen.find(needle)
+                while at >= 0:
+                    found.append(span(chain, at, at + len(needle)))
+                    at = seen.find(needle, at + len(needle))
+    if found:
+        out, end = [], 0
+        for start, stop in sorted(found):
+            if start >= end:
+                out += [data[end:start], MASK.encode()]
+            end = max(end, stop)
+        text = b"".join((*out, data[end:])).decode("utf-8", "surrogatepass")
+    for value, _ in entries:
+        least = value[: max(6, len(value) // 2)]
+        at = text.find(least)
+        while at >= 0:
+            stop = at + len(least)
+            while stop < len(text) and stop - at < len(value) and text[stop] == value[stop - at]:
+                stop += 1
+            if _CUT.match(text, stop):
+                text = text[:at] + MASK + text[stop:]
+            at = text.find(least, at + 1)
+    return text
 
 
 def _patterns_out(text: str) -> str:

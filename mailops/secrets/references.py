@@ -208,9 +208,16 @@ def read_keyring(name: str, backend: Any = None) -> str:
 
 # --- values where a reference belongs ---------------------------------------------------------------------------------
 
+PROVIDER_KEYS = re.compile(
+    r"\bSG\.[\w-]{16,40}\.[\w-]{16,80}|(?<![\w-])key-[0-9a-f]{32}\b|\bA(?:KIA|SIA)[0-9A-Z]{16}\b"
+    r"|\bgh[pousr]_[A-Za-z0-9]{30,80}|\bxox[abprs]-[\w-]{10,100}|\bsk_live_[A-Za-z0-9]{16,80}|\bre_[A-Za-z0-9]{8}_[A-Za-z0-9]{16,60}"
+    r"|\bxkeysib-[0-9a-f]{64}-\w{16}\b"
+)
+"""Keys that providers mark by their beginning: SendGrid, Mailgun, Amazon, GitHub, Slack, Stripe, Resend, Brevo."""
 _PREFIXES = (
+    (PROVIDER_KEYS, "a provider's key"),
     (re.compile(r"ya29\.|1//[\w-]{10}|GOCSPX-"), "a Google token or client secret"),
-    (re.compile(r"eyJ[\w-]{8,}\."), "a JSON web token"),
+    (re.compile(r"(?<![\w-])eyJ[\w-]{8,}\."), "a JSON web token"),
     (re.compile(r"[\w~.-]{3}\dQ~[\w~.-]{30,}"), "a Microsoft client secret"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"), "a private key"),
 )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from ..errors import InputRefused
 from ..model.address import parse_first
-from ..model.text import cell
+from ..model.text import csv_rows
 from .decide import SCOPES
 from .service import Suppressions
 from .store import Suppression
@@ -31,11 +31,11 @@ class Imported:
 def export(rows: Iterable[Suppression]) -> str:
     """The list as CSV text. Cells that a spreadsheet would take for a formula get a leading apostrophe."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    write = csv_rows(out)
+    write(COLUMNS)
     for row in rows:
         values = asdict(row)
-        writer.writerow([cell(_plain(values[name])) for name in COLUMNS])
+        write([_plain(values[name]) for name in COLUMNS])
     return out.getvalue()
 
 

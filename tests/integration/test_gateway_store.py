@@ -519,6 +519,21 @@ def test_an_answer_that_cannot_be_sent_does_not_undo_the_refusal(world: World) -
     assert world.rows(schema.inbound_log)[0].data["notices"][0]["not_sent"] == "no"
 
 
+def test_html_passes_one_door_wherever_it_goes(world: World) -> None:
+    """A thread keeps of a mail's HTML what every other place shows of it: no picture that tells its sender."""
+    from mailops.page.sanitise import safe_html
+
+    world.alias("info")
+    evil = "<p>Hi <a href='/api/shutdown'>x</a><img src='http://tracker.example/p.png'><b class=x>b</b></p>"
+    raw = world.mail("info@acme.example", Content_Type="text/html").replace(b"Hello there.", evil.encode())
+    world.gateway.receive(raw)
+    (entry,) = world.threads.entries(world.records()[0])
+    kept = entry.body or ""
+    assert "tracker" not in kept
+    assert "/api/" not in kept
+    assert kept.strip() == safe_html(evil).strip()
+
+
 def test_strange_html_is_kept_without_its_scripts(world: World) -> None:
     world.alias("info")
     raw = world.mail("info@acme.example", Content_Type="text/html")

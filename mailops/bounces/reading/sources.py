@@ -15,7 +15,8 @@ from typing import BinaryIO
 
 MAX_MESSAGE = 50 * 1024 * 1024
 _FIELD = re.compile(rb"(?:\A|[\r\n])(?:From |[!-9;-~]{1,100}[ \t]*:)")  # RFC 5322 §3.6.8, or an mbox line
-_START = re.compile(rb"From \S{1,400}[ \t].{0,100}?\d\d:\d\d")  # the line between messages in an mbox (RFC 4155)
+_START = re.compile(rb"From \S{1,320}[ \t].{0,80}?\d\d:\d\d")  # the line between messages in an mbox (RFC 4155)
+MAX_START = 450  # octets of a line that are looked at
 _KEPT_BY_SERVERS = re.compile(r"(?:dovecot|courierimap|maildirfolder|maildirsize|subscriptions|cyrus\.)", re.IGNORECASE)
 
 
@@ -86,7 +87,7 @@ def _of_file(
         on_skip(Skipped(str(path), "it is empty"))
     elif b"\0" in head[:1024] or not _FIELD.search(head):
         on_skip(Skipped(str(path), "it is no mail message"))
-    elif _START.match(head):
+    elif _START.match(head[:MAX_START]):
         yield from _of_mbox(path, file, done, on_skip)
     elif size > MAX_MESSAGE:
         on_skip(Skipped(str(path), f"it is too large for one message ({size:,} bytes, the most is {MAX_MESSAGE:,})"))
@@ -109,7 +110,7 @@ def _of_mbox(path: Path, file: BinaryIO, done: int, on_skip: Callable[[Skipped],
             yield Source(f"{path}#{number}", b"".join(lines), done + file.tell())
 
     while line := file.readline(1024 * 1024):
-        if empty and _START.match(line):
+        if empty and _START.match(line[:MAX_START]):
             yield from finished()
             lines, number, size = [], number + 1, 0
         else:
