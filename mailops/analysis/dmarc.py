@@ -17,6 +17,7 @@ from ..dns.aggregate_frames import rows_frame, sources_frame, without_permission
 from ..dns.aggregate_model import AggregateReport
 from ..errors import InputRefused, NotFound
 from ..model.verdict import Verdict, VerdictState
+from .tls import TlsReports, read_tls
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,15 +39,22 @@ class Refused:
 
 
 class DmarcReports:
-    """Reports that were read. ``repeated`` counts reports that came more than once and are counted once."""
+    """Reports that were read. ``repeated`` counts reports that came more than once and are counted once; ``notes`` are
+    (file, what was read otherwise than written)."""
 
-    def __init__(self, reports: Sequence[AggregateReport], refused: Sequence[Refused] = ()) -> None:
+    def __init__(
+        self,
+        reports: Sequence[AggregateReport],
+        refused: Sequence[Refused] = (),
+        notes: Sequence[tuple[str, str]] = (),
+    ) -> None:
         unique: dict[tuple[str, str, str, Any], AggregateReport] = {}
-        for report in reports:
-            unique.setdefault((report.org_name, report.report_id, report.domain, report.begin), report)
+        for report in sorted(reports, key=lambda one: one.incomplete):  # of two copies the whole one counts
+            unique.setdefault((report.org_name.casefold(), report.report_id, report.domain, report.begin), report)
         self.reports = tuple(unique.values())
         self.repeated = len(reports) - len(unique)
         self.refused = tuple(refused)
+        self.notes = tuple(notes)
 
     @property
     def messages(self) -> int:
@@ -98,11 +106,17 @@ class DmarcReports:
             state = VerdictState.PASSED if passed == total else VerdictState.WARNING
             if share > limit:
                 state = VerdictState.FAILED
+            missing = sum(report.incomplete for report in mine)
+            if missing and state is VerdictState.PASSED:
+                state = VerdictState.WARNING
+            state = state if total else VerdictState.UNKNOWN
             policy = mine[-1].p or "none"
             strangers = len(without_permission(mine))
             worst = without_permission(mine).head(5)
             title = f"{passed:,} of {total:,} mails in the name of {domain} pass DMARC ({1 - share:.1%})"
+            title = title if total else f"no mail in the name of {domain} is counted in its reports"
             found = f"{total - passed:,} do not pass, sources without permission: {strangers}; the policy is p={policy}"
+            found += f"; reports of which something is missing: {missing}" if missing else ""
             out.append(
                 Verdict(
                     "dmarc.reports",
@@ -124,18 +138,25 @@ class DmarcReports:
 
     def _files(self) -> Verdict:
         bad = [{"file": one.name, "reason": one.reason, "code": one.code} for one in self.refused]
+        notes = [{"file": name, "note": note} for name, note in self.notes]
         mended = sum(report.recovered for report in self.reports)
         found = f"Reports read: {len(self.reports)}; came again: {self.repeated}; files refused: {len(bad)}"
         found += f"; broken, read as far as they go: {mended}" if mended else ""
+        short = sum(report.incomplete for report in self.reports)
         if not self.reports:
             state, title = VerdictState.UNKNOWN, "There is no DMARC report to look at"
             fix = "Put the files (.xml, .gz, .zip, .eml) into the folder; receivers send them to the rua address."
         elif bad:
             state, title = VerdictState.WARNING, "Some files gave no report"
             fix = "Look at the reasons; hostile files are best deleted."
+        elif short:
+            state, title = VerdictState.WARNING, f"Of {short} reports something is missing"
+            fix = "Look at the notes; ask the reporter for a whole copy, or count these figures as too small."
         else:
             state, title, fix = VerdictState.PASSED, "Every file was read", ""
-        return Verdict("dmarc.files", "reports", state, title, found, "", fix, "dmarc.files", {"refused": bad})
+        return Verdict(
+            "dmarc.files", "reports", state, title, found, "", fix, "dmarc.files", {"refused": bad, "notes": notes}
+        )
 
 
 class DmarcFiles:
@@ -143,6 +164,10 @@ class DmarcFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def tls(self, paths: Sequence[Path | str] = ()) -> TlsReports:
+        """All TLS reports (RFC 8460) of files and folders; without a path of the folder."""
+        return read_tls([Path(one).expanduser() for one in paths] or [self.folder])
 
     def read(self, paths: Sequence[Path | str] = ()) -> DmarcReports:
         """All reports. Raises :class:`NotFound` for a path that is not there; an empty folder gives no reports."""
@@ -160,14 +185,18 @@ class DmarcFiles:
                     fix="Name report files (.xml, .gz, .zip, .eml) or a folder that holds them.",
                 )
         reports: list[AggregateReport] = []
+        notes: list[tuple[str, str]] = []
         refused = [Refused("more files", f"only the first {MAX_FILES} are read", "dmarc.many")] * (
             len(files) > MAX_FILES
         )
         for file in files[:MAX_FILES]:
             try:
-                reports += read_file(file)
+                fresh = read_file(file)
+                reports += fresh
+                notes += [(file.name, note) for report in fresh for note in report.notes]
+                notes += [(file.name, "the XML is broken and was read as far as it goes") for r in fresh if r.recovered]
             except InputRefused as error:
                 refused.append(Refused(file.name, error.message, error.code))
             except OSError as error:
                 refused.append(Refused(file.name, error.strerror or str(error), "dmarc.unreadable"))
-        return DmarcReports(reports, refused)
+        return DmarcReports(reports, refused, notes)

@@ -98,7 +98,11 @@ def _print_report(report: DomainReport, *, evidence: bool) -> None:
 @app.command("check")
 def check(
     ctx: typer.Context,
-    names: list[str] = typer.Argument(..., metavar="DOMAIN…", help="One domain or many."),
+    names: list[str] = typer.Argument(None, metavar="[DOMAIN…]", help="One domain or many."),
+    all_domains: bool = typer.Option(False, "--all-domains", help="Every mail domain of the workspace, as one table."),
+    volume: int = typer.Option(
+        None, "--volume", help="Messages a day to one receiver: also the bulk senders' rules.", min=0
+    ),
     service: str = SERVICE,
     hosting: str = HOSTING,
     bounce: str = BOUNCE,
@@ -118,25 +122,35 @@ def check(
     from ..model.verdict import VerdictState
 
     domains = _domains(ctx, resolvers, timeout)
-    setups = [
-        _setup(
-            domains,
-            name,
-            service=service,
-            hosting=hosting,
-            bounce=bounce,
-            database=database,
-            selectors=selectors,
-            spf_terms=spf_terms,
-            addresses=addresses,
-            report_to=report_to,
+    options: dict[str, Any] = {
+        "service": service,
+        "hosting": hosting,
+        "bounce_domain": bounce,
+        "database": database,
+        "selectors": tuple(selectors or ()),
+        "spf_terms": tuple(spf_terms or ()),
+        "sample_ips": tuple(addresses or ()),
+        "report_to": report_to,
+        "volume": volume,
+    }
+    if all_domains:
+        setups = list(domains.all_of(open_ops(ctx).setup, **options))
+    elif not names:
+        raise InputRefused(
+            "No domain was named.",
+            code="input.domain",
+            fix="Name one or many, or give --all-domains for every mail domain of the workspace.",
         )
-        for name in dict.fromkeys(names)
-    ]
+    else:
+        setups = [domains.setup(name, **options) for name in dict.fromkeys(names)]
     reports = domains.check_all(setups, ground=ground)
     if json:
         shown = [report.as_dict() for report in reports]
-        print_json(shown[0] if len(shown) == 1 else shown)
+        print_json(shown[0] if len(shown) == 1 and not all_domains else shown)
+    elif all_domains:
+        from ..domains.values import OVERVIEW, overview
+
+        table(list(OVERVIEW), overview(reports))
     else:
         for number, report in enumerate(reports):
             if number:

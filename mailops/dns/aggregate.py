@@ -13,10 +13,12 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 from xml.parsers import expat
 
+from ..errors import InputRefused
 from .aggregate_model import AggregateReport
 from .aggregate_xml import MAX_RECOVER, read_strict, read_tolerant, refuse
 
@@ -28,7 +30,10 @@ MAX_ENTRIES = 64
 MAX_NESTING = 3
 MAX_BOUNDARIES = 1000
 MAX_HEADER = 256 * 1024
+MAX_MESSAGES = 10_000
 _PIECE = 65536
+_START = re.compile(rb"<(?:[A-Za-z][\w.-]*:)?feedback[\s>]")
+_END = re.compile(rb"</(?:[A-Za-z][\w.-]*:)?feedback\s*>")
 
 
 def read_reports(data: bytes) -> tuple[AggregateReport, ...]:
@@ -61,11 +66,15 @@ def _reports(data: bytes, depth: int) -> Iterator[AggregateReport]:
     if data[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
         yield from _zip(data, depth)
     elif data[:2] == b"\x1f\x8b":
-        for _ in _gunzip(data):  # counted first: a bomb is refused before any of it is parsed
+        for _ in unpack(data):  # counted first: a bomb is refused before any of it is parsed
             pass
-        yield from _unpacked(_gunzip(data), depth)
+        yield from _unpacked(unpack(data), depth)
     elif _looks_like_xml(data):
-        yield _xml(iter([data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]), data)
+        yield from _documents(data)
+    elif data[:5] == b"From " and depth == 0:
+        yield from _mbox(data)
+    elif data[:1] in (b"{", b"[") and b'"policies"' in data[:MAX_HEADER]:
+        raise refuse("tls", "a report about TLS (RFC 8460), not about DMARC: mailops dmarc tls reads it")
     elif depth == 0 or b":" in data[:200]:
         yield from _mail(data, depth)
 
@@ -75,6 +84,47 @@ def _looks_like_xml(data: bytes) -> bool:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return True
     return head.startswith((b"<?xml", b"<feedback", b"<!", b"<")) or (b"<feedback" in head and b"\n\n" not in head)
+
+
+def _documents(data: bytes) -> Iterator[AggregateReport]:
+    """Each document of a file; a second one behind the first is a report of its own."""
+    if data.count(b"feedback") < 4:  # one start and one end: looked at cheaply, most files are so
+        yield _xml(iter([data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]), data)
+        return
+    ends = [match.end() for match in _END.finditer(data)][:MAX_ENTRIES]
+    starts = len(_START.findall(data))
+    if len(ends) < 2 or starts < 2:
+        yield _xml(iter([data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]), data)
+        return
+    at = 0
+    for end in [*ends[:-1], len(data)]:
+        one = data[at:end].lstrip(b" \t\r\n\x00")
+        at = end
+        if _START.search(one):
+            yield _xml(iter([one[piece : piece + _PIECE] for piece in range(0, len(one), _PIECE)]), one)
+
+
+def _mbox(data: bytes) -> Iterator[AggregateReport]:
+    """Every report of a mailbox file. A message that gives none is told in a note of the first that does."""
+    starts = [match.start() for match in re.finditer(rb"(?:\A|\n)From [^\n]+\n", data)][:MAX_MESSAGES]
+    found: list[AggregateReport] = []
+    notes: list[str] = []
+    first: InputRefused | None = None
+    for number, (at, end) in enumerate(zip(starts, [*starts[1:], len(data)], strict=True), start=1):
+        message = data[at:end].lstrip(b"\n").partition(b"\n")[2]
+        try:
+            reports = list(_reports(message, 1))
+        except InputRefused as problem:
+            first = first or problem
+            notes.append(f"message {number} of the file gave no report: {problem.message}")
+            continue
+        found += reports
+        if not reports:
+            notes.append(f"message {number} of the file carries no report")
+    if not found and first is not None:
+        raise first
+    for number, report in enumerate(found):
+        yield replace(report, notes=(*report.notes, *notes), incomplete=True) if notes and number == 0 else report
 
 
 def _unpacked(pieces: Iterator[bytes], depth: int) -> Iterator[AggregateReport]:
@@ -121,7 +171,7 @@ def _bounded(total: int, packed: int) -> None:
         raise refuse("bomb", f"the archive unpacks to more than {MAX_RATIO} times its size", packed=packed)
 
 
-def _gunzip(data: bytes) -> Iterator[bytes]:
+def unpack(data: bytes) -> Iterator[bytes]:
     """Decompress gzip members one after another, in pieces; raises on truncation."""
     total, at = 0, 0
     while data[at : at + 2] == b"\x1f\x8b":
@@ -215,5 +265,9 @@ def _mail(data: bytes, depth: int) -> Iterator[AggregateReport]:
         if not isinstance(payload, bytes) or not payload:
             continue
         packed = payload[:2] in (b"PK", b"\x1f\x8b")
-        if packed or (_looks_like_xml(payload) and b"<feedback" in payload[:4096]):
+        if "tlsrpt" in part.get_content_type():
+            raise refuse(
+                "tls", "a mail with a report about TLS (RFC 8460), not about DMARC: mailops dmarc tls reads it"
+            )
+        if packed or (_looks_like_xml(payload) and _START.search(payload[:MAX_HEADER])):
             yield from _reports(payload, depth + 1)

@@ -41,7 +41,10 @@ class AggregateRecord:
 
 @dataclass(frozen=True, slots=True)
 class AggregateReport:
-    """One report. ``begin`` and ``end`` are Unix seconds; ``recovered`` = the XML was broken and read tolerantly."""
+    """One report. ``begin`` and ``end`` are Unix seconds; ``recovered`` = the XML was broken and read tolerantly.
+
+    ``notes`` say what was read otherwise than written; ``incomplete`` = rows are missing or could not be counted.
+    """
 
     org_name: str
     email: str
@@ -64,6 +67,7 @@ class AggregateReport:
     errors: tuple[str, ...] = ()
     recovered: bool = False
     notes: tuple[str, ...] = ()
+    incomplete: bool = False
 
     @property
     def messages(self) -> int:

@@ -8,13 +8,17 @@ text; what was rescued is marked ``recovered``. Both feed the same :class:`Repor
 
 from __future__ import annotations
 
+import html
+import ipaddress
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 from xml.parsers import expat
 
 from ..errors import InputRefused
 from .aggregate_model import AggregateRecord, AggregateReport, AuthPart
+from .names import normalise
 
 NAMESPACE_9990 = "urn:ietf:params:xml:ns:dmarc-2.0"
 MAX_DEPTH = 24
@@ -46,7 +50,8 @@ _DECLARED = re.compile(rb"""\s{0,20}<\?xml[^>]{0,80}encoding=["']([A-Za-z0-9_-]{
 _MULTIBYTE = frozenset(
     ("gb2312", "gbk", "gb18030", "big5", "big5-hkscs", "shift_jis", "cp932", "euc-jp", "iso-2022-jp", "euc-kr", "cp949")
 )
-_ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&amp;": "&"}
+LATEST = 32_503_680_000  # the year 3000: a time beyond it is in another unit
+LONGEST_SPAN = 3 * 86_400
 
 
 def refuse(code: str, message: str, **facts: Any) -> InputRefused:
@@ -74,6 +79,13 @@ class ReportBuilder:
         self._reasons: list[tuple[str, str]] = []
         self._auth: list[AuthPart] = []
         self._part: dict[str, str] = {}
+        self.closed = False
+        self.incomplete = False
+
+    def tell(self, note: str) -> None:
+        """Note that something of the report is missing or was not counted."""
+        self.incomplete = True
+        self.notes.append(note)
 
     def start(self, tag: str, attributes: Any = None) -> None:
         space, _, name = tag.rpartition(" ")
@@ -103,6 +115,7 @@ class ReportBuilder:
         name = self.stack.pop() if self.stack else ""
         parent = self.stack[-1] if self.stack else ""
         value = "".join(self._text).strip() if self._text else ""
+        self.closed = self.closed or name == "feedback"
         if name == "record":
             self.records.append(self._record())
         elif parent in ("row", "policy_evaluated", "identifiers", "identities"):
@@ -144,12 +157,12 @@ class ReportBuilder:
     def _record(self) -> AggregateRecord:
         row = self._row
         return AggregateRecord(
-            row.get("source_ip", ""),
+            one_spelling(row.get("source_ip", "")),
             self._count(row.get("count", "")),
             row.get("disposition", "").lower(),
             row.get("dkim", "").lower(),
             row.get("spf", "").lower(),
-            row.get("header_from", "").lower().rstrip("."),
+            domain_of(row.get("header_from", "")),
             row.get("envelope_from", "").lower(),
             row.get("envelope_to", "").lower(),
             tuple(self._reasons),
@@ -157,10 +170,12 @@ class ReportBuilder:
         )
 
     def _count(self, text: str) -> int:
-        number = to_int(text)
+        number = to_count(text)
         if number is None or number < 0:
-            self.notes.append(f"row {len(self.records) + 1}: {text[:20]!r} is no count; taken as 0")
+            self.tell(f"row {len(self.records) + 1}: {text[:20]!r} is no count; taken as 0")
             return 0
+        if number != to_int(text):
+            self.notes.append(f"row {len(self.records) + 1}: the count {text[:20]!r} is read as {number}")
         if number > MAX_COUNT:
             raise refuse("count", f"a row claims {text[:30]} messages", limit=MAX_COUNT)
         return number
@@ -170,13 +185,16 @@ class ReportBuilder:
         if not self.seen_feedback or not (self.meta or self.policy or self.records):
             raise refuse("no_report", "the file holds no DMARC aggregate report")
         meta, policy = self.meta, self.policy
+        begin, end = self._time("begin"), self._time("end")
+        if begin is not None and end is not None and not 0 <= end - begin <= LONGEST_SPAN:
+            self.notes.append(f"the report covers {(end - begin) / 86_400:.1f} days; one day is usual")
         return AggregateReport(
-            meta.get("org_name", ""),
+            self._reporter(),
             meta.get("email", ""),
             meta.get("report_id", ""),
-            to_int(meta.get("begin", "")),
-            to_int(meta.get("end", "")),
-            policy.get("domain", "").lower().rstrip("."),
+            begin,
+            end,
+            domain_of(policy.get("domain", "")),
             policy.get("p", "").lower(),
             policy.get("sp", "").lower(),
             policy.get("np", "").lower(),
@@ -192,7 +210,34 @@ class ReportBuilder:
             tuple(self.errors),
             recovered,
             tuple(self.notes),
+            self.incomplete,
         )
+
+    def _reporter(self) -> str:
+        """Who reports; where the file does not say, the domain of the e-mail address it gives."""
+        name = self.meta.get("org_name", "")
+        host = self.meta.get("email", "").rpartition("@")[2].strip(" <>").lower()
+        if not name and host:
+            self.notes.append(f"the reporter gives no name; {host} is the domain of its address")
+        return name or host
+
+    def _time(self, name: str) -> int | None:
+        """Unix seconds, also from milliseconds and ISO dates, which reporters write at times."""
+        text = self.meta.get(name, "")
+        number = to_int(text)
+        if number is None:
+            try:
+                moment = datetime.fromisoformat(text.strip())
+            except ValueError:
+                return None
+            number = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+            self.notes.append(f"{name} is a date ({text[:30]}), not seconds since 1970")
+        for unit, factor in (("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9)):
+            if LATEST < number <= LATEST * factor:
+                number //= factor
+                self.notes.append(f"{name} is in {unit}, not in seconds")
+                break
+        return number
 
     def _generation(self) -> str:
         """RFC 9990 by its namespace, its version, or its own elements; RFC 7489 otherwise."""
@@ -200,6 +245,36 @@ class ReportBuilder:
         if self.namespace == NAMESPACE_9990 or self.version.startswith("2") or own:
             return "rfc9990"
         return "rfc7489"
+
+
+def to_count(text: str) -> int | None:
+    """A number of messages: as :func:`to_int`, also with marks between the thousands (``1,204``, ``1 204``)."""
+    plain = text.strip()
+    if re.fullmatch(r"[0-9]{1,3}(?:[.,' \u00a0\u202f][0-9]{3})+", plain):
+        return int(re.sub(r"[^0-9]", "", plain))
+    return to_int(plain)
+
+
+def one_spelling(text: str) -> str:
+    """An address in its one spelling, so that a source is one line; what is none stays as it is."""
+    plain = text.strip().strip("[]")
+    try:
+        address = ipaddress.ip_address(plain)
+    except ValueError:
+        return plain
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+def domain_of(text: str) -> str:
+    """A domain in its one spelling: lower case, no final dot, A-labels."""
+    plain = text.strip().lower().rstrip(".")
+    if plain.isascii():
+        return plain
+    try:
+        return normalise(plain)
+    except InputRefused:
+        return plain
 
 
 def to_int(text: str) -> int | None:
@@ -276,16 +351,21 @@ def read_tolerant(data: bytes) -> AggregateReport:
         if name in ("record", "report_metadata", "policy_published"):
             while len(builder.stack) > 1:
                 if builder.stack[-1] == "record" and not builder.row_is_whole:
+                    builder.tell(f"after row {len(builder.records)} a row is incomplete and left out")
                     builder.stack.pop()
                 else:
                     builder.end(builder.stack[-1])
         builder.start(name)
         if match.group().endswith("/>"):
             builder.end(name)
-    report = builder.report(recovered=True)
-    if not report.records:
+    if not builder.closed:
+        kept = len(builder.records) + (builder.row_is_whole and "record" in builder.stack)
+        while builder.stack and builder.row_is_whole and "record" in builder.stack:
+            builder.end(builder.stack[-1])
+        builder.tell(f"the file ends in the middle: {kept} rows could be read, what came after them is missing")
+    if not builder.records:
         raise refuse("broken", "the XML is broken and no row of it can be read")
-    return report
+    return builder.report(recovered=True)
 
 
 def _is_leaf(stack: list[str]) -> bool:
@@ -296,9 +376,7 @@ def _is_leaf(stack: list[str]) -> bool:
 
 
 def _plain(text: str) -> str:
-    for entity, char in _ENTITIES.items():
-        text = text.replace(entity, char)
-    return text
+    return html.unescape(text)
 
 
 def _decode(data: bytes) -> str:
@@ -310,4 +388,4 @@ def _decode(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return data.decode("latin-1")
+        return data.decode("cp1252", "replace")  # what is called Latin-1 in the wild

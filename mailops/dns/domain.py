@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from ..model.verdict import VerdictState as S
 from ..providers.records import guess_host, guides_first
+from .check_bulk import check_bulk
 from .check_common import standing
 from .check_dkim import check_dkim
 from .check_dmarc import check_dmarc
@@ -72,6 +73,9 @@ async def check_domain(
     )
     results = await proved(resolver, setup, found, evaluate_auth)
     results += await proved(resolver, setup, rest, lambda asker, what: evaluate_ground(asker, what, fetcher))
+    if setup.volume is not None:
+        sending = [] if ground else await check_sending(resolver, setup)
+        results += tuple(check_bulk(setup, (*results, *sending)))
     host = guess_host(servers)
     title = host.title if host else ""
     report = DomainReport(

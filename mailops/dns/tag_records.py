@@ -67,7 +67,7 @@ async def read_tag_record(
     if not wrong:
         return None, found[0], answer
     place = answer if answer.found and any(_meant(text, version) for text in answer.texts) else None
-    if place is None and not answer.chain:
+    if place is None and not answer.chain and version != "BIMI1":  # without a logo nothing is wrong
         place = await _misplaced(resolver, name, version)
     meant = {text: made for text in (place.texts if place is not None else ()) if (made := _meant(text, version))}
     change = None

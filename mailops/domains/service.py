@@ -109,6 +109,18 @@ class Domains:
             )
         return made
 
+    def all_of(self, setup: Setup, **options: Any) -> tuple[SendingSetup, ...]:
+        """Every mail domain of a workspace: alias domains and those of FROM filters. Options as in :meth:`setup`.
+
+        Raises :class:`NotFound` when there is none.
+        """
+        self.first(setup)
+        names = [one.name for one in sorted(setup.alias_domains, key=lambda one: one.sequence)]
+        for server in setup.servers:
+            filters = (server.from_filter or "").replace(",", " ").split() if server.active else ()
+            names += [domain for one in filters if "." in (domain := one.rpartition("@")[2])]
+        return tuple(self.setup(name, **options) for name in dict.fromkeys(map(normalise, names)))
+
     @staticmethod
     def first(setup: Setup) -> str:
         """The first alias domain of a workspace. Raises :class:`NotFound` when there is none."""

@@ -80,3 +80,24 @@ def proof_line(result: CheckResult) -> str:
     if result.verdict.check == "spf":
         line += f"; every address that passes now still passes; {proof.get('lookups_after', 0)} of 10 lookups"
     return f"{line}.{lost}{asked}"
+
+
+OVERVIEW = ("Domain", "SPF", "DKIM", "DMARC", "Besides", "To do")
+_MAIN = ("spf", "dkim", "dmarc")
+
+
+def overview(reports: Iterable[DomainReport]) -> list[tuple[str, ...]]:
+    """One line a domain: the worst state of SPF, DKIM and DMARC, of the rest, and the findings that need somebody."""
+    rows = []
+    for report in reports:
+        cells = [_worst([one for one in report.results if one.verdict.check == name]) for name in _MAIN]
+        rest = _worst([one for one in report.results if one.verdict.check not in _MAIN])
+        wrong = dict.fromkeys(one.code for one in report.results if one.state in _WEIGHT)
+        rows.append((report.setup.name, *cells, rest, ", ".join(wrong)))
+    return rows
+
+
+def _worst(results: list[CheckResult]) -> str:
+    """The worst state in a word; a dash where nothing was looked at."""
+    worst = max(results, key=lambda one: _WEIGHT.get(one.state, 0), default=None)
+    return f"{worst.state.icon} {worst.state}" if worst is not None else "–"

@@ -33,6 +33,7 @@ _HOMES = {
     "Tiles": "panel",
     "bar_chart": "charts",
     "comparison": "domain_view",
+    "domains_overview": "domain_view",
     "ends_cards": "doctor_view",
     "expectations": "domain_view",
     "guide_cards": "guide_view",

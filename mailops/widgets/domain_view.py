@@ -328,6 +328,16 @@ def outside_checks(domain: str, selector: str = "odoo") -> Links:
     return Links("Checks and reading elsewhere", links)
 
 
+def domains_overview(ops: Ops, **options: Any) -> Card:
+    """Every mail domain of the workspace in one table; options are those of :meth:`Domains.setup`."""
+    from ..domains.values import OVERVIEW, overview
+    from .rates_view import Frame
+
+    reports = ops.domains.check_all(ops.domains.all_of(ops.setup, **options))
+    rows: list[list[object]] = [list(row) for row in overview(reports)]
+    return Frame("All mail domains of the workspace", list(OVERVIEW), rows)
+
+
 def comparison(ops: Ops, domain: str) -> Card:
     """What changed since the check before, as a table."""
     from ..errors import NotFound

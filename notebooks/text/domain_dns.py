@@ -9,26 +9,29 @@
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 domain: str = ""  # the domain after the @ sign (empty: the first alias domain)
-service: str = "odoo"  # who sends: odoo, mailjet, microsoft365, google …; "own" for a server of your own
+service: str = "odoo"  # who sends: odoo, mailjet, microsoft365, google …; several with commas; "own" = your own
 database: str = ""  # the database's name, where the hosted server sends
 selectors: str = ""  # further DKIM selectors, separated by commas
 spf_terms: str = ""  # what SPF must permit besides, separated by spaces, such as ip4:192.0.2.25
-everything: bool = False  # also MX, MTA-STS, TLS-RPT and BIMI
+volume: int = -1  # messages a day to one receiver: also what large receivers ask of bulk senders (-1: not asked)
+everything: bool = False  # also MX, MTA-STS, TLS-RPT, BIMI, DANE and reverse names
+all_domains: bool = False  # also one table of every mail domain of the workspace
 watch_minutes: float = 0.0  # as a job: wait this long for the records to be published
 
 # %%
 from mailops import Ops
-from mailops.widgets import DomainView, comparison, expectations, outside_checks
+from mailops.widgets import DomainView, comparison, domains_overview, expectations, outside_checks
 
 ops = Ops.open(workspace or None)
-setup = ops.domains.setup(
-    domain or ops.domains.first(ops.setup),
-    hosting=ops.setup.profile.hosting.value,
-    service="" if service == "own" else service,
-    database=database,
-    selectors=tuple(selectors.replace(",", " ").split()),
-    spf_terms=tuple(spf_terms.split()),
-)
+options = {
+    "hosting": ops.setup.profile.hosting.value,
+    "service": "" if service == "own" else service,
+    "database": database,
+    "selectors": tuple(selectors.replace(",", " ").split()),
+    "spf_terms": tuple(spf_terms.split()),
+    "volume": volume if volume >= 0 else None,
+}
+setup = ops.domains.setup(domain or ops.domains.first(ops.setup), **options)
 view = DomainView(ops, setup, ground=everything, record=ops.run.record, watch_minutes=watch_minutes or 60.0)
 
 # %%
@@ -39,6 +42,13 @@ view
 
 # %%
 expectations(setup)
+
+# %% [markdown]
+# ## All domains
+# With `all_domains` every mail domain of the workspace is looked at (`mailops domain check --all-domains`).
+
+# %%
+domains_overview(ops, **options) if all_domains else None
 
 # %% [markdown]
 # ## What changed

@@ -1,0 +1,78 @@
+"""TLS reports of a folder or of files: how many sessions of other servers to yours were encrypted as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..dns.tlsrpt import TlsReport, read_tls_file
+from ..errors import InputRefused, NotFound
+from ..model.verdict import Verdict, VerdictState
+
+MAX_FILES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class TlsReports:
+    """Reports that were read; ``refused`` and ``notes`` are (file, what)."""
+
+    reports: tuple[TlsReport, ...]
+    refused: tuple[tuple[str, str], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict a kind of failure."""
+        return [row for report in self.reports for row in report.rows()]
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """For each domain whether other servers could encrypt as its policy asks."""
+        out = []
+        domains = sorted({policy.domain for report in self.reports for policy in report.policies})
+        for domain in domains:
+            mine = [one for report in self.reports for one in report.policies if one.domain == domain]
+            good, bad = sum(one.successes for one in mine), sum(one.failures for one in mine)
+            kinds = sorted({each.kind for one in mine for each in one.details if each.kind})
+            hosts = sorted({each.receiving_mx for one in mine for each in one.details if each.receiving_mx})
+            state = VerdictState.FAILED if bad else VerdictState.PASSED if good else VerdictState.UNKNOWN
+            title = f"{good:,} of {good + bad:,} sessions to {domain} were encrypted as asked"
+            found = "; ".join(part for part in (", ".join(kinds), ", ".join(hosts)) if part)
+            fix = f"Look at the certificate and the policy of {', '.join(hosts) or domain}." if bad else ""
+            code = "tlsrpt.failures" if bad else "tlsrpt.encrypted"
+            out.append(Verdict("tlsrpt.reports", domain, state, title, found, "no session that fails", fix, code, {}))
+        return tuple(out)
+
+
+def read_tls(paths: Sequence[Path]) -> TlsReports:
+    """All TLS reports of files and folders; a file that gives none is told and never stops the others.
+
+    Raises :class:`NotFound` for a path that is not there.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise NotFound(
+                f"There is no file or folder {path.name!r}.",
+                code="dmarc.no_file",
+                facts={"path": str(path)},
+                fix="Name report files (.json, .gz, .zip, .eml) or a folder that holds them.",
+            )
+        files += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    reports: dict[tuple[str, str], TlsReport] = {}
+    refused: list[tuple[str, str]] = []
+    notes: list[tuple[str, str]] = []
+    for file in files[:MAX_FILES]:
+        try:
+            found = read_tls_file(file)
+        except InputRefused as error:
+            refused.append((file.name, error.message))
+            continue
+        except OSError as error:
+            refused.append((file.name, error.strerror or str(error)))
+            continue
+        for report in found:
+            reports.setdefault((report.org_name.casefold(), report.report_id or str(len(reports))), report)
+            notes += [(file.name, note) for note in report.notes]
+    return TlsReports(tuple(reports.values()), tuple(refused), tuple(notes))
