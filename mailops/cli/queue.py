@@ -33,6 +33,10 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
     table(["State", "Mails"], [(s.label, health.counts[s]) for s in MailState])
     since = health.oldest.isoformat() if health.oldest else "-"
     say(f"Due now: {health.due}; with workers: {health.held}; oldest waits since: {since}")
+    if health.owed:
+        say(
+            f"Owed: {health.owed} facts that threads or the suppression list could not take; each run tells them again."
+        )
 
 
 @app.command("list")

@@ -74,6 +74,7 @@ class QueueView(Card):
                 (MailState.SENT.label, f"{counts[MailState.SENT]:,}", "good"),
                 (MailState.CANCELLED.label, f"{counts[MailState.CANCELLED]:,}", None),
                 ("Oldest waits since", f"{health.oldest:%Y-%m-%d %H:%M}" if health.oldest else "–", None),
+                *([("Owed to threads or suppressions", f"{health.owed:,}", "bad")] if health.owed else []),
             ]
         )
 

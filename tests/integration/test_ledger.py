@@ -33,6 +33,7 @@ from mailops.testing.dsn import build_dsn
 from mailops.testing.smtp_script import Rule
 from mailops.threads.envelope import Mark
 from mailops.threads.service import Entry
+from mailops.widgets.queue_view import QueueView
 
 CHILD = Path(__file__).with_name("drain_child.py")
 m, d, e, n, o = schema.mails, schema.deliveries, schema.events, schema.notifications, schema.owed
@@ -94,6 +95,7 @@ def test_a_listener_that_raises_for_one_mail_in_ten_loses_nothing(ops_on: Callab
             assert "half done" not in connection.execute(sa.select(n.c.reason)).scalars().all()
         assert row == ("stumbles", "ValueError: no place for u0@x.example", 1)
         assert ops.queue.health().owed == 1
+        assert ("Owed to threads or suppressions", "1", "bad") in QueueView(ops).tiles().figures
         assert not ops.books().agree
         ops.queue.run()
         assert ops.queue.health().owed == 1  # not before a minute is over
