@@ -753,7 +753,8 @@ def _recipients(letter: Letter, expected: tuple[str, ...], domain: str) -> list[
     """Whom a text names, by the first source that names somebody (:data:`~.report.FOUND_BY`)."""
     report, came = letter.report, letter.came
     written = {one.lower() for one in letter.original.to}
-    mine = {one.lower() for one in (*_addresses(letter.fields.first("to")), *letter.ours.bounce_addresses)} - written
+    to = _addresses(letter.fields.first("to"))
+    mine = {one.lower() for one in (*to, *letter.ours.bounce_addresses)} - written
     found = [one for one in text.find(report, expected, domain) if one.address.lower() not in mine]
     if came and len(came.recipients) == 1:
         tagged = came.recipients[0]
