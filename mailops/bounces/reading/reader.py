@@ -737,7 +737,7 @@ _CODED = re.compile(r"(?:^|[:>\"'(])\s{0,3}[45]\d\d[ \-]\s?\S")
 
 
 def _answers(item: text.Found, machine: bool) -> bool:
-    """Whether a server's answer stands by a recipient; in a person's letter only a number that begins a reply counts."""
+    """Whether a server's answer stands by a recipient; in a person's letter only a number that begins a reply."""
     if find_enhanced(item.diagnostic):
         return True
     if machine:
