@@ -582,3 +582,20 @@ def test_a_changed_table_makes_nobody_hard_who_is_still_tried_for() -> None:
     assert [result.hard for result in rejudge(parse(raw), table).results] == [True]
     late = rejudge(parse(raw.replace(b"Action: failed", b"Action: delayed")), table)
     assert [(result.reason, result.hard) for result in late.results] == [("suspend", False)]
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        ("Quota warning", "Dear user sales@acme.example, your mailbox will be full soon. Ask helpdesk@acme.example.\n"),
+        ("Please confirm", "To confirm, please reply. Address: lena@dest.example\n"),
+    ],
+)
+def test_a_daemon_s_letter_that_reports_nothing_names_nobody(subject: str, text: str) -> None:
+    found = parse(letter(text, subject=subject))
+    assert (found.kind, found.results) == ("unread", ())
+
+
+def test_a_number_in_a_letter_to_our_bounce_address_is_no_reply_code(tmp_path: Path) -> None:
+    raw = letter("Call 555 000 or a@b.example", author="X <x@spam.example>", subject="Great", path="<x@spam.example>")
+    assert read_with(tmp_path, raw, delivered_to="bounce@acme.example")["kind"] == "unread"

@@ -706,14 +706,14 @@ def _plain(letter: Letter) -> Report | None:
     letter.refusals = transcript.refusals(report)
     domain = author.rpartition("@")[2].strip('<>() "').split(" ")[0].rstrip(">") if "@" in author else ""
     found = _recipients(letter, expected, domain)
-    answered = bool(letter.refusals) or any(
-        find_reply(item.diagnostic) or find_enhanced(item.diagnostic) for item in found
-    )
+    answered = bool(letter.refusals) or any(_answers(item, seen.daemon or seen.null) for item in found)
     reply = autoreply_rule(fields, letter.subject, report)
     if reply is not None and letter.certain and reply[0] == "autoreply.rfc3834" and not _is_vacation(fields):
         reply = None  # Exim writes that on bounces (RFC 3834 section 5 lets it)
     sentence = bool(expected or mark or failure or announced or answered)
-    by_signs = seen.null and (seen.daemon or "@" not in author) and any(item.by != "elimination" for item in found)
+    by_signs = (
+        seen.null and (seen.daemon or "@" not in author) and any(item.by in ("line", "header", "tag") for item in found)
+    )
     if not (sentence or by_signs):
         return None
     person = not (seen.daemon or seen.named or expected or mark or announced or (letter.certain and answered))
@@ -733,6 +733,18 @@ def _plain(letter: Letter) -> Report | None:
     return letter.answer(kind, results, "text." + (mark or "generic"), why)
 
 
+_CODED = re.compile(r"(?:^|[:>\"'(])\s{0,3}[45]\d\d[ \-]\s?\S")
+
+
+def _answers(item: text.Found, machine: bool) -> bool:
+    """Whether a server's answer stands by a recipient; in a person's letter only a number that begins a reply."""
+    if find_enhanced(item.diagnostic):
+        return True
+    if machine:
+        return find_reply(item.diagnostic) is not None
+    return any(_CODED.search(line) for line in item.lines)
+
+
 def _is_vacation(fields: Fields) -> bool:
     return "vacation" in fields.first("auto-submitted").lower()
 
@@ -740,7 +752,10 @@ def _is_vacation(fields: Fields) -> bool:
 def _recipients(letter: Letter, expected: tuple[str, ...], domain: str) -> list[text.Found]:
     """Whom a text names, by the first source that names somebody (:data:`~.report.FOUND_BY`)."""
     report, came = letter.report, letter.came
-    found = text.find(report, expected, domain)
+    written = {one.lower() for one in letter.original.to}
+    to = _addresses(letter.fields.first("to"))
+    mine = {one.lower() for one in (*to, *letter.ours.bounce_addresses)} - written
+    found = [one for one in text.find(report, expected, domain) if one.address.lower() not in mine]
     if came and len(came.recipients) == 1:
         tagged = came.recipients[0]
         if not found:

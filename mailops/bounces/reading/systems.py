@@ -1,4 +1,4 @@
-"""Mail systems by what they write, read from ``systems.tsv``: marks, glosses of codes, where transcripts begin.
+"""Mail systems by what they write, read from ``systems.tsv``: marks, glosses of codes, greetings.
 
 A mark tells who wrote a report, and nothing about why: reasons come from words and codes alone, whoever wrote them.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from mailops.errors import ConfigError
 
 FILE = "systems.tsv"
-KINDS = ("mark", "gloss", "transcript", "greeting")
+KINDS = ("mark", "gloss", "greeting")
 
 
 def read(text: str) -> dict[str, tuple[tuple[str, str], ...]]:

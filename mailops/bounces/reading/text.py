@@ -45,7 +45,7 @@ _SENTENCE = re.compile(
     r"(?: the following address(?:es)?)?:?|rejected recipient|recipient rejected:?|is full:|unknown user:?"
     r"|no such user:?|could not find a gateway for"
     r"|(?:your|the|ihre|votre) (?:message|mail|e-mail|email|nachricht)(?: sent)? to:?|rcpt to:|mailing list"
-    r"|originally addressed to|address:|error delivering to|the (?:email |e-mail )?address|user \S{1,60}"
+    r"|originally addressed to|address:|error delivering to|the (?:email |e-mail )?address|user \S{1,60}\s"
     r"|messages? (?:addressed|sent) to|无法发送到|無法傳送到|无法投递到|发送到|reach the following recipients?:)"
     r"\s{0,4}[<\"'(\[]{0,2}(" + _ADDR + r")",
     re.I,
