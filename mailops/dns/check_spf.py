@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..model.verdict import VerdictState as S
-from .check_common import CONSEQUENCE, profiles_of, standing
+from .check_common import CONSEQUENCE, profiles_of, readable, standing
 from .domain_model import CheckResult, SendingSetup, verdict
 from .names import askable
 from .records import Change, ZoneRecord
@@ -107,6 +107,12 @@ async def check_spf(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
             results.append(
                 verdict("spf", domain, S.FAILED, "spf.pass_all", everybody, found=found, fix=way, evidence=evidence)
             )
+    stray = [record for record in meant.gone if tree.record is not None and record.value != readable(tree.record.text)]
+    if stray and change is not None and all(record.type == "TXT" and record.name == domain for record in stray):
+        title = f"beside the SPF record stands one that nobody takes for SPF ({'; '.join(meant.causes)})"
+        shown = " | ".join(record.value for record in stray)
+        results.append(verdict("spf", domain, S.WARNING, "spf.not_recognised", title, found=shown, expected=expected,
+                               fix=fix, evidence=evidence, change=change))  # fmt: skip
     if not any(result.state in (S.FAILED, S.UNKNOWN) for result in results) and tree.record is not None:
         title = f"SPF permits {_senders(setup)}; {tree.lookups} of 10 lookups"
         if not any(result.code == "spf.service_not_permitted" for result in results):

@@ -43,6 +43,8 @@ SLIPS = {
     "https": "v=spf1 include:https://_spf.google.com/ include:_spf.odoo.com/ ~all",
     "space in all": f"v=spf1 {GOOGLE} {ODOO} ~ all",
     "all in front": f"v=spf1 ~all {GOOGLE} {ODOO}",
+    "strings joined": f"v=spf1 {GOOGLE}{ODOO} ~all",
+    "strings joined at the end": f"v=spf1 {GOOGLE} {ODOO}~all",
     "two in one": f"v=spf1 {GOOGLE} ~all v=spf1 {ODOO} ~all",
     "in brackets": "v=spf1 include:<_spf.google.com> include:(_spf.odoo.com) ~all",
     "itself": f"v=spf1 {GOOGLE} {ODOO} include:{DOMAIN} ~all",
@@ -184,3 +186,24 @@ def test_an_include_whose_addresses_another_permits_goes_and_no_sender_is_lost()
     assert "include:deep.example" in row["loses"][0]
     assert not codes(after)
     assert passes(after_zone, "192.0.2.8", "203.0.113.9", "198.51.100.9")
+
+
+def test_a_near_miss_beside_a_good_record_goes_and_its_senders_pass() -> None:
+    where = apex(f"TXT v=spf1 {ODOO} ~all", text(f'"v=spf1 {GOOGLE} ~all"'))
+    before, after_zone, after = mended(where, "spf")
+    row = row_of(before, "spf.not_recognised")
+    assert len(row["remove"]) == 2
+    assert not codes(after)
+    assert passes(after_zone, "203.0.113.9", "198.51.100.9")
+
+
+@pytest.mark.parametrize(
+    "record",
+    ["v=spf1 include:spf-all.example.com a:mail-all.example -all", "v=spf1 a:include.example exists:%{i}.ip4.example ~all",
+     "v=spf1 redirect=_spf.google.com", "V=SPF1 IP4:192.0.2.1 -ALL", "v=spf1 exp=why.example.com mx:all.example ?all"],
+)  # fmt: skip
+def test_a_valid_record_is_left_as_it_is(record: str) -> None:
+    from mailops.dns.spf_mend import mend_spf
+
+    assert mend_spf(record).text == record
+    assert mend_spf(record).causes == ()
