@@ -28,8 +28,9 @@ _VALUES = {
     "t": {"y": "y", "yes": "y", "n": "n", "no": "n"},
     "psd": {"y": "y", "n": "n", "u": "u"},
 }
+_AFTER = r"(?=(?:sp|np|p|fo|pct|t|psd)=)"
 _GLUED = re.compile(
-    r"(?<=[a-z0-9])(?=(?:rua|ruf|adkim|aspf)\s*=)|(?<=none|ject)(?=(?:sp|np|p|fo|pct|t|psd)=)|(?<=quarantine)(?=(?:sp|np|p|fo|pct|t|psd)=)",
+    rf"(?<=[a-z0-9])(?=(?:rua|ruf|adkim|aspf)\s*=)|(?<=none){_AFTER}|(?<=reject){_AFTER}|(?<=quarantine){_AFTER}",
     re.IGNORECASE,
 )
 _TAG = re.compile(r"\s*([^=:\s]*)\s*([=:]?)\s*(.*?)\s*$", re.DOTALL)

@@ -45,6 +45,7 @@ SLIPS = {
     "all in front": f"v=spf1 ~all {GOOGLE} {ODOO}",
     "strings joined": f"v=spf1 {GOOGLE}{ODOO} ~all",
     "strings joined at the end": f"v=spf1 {GOOGLE} {ODOO}~all",
+    "the line of a zone file": f"acme.example. 3600 IN TXT v=spf1 {GOOGLE} {ODOO} ~all",
     "two in one": f"v=spf1 {GOOGLE} ~all v=spf1 {ODOO} ~all",
     "in brackets": "v=spf1 include:<_spf.google.com> include:(_spf.odoo.com) ~all",
     "itself": f"v=spf1 {GOOGLE} {ODOO} include:{DOMAIN} ~all",
@@ -87,6 +88,7 @@ TERMS = {
     "ipv4:192.0.2.1": "ip4:192.0.2.1",
     "ip4:192.0.2.1:25": "ip4:192.0.2.1",
     "192.0.2.1": "ip4:192.0.2.1",
+    "ip4:192.0.2.1,192.0.2.2": "ip4:192.0.2.1 ip4:192.0.2.2",
     "ip4:2001:db8::1": "ip6:2001:db8::1",
     "ip6:192.0.2.1": "ip4:192.0.2.1",
     "ip4:192.0.2.0/255.255.255.128": "ip4:192.0.2.0/25",
@@ -207,3 +209,17 @@ def test_a_valid_record_is_left_as_it_is(record: str) -> None:
 
     assert mend_spf(record).text == record
     assert mend_spf(record).causes == ()
+
+
+def test_what_nobody_can_read_is_not_replaced_by_something_else() -> None:
+    shown = report(apex("TXT my record is v=spf1 with google and so on"))
+    row = row_of(shown, "spf.not_recognised")
+    assert row["publish"] == []
+    assert "nobody can tell" in row["fix"]
+
+
+def test_a_part_that_cannot_be_read_leaves_the_service_unknown() -> None:
+    where = apex("TXT v=spf1 include:silent.example ~all")
+    where["silent.example"] = [{"type": "TXT", "fault": "servfail"}]
+    spf = [row["state"] for row in report(where)["results"] if row["check"] == "spf"]
+    assert set(spf) == {"unknown"}
