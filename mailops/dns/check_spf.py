@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..model.verdict import VerdictState as S
-from .check_common import CONSEQUENCE, profiles_of, standing
+from .check_common import CONSEQUENCE, profiles_of, readable, standing
 from .domain_model import CheckResult, SendingSetup, verdict
 from .names import askable
 from .records import Change, ZoneRecord
@@ -107,6 +107,12 @@ async def check_spf(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
             results.append(
                 verdict("spf", domain, S.FAILED, "spf.pass_all", everybody, found=found, fix=way, evidence=evidence)
             )
+    stray = [record for record in meant.gone if tree.record is not None and record.value != readable(tree.record.text)]
+    if stray and change is not None and all(record.type == "TXT" and record.name == domain for record in stray):
+        title = f"beside the SPF record stands one that nobody takes for SPF ({'; '.join(meant.causes)})"
+        aside = " | ".join(record.value for record in stray)
+        results.append(verdict("spf", domain, S.WARNING, "spf.not_recognised", title, found=aside, expected=expected,
+                               fix=fix, evidence=evidence, change=change))  # fmt: skip
     if not any(result.state in (S.FAILED, S.UNKNOWN) for result in results) and tree.record is not None:
         title = f"SPF permits {_senders(setup)}; {tree.lookups} of 10 lookups"
         if not any(result.code == "spf.service_not_permitted" for result in results):
@@ -143,7 +149,9 @@ async def _sends(
     broken = any(problem.error for problem in tree.problems)
     for term in wanted:
         if broken:
-            if not permits(tree, term):
+            if not permits(tree, term) and tree.unknown:
+                unsure.append(f"{term}: a part of the record could not be read")
+            elif not permits(tree, term):
                 lacking.append(term)
                 serious = S.FAILED if _essential(setup, term) else serious
             continue
@@ -197,6 +205,9 @@ async def _meant(resolver: Asker, domain: str, tree: SpfTree, free: tuple[str, .
     away = [one for one in free if must or "permit all of its addresses" not in one]
     read = [mend_spf(text, away if text in tree.root.texts else ()) for text in sorted(own)]
     unread = [term for one in read for term in one.unread]
+    if not own and any(problem.code == "spf.not_recognised" for problem in tree.problems):
+        near = next(text for text in texts if "v=spf1" in text.lower())
+        return _Meant((), (), refusal=f"nobody can tell what is meant by {readable(near)!r}; mend or remove it first")
     refusal = f"nobody can tell what is meant by {', '.join(unread)}; write it as RFC 7208 wants it" if unread else ""
     if refusal and (hints := [m.hint for m in tree.record.mistakes if m.hint] if tree.record else []):
         refusal += f" ({'; '.join(hints)})"

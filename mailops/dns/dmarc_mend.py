@@ -28,6 +28,11 @@ _VALUES = {
     "t": {"y": "y", "yes": "y", "n": "n", "no": "n"},
     "psd": {"y": "y", "n": "n", "u": "u"},
 }
+_AFTER = r"(?=(?:sp|np|p|fo|pct|t|psd)=)"
+_GLUED = re.compile(
+    rf"(?<=[a-z0-9])(?=(?:rua|ruf|adkim|aspf)\s*=)|(?<=none){_AFTER}|(?<=reject){_AFTER}|(?<=quarantine){_AFTER}",
+    re.IGNORECASE,
+)
 _TAG = re.compile(r"\s*([^=:\s]*)\s*([=:]?)\s*(.*?)\s*$", re.DOTALL)
 _LIMIT = 512
 
@@ -92,7 +97,8 @@ def _read(text: str, causes: list[str]) -> list[tuple[str, str]]:
             causes.append("a semicolon is missing after v=DMARC1")
         body = rest.lstrip(" ,:|")
     body, lost = _LOST.subn(";", body)
-    if lost:
+    body, glued = _GLUED.subn(";", body)
+    if lost or glued:
         causes.append("a semicolon is missing between two tags")
     out: list[tuple[str, str]] = []
     for part in body.split(";"):

@@ -32,6 +32,9 @@ _STEPS: tuple[tuple[Mapping[int, str | None], str], ...] = (
 )
 
 
+_LINE = re.compile(r"\s*(?:[\w.@*-]+\s+)?(?:[0-9]+\s+)?(?:IN\s+)?TXT\s*[:=]?\s+(?=v\s*=)", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class Pasted:
     """``text`` as it was meant; ``causes`` one sentence for each thing taken out (none = it was clean)."""
@@ -55,6 +58,10 @@ def cleaned(text: str) -> Pasted:
         causes.append("quotation marks were typed into the panel")
         # "one" "two" of a zone file is one value, cut into strings
         value = re.sub(r'"\s*"', "", value.strip().strip('"')).replace('"', "")
+    line = _LINE.match(value)
+    if line is not None:
+        causes.append("the name and type of the record were typed into its value")
+        value = value[line.end() :]
     if value.strip() != value:
         causes.append("a space stands before or after the record")
     value = re.sub(r" {2,}", " ", value.strip())

@@ -24,12 +24,14 @@ _REPAIRS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), to, cause)
     for pattern, to, cause in (
         (rf"[;|]|,(?=\s|$)|,(?=[+~?-]?(?:(?:{_NAMES})[:=]|all\b))", " ", "terms are separated by spaces only"),
+        (r"(?<=[0-9]),(?=[0-9a-f]+[.:])", " ", "terms are separated by spaces only"),
         (rf"{_START}{_TERM}\s*([:=])\s+(?=\S)", r"\1\2", "a space stands after the colon of a term"),
         (rf"{_START}{_TERM}\s+([:=])(?=\S)", r"\1\2", "a space stands before the colon of a term"),
         (rf"{_START}([+~?-]?(?:include|exists))\s+(?=[\w.%{{}}-]+\.[\w-])", r"\1:", "a colon is missing"),
         (rf"{_START}([+~?-]?ipv?[46])\s+(?=[0-9a-f.:]+)", r"\1:", "a colon is missing"),
         (rf"{_START}([+~?-])\s+(?=(?:{_NAMES}|all)\b)", r"\1", "a space stands behind the sign of a term"),
-        (r"(?<=[0-9])(?=(?:ip[46]|include):)", " ", "a space is missing between two terms"),
+        (r"(?<=[A-Za-z0-9])(?=[+~?]?(?:ip[46]|include|exists):)", " ", "a space is missing between two terms"),
+        (r"(?<=[A-Za-z0-9])(?=[+~?-]all(?:\s|$))", " ", "a space is missing between two terms"),
     )
 )
 _LENIENT = "-~?+"

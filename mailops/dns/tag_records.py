@@ -112,6 +112,13 @@ async def _misplaced(resolver: Asker, name: str, version: str) -> Answer | None:
     return None
 
 
+def _alias(name: str, answer: Answer) -> tuple[tuple[ZoneRecord, ...], tuple[str, ...]]:
+    """The alias that has to go before a record can stand at a name, and what is lost with it."""
+    if not answer.chain:
+        return (), ()
+    return (ZoneRecord(name, "CNAME", answer.chain[0]),), (f"the alias to {answer.chain[0]}",)
+
+
 async def check_tlsrpt(resolver: Asker, domain: str, report_to: str = "") -> CheckResult:
     """Where reports about TLS trouble go (RFC 8460 section 3)."""
     domain = normalise(domain)
@@ -123,7 +130,7 @@ async def check_tlsrpt(resolver: Asker, domain: str, report_to: str = "") -> Che
     publish = ZoneRecord(name, "TXT", f"v=TLSRPTv1; rua={rua}")
     if early is not None:
         if early.code == "tlsrpt.missing":
-            return CheckResult(early.verdict, Change("a TLS-RPT record", (publish,)))
+            return CheckResult(early.verdict, Change("a TLS-RPT record", (publish,), *_alias(name, answer)))
         return early
     evidence = {"answer": answer.as_dict()}
     targets = [part.strip() for part in pairs(text).get("rua", "").split(",") if part.strip()]
@@ -136,6 +143,9 @@ async def check_tlsrpt(resolver: Asker, domain: str, report_to: str = "") -> Che
         loses = tuple(f"rua={part}" for part in bad if f"mailto:{part}" not in mended)
         made = ZoneRecord(name, "TXT", f"v=TLSRPTv1; rua={kept}")
         change = Change("a TLS-RPT record with an address", (made,), (standing(name, text),), loses)
+        if answer.chain:
+            gone, alias = _alias(name, answer)
+            change = Change(change.why, change.publish, gone, (*loses, *alias))
         return verdict("tlsrpt", name, S.FAILED, "tlsrpt.bad_rua", title, found=text, evidence=evidence, change=change)
     return verdict("tlsrpt", name, S.PASSED, "tlsrpt.ok", f"reports go to {', '.join(targets)}", found=text,
                    evidence=evidence)  # fmt: skip

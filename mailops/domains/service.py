@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..dns.transport import Endpoint
     from ..model.setup import Setup
 
+_DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+(?![0-9]+$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _ADDRESS = re.compile(r'(?:"[^"]*"|[^\s<>",;()]+)@[^\s<>"(),;:@]+')
 _BAD = (VerdictState.FAILED, VerdictState.UNKNOWN)
 
@@ -84,15 +85,10 @@ class Domains:
         """What is to be checked, with bad input refused. Options are the fields of :class:`SendingSetup`."""
         from ..providers.records import SENDERS
 
-        name = normalise(domain)
-        if not askable(name) or "." not in name or "@" in name or " " in name:
-            raise InputRefused(
-                f"{domain[:100]!r} is no mail domain.",
-                code="input.domain",
-                facts={"domain": domain[:100]},
-                fix="Give the part after the @ sign, such as example.com.",
-            )
+        name = _mail_domain(domain)
         made = SendingSetup(name, **options)
+        if made.bounce_domain:
+            made = replace(made, bounce_domain=_mail_domain(made.bounce_domain))
         for ip in made.sample_ips:
             _address(ip)
         for term in made.spf_terms:
@@ -272,6 +268,25 @@ class Domains:
                 fix="Go to your workspace folder, or name it: mailops -w FOLDER …",
             )
         return self._engine()
+
+
+def _mail_domain(text: str) -> str:
+    """The domain as DNS has it (a U-label converted). Raises ``input.domain`` for an address, a URL, an IP address."""
+    plain = re.sub(r"[\u200b\u200c\u2060\ufeff]", "", text).strip()  # what pasting leaves and nobody sees
+    try:
+        name = normalise(plain)
+    except InputRefused:
+        name = ""
+    if not _DOMAIN.fullmatch(name) or not askable(name):
+        meant = re.sub(r"[/?#:].*$", "", re.sub(r"^\w+://", "", plain)).rpartition("@")[2].strip("<>[] ").lower()
+        meant = meant if _DOMAIN.fullmatch(meant) else "example.com"
+        raise InputRefused(
+            f"{text[:100]!r} is no mail domain.",
+            code="input.domain",
+            facts={"domain": text[:100]},
+            fix=f"Give the part after the @ sign, such as {meant}.",
+        )
+    return name
 
 
 def _bare(text: str) -> str:

@@ -26,6 +26,9 @@ SLIPS = {
         "v=DMARC1; p=reject; rua=mailto:a@acme.example; rua=mailto:b@acme.example",
         "v=DMARC1; p=reject; rua=mailto:a@acme.example,mailto:b@acme.example",
     ),
+    "strings joined": ("v=DMARC1; p=rejectrua=mailto:a@acme.example", "v=DMARC1; p=reject; rua=mailto:a@acme.example"),
+    "strings joined at sp": ("v=DMARC1; p=nonesp=reject; fo=1", "v=DMARC1; p=none; sp=reject; fo=1"),
+    "the line of a zone file": ("_dmarc TXT v=DMARC1; p=reject", "v=DMARC1; p=reject"),
     "bare address": ("v=DMARC1; p=none; rua=a@acme.example; fo=1", "v=DMARC1; p=none; rua=mailto:a@acme.example; fo=1"),
     "alignment in words": ("v=DMARC1; p=none; adkim=strict; aspf=relaxed", "v=DMARC1; p=none; adkim=s; aspf=r"),
     "tag misspelt": (

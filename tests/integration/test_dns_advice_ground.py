@@ -195,3 +195,14 @@ def test_explain_refuses_what_is_no_address(written: str) -> None:
         words = ["domain", "explain", "--ip", "198.51.100.9", "--from", written, "--resolver", f"{host}:{port}"]
         done = CliRunner().invoke(app, words)
     assert getattr(done.exception, "code", "") == "input.address"
+
+
+@pytest.mark.parametrize("held", [[], ["TXT v=TLSRPTv1; rua=nonsense"]])
+def test_a_tls_report_record_never_stands_beside_an_alias(held: list[str]) -> None:
+    name, host = f"_smtp._tls.{DOMAIN}", "tls.host.example"
+    where = zone({name: [f"CNAME {host}."], **({host: held} if held else {})})
+    before, _, after = mended(where, "tlsrpt", ground=True)
+    row = proposals(before, "tlsrpt")[0]
+    assert values(row, "remove") == [(name, "CNAME", host)]
+    assert host in " ".join(row["loses"])
+    assert "tlsrpt.ok" in {one["code"] for one in after["results"]}

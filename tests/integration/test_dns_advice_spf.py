@@ -43,6 +43,9 @@ SLIPS = {
     "https": "v=spf1 include:https://_spf.google.com/ include:_spf.odoo.com/ ~all",
     "space in all": f"v=spf1 {GOOGLE} {ODOO} ~ all",
     "all in front": f"v=spf1 ~all {GOOGLE} {ODOO}",
+    "strings joined": f"v=spf1 {GOOGLE}{ODOO} ~all",
+    "strings joined at the end": f"v=spf1 {GOOGLE} {ODOO}~all",
+    "the line of a zone file": f"acme.example. 3600 IN TXT v=spf1 {GOOGLE} {ODOO} ~all",
     "two in one": f"v=spf1 {GOOGLE} ~all v=spf1 {ODOO} ~all",
     "in brackets": "v=spf1 include:<_spf.google.com> include:(_spf.odoo.com) ~all",
     "itself": f"v=spf1 {GOOGLE} {ODOO} include:{DOMAIN} ~all",
@@ -85,6 +88,7 @@ TERMS = {
     "ipv4:192.0.2.1": "ip4:192.0.2.1",
     "ip4:192.0.2.1:25": "ip4:192.0.2.1",
     "192.0.2.1": "ip4:192.0.2.1",
+    "ip4:192.0.2.1,192.0.2.2": "ip4:192.0.2.1 ip4:192.0.2.2",
     "ip4:2001:db8::1": "ip6:2001:db8::1",
     "ip6:192.0.2.1": "ip4:192.0.2.1",
     "ip4:192.0.2.0/255.255.255.128": "ip4:192.0.2.0/25",
@@ -184,3 +188,38 @@ def test_an_include_whose_addresses_another_permits_goes_and_no_sender_is_lost()
     assert "include:deep.example" in row["loses"][0]
     assert not codes(after)
     assert passes(after_zone, "192.0.2.8", "203.0.113.9", "198.51.100.9")
+
+
+def test_a_near_miss_beside_a_good_record_goes_and_its_senders_pass() -> None:
+    where = apex(f"TXT v=spf1 {ODOO} ~all", text(f'"v=spf1 {GOOGLE} ~all"'))
+    before, after_zone, after = mended(where, "spf")
+    row = row_of(before, "spf.not_recognised")
+    assert len(row["remove"]) == 2
+    assert not codes(after)
+    assert passes(after_zone, "203.0.113.9", "198.51.100.9")
+
+
+@pytest.mark.parametrize(
+    "record",
+    ["v=spf1 include:spf-all.example.com a:mail-all.example -all", "v=spf1 a:include.example exists:%{i}.ip4.example ~all",
+     "v=spf1 redirect=_spf.google.com", "V=SPF1 IP4:192.0.2.1 -ALL", "v=spf1 exp=why.example.com mx:all.example ?all"],
+)  # fmt: skip
+def test_a_valid_record_is_left_as_it_is(record: str) -> None:
+    from mailops.dns.spf_mend import mend_spf
+
+    assert mend_spf(record).text == record
+    assert mend_spf(record).causes == ()
+
+
+def test_what_nobody_can_read_is_not_replaced_by_something_else() -> None:
+    shown = report(apex("TXT my record is v=spf1 with google and so on"))
+    row = row_of(shown, "spf.not_recognised")
+    assert row["publish"] == []
+    assert "nobody can tell" in row["fix"]
+
+
+def test_a_part_that_cannot_be_read_leaves_the_service_unknown() -> None:
+    where = apex("TXT v=spf1 include:silent.example ~all")
+    where["silent.example"] = [{"type": "TXT", "fault": "servfail"}]
+    spf = [row["state"] for row in report(where)["results"] if row["check"] == "spf"]
+    assert set(spf) == {"unknown"}

@@ -15,6 +15,7 @@ from mailops import Ops
 from mailops.cli.app import app
 from mailops.demo.names import ask_here
 from mailops.dns.check_bulk import bulk_rules
+from mailops.errors import InputRefused
 from mailops.model.setup import AliasDomain
 from mailops.testing import ManualClock
 from mailops.testing.dns_server import DnsServer
@@ -103,3 +104,25 @@ def test_each_rule_carries_source_and_date() -> None:
         assert rule.source
         assert rule.as_of
         assert datetime.fromisoformat(rule.since)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("https://acme.example/", "acme.example"), ("ann@acme.example", "acme.example"), ("acme.example/mail", "acme.example"),
+     ("192.0.2.1", "example.com"), ("nonsense", "example.com"), ("a b.example", "example.com"), ("-x.example", "example.com"),
+     ("acme..example", "example.com"), ("*.acme.example", "example.com"), ("", "example.com"), ("ex\U0001f4a9.\u2603\u0000", "example.com")],
+)  # fmt: skip
+def test_what_is_no_mail_domain_is_refused_with_what_was_meant(ops: Ops, written: str, meant: str) -> None:
+    with pytest.raises(InputRefused) as caught:
+        ops.domains.setup(written)
+    assert caught.value.code == "input.domain"
+    assert f"such as {meant}" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [("Acme.Example.", "acme.example"), ("b\u00fcro.example", "xn--bro-hoa.example"), ("\ufeffacme.example\u200b ", "acme.example"),
+     ("xn--bro-hoa.example", "xn--bro-hoa.example"), ("news.acme.example", "news.acme.example")],
+)  # fmt: skip
+def test_a_domain_is_taken_as_people_paste_it(ops: Ops, written: str, name: str) -> None:
+    assert ops.domains.setup(written).name == name
