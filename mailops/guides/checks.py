@@ -186,7 +186,11 @@ class _Checks:
     def test_connection(self, run: GuideRun, step: Step) -> Verdict:
         """AZ-29, GO-27, MJ-24: the product's Test Connection."""
         assert self.services.test is not None
-        result = self.services.test(self._server(run))
+        server = self._server(run)
+        domain = str(run.answers().get("domain") or "")
+        if run.guide.provider == "mailjet" and not server.from_filter and domain:
+            server = replace(server, from_filter=f"notifications@{domain}")  # a key is no sender; that one is verified
+        result = self.services.test(server)
         state = VerdictState.PASSED if result.ok else VerdictState.FAILED
         warnings = getattr(result, "warnings", ())
         if result.ok and warnings:

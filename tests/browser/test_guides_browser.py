@@ -259,3 +259,59 @@ def test_the_google_guide_in_the_dark_to_the_green_tag(
         screenshot(page, "guide-google-done-dark")
     assert ops.tokens.accounts.load("practice-gmail").account.user == GOOGLE
     assert ops.setup.servers == ()
+
+
+@pytest.mark.req("MJ-01", "MJ-05", "MJ-16", "MJ-18", "MJ-24")
+def test_the_mailjet_guide_to_the_end(
+    sqlite_file_ops: Ops, notebooks_copy: Path, lab: Any, page_of: Callable[..., Any], screenshot: Callable[..., Path]
+) -> None:
+    """With two things wrong on the way: the keys swapped, and a record with a letter too many."""
+    ops = sqlite_file_ops
+    with_parameters(notebooks_copy, "connect_mailjet", practice=True, domain="acme.example")
+    with lab(ops.workspace.path) as address:
+        page = page_of(height=1300)
+        page.goto(address("connect_mailjet"))
+        page.locator(".jp-Notebook").wait_for()
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        run_all(page)
+        step(page, "Find the SMTP settings")
+        save(page)
+        step(page, "Get the keys")
+        _, shown = console_values(page)
+
+        def keys(name: str, word: str) -> None:
+            page.get_by_label("API key (becomes the username)").fill(name)
+            page.get_by_role("textbox", name="Secret Key (becomes the password)").fill(word)
+            press(page, "Save secret: Secret Key (becomes the password)")
+            page.get_by_text("Saved in the vault.").wait_for()
+            save(page)
+
+        keys(shown["Secret Key"], shown["API key"])
+        page.get_by_text("The keys are refused").or_(
+            page.get_by_text("does not know this pair of keys")
+        ).first.wait_for()
+        screenshot(page, "guide-mailjet-keys-light")
+        keys(shown["API key"], shown["Secret Key"])
+        step(page, "Say who sends")
+        page.get_by_label("What to validate").select_option(label="The whole domain (its DNS is accessible)")
+        save(page)
+        step(page, "Add the domain")
+        press(page, "Done")
+        step(page, "Publish the TXT record")
+        page.get_by_label("Host").fill(shown["Host"])
+        page.get_by_label("Value").last.fill(shown["Value"] + "x")
+        save(page)
+        page.get_by_text("do not press Check Now yet").first.wait_for()
+        page.get_by_label("Value").last.fill(shown["Value"])
+        save(page)
+        step(page, "Check Now")
+        press(page, "Done")
+        step(page, "Authenticate the domain")
+        press(page, "Check now")
+        step(page, "Make the outgoing server")
+        save(page)
+        step(page, "Test the Connection")
+        press(page, "Check now")
+        page.get_by_text(re.compile(r"All \d+ steps passed\.")).wait_for()
+        screenshot(page, "guide-mailjet-done-light")
+    assert ops.setup.servers == ()

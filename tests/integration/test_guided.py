@@ -488,3 +488,47 @@ def test_what_was_typed_outlives_the_kernel_but_no_secret(ops: Ops) -> None:
     Guided.open(ops, "azure", ANN).keep_typed("client_secret", {"client_secret": "s3cret", "secret_ends": "2030-01-01"})
     assert Guided.open(ops, "azure", ANN).typed()["client_secret"] == {"secret_ends": "2030-01-01"}
     assert subjects_of(ops, "azure") == []
+
+
+# --- Mailjet ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("MJ-05", "MJ-16", "MJ-18", "MJ-19", "MJ-21", "MJ-24")
+def test_the_mailjet_guide_is_walked_to_the_end_against_its_stand_in(ops: Ops) -> None:
+    from mailops.demo.practice_mailjet import MailjetPractice
+
+    with MailjetPractice(ops, "acme.com") as practice:
+        guided = practice.guided()
+        host, value = practice.service.record
+        given = {
+            "api_key": practice.service.key, "secret_key": practice.service.secret, "sender_way": "domain",
+            "domain": "acme.com", "dns_host": host, "dns_value": value, "account_address": "boss@acme.com",
+        }  # fmt: skip
+        for step in guided.run.guide.steps:
+            view = guided.run.step(step.id)
+            if view.state is VerdictState.SKIPPED:
+                continue
+            wanted = {i.input.name for i in view.inputs}
+            guided.submit(step.id, {n: v for n, v in given.items() if n in wanted})
+        left = {
+            v.step.id: v.note for v in guided.run.view() if v.state not in (VerdictState.PASSED, VerdictState.SKIPPED)
+        }
+        assert left == {}
+    assert ops.setup.servers == ()
+
+
+def test_the_mailjet_guide_stops_at_swapped_keys_and_at_a_record_that_is_not_there(ops: Ops) -> None:
+    from mailops.demo.practice_mailjet import MailjetPractice
+
+    with MailjetPractice(ops, "acme.com", published=False) as practice:
+        guided = practice.guided()
+        guided.submit("settings")
+        keys = {"api_key": practice.service.secret, "secret_key": practice.service.key}
+        assert guided.submit("keys", keys).state is VerdictState.FAILED
+        assert guided.submit("keys", dict(zip(keys, reversed(keys.values()), strict=True))).state is VerdictState.PASSED
+        guided.submit("senders", {"sender_way": "domain", "domain": "acme.com"})
+        guided.submit("add_domain")
+        host, value = practice.service.record
+        failed = guided.submit("txt", {"dns_host": host, "dns_value": value})
+        assert failed.state is VerdictState.FAILED
+        assert "do not press Check Now yet" in failed.note
