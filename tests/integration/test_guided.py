@@ -77,7 +77,7 @@ def test_a_restart_goes_on_where_it_was(ops: Ops) -> None:
     with Practice(ops, "outlook", ANN) as again:
         guided = again.guided()
         assert guided.progress() == before
-        assert before.sentence().startswith("Step 11 of 17, 10 passed, about ")
+        assert before.sentence().startswith("Step 11 of 18, 10 passed, about ")
         assert again.client == client
         assert again.redirect_uri == opened_before
         assert guided.run.current().step.id == "provider"  # type: ignore[union-attr]
@@ -241,7 +241,7 @@ def mailops(ops: Ops, *arguments: str, stdin: str = "") -> tuple[int, str]:
 def test_the_guide_is_printed_with_its_labels(ops: Ops) -> None:
     code, text = mailops(ops, "connect", "guide", "gmail", "--print")
     assert code == 0
-    assert "Step 1 of 14, 0 passed" in text
+    assert "Step 1 of 15, 0 passed" in text
     assert "*Authorized redirect URIs* → *ADD URI*" in text
     code, text = mailops(ops, "connect", "guide", "azure", "--json")
     assert json.loads(text)["steps"][0]["id"] == "account"
@@ -348,6 +348,8 @@ def through(guided: Guided, given: dict[str, str]) -> None:
         view = guided.run.step(step.id)
         if view.state is VerdictState.SKIPPED:
             continue
+        if view.state is VerdictState.WAITING:
+            return
         if step.check == "connect":
             assert guided.begin().done
             continue
@@ -532,3 +534,20 @@ def test_the_mailjet_guide_stops_at_swapped_keys_and_at_a_record_that_is_not_the
         failed = guided.submit("txt", {"dns_host": host, "dns_value": value})
         assert failed.state is VerdictState.FAILED
         assert "do not press Check Now yet" in failed.note
+
+
+@pytest.mark.req("OUT-20")
+def test_what_only_the_first_mail_shows_keeps_the_guide_from_ending_green(ops: Ops) -> None:
+    with Practice(ops, "outlook", ANN) as practice:
+        practice.behave(Scenario.SEND_AS_DENIED)
+        lines = walk(practice)
+        assert any("Test Connection: Connection Test Successful!" in line for line in lines)
+        guided = practice.guided()
+        assert not guided.progress().done
+        failed = guided.run.step("first_mail")
+        assert failed.state is VerdictState.FAILED
+        (branch, *_) = guided.branches(failed.note)
+        assert branch.title == "The mailbox may not send as this sender"
+        practice.behave(Scenario.HEALTHY)
+        guided.check("first_mail")
+        assert guided.progress().done
