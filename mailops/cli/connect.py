@@ -89,7 +89,7 @@ def _step_lines(number: int, view: Any) -> list[str]:
     lines = [f"{view.state.icon} {number}. {view.title} [{view.state.value}]"]
     lines += [f"   {view.why}"] if view.why else []
     lines += [f"   {n}) {line}" for n, line in enumerate(view.do, start=1)]
-    lines += [f"      today ({one.seen}): {one.written} is {one.today}" for one in view.today]
+    lines += [f"      today ({one.seen}): {one.written} ⇒ {one.today}" for one in view.today]
     lines += [f"   {c.label}: {c.value}" for c in view.copies]
     lines += [f"   {note}" for note in view.notes]
     lines += [f"   {link.label}: {link.url}" for link in view.step.links]

@@ -109,6 +109,16 @@ _LOGON = Trouble(
     ),
     when=APPLICATION,
 )
+_SEND_AS = Trouble(
+    "auth.ms-smtp-send-as",
+    ("SendAsDenied", "5.7.60", "5.2.252", "send as"),
+    "The mailbox may not send as this sender",
+    "Outlook lets a mailbox send as itself only; with a domain as *From Filter* the envelope sender is bounce@ it.",
+    (
+        "Set *From Filter* to {login}.",
+        "Or in Exchange PowerShell: Add-RecipientPermission ADDRESS -Trustee {login} -AccessRights SendAs",
+    ),
+)
 _PROVIDER_ON = ("provider_on", ("yes",))
 _SERVERS_ON = (_PROVIDER_ON, ("custom_servers", ("yes",)))
 
@@ -377,6 +387,15 @@ STEPS = (
             "*Settings → Technical → Parameters → System Parameters*.",
         ),
         rows=("AZ-39", "AZ-40"),
+    ),
+    Step(
+        "first_mail", "Send the first mail", part=3, face="mailops", needs=("test", "incoming"), check="first_mail",
+        when=_SERVERS_ON,
+        why="Some refusals come with the message itself, after every test: the sender, the rights, limits. "
+        "Only a mail that arrived proves that mail leaves.",
+        do=("mailops sends a mail from {login} to itself and looks for it in the mailbox.",),
+        troubles=(_SEND_AS, _LOGON),
+        rows=("OUT-20",),
     ),
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ from ..oauth.doctor import Doctor, Reading
 from ..oauth.tokens import TokenService
 from ..providers import provider
 from ..providers.outgoing import server_for
+from ..routing.mailbox import envelope_of
 from ..routing.ports import encryption_finding, port_finding
 from .engine import Check, GuideRun
 from .flows import flow_of
@@ -48,7 +49,7 @@ def checks_for(services: Services) -> dict[str, Check]:
     bound = _Checks(services)
     found: dict[str, Check] = {"both_values": bound.both_values, "mailjet_server": bound.mailjet_server}
     if services.tokens is not None:
-        found |= {"connect": bound.connect, "incoming": bound.incoming}
+        found |= {"connect": bound.connect, "incoming": bound.incoming, "first_mail": bound.first_mail}
     if services.test is not None:
         found["test_connection"] = bound.test_connection
     if services.mailjet is not None:
@@ -186,7 +187,11 @@ class _Checks:
     def test_connection(self, run: GuideRun, step: Step) -> Verdict:
         """AZ-29, GO-27, MJ-24: the product's Test Connection."""
         assert self.services.test is not None
-        result = self.services.test(self._server(run))
+        server = self._server(run)
+        domain = str(run.answers().get("domain") or "")
+        if run.guide.provider == "mailjet" and not server.from_filter and domain:
+            server = replace(server, from_filter=f"notifications@{domain}")  # a key is no sender; that one is verified
+        result = self.services.test(server)
         state = VerdictState.PASSED if result.ok else VerdictState.FAILED
         warnings = getattr(result, "warnings", ())
         if result.ok and warnings:
@@ -207,6 +212,17 @@ class _Checks:
         return replace(
             mailbox, check=f"guide.{step.id}", subject=run.store.subject, title=step.title, evidence=evidence
         )
+
+    def first_mail(self, run: GuideRun, step: Step) -> Verdict:
+        """A real mail to the mailbox itself, with the envelope sender that mail will have, found again."""
+        assert self.services.tokens is not None
+        server = self._server(run)
+        sender = envelope_of(server, self.services.setup()) if self.services.setup else server.login
+        verdicts = Doctor(self.services.tokens, clock=run.clock, wait=30.0).examine(
+            server, reading=self.services.reading, sender=sender or None
+        )
+        broken = next((v for v in verdicts if v.state in (VerdictState.FAILED, VerdictState.UNKNOWN)), verdicts[-1])
+        return replace(broken, check=f"guide.{step.id}", subject=run.store.subject, title=step.title)
 
     # --- Mailjet ------------------------------------------------------------------------------------------------------
 

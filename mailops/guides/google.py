@@ -271,6 +271,14 @@ STEPS = (
         notes=(NOT_PROVED,),
         rows=("GO-27",),
     ),
+    Step(
+        "first_mail", "Send the first mail", part=2, face="mailops", needs=("test",), check="first_mail",
+        when=_SERVERS_ON,
+        why="Some refusals come with the message itself, after every test. Only a mail that arrived proves that mail "
+        "leaves.",
+        do=("mailops sends a mail from {mailbox} to itself and looks for it in the mailbox.",),
+        rows=("OUT-20",),
+    ),
 )  # fmt: skip
 
 GOOGLE = Guide(

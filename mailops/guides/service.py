@@ -30,7 +30,7 @@ from ..model.verdict import Finding, Severity, Verdict, VerdictState
 from ..oauth.account import Account, FlowKind
 from ..oauth.redirects import compare_uris
 from ..oauth.signin import Redeemed
-from ..secrets import Secret, redact
+from ..secrets import Secret, looks_like_secret, redact
 from . import GuideAnswers, GuideRun, Step, StepView, Trouble, guide
 from .checks import Services, account_of, checks_for, server_of
 from .steps import begun_for
@@ -235,7 +235,7 @@ class Guided:
     def keep_typed(self, step_id: str, values: Mapping[str, str]) -> None:
         """Keep what stands in a step's fields; secrets and files are left out, nothing forgets the step."""
         plain = {i.name for i in self.run.guide.step(step_id).inputs if i.kind not in ("secret", "json")}
-        kept = {name: text for name, text in values.items() if name in plain}
+        kept = {name: text for name, text in values.items() if name in plain and not looks_like_secret(text)}
         before = self._typed.load().get(step_id)
         if not kept and before is None:
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -414,8 +415,9 @@ class GuideView(Card):
         return opened
 
     def _branches_for(self, text: str) -> list[Any]:
-        """The branches that fit what was said of a step that did not pass."""
-        return [ipywidgets.HTML(branch_html(b)) for b in self.guided.branches(text) if b.step is not None]
+        """The branches that fit what was said of a step that did not pass; its words stand beside already."""
+        found = [b for b in self.guided.branches(text) if b.step is not None or b.code.startswith("auth.")]
+        return [ipywidgets.HTML(branch_html(replace(b, said=""))) for b in found]
 
     # --- work ---------------------------------------------------------------------------------------------------------
 

@@ -5,17 +5,27 @@
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 domain: str = ""  # the domain that will send (empty: the one last worked on)
+practice: bool = False  # against a stand-in on this machine: no account is needed, no real mail leaves
 
 # %%
+from contextlib import ExitStack
+
 from mailops import Ops
 from mailops.guides.service import Guided
 from mailops.widgets import GuideView, Panel, guide_cards
 
 ops = Ops.open(workspace or None)
-guided = Guided.open(ops, "mailjet", domain)
+open_things = ExitStack()
+if practice:
+    from mailops.demo.practice_mailjet import MailjetPractice
+
+    world = open_things.enter_context(MailjetPractice(ops, domain or "acme.example"))
+    guided, console = world.guided(), world.console_url
+else:
+    guided, console = Guided.open(ops, "mailjet", domain), ""
 
 # %%
-GuideView(guided)
+GuideView(guided, console_url=console)
 
 # %% [markdown]
 # ## How it stands

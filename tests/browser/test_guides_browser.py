@@ -93,7 +93,7 @@ def test_the_azure_guide_in_jupyterlab_to_the_green_tag(
         page.locator(".jp-Notebook").wait_for()
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         run_all(page)
-        page.get_by_text("Step 1 of 17, 0 passed").wait_for()
+        page.get_by_text("Step 1 of 18, 0 passed").wait_for()
         step(page, "Which account is it?")
         page.get_by_label("Kind of address").select_option(label="An address of a custom domain (Microsoft 365)")
         page.get_by_label("Outlook mailbox").fill(ANN)
@@ -137,7 +137,7 @@ def test_the_azure_guide_in_jupyterlab_to_the_green_tag(
         step(page, "Enable Outlook")
 
         restart(page)  # the kernel dies, with the sandbox in it
-        page.get_by_text("Step 11 of 17, 10 passed").wait_for()
+        page.get_by_text("Step 11 of 18, 10 passed").wait_for()
         step(page, "Enable Outlook")
         save(page)
         step(page, "Switch custom servers on")
@@ -165,7 +165,18 @@ def test_the_azure_guide_in_jupyterlab_to_the_green_tag(
         press(page, "Check now")
         step(page, "Connect the incoming server")
         press(page, "Check now")
-        page.get_by_text("All 17 steps passed.").wait_for()
+        # a mistake that only the first real mail shows
+        console.get_by_label(f"{ANN} behaves as").select_option("send-as-denied")
+        console.get_by_role("button", name="Save behaviour").click()
+        step(page, "Send the first mail")
+        press(page, "Check now")
+        page.get_by_text("The mailbox may not send as this sender").first.wait_for()
+        screenshot(page, "guide-azure-first-mail-light")
+        console.get_by_label(f"{ANN} behaves as").select_option("healthy")
+        console.get_by_role("button", name="Save behaviour").click()
+        console.get_by_text("The account behaves so from now on.").wait_for()
+        press(page, "Check now")
+        page.get_by_text("All 18 steps passed.").wait_for()
         screenshot(page, "guide-azure-done-light")
     connected = ops.tokens.accounts.load("practice-outlook")
     assert connected.account.user == ANN
@@ -192,7 +203,7 @@ def test_the_google_guide_in_the_dark_to_the_green_tag(
         page.locator(".jp-Notebook").wait_for()
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         run_all(page)
-        page.get_by_text("Step 1 of 14, 0 passed").or_(page.get_by_text("Step 1 of 13, 0 passed")).wait_for()
+        page.get_by_text("Step 1 of 15, 0 passed").or_(page.get_by_text("Step 1 of 14, 0 passed")).wait_for()
         page.get_by_label("Kind of address").select_option(label="A personal Gmail address")
         page.get_by_label("Gmail mailbox").fill(GOOGLE)
         save(page)
@@ -255,7 +266,65 @@ def test_the_google_guide_in_the_dark_to_the_green_tag(
         page.get_by_text("✓ Gmail Token Valid").first.wait_for()
         step(page, "Test the Connection")
         press(page, "Check now")
-        page.get_by_text("All 14 steps passed.").wait_for()
+        step(page, "Send the first mail")
+        press(page, "Check now")
+        page.get_by_text("All 15 steps passed.").wait_for()
         screenshot(page, "guide-google-done-dark")
     assert ops.tokens.accounts.load("practice-gmail").account.user == GOOGLE
+    assert ops.setup.servers == ()
+
+
+@pytest.mark.req("MJ-01", "MJ-05", "MJ-16", "MJ-18", "MJ-24")
+def test_the_mailjet_guide_to_the_end(
+    sqlite_file_ops: Ops, notebooks_copy: Path, lab: Any, page_of: Callable[..., Any], screenshot: Callable[..., Path]
+) -> None:
+    """With two things wrong on the way: the keys swapped, and a record with a letter too many."""
+    ops = sqlite_file_ops
+    with_parameters(notebooks_copy, "connect_mailjet", practice=True, domain="acme.example")
+    with lab(ops.workspace.path) as address:
+        page = page_of(height=1300)
+        page.goto(address("connect_mailjet"))
+        page.locator(".jp-Notebook").wait_for()
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        run_all(page)
+        step(page, "Find the SMTP settings")
+        save(page)
+        step(page, "Get the keys")
+        _, shown = console_values(page)
+
+        def keys(name: str, word: str) -> None:
+            page.get_by_label("API key (becomes the username)").fill(name)
+            page.get_by_role("textbox", name="Secret Key (becomes the password)").fill(word)
+            press(page, "Save secret: Secret Key (becomes the password)")
+            page.get_by_text("Saved in the vault.").wait_for()
+            save(page)
+
+        keys(shown["Secret Key"], shown["API key"])
+        page.get_by_text("The keys are refused").or_(
+            page.get_by_text("does not know this pair of keys")
+        ).first.wait_for()
+        screenshot(page, "guide-mailjet-keys-light")
+        keys(shown["API key"], shown["Secret Key"])
+        step(page, "Say who sends")
+        page.get_by_label("What to validate").select_option(label="The whole domain (its DNS is accessible)")
+        save(page)
+        step(page, "Add the domain")
+        press(page, "Done")
+        step(page, "Publish the TXT record")
+        page.get_by_label("Host").last.fill(shown["Host"])
+        page.get_by_label("Value").last.fill(shown["Value"] + "x")
+        save(page)
+        page.get_by_text("do not press Check Now yet").first.wait_for()
+        page.get_by_label("Value").last.fill(shown["Value"])
+        save(page)
+        step(page, "Check Now")
+        press(page, "Done")
+        step(page, "Authenticate the domain")
+        press(page, "Check now")
+        step(page, "Make the outgoing server")
+        save(page)
+        step(page, "Test the Connection")
+        press(page, "Check now")
+        page.get_by_text(re.compile(r"All \d+ steps passed\.")).wait_for()
+        screenshot(page, "guide-mailjet-done-light")
     assert ops.setup.servers == ()

@@ -122,6 +122,7 @@ def test_the_azure_guide_from_the_first_card_to_the_confirmed_server(
     confirmed = restarted.run.run_check("incoming")
     assert confirmed.state is VerdictState.PASSED
     assert confirmed.evidence["server_state"] == "confirmed"
+    assert restarted.run.run_check("first_mail").found == "A test mail went out and was found again."
     assert restarted.run.done
 
 
@@ -166,6 +167,7 @@ def test_the_google_guide_with_a_redirect_that_does_not_match(
     assert account_of(walk.run).testing
     assert walk.run.run_check("connect").found == "Gmail Token Valid"
     assert walk.run.run_check("test").found == "Connection Test Successful!"
+    assert walk.run.run_check("first_mail").found == "A test mail went out and was found again."
     assert walk.run.done
 
 
