@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email import utils as _utils
 from email.header import Header
 
-from .words import decode_words
+from ..mime import decode_words
 
 NESTED_COMMENTS = 50
 MAX_NAMED = 2_000

@@ -19,9 +19,9 @@ from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, parseaddr
 
 from ..errors import MessageRefused
+from ..mime import decode_words, head_text, storable
 from ..model.address import Address, envelope_address, is_valid, parse_addresses, read_field
 from ..model.mail import Composed, Submission
-from ..model.words import decode_words, head_text, storable
 from ..routing.envelope import format_address_unencoded
 from ..smtp import checks
 from . import gate

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from email.utils import parseaddr
 
+from ..mime import decode_words
 from ..model.address import Address, envelope_address, is_valid, normalise, parse_addresses
 from ..model.filters import FromFilter
 from ..model.setup import AliasDomain, Hosting, Server, Setup
-from ..model.words import decode_words
 from .select import notification_address, sender_of
 from .usage import is_hosted
 
