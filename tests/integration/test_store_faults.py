@@ -13,9 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from mailops import Ops
 from mailops.errors import StoreError
-from mailops.model.setup import AliasDomain
 from mailops.store.database import explained, make_engine
 from mailops.store.faults import store_error
 
@@ -290,16 +288,3 @@ def test_a_pool_without_a_free_session_is_no_answer(notes: Engine) -> None:
 )
 def test_the_systems_own_numbers(number: int, code: str) -> None:
     assert store_error(OSError(number, os.strerror(number)), "copying the store").code == code
-
-
-def test_an_emptied_store_is_not_taken_for_a_new_one(ops_factory: Callable[..., Ops]) -> None:
-    ops = ops_factory()
-    ops.save_alias_domain(AliasDomain("acme.example"))
-    workspace = ops.workspace.path
-    ops.close()
-    for file in workspace.glob("mailops.db*"):
-        os.truncate(file, 0) if file.name == "mailops.db" else file.unlink()
-    with pytest.raises(StoreError) as refused:
-        _ = Ops.open(workspace).setup
-    assert refused.value.code == "store.emptied"
-    assert (workspace / "mailops.db").stat().st_size == 0, "it is left as it was found"
