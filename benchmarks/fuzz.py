@@ -69,6 +69,7 @@ with _instrumented or contextlib.nullcontext():
     from mailops.errors import AuthError, InputRefused, MailopsError
     from mailops.inbound.parse import parse as parse_inbound
     from mailops.model import address as addresses
+    from mailops.model import tag
     from mailops.model.mail import Attachment, Submission
     from mailops.page.sanitise import LIMIT, safe_html
     from mailops.queue.compose import compose, with_from
@@ -302,12 +303,46 @@ def compose_raw(data: bytes) -> None:
     names = header_names(done.raw)
     crlf = data if b"\r" in data else data.replace(b"\n", b"\r\n")
     before = header_names(crlf, ours=False)
-    assert "bcc" not in names
+    assert not {"bcc", "resent-bcc", "content-length"} & set(names), "a field that is dropped"
+    assert names.count("return-path") == 1, "a return path that is not ours"
     new = set(names) - set(before)
     assert new <= {"message-id", "date", "return-path", "from"}, f"new header: {new}"
     with_from(done.raw, done.from_start, done.from_end, "Eve <eve@example.com>")
     assert b"\x00" not in done.raw
     assert not re.search(rb"\r(?!\n)|(?<!\r)\n", done.raw), "a bare line end"
+
+
+def recipients(data: bytes) -> None:
+    """Who gets a finished message stands in its head as it came, undecoded; what is kept of it can be stored."""
+    done = compose(Submission(raw=data), now=NOW)
+    head = mime.head_text((data if b"\r" in data else data.replace(b"\n", b"\r\n")).partition(b"\r\n\r\n")[0])
+    written = [re.sub(pattern, "", head) for pattern in (r"\s+", r"\([^()]*\)|\s+", r"[()]|\s+")]
+    for person in done.recipients:
+        if "xn--" not in person:
+            assert any(person in text for text in written), f"nobody wrote {person!r}"
+    for text in (done.subject, done.message_id, done.header_from or ""):
+        assert mime.storable(text) == text, "not storable"
+
+
+def field_seeds() -> list[bytes]:
+    """Address fields with encoded words where no address may come from."""
+    words = (
+        "=?utf-8?q?a=40evil.example=2C?=",
+        "=?utf-8?b?PGFAZXZpbC5leGFtcGxlPiw=?=",
+        "=?utf-7?q?+2AA-?=",
+        '"a, b" (c)',
+    )
+    heads = [
+        f"From: {w} <ann@example.com>\nTo: {w} <bob@dest.example>, {w}x@dest.example\nBcc: c@d.example" for w in words
+    ]
+    return [f"{head}\nSubject: {words[0]}\n\nhello\n".encode() for head in heads]
+
+
+def tags(data: bytes) -> None:
+    """Whatever stands in a return path, only a tag that was signed names a mail."""
+    text = data.decode("utf-8", "replace")
+    for piece in text.split("\n"):
+        assert tag.read("bounce@acme.example", piece, b"k" * 32) is None, "a tag that nobody signed"
 
 
 def raw_seeds() -> list[bytes]:
@@ -716,6 +751,8 @@ TARGETS: dict[str, Target] = {
     "aggregate": Target(aggregate, aggregate_seeds, aggregate_bombs),
     "compose-fields": Target(compose_fields, compose_seeds),
     "compose-raw": Target(compose_raw, raw_seeds, mail_bombs),
+    "recipients": Target(recipients, field_seeds),
+    "tags": Target(tags, lambda: [b"1-abcdefghijklmnop", b"bounce+1-abc=x.example", b"1.a.b\n" * 20]),
     "address": Target(address, address_seeds, address_bombs),
     "webhooks": Target(webhooks, webhook_seeds, webhook_bombs),
     "sanitise": Target(sanitise, html_seeds, html_bombs),

@@ -16,13 +16,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import ConfigError
+from .errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 FILE = "mailops.toml"
+MADE = ".store"
+"""A mark that this workspace had a store."""
 _FIRST = """\
 # mailops settings. No secret belongs in here: passwords are references (env:NAME, file:PATH, keyring:SERVICE/NAME,
 # vault:NAME). docs/settings.md lists every key with its default.
@@ -61,10 +63,28 @@ class Workspace:
 
     @cached_property
     def engine(self) -> Engine:
-        """The store, opened and brought up to date on first use."""
+        """The store, opened and brought up to date on first use. Raises :class:`StoreError` ``store.emptied`` for an
+        empty file where this workspace had a store: a loss, after a crash or a full disk, and no new store."""
         from .store.database import open_database
 
-        return open_database(self.database, busy_seconds=self.settings.database.busy_seconds)
+        self._refuse_emptied()
+        engine = open_database(self.database, busy_seconds=self.settings.database.busy_seconds)
+        with suppress(OSError):  # where it cannot be written, the store is used all the same
+            os.close(os.open(self.path / MADE, os.O_CREAT | os.O_WRONLY, 0o600))
+        return engine
+
+    def _refuse_emptied(self) -> None:
+        try:
+            emptied = Path(self.database).stat().st_size == 0 and (self.path / MADE).exists()
+        except (OSError, ValueError):
+            return  # there is none yet, or it is no file
+        if emptied:
+            raise StoreError(
+                "The store's file is empty, and there was a store in it.",
+                code="store.emptied",
+                facts={"file": Path(self.database).name, "octets": 0},
+                fix=f"Put the backup back. To begin with an empty store, remove the file and {MADE} beside it.",
+            )
 
     @property
     def database(self) -> str:

@@ -49,7 +49,7 @@ UNPROVEN = "it lacks our signed return path"  # in place of a match
 _ID = re.compile(r"<[^<>\s@\x00-\x1f\x7f]{1,400}@[^<>\s@\x00-\x1f\x7f]{1,255}>")
 _FOLDED = re.compile(r"<[^<>]{1,1000}>")
 _NUMBER = re.compile(r"(\d{1,18})(?:-.*)?\Z")
-_ENCODED = re.compile(r"(.+)=([A-Za-z0-9][A-Za-z0-9.-]*\.[A-Za-z0-9-]+)\Z")
+_ENCODED = re.compile(r"(.{1,320})=([A-Za-z0-9][A-Za-z0-9.-]{0,252}\.[A-Za-z0-9-]{1,63})\Z")
 CAME_TO = ("to", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to")
 OTHER = 0.75  # the most, where the report names somebody we did not write to
 CONFIDENCE = {

@@ -19,11 +19,11 @@ MECHANISMS = LOOKUP_MECHANISMS | {"all", "ip4", "ip6"}
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9\-_.]*")
 _CIDR = re.compile(r"(?P<rest>.*?)(?:/(?P<v4>0|[1-9][0-9]?))?(?://(?P<v6>0|[1-9][0-9]{0,2}))?", re.DOTALL)
-_TOPLABEL = re.compile(r"(?:[A-Za-z0-9]*[A-Za-z][A-Za-z0-9]*|[A-Za-z0-9]+-[A-Za-z0-9\-]*[A-Za-z0-9])")
+_TOPLABEL = re.compile(r"(?:[0-9]*[A-Za-z][A-Za-z0-9]*|[A-Za-z0-9]+-[A-Za-z0-9\-]*[A-Za-z0-9])")
 _IP4 = re.compile(
     r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 )
-_MACRO_END = re.compile(r"%(?:\{[^}]*\}|[%_-])$")
+_MACRO_END = re.compile(r"%(?:\{[^}]{0,300}\}|[%_-])$")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

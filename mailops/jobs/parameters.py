@@ -20,8 +20,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..errors import RunError
+from ..mime import storable
 from ..model.text import harmless
-from ..model.words import storable
 
 MAX_VALUE = 10_000  # characters
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}

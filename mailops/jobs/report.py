@@ -22,7 +22,7 @@ DISPLAY = ["text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdo
 ERROR_MARK = "papermill-error-cell-tag"
 EVIDENCE = 20_000  # characters shown for one check; verdicts.json has it all
 _SCRIPT = re.compile(r"<script\b.*?(?:</script\s*>|\Z)", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(r"<[^<>]*>")
 _WORST_FIRST = (VerdictState.FAILED, VerdictState.UNKNOWN, VerdictState.WARNING)
 
 

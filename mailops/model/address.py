@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email import utils as _utils
 from email.header import Header
 
-from .words import decode_words
+from ..mime import decode_words
 
 NESTED_COMMENTS = 50
 MAX_NAMED = 2_000
@@ -110,6 +110,14 @@ def read_field(value: str | None) -> list[Address]:
     [Address(name='a@evil.test,', spec='b@x.test')]
     """
     return [Address(_ENDS.sub(" ", decode_words(a.name)).strip(), a.spec) for a in parse_addresses(value)]
+
+
+def reads_alike(text: str, address: Address) -> bool:
+    """Whether any reader of RFC 5322 finds just this name and address in an undecoded text. No for a text so nested
+    that the library's parser, which recurses, would not come back."""
+    if text.count("(") > NESTED_COMMENTS or text.count(":") > NESTED_COMMENTS:
+        return False
+    return _utils.parseaddr(text) == (address.name, address.spec)
 
 
 def parse_first(text: str | None) -> Address | None:

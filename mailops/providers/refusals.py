@@ -242,7 +242,7 @@ def explain_reply(provider: str | None, at: str, text: str) -> Row | None:
     return None
 
 
-_BRACKETS = re.compile(r"\s*\[[^\]\r\n]{0,20}[A-Za-z0-9-]+\.[^\]\r\n]*\]")
+_BRACKETS = re.compile(r"\s{0,20}\[[^\]\r\n]{0,20}[A-Za-z0-9-]{1,63}\.[^\]\r\n]{0,500}\]")
 _TRACE = re.compile(r"(?i)\b(trace id|correlation id|timestamp):\s*\S+(?:\s\d\d:\d\d:\d\dZ)?")
 
 

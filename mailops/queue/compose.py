@@ -16,12 +16,12 @@ from datetime import datetime
 from email.errors import MessageError
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime
 
 from ..errors import MessageRefused
-from ..model.address import Address, envelope_address, is_valid, parse_addresses, read_field
+from ..mime import decode_words, head_text, storable
+from ..model.address import Address, envelope_address, is_valid, parse_addresses, read_field, reads_alike
 from ..model.mail import Composed, Submission
-from ..model.words import decode_words, head_text, storable
 from ..routing.envelope import format_address_unencoded
 from ..smtp import checks
 from . import gate
@@ -52,7 +52,7 @@ def compose(submission: Submission, *, now: datetime, return_path: str | None = 
         return make(submission, now=now, return_path=path)
     except MessageRefused:
         raise
-    except (ValueError, TypeError, LookupError, MessageError) as problem:  # the library's: an odd media type, a codec
+    except (ValueError, TypeError, LookupError, MessageError, RecursionError) as problem:  # the library's
         raise gate.malformed(type(problem).__name__) from problem
 
 
@@ -162,7 +162,7 @@ def _shown(text: str | None) -> str | None:
 def _strict(text: str) -> bool:
     """Whether a reader of RFC 5322 finds the address in the undecoded field that we find."""
     found = parse_addresses(text)
-    return len(found) > 1 or (bool(found) and parseaddr(text) == (found[0].name, found[0].spec))
+    return len(found) > 1 or (bool(found) and reads_alike(text, found[0]))
 
 
 def _people(texts: Sequence[str], field: str) -> list[Address]:

@@ -16,9 +16,9 @@ import re
 from collections.abc import Collection, Iterable
 
 from ..errors import MessageRefused
+from ..mime import decode_words
 from ..model.address import is_valid, parse_single
 from ..model.mail import Submission
-from ..model.words import decode_words
 from ..smtp import checks
 
 DROPPED = frozenset({b"bcc", b"resent-bcc", b"return-path", b"content-length"})

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from email.utils import parseaddr
-
-from ..model.address import Address, envelope_address, is_valid, normalise, parse_addresses
+from ..mime import decode_words
+from ..model.address import envelope_address, is_valid, normalise, parse_addresses, reads_alike
 from ..model.filters import FromFilter
 from ..model.setup import AliasDomain, Hosting, Server, Setup
-from ..model.words import decode_words
 from .select import notification_address, sender_of
 from .usage import is_hosted
 
@@ -26,7 +24,7 @@ def header_from(text: str | None, send_as: str | None) -> str | None:
         return send_as
     if send_as is not None and normalise(send_as) != sender.normalised:
         return format_address_unencoded(plain_name(sender.name) or sender.local, send_as)
-    if text is not None and text.isprintable() and len(parse_addresses(text)) == 1 and _proper(text, sender):
+    if text is not None and text.isprintable() and len(parse_addresses(text)) == 1 and reads_alike(text, sender):
         return text
     return format_address_unencoded(plain_name(sender.name), sender.spec)
 
@@ -34,11 +32,6 @@ def header_from(text: str | None, send_as: str | None) -> str | None:
 def plain_name(name: str) -> str:
     """A display name as people read it: encoded words (RFC 2047) decoded, control characters gone."""
     return "".join(c if c.isprintable() else " " for c in decode_words(name)).strip()
-
-
-def _proper(text: str, sender: Address) -> bool:
-    """Whether any reader of RFC 5322 finds the same name and address in the text."""
-    return parseaddr(text) == (sender.name, sender.spec)
 
 
 def format_address_unencoded(name: str, spec: str) -> str:

@@ -171,7 +171,7 @@ rf"(?im)(^[ \t]{{0,40}}(?:- )?[a-z0-9_-]{{0,30}}?{_NAMES}[ \t]{{0,8}}:[ \t]{{1,8
 
 def redact(text: str) -> str:
     """The text with every registered value and every credential pattern replaced by ``•••``."""
-    return _registered_out(_patterns_out(_disguised_out(_registered_out(text))))
+    return _registered_out(_patterns_out(_disguised_out(text)))
 
 
 _CUT = re.compile(r"(?:\.{3}|\N{HORIZONTAL ELLIPSIS}|\[\.{3}\]|\Z)")
@@ -181,8 +181,19 @@ def _disguised_out(text: str) -> str:
     """The text without registered values in other spellings, and without the beginning of one that is cut off."""
     with _lock:
         entries = [(value, cores) for value, (_, cores) in _registered.items() if len(value) >= 8]
+    entries.sort(key=lambda entry: -len(entry[0]))  # one value may begin another
     if not entries:
         return text
+    for value, _ in entries:
+        least = value[: max(6, len(value) // 2)]
+        at = text.find(least)
+        while at >= 0:
+            stop = at + len(least)
+            while stop < len(text) and stop - at < len(value) and text[stop] == value[stop - at]:
+                stop += 1
+            if _CUT.match(text, stop):
+                text = text[:at] + MASK + text[stop:]
+            at = text.find(least, at + 1)
     data = text.encode("utf-8", "surrogatepass")
     found: list[tuple[int, int]] = []
     for chain in views(data):
@@ -201,16 +212,6 @@ def _disguised_out(text: str) -> str:
                 out += [data[end:start], MASK.encode()]
             end = max(end, stop)
         text = b"".join((*out, data[end:])).decode("utf-8", "surrogatepass")
-    for value, _ in entries:
-        least = value[: max(6, len(value) // 2)]
-        at = text.find(least)
-        while at >= 0:
-            stop = at + len(least)
-            while stop < len(text) and stop - at < len(value) and text[stop] == value[stop - at]:
-                stop += 1
-            if _CUT.match(text, stop):
-                text = text[:at] + MASK + text[stop:]
-            at = text.find(least, at + 1)
     return text
 
 
@@ -222,7 +223,7 @@ def _patterns_out(text: str) -> str:
 
 def _registered_out(text: str) -> str:
     with _lock:
-        entries = list(_registered.values())
+        entries = [_registered[value] for value in sorted(_registered, key=len, reverse=True)]
     for forms, cores in entries:
         for form in forms:
             if form not in text:

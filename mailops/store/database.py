@@ -22,7 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError, MailopsError, MissingExtra, StoreError
-from ..model.words import storable
+from ..mime import storable
 from .faults import store_error
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from ..model.words import storable
+from ..mime import storable
 
 
 class Utc(TypeDecorator[datetime]):

@@ -18,7 +18,8 @@ What is against the rules today stands in :data:`KNOWN` with the reason. An offe
 and so does an entry that fits nothing any more: the list can only shrink. Entries name a file and what is done there,
 no line, so that work beside them does not move them.
 
-Where the order was adjusted inside its groups: ``model`` before ``ports``, whose Protocols speak of its values;
+Where the order was adjusted inside its groups: ``mime`` before ``model``, whose addresses
+are read with its decoder, and ``model`` before ``ports``, whose Protocols speak of its values;
 ``store`` before ``workspace``, which opens it; ``doctor`` first and ``webhooks`` before ``serve`` among the faces, as
 the command line shows the one and the listener starts the other; ``testing`` before ``demo``, which plays on its peers.
 ``bounces.reading`` is a room of its own before ``bounces``, as the wire's answers are judged with it and without the
@@ -42,7 +43,7 @@ from .house_known import KNOWN
 
 # fmt: off
 ROOMS: tuple[str, ...] = (
-    "__init__", "errors", "clock", "locks", "platforms", "model", "ports", "mime", "page",
+    "__init__", "errors", "clock", "locks", "platforms", "mime", "model", "ports", "page",
     "settings", "store", "workspace", "secrets", "smtp", "providers",
     "dns", "routing", "oauth", "submission", "domains",
     "ledger", "limits",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailops.errors import MessageRefused
 from mailops.model.address import (
     Address,
     ascii_domain,
@@ -17,6 +20,7 @@ from mailops.model.address import (
     parse_first,
     parse_single,
 )
+from mailops.model.mail import Submission
 
 
 @pytest.mark.parametrize(
@@ -145,3 +149,18 @@ def test_a_name_survives_writing_and_reading(name: str) -> None:
 
 def test_a_very_long_name_is_written_on_one_line() -> None:
     assert "\n" not in format_address("ü" * 30_000, "a@x.example")
+
+
+@pytest.mark.parametrize("mark", ["(", ":", "a:", "From: ", "(a"])
+def test_a_nest_of_marks_in_a_sender_is_answered(mark: str) -> None:
+    """The library's parser recurses once for each; by the door of a finished mail, and by that of the route."""
+    from mailops.queue.compose import compose
+    from mailops.routing.envelope import header_from
+
+    text = f"=?utf-8?q?x?= {mark * 3000} <ann@acme.example>"
+    raw = f"From: {text}\r\nTo: b@x.example\r\n\r\nx\r\n".encode().replace(b"From: From", b"From: \r\n From")
+    try:
+        compose(Submission(raw=raw), now=datetime(2026, 11, 1, tzinfo=UTC))
+    except MessageRefused:
+        pass
+    header_from(text, None)

@@ -151,8 +151,9 @@ def test_a_mail_goes_out_and_its_history_tells(furnished, smtp):
         "due": 0,
         "oldest": None,
         "held": 0,
+        "owed": 0,
     }
-    assert list(status) == ["counts", "due", "oldest", "held"]
+    assert list(status) == ["counts", "due", "oldest", "held", "owed"]
 
 
 def test_text_and_raw_come_from_standard_input(furnished, smtp):

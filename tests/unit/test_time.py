@@ -15,6 +15,7 @@ ASKING = {
 ALLOWED = {  # file → what it may ask, and why a Clock is no use there
     "dns/resolver.py": ({"time.time"}, "the default of its own port, wall"),
     "jobs/child.py": ({"time.monotonic"}, "a process of its own: the limit is on the machine's time, as the kernel is"),
+    "jobs/leftovers.py": ({"time.monotonic", "time.sleep"}, "waits for processes of the machine to end"),
     "oauth/google.py": ({"datetime.now"}, "undoes what google-auth reckoned with the system's clock"),
     "oauth/microsoft.py": ({"time.time"}, "msal wrote expires_at with the system's clock"),
     "queue/compose.py": ({"time.time_ns"}, "a Message-ID must differ from all others, also when a clock stands still"),
@@ -23,6 +24,7 @@ ALLOWED = {  # file → what it may ask, and why a Clock is no use there
         {"time.monotonic", "time.sleep"},
         "waits for the lock of another process, which knows no clock of ours",
     ),
+    "serve.py": ({"time.monotonic"}, "the seconds a stop may take are the machine's"),
     "smtp/transport.py": ({"time.monotonic"}, "the limit of a socket, which waits in the machine's time"),
     "smtp/wire.py": ({"time.monotonic"}, "the limit of a socket, which waits in the machine's time"),
     "store/carry.py": ({"time.monotonic", "time.sleep"}, "waits for the lock of another process"),

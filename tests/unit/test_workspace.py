@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 
 import pytest
 
-from mailops.errors import ConfigError
+from mailops import Ops
+from mailops.errors import ConfigError, StoreError
+from mailops.model.setup import AliasDomain
 from mailops.workspace import find, init
 
 
@@ -81,3 +84,16 @@ def test_an_account_of_one_s_own_is_respected(tmp_path):
     init(folder)
     assert mode(folder) == 0o750
     assert mode(folder / "secrets") == 0o700
+
+
+def test_an_emptied_store_is_not_taken_for_a_new_one(ops_factory: Callable[..., Ops]) -> None:
+    ops = ops_factory()
+    ops.save_alias_domain(AliasDomain("acme.example"))
+    workspace = ops.workspace.path
+    ops.close()
+    for file in workspace.glob("mailops.db*"):
+        os.truncate(file, 0) if file.name == "mailops.db" else file.unlink()
+    with pytest.raises(StoreError) as refused:
+        _ = Ops.open(workspace).setup
+    assert refused.value.code == "store.emptied"
+    assert (workspace / "mailops.db").stat().st_size == 0, "it is left as it was found"

@@ -217,7 +217,7 @@ def _grams(text: str) -> set[str]:
 
 
 _NO_MAILBOX = ("mailbox unavailable", "mailbox is unavailable", "mailbox not available", "mailbox unavaiable")
-_LINK = re.compile(r"(?:[a-z]{3,5}://|www\.)\S+|\b[\w-]+(?:\.[\w-]+){2,}\b")  # a link, the name of a host
+_LINK = re.compile(r"(?:[a-z]{3,5}://|www\.)\S+|\b[\w-]{1,63}(?:\.[\w-]{1,63}){2,40}\b")  # a link, the name of a host
 NOT_IN_LINKS = frozenset({"spamdetected", "virusdetected"})  # a page about spam explains blocked senders too
 _STEP = re.compile(r"\(?in reply to [a-z ]{3,40}\)?")
 _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror", "filtered", "onhold"})
