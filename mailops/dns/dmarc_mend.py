@@ -20,7 +20,9 @@ from .pasted import cleaned
 
 _ALL_TAGS = (*KNOWN_TAGS, *REMOVED_TAGS)
 _VERSION = re.compile(r"^[^A-Za-z]*(?:v[\s]*[=:]?[\s]*)?DMARC[\s_-]*1?(?![A-Za-z0-9])", re.IGNORECASE)
-_LOST = re.compile(rf"(?<![;\s])([,\s]+|\s*[,|]\s*)(?=(?:{'|'.join(_ALL_TAGS)})\s*[=:]\s*)", re.IGNORECASE)
+_LOST = re.compile(
+    rf"(?<![;\s])([,\s]{{1,40}}|\s{{0,20}}[,|]\s{{0,20}})(?=(?:{'|'.join(_ALL_TAGS)})\s{{0,20}}[=:])", re.IGNORECASE
+)
 _ALIGNMENT = {"r": "r", "relaxed": "r", "s": "s", "strict": "s"}
 _VALUES = {
     "adkim": _ALIGNMENT,

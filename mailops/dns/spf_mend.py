@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from .pasted import cleaned
 from .spf_parse import MECHANISMS, VERSION, Term, TermProblem, is_spf, parse_record, parse_term
 
-_MEANT = re.compile(r"[^A-Za-z]*(?:v\s*[=:]?\s*)?spf\s*[-_=]?\s*v?1(?![0-9.])[\s;,:]*", re.IGNORECASE)
+_MEANT = re.compile(
+    r"[^A-Za-z]{0,40}(?:v\s{0,9}[=:]?\s{0,9})?spf\s{0,9}[-_=]?\s{0,9}v?1(?![0-9.])[\s;,:]*", re.IGNORECASE
+)
 _NAMES = "include|ip4|ip6|ipv4|ipv6|exists|redirect|exp|mx|ptr|a"
 _START, _TERM = r"(?<![^\s])", rf"([+~?-]?(?:{_NAMES}))"
 _REPAIRS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(

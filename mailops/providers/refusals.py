@@ -282,7 +282,7 @@ _SEEN = (
     (
         "imap",
         re.compile(
-            r"^\s*(?:[<S]:?\s*)?(?:\*|[A-Za-z]{0,4}\d+)?\s*(?:NO|BAD|BYE)\b|\bimap4?\b|authenticated but not connected"
+            r"^\s{0,9}(?:[<S]:?\s{0,9})?(?:\*|[A-Za-z]{0,4}\d{1,9})?\s{0,9}(?:NO|BAD|BYE)\b|\bimap4?\b|authenticated but not connected"
             r"|AUTHENTICATE failed|AccessTokenExpired",
             re.I,
         ),

@@ -171,7 +171,7 @@ rf"(?im)(^[ \t]{{0,40}}(?:- )?[a-z0-9_-]{{0,30}}?{_NAMES}[ \t]{{0,8}}:[ \t]{{1,8
 
 def redact(text: str) -> str:
     """The text with every registered value and every credential pattern replaced by ``•••``."""
-    return _registered_out(_patterns_out(_disguised_out(text)))
+    return _registered_out(_patterns_out(_disguised_out(_base64_out(text))))
 
 
 _CUT = re.compile(r"(?:\.{3}|\N{HORIZONTAL ELLIPSIS}|\[\.{3}\]|\Z)")
@@ -224,7 +224,7 @@ def _patterns_out(text: str) -> str:
 def _registered_out(text: str) -> str:
     with _lock:
         entries = [_registered[value] for value in sorted(_registered, key=len, reverse=True)]
-    for forms, cores in entries:
+    for forms, _ in entries:
         for form in forms:
             if form not in text:
                 continue
@@ -232,9 +232,16 @@ def _registered_out(text: str) -> str:
                 text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(form)}(?![A-Za-z0-9])", MASK, text)
             else:
                 text = text.replace(form, MASK)
-        for core in cores:
-            if core in text:  # the whole base64 word goes, for its edges hold the value's first and last letters
-                text = re.sub(rf"[A-Za-z0-9+/_-]*{re.escape(core)}[A-Za-z0-9+/_-]*={{0,2}}", MASK, text)
+    return _base64_out(text)
+
+
+def _base64_out(text: str) -> str:
+    """The whole base64 word goes, for its edges hold the value's first and last letters."""
+    with _lock:
+        cores = [core for _, found in _registered.values() for core in found]
+    for core in cores:
+        if core in text:
+            text = re.sub(rf"[A-Za-z0-9+/_-]*{re.escape(core)}[A-Za-z0-9+/_-]*={{0,2}}", MASK, text)
     return text
 
 

@@ -142,3 +142,13 @@ def test_it_takes_no_time_by_the_square() -> None:
         redact(text)
         took.append(time.process_time() - began)
     assert took[1] < 8 * took[0] + 0.2, took
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_a_value_that_begins_another_leaves_nothing_of_it(form: str) -> None:
+    longer = "open sesame mountain '3' \"door\""
+    register("open sesame mountain")
+    register(longer)
+    cleaned = redact(FORMS[form](longer))
+    assert "•••" in cleaned, cleaned
+    assert not in_any_form(cleaned, longer), cleaned
