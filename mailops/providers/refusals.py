@@ -282,7 +282,8 @@ _SEEN = (
     (
         "imap",
         re.compile(
-            r"^\s{0,9}(?:[<S]:?\s{0,9})?(?:\*|[A-Za-z]{0,4}\d{1,9})?\s{0,9}(?:NO|BAD|BYE)\b|\bimap4?\b|authenticated but not connected"
+            r"^\s{0,9}(?:[<S]:?\s{0,9})?(?:\*|[A-Za-z]{0,4}\d{1,9})?\s{0,9}(?:NO|BAD|BYE)\b"
+            r"|\bimap4?\b|authenticated but not connected"
             r"|AUTHENTICATE failed|AccessTokenExpired",
             re.I,
         ),
