@@ -86,7 +86,8 @@ def against(checkout: Path, mails: int, pairs: int) -> None:
     octets = {"before": 0.0, "now": 0.0}
     for _ in range(pairs):
         for name, tree in (("before", checkout.resolve()), ("now", HERE)):
-            command = [sys.executable, str(Path(__file__).resolve()), "drain", "--mails", str(mails)]
+            # -P: this folder has a queue.py, which is not the standard library's
+            command = [sys.executable, "-P", str(Path(__file__).resolve()), "drain", "--mails", str(mails)]
             child = subprocess.run(
                 command, env={**os.environ, "PYTHONPATH": str(tree)}, capture_output=True, text=True, check=True
             )
