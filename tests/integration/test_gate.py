@@ -123,7 +123,7 @@ def test_hidden_people_get_the_mail_and_are_in_no_byte_of_it(
     [(data, people)] = sent(ops_factory, submission)
     assert HIDDEN in people
     assert HIDDEN.encode() not in data
-    assert b"bcc" not in data.lower()
+    assert not re.search(rb"(?im)^(resent-)?bcc\s*:", data)  # a Message-ID may well have these letters
 
 
 @pytest.mark.parametrize("way", ["raw", "fields"])
