@@ -135,7 +135,7 @@ def oidc(request: pytest.FixtureRequest) -> Iterator[Oidc]:
         yield Oidc(ports["tls"], ports["http"], authority.ca_file, ports["pem"], request.param)
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.communicate(timeout=20)  # closes both ends of the line to it too
         shutil.rmtree(folder, ignore_errors=True)
 
 
