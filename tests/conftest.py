@@ -72,46 +72,45 @@ def store_target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return target
 
 
-def books_agree(engine: Engine, request: pytest.FixtureRequest) -> None:
-    """After every test with a store: states and counters follow from the facts. ``planted`` marks tests that write rows
-    past the ledger; a store that a test has broken cannot be read."""
+def books_agree(engine: Engine) -> None:
+    """After every test with a store: states and counters follow from the facts. A store that a test has broken cannot
+    be read."""
     from mailops.errors import StoreError
     from mailops.ledger.check import check
 
-    if request.node.get_closest_marker("planted") is None:
-        with contextlib.suppress(StoreError):
-            found = check(engine)
-            assert not found.numbers, [str(one) for one in found.differences]
+    with contextlib.suppress(StoreError):
+        found = check(engine)
+        assert not found.numbers, [str(one) for one in found.differences]
 
 
 @pytest.fixture
-def engine(store_target: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
+def engine(store_target: str) -> Iterator[Engine]:
     """An open store on each of the two kinds."""
     from mailops.store.database import open_database
 
     opened = open_database(store_target)
     yield opened
     try:
-        books_agree(opened, request)
+        books_agree(opened)
     finally:
         opened.dispose()
 
 
 @pytest.fixture
-def sqlite_engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
+def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
     """An open SQLite store, where the database does not matter."""
     from mailops.store.database import open_database
 
     opened = open_database(tmp_path / "mailops.db")
     yield opened
     try:
-        books_agree(opened, request)
+        books_agree(opened)
     finally:
         opened.dispose()
 
 
 @pytest.fixture
-def ops_factory(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., object]]:
+def ops_factory(tmp_path: Path) -> Iterator[Callable[..., object]]:
     """Makes open workspaces; ``database`` may be a PostgreSQL address."""
     from mailops import Ops
     from mailops.workspace import init
@@ -132,7 +131,7 @@ def ops_factory(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Call
     try:
         for ops in opened:
             if "engine" in vars(ops.workspace):  # opened by the test
-                books_agree(ops.engine, request)
+                books_agree(ops.engine)
     finally:
         for ops in opened:
             ops.close()

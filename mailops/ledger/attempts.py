@@ -281,7 +281,7 @@ def _facts(item: Settled, kept: bool, now: datetime) -> Iterator[Fact]:
         yield Fact(
             kind,
             now,
-            key_of("a", attempt, row.recipient),
+            key_of("a", f"{attempt}?" if kind == "unknown" else attempt, row.recipient),
             mail.mail_id,
             row.recipient,
             mail.message_id,

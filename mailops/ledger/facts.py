@@ -7,6 +7,7 @@ key                                       who tells it
 ========================================  ============================================================================
 ``b:<mail>:<recipient>:<when>``           the suppression list, at the hand-over and when a mail is taken for sending
 ``a:<mail>.<attempt>:<recipient>``        a worker or the recovery of a dead one: what the server answered
+``a:<mail>.<attempt>?:<recipient>``       the same, where the answer was not known: it may still come
 ``r:<sha-256 of the report>:<block>``     a report, or a provider's webhook as the bytes it was kept with
 ``c:<action>:<mail>:<recipient>``         a person; the action is one press of a button
 ``u:<fact>:<action>``                     today's rules, when they take an older fact back

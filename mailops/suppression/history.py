@@ -40,13 +40,10 @@ def judge(
     *,
     now: datetime,
     policy: Policy,
-    coming: int = 0,
     revised: Mapping[int, Revised] = MappingProxyType({}),
 ) -> Judged:
-    """Weigh a normalised address. ``coming`` is added to its contact's counter; ``revised`` says how reports (by id)
-    are to be judged instead of how they were."""
-    heard = counter(connection, address)
-    limit = None if heard is None else heard + coming
+    """Weigh a normalised address. ``revised`` says how reports (by id) are to be judged instead of how they were."""
+    limit = counter(connection, address)
     traces = history(connection, address, now=now, policy=policy, revised=revised)
     proven = weigh([t for t in traces if t.proven], now=now, policy=policy, counter=limit)
     if proven.suppress:

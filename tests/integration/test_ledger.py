@@ -25,8 +25,10 @@ from mailops import Ops
 from mailops.ledger import Book, Fact
 from mailops.ledger.check import check
 from mailops.ledger.facts import Counted
+from mailops.ledger.values import DeliveryOutcome, Outcome, Settled
 from mailops.model.setup import MailClass, RetryPolicy
 from mailops.model.states import DELIVERY_MOVES, DeliveryState, MailState
+from mailops.queue import lease
 from mailops.store import schema
 from mailops.testing import ManualClock, SmtpServer, SmtpServerProcess
 from mailops.testing.dsn import build_dsn
@@ -231,6 +233,26 @@ def test_what_follows_of_a_recovered_mail_is_what_its_worker_would_have_brought(
         found = ops.suppressions.find("gone@x.example")
         assert found is not None
         assert (found.state, found.source) == ("active", "reply")
+
+
+def test_an_answer_that_comes_after_its_mail_was_given_up_for_unknown_is_recorded(ops_on: Callable[..., Ops]) -> None:
+    """A worker of another machine whose lease ran out: its mail was taken over, and then its answer arrives."""
+    clock = ManualClock()
+    with SmtpServer(script=[Rule("rcpt", "reply", 451, "4.3.2", "Later")]) as smtp:
+        ops = ops_on(clock=clock)
+        furnish(ops, smtp)
+        mail_id = ops.send(sender="ann@acme.example", to=["bob@x.example"], subject="Hi", text="Hi")
+        hold = timedelta(minutes=10)
+        (held,) = lease.lease(ops.engine, "far", now=clock.now(), batch=1, duration=hold, book=ops.book)
+        clock.advance(601)
+        assert ops.queue.run().recovered.unknown == 1
+        assert ops.queue.mail(mail_id).state is MailState.OUTGOING
+        taken = DeliveryOutcome("bob@x.example", DeliveryState.SENT, "body", 250, "2.0.0", "taken", None, "sent")
+        late = Settled(held, Outcome(MailState.SENT, None, "sent", None, None, (taken,)), "main", None, None)
+        for _ in range(2):
+            lease.settle(ops.engine, "far", [late], now=clock.now(), book=ops.book)
+        assert ops.queue.mail(mail_id).state is MailState.SENT
+        assert [x.kind for x in ops.queue.history(mail_id)] == ["submitted", "unknown", "deferred", "sent"]
 
 
 def world_of(ops: Ops) -> tuple[int, list[bytes]]:
