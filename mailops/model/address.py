@@ -16,8 +16,6 @@ from email.header import Header
 from ..mime import decode_words
 
 NESTED_COMMENTS = 50
-MAX_NAMED = 2_000
-"""Characters of a text that may be one name and one address."""
 _BARE = re.compile(r"[^\s<>,;:\"()\[\]]{1,320}@[^\s<>,;:\"()\[\]]{1,320}")
 _GLUE = re.compile(r"[ \t]{0,100}([.@])[ \t]{0,100}")  # blanks that RFC 5322 §4.4 allows inside an address
 _COMMENT = re.compile(r"\([^()]{0,1000}\)")
@@ -25,7 +23,8 @@ _NEAR = 5_000
 _ENDS = re.compile("[\r\n\0\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")  # all that str.splitlines takes for a line end
 _HALF = re.compile("[\ud800-\udfff]")
 _SPECIALS = re.compile(r'[\\"]')
-_NAMED = re.compile(r"\s*([^\"(),:;<>\\]*@[^\"(),:;<>\\]*?)\s*<([^\s<>,@]+@[^\s<>,@]+)>\s*\Z")
+_UNQUOTED = re.compile(r"[^\"(),:;<>\\]*\Z")
+_ANGLED = re.compile(r"[^\s<>,@]+@[^\s<>,@]+\Z")
 _DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 _QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"\Z')  # RFC 5321 §4.1.2: qtextSMTP
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
@@ -63,9 +62,8 @@ def parse_addresses(text: str | None) -> list[Address]:
         flat = flat.replace("(", " ").replace(")", " ")
     if flat.count(":") > NESTED_COMMENTS:  # and once for each group in a group
         flat = flat.replace(":", " ")
-    named = _NAMED.match(flat) if len(flat) <= MAX_NAMED else None
-    if named:  # `ann@x.test <ann@x.test>`: an unquoted name with @ is a name, not a second address
-        return [Address(named.group(1), named.group(2))]
+    if named := _named_by_address(flat):
+        return [named]
     try:
         pairs = _utils.getaddresses([flat], strict=False)  # type: ignore[call-arg,unused-ignore]
     except TypeError:  # Python before 3.11.10 has no such argument
@@ -87,6 +85,14 @@ def parse_addresses(text: str | None) -> list[Address]:
         if not found and (hit := _BARE.search(flat)):
             found = [Address(flat[: hit.start()].strip(' <>"'), hit.group())]
     return found
+
+
+def _named_by_address(flat: str) -> Address | None:
+    """``ann@x.test <ann@x.test>``: an unquoted name with @ is a name, not a second address."""
+    name, bracket, spec = flat.strip().rpartition("<")
+    if not bracket or not spec.endswith(">") or "@" not in name:
+        return None
+    return Address(name.strip(), spec[:-1]) if _UNQUOTED.match(name) and _ANGLED.match(spec[:-1]) else None
 
 
 def _as_written(spec: str, plain: str, at: int) -> tuple[str, int]:
