@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .jobs.verdicts import RunContext
     from .ledger import Book
     from .ledger.check import Books
+    from .ledger.erasure import About, Erasure, Receipt, Vacuumed
+    from .ledger.names import Names
     from .model.alias import Alias
     from .oauth.calendar import End
     from .oauth.signin import SignIn
@@ -282,13 +284,84 @@ class Ops:
         from .suppression.hearing import SuppressionListener
         from .threads.hearing import ThreadsListener
 
-        return Book((ThreadsListener(), SuppressionListener()))
+        return Book((ThreadsListener(), SuppressionListener()), self._names)
 
     def books(self, progress: Callable[[int, int], None] | None = None) -> Books:
         """Count states, counters and open attempts again from the facts, and say where the tables differ."""
         from .ledger.check import check
 
         return check(self.engine, progress=progress)
+
+    # --- people -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _names(self) -> Names:
+        """The pseudonyms of people who were forgotten; their key is a secret of the workspace."""
+        from .ledger.names import Names
+        from .model.pseudonym import KEY_PARAMETER
+        from .store.setup import parameter, set_parameter
+
+        kept: dict[str, bytes] = {}
+
+        def key() -> bytes | None:
+            reference = parameter(self.engine, KEY_PARAMETER)
+            if reference is None:
+                return None
+            if reference not in kept:
+                kept[reference] = self.secrets.reveal(reference).encode()
+            return kept[reference]
+
+        def make() -> bytes:
+            import secrets as random
+
+            if self.secrets.vault.find("people") is None:
+                self.secrets.vault.put("people", random.token_urlsafe(32))
+            set_parameter(self.engine, KEY_PARAMETER, "vault:people")
+            return self.secrets.reveal("vault:people").encode()
+
+        return Names(key, make)
+
+    @cached_property
+    def erasure(self) -> Erasure:
+        """Everything that is kept of an address, and its end: by request, or by the kinds' days."""
+        from .bounces.holding import ReportHolder
+        from .jobs.holding import RunHolder
+        from .ledger.erasure import Erasure
+        from .ledger.holding import LedgerHolder
+        from .queue.holding import ContentHolder
+        from .store.plan import kept_files
+        from .suppression.holding import SuppressionHolder
+        from .threads.holding import ThreadHolder
+
+        rows = (ContentHolder(), ThreadHolder(), ReportHolder(), SuppressionHolder(), LedgerHolder(self._names))
+        return Erasure(
+            self.engine,
+            holders=(*rows, RunHolder(self.workspace.runs)),
+            names=self._names,
+            clock=self.clock,
+            elsewhere=lambda: [f"{file.name}: an older store" for file in kept_files(Path(self.workspace.database))],
+        )
+
+    def about(self, address: str) -> About:
+        """Everything that is kept of an address."""
+        return self.erasure.about(address)
+
+    def forget(self, address: str, *, digest: str | None = None, actor: str = "person") -> Receipt:
+        """Forget an address: it becomes a pseudonym, and what was written to, by or about it goes. ``digest`` is that
+        of the :meth:`about` which was looked at; without one whatever is there now is taken."""
+        return self.erasure.forget(address, digest=digest or self.about(address).digest, actor=actor)
+
+    def vacuum(self, keep: timedelta | None = None) -> Vacuumed:
+        """*Auto-Vacuum*: removes sent mails older than ``keep`` (default: settings), then ends what is older than its
+        kind is kept. Failures and every figure stay."""
+        from .ledger.erasure import Vacuumed
+
+        removed = self.queue.vacuum(keep)
+        return Vacuumed(removed, self.erasure.expire(self.workspace.settings.retention.days()))
+
+    def overdue(self) -> dict[str, int]:
+        """How many rows of each kind are older than it is kept: none where *Auto-Vacuum* runs."""
+        return self.erasure.overdue(self.workspace.settings.retention.days())
 
     # --- threads and what comes in ------------------------------------------------------------------------------------
 

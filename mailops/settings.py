@@ -60,6 +60,25 @@ class QueueSection(_Section):
     keep_sent_days: float = Field(default=7.0, ge=0)
 
 
+class RetentionSection(_Section):
+    """How many days each kind is kept before Auto-Vacuum ends it; 0 = for ever. ``messages``: bytes and subjects of
+    mails that are done (then they cannot be retried); ``replies``: servers' words; ``transcripts``: SMTP conversations;
+    ``reports``: reports as they came; ``received``: who wrote to whom in the inbound log; ``runs``: pages of notebook
+    runs; ``addresses``: people in facts, who get a pseudonym then."""
+
+    messages_days: float = Field(default=90.0, ge=0)
+    replies_days: float = Field(default=90.0, ge=0)
+    transcripts_days: float = Field(default=90.0, ge=0)
+    reports_days: float = Field(default=90.0, ge=0)
+    received_days: float = Field(default=90.0, ge=0)
+    runs_days: float = Field(default=90.0, ge=0)
+    addresses_days: float = Field(default=0.0, ge=0)
+
+    def days(self) -> dict[str, float]:
+        """Days by kind."""
+        return {name.removesuffix("_days"): float(value) for name, value in self}
+
+
 class ServeSection(_Section):
     """The submission listener of ``mailops serve``. ``messages_per_minute`` is counted per login, or per address
     without sign-in; 0 = no limit: a queue is there to absorb, and many programs never try again."""
@@ -97,6 +116,7 @@ class Settings(BaseSettings):
     default_server: DefaultServerSection = DefaultServerSection()
     database: DatabaseSection = DatabaseSection()
     queue: QueueSection = QueueSection()
+    retention: RetentionSection = RetentionSection()
     serve: ServeSection = ServeSection()
     dns: DnsSection = DnsSection()
 

@@ -68,6 +68,12 @@ def revised(
     return facts
 
 
+def rejudged(connection: Connection, bounce_id: int, *, kind: str, reason: str, hard: bool, rule: str) -> None:
+    """Write a report's new judgement on its row, beside the facts of :func:`revised`."""
+    values = {"kind": kind, "reason": reason, "hard": hard, "rule": rule[:200]}
+    connection.execute(sa.update(b).where(b.c.id == bounce_id).values(**values))
+
+
 def _told_already(connection: Connection, hit: Candidate, outcome: str) -> bool:
     """Whether each time this recipient's mail left has come back already."""
     from ..ledger.returns import returned

@@ -200,3 +200,66 @@ def doctor(
     else:
         say("\n".join(lines(findings)))
     raise typer.Exit(1 if any(found.ok is False for found in findings) else 0)
+
+
+@app.command()
+def about(
+    ctx: typer.Context,
+    address: str = typer.Argument(help="The address, as name@example.com."),
+    out: Path = typer.Option(
+        None, help="Write all of it to this file: .html to read, .json for programs.", dir_okay=False
+    ),
+    json: bool = JSON,
+) -> None:
+    """Everything that is kept of an address: mails, reports, entries of threads, suppressions, pages of runs."""
+    from ..ledger.about_file import summary, write
+
+    found = open_ops(ctx).about(address)
+    if out is not None:
+        write(found, out)
+    if json:
+        print_json({**asdict(found), "rows": found.rows, "file": out})
+        return
+    say(summary(found))
+    for held in found.held:
+        say(f"  {held.count:>7}  {held.place}")
+    for line in found.elsewhere:
+        say(f"  beside   {line}")
+    if out is not None:
+        say(f"Written to {out.name}.")
+
+
+@app.command()
+def forget(
+    ctx: typer.Context,
+    address: str = typer.Argument(help="The address, as name@example.com."),
+    yes: bool = typer.Option(False, "--yes", "-y", help="Do it without asking."),
+    json: bool = JSON,
+) -> None:
+    """Forget an address: it becomes a pseudonym, and what was written to, by or about it is emptied. Figures, states
+    and suppressions stay. Without --yes it shows first what there is, and asks."""
+    from ..ledger.about_file import summary
+
+    ops = open_ops(ctx)
+    found = ops.about(address)
+    if json and not yes:
+        print_json({"preview": {**asdict(found), "rows": found.rows}, "receipt": None})
+        return
+    if not yes and found.rows and not found.waiting:
+        say(summary(found))
+        for held in found.held:
+            say(f"  {held.count:>7}  {held.place}")
+        say("Not reached from here:")
+        for line in (*found.elsewhere, *found.beyond):
+            say(f"  {line}")
+        typer.confirm("Forget it? There is no way back.", abort=True)
+    receipt = ops.forget(address, digest=found.digest, actor="cli")
+    if json:
+        print_json({"preview": None, "receipt": receipt})
+        return
+    say(f"Forgotten on {receipt.at:%Y-%m-%d %H:%M} UTC; it is called {receipt.pseudonym} now.")
+    for place, number in receipt.changed.items():
+        say(f"  {number:>7}  {place}")
+    say("Not reached from here:")
+    for line in (*receipt.elsewhere, *receipt.beyond):
+        say(f"  {line}")

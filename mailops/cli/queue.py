@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..model.retention import KINDS
 from ..model.states import MailState
 from ..platforms import require_journal
 from .app import open_ops
@@ -214,14 +215,17 @@ def vacuum(
     days: float = typer.Option(None, help="Keep sent mails this long (default: settings)."),
     json: bool = JSON,
 ) -> None:
-    """Auto-Vacuum: remove old sent mails; failures and counters stay."""
+    """Auto-Vacuum: remove old sent mails, and end what is older than its kind is kept; failures and figures stay."""
     from datetime import timedelta
 
-    gone = open_ops(ctx).queue.vacuum(None if days is None else timedelta(days=days))
+    done = open_ops(ctx).vacuum(None if days is None else timedelta(days=days))
     if json:
-        print_json({"removed": gone})
-    else:
-        say(f"{gone} old sent mails removed.")
+        print_json(done)
+        return
+    say(f"{done.removed} old sent mails removed.")
+    for kind in KINDS:
+        if number := done.retention.get(kind.name):
+            say(f"{number} rows ended: {kind.what}.")
 
 
 @app.command("rates")

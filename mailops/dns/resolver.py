@@ -91,10 +91,6 @@ class Resolver:
         """Datagrams sent so far, retransmissions included."""
         return self._client.sent
 
-    def forget(self) -> None:
-        """Take a fresh look from here on."""
-        self._answers.clear()
-
     def close(self) -> None:
         """Close the sockets."""
         self._client.close()

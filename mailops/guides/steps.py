@@ -95,12 +95,6 @@ class GuideAnswers:
             fix="Reload the guide, look at the step, and enter your change again if it is still wanted.",
         )
 
-    def forget(self) -> int:
-        """Remove all answers of this guide and subject; how many steps."""
-        with explained("removing the guide's answers"), self.engine.begin() as connection:
-            gone = connection.execute(sa.delete(t).where(t.c.guide == self.guide, t.c.subject == self.subject))
-            return int(gone.rowcount)
-
 
 def begun_for(engine: Engine, guide: str) -> list[str]:
     """The subjects for whom this guide was begun, the latest first."""

@@ -214,6 +214,7 @@ def record(connection: Connection, book: Book, worker: str, settled: Sequence[Se
         connection.execute(sa.delete(m).where(m.c.id.in_(gone)))
     left = set(owners_of) - set(gone)
     book.record(connection, [fact for i in settled for fact in _facts(i, i.mail.mail_id in left, now)], now=now)
+    _close(connection, settled, now)
     if not left:
         return
     states = states_of(connection, left)
@@ -225,6 +226,10 @@ def record(connection: Connection, book: Book, worker: str, settled: Sequence[Se
             told = {"state": state.value, "finished_at": now}
             waiting = (m.c.id == mail_id, m.c.state == MailState.OUTGOING.value)
             connection.execute(sa.update(m).where(*waiting).values(**told))
+
+
+def _close(connection: Connection, settled: Sequence[Settled], now: datetime) -> None:
+    """How each attempt ended; it is kept also of a mail that is gone."""
     attempts: list[dict[str, Any]] = [
         {
             "id": i.mail.attempt_id,
@@ -235,7 +240,6 @@ def record(connection: Connection, book: Book, worker: str, settled: Sequence[Se
             "transcript": i.transcript,
         }
         for i in settled
-        if i.mail.mail_id in left
     ]
     update_rows(connection, a, ["id", "mail_id"], attempts)
 

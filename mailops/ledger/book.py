@@ -28,6 +28,7 @@ from ..store.database import explained, reading
 from ..store.faults import OTHER, code_of
 from . import counts
 from .facts import Fact, Listener
+from .names import Names
 
 log = logging.getLogger(__name__)
 m, d, e, o = schema.mails, schema.deliveries, schema.events, schema.owed
@@ -48,10 +49,11 @@ class Paid:
 
 
 class Book:
-    """The writer of facts, with those who hear of them."""
+    """The writer of facts, with those who hear of them, and the names of those who were forgotten."""
 
-    def __init__(self, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(self, listeners: Sequence[Listener] = (), names: Names | None = None) -> None:
         self.listeners = tuple(listeners)
+        self.names = names
 
     def record(self, connection: Connection, facts: Sequence[Fact], *, now: datetime) -> list[Fact]:
         """Record facts in the caller's transaction; gives back those that were new."""

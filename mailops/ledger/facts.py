@@ -30,7 +30,7 @@ SHORT = 20
 
 
 def key_of(*parts: object) -> str:
-    """A fact's key, short enough for an index.
+    """A fact's key, short enough for an index; it never holds an address.
 
     >>> key_of("u", 12)
     'u:12'
@@ -38,7 +38,7 @@ def key_of(*parts: object) -> str:
     18
     """
     text = ":".join(str(part) for part in parts)
-    if len(text) <= SHORT:
+    if len(text) <= SHORT and "@" not in text:
         return text
     digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()[:12]).decode()
     return f"{parts[0]}:{digest}"

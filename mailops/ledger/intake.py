@@ -17,7 +17,7 @@ from .attempts import barring
 from .book import Book, write
 from .facts import Fact
 
-m, d, e = schema.mails, schema.deliveries, schema.events
+m, d = schema.mails, schema.deliveries
 
 
 def enter(
@@ -75,14 +75,12 @@ def _handed_over(mail_id: int, row: Mapping[str, Any], recipients: Sequence[str]
 
 
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> list[int]:
-    """Insert mails; returns their numbers, none of which was ever another mail's.
-
-    SQLite gives the number of a removed mail away again when it was the highest; the history still speaks of that mail.
-    """
+    """Insert mails; returns their numbers, none of which was ever another mail's."""
     if connection.dialect.name != "sqlite":
         result = connection.execute(sa.insert(m).returning(m.c.id, sort_by_parameter_order=True), rows)
         return [int(row[0]) for row in result]
-    highest = [connection.execute(sa.select(sa.func.max(column))).scalar() or 0 for column in (m.c.id, e.c.mail_id)]
-    ids = list(range(max(highest) + 1, max(highest) + 1 + len(rows)))
+    # one prepared statement a row is quicker there than rows that give their numbers back
+    given = connection.execute(sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'mails'")).scalar() or 0
+    ids = list(range(int(given) + 1, int(given) + 1 + len(rows)))
     connection.execute(sa.insert(m), [{"id": i, **row} for i, row in zip(ids, rows, strict=True)])
     return ids

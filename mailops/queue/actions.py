@@ -23,7 +23,7 @@ from ..store import schema
 from ..store.database import explained, reading
 from .filters import QueueFilter
 
-m, d = schema.mails, schema.deliveries
+m, d, c = schema.mails, schema.deliveries, schema.contents
 CHUNK = 5_000
 RETRYABLE = [s for s in (MailState.FAILED, MailState.CANCELLED) if MailState.OUTGOING in MAIL_MOVES[s]]
 CANCELLABLE = [s for s in MailState if MailState.CANCELLED in MAIL_MOVES[s]]
@@ -146,7 +146,7 @@ def _move(
 
 
 _WORDS = {
-    "retry": "mails in state Delivery Failed or Cancelled, or Sent with failed recipients,",
+    "retry": "mails in state Delivery Failed or Cancelled, or Sent with failed recipients, with their message kept,",
     "cancel": "mails in state Outgoing or Delivery Failed",
     "send_now": "mails in state Outgoing",
 }
@@ -158,8 +158,10 @@ def _able(action: str) -> sa.ColumnElement[bool]:
         return m.c.state == MailState.OUTGOING.value
     if action == "cancel":
         return m.c.state.in_([s.value for s in CANCELLABLE])
+    kept = sa.exists().where(c.c.mail_id == m.c.id)  # what Auto-Vacuum or forgetting emptied cannot be sent again
     failed = sa.exists().where(d.c.mail_id == m.c.id, d.c.state.in_(_AGAIN))
-    return sa.or_(m.c.state.in_([s.value for s in RETRYABLE]), sa.and_(m.c.state == MailState.SENT.value, failed))
+    again = sa.or_(m.c.state.in_([s.value for s in RETRYABLE]), sa.and_(m.c.state == MailState.SENT.value, failed))
+    return sa.and_(again, kept)
 
 
 def _count(connection: Connection, where: list[sa.ColumnElement[bool]]) -> int:

@@ -50,7 +50,11 @@ def lease(
 def _bar(connection: Connection, book: Book, worker: str, taken: Sequence[Leased], now: datetime) -> list[Leased]:
     """Fail the suppressed recipients; gives back what is still to be sent."""
     everybody = {normalise(recipient) for mail in taken for recipient in mail.recipients}
-    entries = {entry.address: entry for entry in blocked(connection, everybody, now=now)} if everybody else {}
+    entries = (
+        {entry.address: entry for entry in blocked(connection, everybody, now=now, names=book.names)}
+        if everybody
+        else {}
+    )
     if not entries:
         return list(taken)
     left, done = [], []

@@ -184,7 +184,7 @@ class Queue:
 
     def frame(self, chosen: QueueFilter | None = None, *, limit: int = 10_000) -> pd.DataFrame:
         """The newest ``limit`` mails as a pandas frame, one row per recipient."""
-        from ..analysis.frames import queue_frame
+        from .frame import queue_frame
 
         return queue_frame(self.page(chosen, limit=limit).mails)
 

@@ -138,7 +138,7 @@ def store(
     Recipients on the suppression list fail at once, with the reason; mail to many heeds every entry, day-to-day mail
     those for all mail.
     """
-    barred = _barred(connection, prepared, now)
+    barred = _barred(connection, prepared, now, book)
     rows: list[dict[str, Any]] = []
     why: list[dict[str, str]] = []
     for s, c in prepared:
@@ -185,11 +185,11 @@ def store(
 
 
 def _barred(
-    connection: Connection, prepared: Sequence[tuple[Submission, Composed]], now: datetime
+    connection: Connection, prepared: Sequence[tuple[Submission, Composed]], now: datetime, book: Book
 ) -> dict[tuple[MailClass, str], str]:
     """Suppressed recipients of these mails: (class, address) → why. One query for a batch."""
     people = {normalise(r) for _, c in prepared for r in c.recipients}
-    found = blocked(connection, people, now=now)
+    found = blocked(connection, people, now=now, names=book.names)
     return {
         (mail_class, entry.address): entry.why
         for entry in found

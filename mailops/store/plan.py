@@ -212,6 +212,11 @@ def kept_name(path: Path, revision: str) -> Path:
     return name
 
 
+def kept_files(path: Path) -> list[Path]:
+    """The older stores that migrations left beside this one."""
+    return sorted(file for file in path.parent.glob(f"{path.name}.0*") if file.is_file())
+
+
 def look_at_file(path: Path, to_revision: str | None, busy_seconds: float) -> MigrationPlan:
     """The plan for a file, without touching it: what a dead process left in its ``-wal`` is read and left there."""
     path = path.resolve()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from ..model.verdict import Verdict, VerdictState
 from . import schema
@@ -83,6 +83,18 @@ def get_run(engine: Engine, run_id: str) -> Run | None:
     with explained("reading the run"), reading(engine) as connection:
         row = connection.execute(sa.select(t.runs).where(t.runs.c.id == run_id)).first()
     return None if row is None else _run(row)
+
+
+def folders(before: datetime | None = None) -> sa.Select[Any]:
+    """The query for finished runs that still have their folder, oldest first; ``before``: finished by then."""
+    r = t.runs.c
+    query = sa.select(r.id).where(r.folder.is_not(None), r.status != "running").order_by(r.started_at, r.id)
+    return query if before is None else query.where(r.finished_at < before)
+
+
+def without_folder(connection: Connection, runs: Collection[str]) -> None:
+    """Note that these runs have no folder any more; their parameters, which may name people, go with it."""
+    connection.execute(sa.update(t.runs).where(t.runs.c.id.in_(list(runs))).values(folder=None, parameters={}))
 
 
 def record_verdict(engine: Engine, run_id: str, verdict: Verdict) -> None:

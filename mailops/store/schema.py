@@ -168,6 +168,7 @@ mails = sa.Table(
     sa.Index("ix_mails_message_id", "message_id"),
     sa.Index("ix_mails_lease", "lease_owner"),
     sa.Index("ix_mails_created_at", "created_at"),
+    sqlite_autoincrement=True,  # the history speaks of mails that are gone: no number is given away twice
 )
 
 contents = sa.Table(
@@ -204,7 +205,7 @@ attempts = sa.Table(
     "attempts",
     metadata,
     _id(),
-    sa.Column("mail_id", BigId, sa.ForeignKey("mails.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("mail_id", BigId, nullable=False, index=True),  # no foreign key: attempts outlive mails
     sa.Column("worker", sa.String(100), nullable=False),
     sa.Column("server_key", sa.String(100)),
     sa.Column("started_at", Utc, nullable=False),
@@ -212,6 +213,7 @@ attempts = sa.Table(
     sa.Column("outcome", sa.String(20)),  # sent, partial, deferred, failed, unknown; null = open
     sa.Column("transcript", sa.Text),
     sa.Index("ix_attempts_open", "worker", "outcome"),
+    sqlite_autoincrement=True,
 )
 
 events = sa.Table(
@@ -268,6 +270,13 @@ owed = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("due_at", Utc, nullable=False),
+)
+
+forgotten = sa.Table(
+    "forgotten",
+    metadata,
+    sa.Column("pseudonym", sa.String(320), primary_key=True),
+    sa.Column("at", Utc, nullable=False),
 )
 
 tallies = sa.Table(

@@ -37,6 +37,7 @@ PARAMETERS = (
     "mailops.bounce.former_tag_keys",
     "mailops.bounce.hardness",
     "mailops.bounce.tag_key",
+    "mailops.people.key",
     "mailops.suppression.mode",
     "mailops.webhook.mailgun.key",
     "mailops.webhook.mailjet.login",

@@ -20,7 +20,7 @@ from ..bounces import Report, parse
 from ..bounces.addressed import UNREAD, kind_of
 from ..bounces.hardness import rejudge, stored_table
 from ..bounces.reading.report import RecipientResult
-from ..bounces.revise import revised
+from ..bounces.revise import rejudged, revised
 from ..ledger import Book
 from ..ledger.book import lock
 from ..model.address import mailbox
@@ -138,8 +138,7 @@ def apply(connection: Connection, changes: Collection[Change], *, actor: str, no
     for change in changes:
         kind, reason, hard = change.now
         book.record(connection, revised(connection, change.bounce_id, change.result, kind, now=now), now=now)
-        values = {"kind": kind, "reason": reason, "hard": hard, "rule": change.rule[:200]}
-        connection.execute(sa.update(b).where(b.c.id == change.bounce_id).values(**values))
+        rejudged(connection, change.bounce_id, kind=kind, reason=reason, hard=hard, rule=change.rule)
         data = {"was": list(change.was), "now": list(change.now), "rule": change.rule, "bounce": change.bounce_id}
         store.log(connection, "reclassified", change.address, actor, now, data)
         present = store.open_row(connection, change.address, now)

@@ -9,6 +9,7 @@ An undo keeps the row and the report it came from; what happened before it count
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -71,9 +72,10 @@ class Suppressions:
 
     def frame(self, *, state: str | None = None) -> pd.DataFrame:
         """The list as a pandas frame, newest first."""
-        from ..analysis.frames import suppressions_frame as frame
+        import pandas as pd
 
-        return frame(self.page(state=state, limit=1_000_000)[0])
+        rows = self.page(state=state, limit=1_000_000)[0]
+        return pd.DataFrame([asdict(r) for r in rows], columns=[f.name for f in fields(Suppression)])
 
     # --- by hand ------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..ledger import Fact, note
+from ..ledger.names import Names
 from ..store import schema
 
 s = schema.suppressions
@@ -60,9 +61,14 @@ class Barred:
     why: str
 
 
-def blocked(connection: Connection, addresses: Iterable[str], *, now: datetime) -> list[Barred]:
-    """Which of these (normalised) addresses are suppressed now; one query for every 500 of them."""
+def blocked(
+    connection: Connection, addresses: Iterable[str], *, now: datetime, names: Names | None = None
+) -> list[Barred]:
+    """Which of these (normalised) addresses are suppressed now; one query for every 500 of them. ``names`` knows those
+    who were forgotten: the entry of such an address holds on."""
     wanted = sorted(set(addresses))
+    known = {name: address for address, name in names.known(connection, wanted).items()} if names else {}
+    wanted += sorted(known)
     found = []
     for start in range(0, len(wanted), CHUNK):
         query = sa.select(s.c.address, s.c.why, s.c.since, s.c.scope).where(
@@ -72,7 +78,13 @@ def blocked(connection: Connection, addresses: Iterable[str], *, now: datetime) 
         )
         for hit in connection.execute(query):
             what = "campaigns" if hit.scope == "campaigns" else "all mail"
-            found.append(Barred(hit.address, hit.scope, f"Suppressed for {what} since {hit.since:%Y-%m-%d}: {hit.why}"))
+            found.append(
+                Barred(
+                    known.get(hit.address, hit.address),
+                    hit.scope,
+                    f"Suppressed for {what} since {hit.since:%Y-%m-%d}: {hit.why}",
+                )
+            )
     return found
 
 

@@ -26,17 +26,6 @@ def _group(rule: str, why: str, *said: str) -> tuple[Known, ...]:
 
 KNOWN: tuple[Known, ...] = (
     *_group(
-        "upward",
-        "the method hands out a frame of analysis; Ops is to hand it out instead",
-        "queue/service.py: queue imports mailops.analysis.frames",
-        "suppression/service.py: suppression imports mailops.analysis.frames",
-    ),
-    *_group(
-        "table",
-        "the bounce service is to keep and re-judge reports, whoever brings them",
-        "suppression/reread.py: suppression does update bounces",
-    ),
-    *_group(
         "table",
         "IN-33, IN-34, MJ-13: the helper borrows tables until a guide calls it and keeps its state",
         "threads/verification.py: threads does delete guide_answers",
@@ -57,14 +46,12 @@ KNOWN: tuple[Known, ...] = (
         "dns/published.py: check_records has no caller",
         "dns/published.py: compare_servers has no caller",
         "dns/published.py: watch_until has no caller",
-        "dns/resolver.py: Resolver.forget has no caller",
     ),
     *_group(
         "uncalled",
         "AZ-22, GO-21 and the guides' remaining steps: carried here, called by no guide yet",
         "guides/checks.py: authentication_options has no caller",
         "guides/engine.py: GuideRun.reopen has no caller",
-        "guides/steps.py: GuideAnswers.forget has no caller",
         "oauth/redirects.py: gmail_redirect_of_database has no caller",
         "providers/mailjet.py: MailjetApi.add_sender has no caller",
         "providers/mailjet.py: MailjetApi.set_event_address has no caller",

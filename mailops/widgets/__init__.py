@@ -21,6 +21,7 @@ _HOMES = {
     "InboundView": "inbound_view",
     "Headline": "panel",
     "Panel": "panel",
+    "PersonView": "person_view",
     "PlanCard": "servers_view",
     "Progress": "progress",
     "QueueView": "queue_view",

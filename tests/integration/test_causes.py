@@ -18,10 +18,10 @@ from peers import missing
 from mailops import Ops
 from mailops.analysis.collect import gather
 from mailops.analysis.export import write_frames
-from mailops.analysis.frames import queue_frame
 from mailops.errors import ConfigError, InputRefused, NotFound
 from mailops.model.mail import Submission
 from mailops.model.setup import MailClass
+from mailops.queue.frame import queue_frame
 from mailops.store import schema
 from mailops.testing import ManualClock, SmtpServer, refuse
 from mailops.testing.dsn import build_dsn

@@ -113,7 +113,7 @@ def test_do_not_press_before_the_record_is_visible() -> None:
         assert not press
         assert text == "do not press yet: mailjet._domainkey.acme.com (absent); an old answer may be cached for 60 s"
         server.add(record.name, "TXT k=rsa; p=abc")
-        run.resolver.forget()
+        run.resolver._answers.clear()
         assert ready(run.do(lambda r: check_records(r, [record])))[0]
 
 

@@ -192,7 +192,7 @@ def test_the_table_is_printed_and_the_status_tells(capsys, tmp_path):
     assert house.main([]) == 0
     said = capsys.readouterr().out
     assert "upward imports" in said
-    assert "suppressions     owner suppression  written by suppression (2)" in said
+    assert "suppressions     owner suppression  written by suppression (3)" in said
     assert "definitions without a caller" in said
     (tmp_path / "mailops").mkdir()
     assert house.main([str(tmp_path)]) == 1, "an empty tree has none of what the list says"

@@ -1,16 +1,14 @@
-"""Plain frames of what the queue and the suppression list hold."""
+"""The queue as a pandas frame."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, fields
 
 import pandas as pd
 
 from ..model.mail import DeliveryView, MailView
 from ..model.reasons import plain
 from ..model.states import DeliveryState
-from ..suppression.store import Suppression
 
 COLUMNS = [
     "mail",
@@ -64,8 +62,3 @@ def queue_frame(mails: Iterable[MailView]) -> pd.DataFrame:
         for delivery in mail.deliveries
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def suppressions_frame(rows: Iterable[Suppression]) -> pd.DataFrame:
-    """One row for each entry of the suppression list, as given; times are UTC."""
-    return pd.DataFrame([asdict(r) for r in rows], columns=[f.name for f in fields(Suppression)])

@@ -1,0 +1,37 @@
+# %% [markdown]
+# # Somebody's data
+# Everything that is kept of one address, as a file to hand out; forgetting it; and how long each kind is kept anyway.
+
+# %% tags=["parameters"]
+workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+address: str = ""  # whose data: name@example.com
+
+# %%
+from mailops import Ops
+from mailops.checks import people as checks
+from mailops.widgets import CheckCard, Headline, PersonView
+
+ops = Ops.open(workspace or None)
+view = PersonView(ops, address=address)
+
+# %%
+Headline("What is kept", "Mails, reports, threads, suppressions and pages of runs that name the address.")
+
+# %%
+view.kept
+
+# %% [markdown]
+# ## How long it is kept
+# *Auto-Vacuum* ends each kind after so many days. The settings are `[retention]` in `mailops.toml`.
+
+# %%
+view.retention
+
+# %% [markdown]
+# ## Checks
+
+# %%
+CheckCard(ops.run.record(checks.retention(ops.overdue(), now=ops.clock.now())))
+
+# %%
+ops.run.require_passed()
