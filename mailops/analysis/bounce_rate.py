@@ -4,7 +4,9 @@ The bounce rate is the share of addresses whose mail was returned by a server on
 and sent back later). A rate from few mails says little, so each comes with its 95 % Wilson interval (Wilson 1927;
 Brown, Cai, DasGupta 2001) and a verdict that weighs the interval, not the point.
 
-Groups count sendings, day by day, from the daily counters. :func:`address_rate` counts each address once.
+Groups count sendings (:mod:`mailops.ledger.sendings`): each recipient of a mail once, with its last outcome, in the
+hour it left; so a return never stands in another day's fraction. What was not handed over is nobody's bounce.
+:func:`address_rate` counts each address once.
 """
 
 from __future__ import annotations
@@ -19,10 +21,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ..errors import ConfigError
-from ..ledger.book import standing
 from ..store import schema
 from ..store.database import explained, reading
-from .sql import Period
+from .sql import LEFT, RETURNED, Period
 
 GROUPS = {
     "domain": "recipient_domain",
@@ -79,14 +80,11 @@ def _tail(hits: int, of: int, share: float) -> float:
 
 
 def rate(returned: int, addressed: int, z: float = 1.959964) -> Rate:
-    """The rate and its Wilson interval. What comes back was addressed once, if before the time that is looked at: so
-    ``addressed`` is never less than ``returned``.
+    """The rate and its Wilson interval.
 
     >>> str(rate(6, 200))[:5]
     '3.00%'
     """
-    returned = max(returned, 0)
-    addressed = max(addressed, returned)
     if addressed == 0:
         return Rate(0, 0, 0.0, 0.0, 1.0)
     p = returned / addressed
@@ -98,13 +96,13 @@ def rate(returned: int, addressed: int, z: float = 1.959964) -> Rate:
 
 
 def since_day(since: str | None, now: datetime) -> str | None:
-    """The first UTC day that counts: ``30d``, ``12w`` or a date; None = everything."""
+    """The first UTC day that counts: ``30d`` (30 days with today), ``12w`` or a date; None = everything."""
     if not since:
         return None
     unit = {"d": 1, "w": 7}.get(since[-1:])
     try:
-        if unit and since[:-1].isdigit():
-            return (now - timedelta(days=int(since[:-1]) * unit)).strftime("%Y-%m-%d")
+        if unit and since[:-1].isdigit() and int(since[:-1]):
+            return (now - timedelta(days=int(since[:-1]) * unit - 1)).strftime("%Y-%m-%d")
         return datetime.fromisoformat(since).strftime("%Y-%m-%d")
     except (ValueError, OverflowError) as error:
         raise ConfigError(
@@ -121,10 +119,12 @@ def period_of(since: str | None, now: datetime) -> Period:
 
 
 def counters(engine: Engine, column: str | None, period: Period) -> list[tuple[str, str, int]]:
-    """Sums of the daily counters: (group, outcome, count); grouped by the database."""
-    t = schema.tallies
-    group: Any = t.c[column] if column else sa.literal_column("'all'")
-    query = sa.select(group, t.c.outcome, sa.func.sum(t.c.count)).where(*period.days(t.c.day))
+    """Sums of the counters: (group, outcome, count), grouped by the database; a group may be the day."""
+    t = schema.counts
+    group: Any = sa.literal_column("'all'")
+    if column:
+        group = sa.func.substr(t.c.hour, 1, 10) if column == "day" else t.c[column]
+    query = sa.select(group, t.c.outcome, sa.func.sum(t.c["count"])).where(*period.hours(t.c.hour))
     query = query.group_by(t.c.outcome, *([group] if column else []))
     with explained("reading the counters"), reading(engine) as connection:
         return [(str(name), str(outcome), int(number)) for name, outcome, number in connection.execute(query)]
@@ -141,7 +141,7 @@ def bounce_rate(
 ) -> pd.DataFrame:
     """Bounce rates grouped ``by`` domain, server, sender, class, day, week or all; of ``period``, else since ``since``.
 
-    Columns: the group, ``addressed`` (recipients with a final answer), ``returned``, ``refused`` (at once), ``bounced``
+    Columns: the group, ``addressed`` (sendings with a final answer), ``returned``, ``refused`` (at once), ``bounced``
     (accepted, then sent back), ``rate``, ``low``, ``high`` (95 %), ``verdict``; the most returned first.
     """
     if by not in GROUPS:
@@ -166,7 +166,7 @@ RATE_COLUMNS = ("addressed", "returned", "refused", "bounced", "rate", "low", "h
 
 def rate_row(group: str, sent: int, refused: int, bounced: int) -> tuple[Any, ...]:
     """A row of a frame of rates: the group and :data:`RATE_COLUMNS`."""
-    x = rate(refused + bounced, sent + refused)
+    x = rate(refused + bounced, sent + refused + bounced)
     return (group, x.addressed, x.returned, refused, bounced, x.rate, x.low, x.high, x.verdict)
 
 
@@ -174,11 +174,10 @@ def address_rate(engine: Engine, *, period: Period) -> Rate:
     """The share of addresses whose mail was returned at least once, each address counted once."""
     e = schema.events
     address = sa.func.lower(e.c.recipient)
-    kinds = sa.and_(e.c.kind.in_(["sent", "failed", "bounced"]), standing())
     each = sa.select(
         address.label("address"),
         sa.func.max(sa.case((e.c.kind == "sent", 0), else_=1)).label("back"),
-    ).where(kinds, e.c.recipient.is_not(None), *period.moments(e.c.at))
+    ).where(sa.or_(e.c.kind == "sent", RETURNED), e.c.recipient.is_not(None), *period.moments(LEFT))
     grouped = each.group_by(address).subquery()
     query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(grouped.c.back), 0)).select_from(grouped)
     with explained("counting addresses"), reading(engine) as connection:

@@ -183,8 +183,9 @@ def _failure(row: Any, table: Mapping[str, Hardness], sender: str = "", report: 
 
 
 def volume(engine: Engine, *, since: str | None, now: datetime) -> pd.DataFrame:
-    """Recipients per UTC day: columns day, sent, failed, deferred, bounced."""
-    outcomes = ["sent", "failed", "deferred", "bounced"]
+    """Sendings per UTC day on which they left, by their last outcome: columns day, sent, failed,
+    deferred, bounced, undelivered (not handed over)."""
+    outcomes = ["sent", "failed", "deferred", "bounced", "undelivered"]
     found: dict[str, dict[str, int]] = {}
     for day, outcome, number in counters(engine, "day", period_of(since, now)):
         found.setdefault(day, {})[outcome] = number

@@ -138,7 +138,8 @@ class Analysis:
         return senders(self._engine, since=self._clock.now() - timedelta(days=days))
 
     def volume(self, since: str | None = "30d") -> pd.DataFrame:
-        """Recipients per UTC day and outcome: columns day, sent, failed, deferred, bounced."""
+        """Sendings per UTC day they left, by last outcome: columns day, sent, failed, deferred, bounced,
+        undelivered (not handed over)."""
         from .causes import volume
 
         return volume(self._engine, since=since, now=self._clock.now())

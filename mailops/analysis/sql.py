@@ -14,11 +14,25 @@ from sqlalchemy.engine import Engine
 
 from ..errors import ConfigError
 from ..ledger.book import standing
+from ..model.states import BEFORE_RECIPIENT
 from ..store import schema
 
 e = schema.events
 FAILED = sa.and_(e.c.kind.in_(("failed", "bounced")), standing())
 """Events that a recipient was refused or came back, without those that were taken back later."""
+LEFT: Any = sa.func.coalesce(e.c.left_at, e.c.at)
+"""When the mail of a failure left: that of what came back is the day it is counted on."""
+_later = e.alias("later")
+RETURNED = sa.and_(
+    FAILED,
+    sa.or_(e.c.kind == "bounced", sa.func.coalesce(e.c.data["stage"].as_string(), "").not_in(sorted(BEFORE_RECIPIENT))),
+    ~sa.exists().where(
+        *(_later.c.mail_id == e.c.mail_id, _later.c.recipient == e.c.recipient, _later.c.id > e.c.id),
+        _later.c.kind.in_(("sent", "failed", "bounced")),
+        standing(_later),
+    ),
+)
+"""The failures that are a sending's last outcome, and were said of a recipient: what the rates count."""
 UNEXPLAINED = ("undefined", "onhold")  # the other side gave no reason, or none that says anything
 REASON: Any = sa.func.coalesce(sa.func.nullif(e.c.data["reason"].as_string(), ""), sa.literal_column("'undefined'"))
 REPLY: Any = sa.func.coalesce(e.c.data["reply"].as_string(), sa.literal_column("''"))
@@ -50,10 +64,10 @@ class Period:
         length = max((last - first).days, 0) + 1
         return Period(f"{first - timedelta(days=length):%Y-%m-%d}", f"{first - timedelta(days=1):%Y-%m-%d}")
 
-    def days(self, column: Any) -> list[Any]:
-        """Conditions on a column that holds days."""
-        found = [column >= self.first] if self.first else []
-        return found + ([column <= self.last] if self.last else [])
+    def hours(self, column: Any) -> list[Any]:
+        """Conditions on a column that holds hours (YYYY-MM-DDTHH)."""
+        found = [column >= f"{self.first}T00"] if self.first else []
+        return found + ([column <= f"{self.last}T23"] if self.last else [])
 
     def moments(self, column: Any) -> list[Any]:
         """Conditions on a column that holds moments."""
@@ -84,7 +98,7 @@ def failures(
     Raises :class:`ConfigError` for a group that is none.
     """
     source: Any = e
-    where = [FAILED, e.c.recipient.is_not(None), *(period or Period()).moments(e.c.at)]
+    where = [RETURNED, e.c.recipient.is_not(None), *(period or Period()).moments(LEFT)]
     if by == "domain":
         where.append(domain_of(engine, e.c.recipient) == value.lower())
     elif by == "address":
@@ -96,10 +110,10 @@ def failures(
         source = e.join(born, sa.and_(born.c.mail_id == e.c.mail_id, born.c.kind == "submitted"))
         where.append(sa.func.coalesce(born.c.data["domain" if by == "sender" else "class"].as_string(), "") == value)
     elif by == "day":
-        where += Period(value, value).moments(e.c.at)
+        where += Period(value, value).moments(LEFT)
     elif by == "week":
         monday = datetime.fromisoformat(value)
-        where += Period(value, f"{monday + timedelta(days=6):%Y-%m-%d}").moments(e.c.at)
+        where += Period(value, f"{monday + timedelta(days=6):%Y-%m-%d}").moments(LEFT)
     elif by != "all":
         raise ConfigError(
             f"Failures cannot be picked by {by!r}.",

@@ -197,6 +197,7 @@ def _row(fact: Fact) -> dict[str, Any]:
         "actor": fact.actor,
         "data": dict(fact.data) if fact.data else None,
         "undoes": fact.undoes,
+        "left_at": fact.left_at,
     }
 
 
@@ -213,6 +214,7 @@ def fact_of(row: Any) -> Fact:
         actor=row.actor,
         data=row.data,
         undoes=row.undoes,
+        left_at=row.left_at,
     )
 
 

@@ -5,10 +5,10 @@ What older versions left without a fact, or in a state that no fact explains, is
 
 from __future__ import annotations
 
-from collections import defaultdict
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -16,19 +16,21 @@ from sqlalchemy.engine import Connection, Engine
 from ..model.states import DELIVERY_MOVES, DeliveryState, MailState, mail_state
 from ..store import schema
 from ..store.database import explained, reading
+from . import counts, sendings
+from .facts import Counted
 
 m, d, a, e, t, o = (
     schema.mails,
     schema.deliveries,
     schema.attempts,
     schema.events,
-    schema.tallies,
+    schema.counts,
     schema.owed,
 )
 STEP = 10_000
 EXAMPLES = 20
 _OLD_CANCEL = frozenset({DeliveryState.PENDING, DeliveryState.FAILED})
-_COUNTED = ("sent", "failed", "deferred", "unknown", "bounced", "complained")
+_BESIDE = ("deferred", "complained", "complained_in_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,28 +147,50 @@ def _one(
 
 
 def _counters(connection: Connection) -> Iterator[Difference]:
-    """The daily counters from the facts."""
-    born = e.alias("born")
-    sqlite = connection.dialect.name == "sqlite"
-    day = sa.func.substr(e.c.at, 1, 10) if sqlite else sa.func.to_char(sa.func.timezone("UTC", e.c.at), "YYYY-MM-DD")
-    outcome = sa.case((e.c.undoes.is_not(None), e.c.data["was"].as_string()), else_=e.c.kind)
-    klass = sa.func.coalesce(born.c.data["class"].as_string(), "transactional")
-    sender = sa.func.coalesce(born.c.data["domain"].as_string(), "")
-    number = sa.func.sum(sa.case((e.c.undoes.is_not(None), -1), else_=1))
-    source = e.outerjoin(born, sa.and_(born.c.mail_id == e.c.mail_id, born.c.kind == "submitted"))
-    columns = (day, sa.func.coalesce(e.c.server_key, ""), sender, klass, outcome)
-    counted = sa.or_(e.c.kind.in_(_COUNTED), e.c.undoes.is_not(None))
-    query = sa.select(*columns, e.c.recipient, number).select_from(source).where(counted, e.c.mail_id.is_not(None))
-    found: defaultdict[tuple[Any, ...], int] = defaultdict(int)
-    for *key, recipient, summed in connection.execute(query.group_by(*columns, e.c.recipient)):
-        found[(*key, str(recipient or "").rpartition("@")[2].lower())] += int(str(summed))
-    kept = {
-        (r.day, r.server_key, r.sender_domain, r.mail_class, r.outcome, r.recipient_domain): int(r._mapping["count"])
-        for r in connection.execute(sa.select(t))
-    }
-    for place in sorted({*found, *kept}, key=str):
+    """The counters from the facts."""
+    found: Counter[counts.Key] = Counter()
+    born, nobody = _born(connection), Counted("", "transactional", "")
+    for mail_id, told in _sendings(connection):
+        dims = born.get(mail_id, nobody)
+        for recipient, facts in told.items():
+            sending = sendings.fold(facts)
+            if sending is not None:
+                found[counts.key_of(sending.left_at, sending.server, dims, recipient, sending.outcome)] += 1
+    query = sa.select(e.c.mail_id, e.c.recipient, e.c.kind, e.c.at, e.c.left_at, e.c.server_key)
+    beside = query.where(e.c.kind.in_(_BESIDE), e.c.mail_id.is_not(None), e.c.recipient.is_not(None))
+    for row in connection.execute(beside.execution_options(yield_per=STEP)):
+        undone = row.kind == "complained_in_error"
+        outcome = "complained" if undone else row.kind
+        dims = born.get(row.mail_id, nobody)
+        place = counts.key_of(row.left_at or row.at, row.server_key, dims, row.recipient, outcome)
+        found[place] += -1 if undone else 1
+    kept = {tuple(row[:-1]): int(row[-1]) for row in connection.execute(sa.select(t))}
+    for place in sorted({*found, *kept}):
         if found.get(place, 0) != kept.get(place, 0):
-            yield Difference("counter", " ".join(map(str, place)), str(kept.get(place, 0)), str(found.get(place, 0)))
+            yield Difference("counter", " ".join(place), str(kept.get(place, 0)), str(found.get(place, 0)))
+
+
+def _born(connection: Connection) -> dict[int, Counted]:
+    """Each mail's sender domain and class, as its hand-over told."""
+    same: dict[Counted, Counted] = {}
+    domain, klass = e.c.data["domain"].as_string(), e.c.data["class"].as_string()
+    query = sa.select(e.c.mail_id, domain, klass).where(e.c.kind == "submitted")
+    found = {}
+    for mail_id, sender, mail_class in connection.execute(query.execution_options(yield_per=STEP)):
+        dims = Counted(sender or "", mail_class or "transactional", "")
+        found[mail_id] = same.setdefault(dims, dims)
+    return found
+
+
+def _sendings(connection: Connection) -> Iterator[tuple[int, dict[str, list[sendings.Told]]]]:
+    """What is told of each mail's sendings, mail by mail."""
+    query = sendings.query().where(e.c.mail_id.is_not(None)).order_by(e.c.mail_id, e.c.id)
+    rows = connection.execute(query.execution_options(yield_per=STEP))
+    for mail_id, group in itertools.groupby(rows, key=lambda row: row[1]):
+        people: defaultdict[str, list[sendings.Told]] = defaultdict(list)
+        for row in group:
+            people[row[2]].append(sendings.Told(*row))
+        yield int(mail_id), people
 
 
 def _attempts(connection: Connection) -> Iterator[Difference]:

@@ -54,7 +54,8 @@ class Counted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that became of a mail or of one of its recipients. ``undoes`` is the id of the fact it takes back.
+    """One thing that became of a mail or of one of its recipients. ``undoes`` is the id of the fact it takes back,
+    ``left_at`` of what came back is the moment its mail was first handed over.
 
     ``row`` are columns of the recipient's delivery beside its state; ``told`` those of the mail when the fact changes
     its state. Both are for the states alone: what a listener needs stands in ``data``, which is kept.
@@ -71,6 +72,7 @@ class Fact:
     data: Mapping[str, Any] | None = None
     undoes: int | None = None
     counted: Counted | None = None
+    left_at: datetime | None = None
     row: Mapping[str, Any] | None = field(default=None, compare=False)
     told: Mapping[str, Any] | None = field(default=None, compare=False)
 

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 
 from ..model.states import FailureType
 from ..store import schema
+from . import sendings
 from .book import standing
 from .counts import dimensions
 from .facts import Counted, Fact, key_of
@@ -75,6 +76,7 @@ def _fact(
     now: datetime,
 ) -> Fact:
     text = str(data.get("reply") or "")
+    server, left = _left(connection, mail_id, recipient)
     row = {
         "enhanced": data.get("status"),
         "reply": text,
@@ -92,8 +94,9 @@ def _fact(
         mail_id,
         recipient,
         message_id,
-        _server(connection, mail_id, recipient),
+        server,
         data={**data, "bounce": bounce_id},
+        left_at=left,
         counted=Counted(*dimensions(connection, mail_id), outcome),
         row=row if outcome == "bounced" else None,
         told=told,
@@ -125,6 +128,7 @@ def taken_back(connection: Connection, event: Any, *, bounce_id: int, now: datet
         data={"was": event.kind, "bounce": bounce_id, "reason": (event.data or {}).get("reason")}
         | ({} if moves else {"stands": True}),
         undoes=event.id,
+        left_at=event.left_at,
         counted=Counted(*dimensions(connection, event.mail_id), event.kind),
         row=row if moves else None,
         told={"failure_type": None, "failure_reason": None},
@@ -150,8 +154,7 @@ def told_anew(
     return _fact(connection, outcome, mail_id, recipient, message_id, key, again, bounce_id, at, now)
 
 
-def _server(connection: Connection, mail_id: int, recipient: str) -> str | None:
-    query = sa.select(e.c.server_key).where(
-        e.c.mail_id == mail_id, e.c.recipient == recipient, e.c.kind.in_(list(LEFT))
-    )
-    return connection.execute(query.order_by(e.c.id.desc()).limit(1)).scalar()
+def _left(connection: Connection, mail_id: int, recipient: str) -> tuple[str | None, datetime | None]:
+    """The server that took a mail for a recipient last, and when it was first handed over."""
+    sending = sendings.fold(sendings.read(connection, [mail_id]).get((mail_id, recipient), ()))
+    return (sending.server or None, sending.left_at) if sending else (None, None)

@@ -63,6 +63,9 @@ MAIL_MOVES: dict[MailState, frozenset[MailState]] = {
 }
 
 _WAITING, _FAILED, _BOUNCED = DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.BOUNCED
+BEFORE_RECIPIENT = frozenset({"connect", "ehlo", "starttls", "auth", "mail", "local"})
+"""Stages of a session in which no recipient was named yet: what fails there is not handed over, and nobody's bounce."""
+
 DELIVERY_MOVES: dict[str, tuple[frozenset[DeliveryState], DeliveryState]] = {
     "sent": (frozenset({_WAITING}), DeliveryState.SENT),
     "deferred": (frozenset({_WAITING}), _WAITING),

@@ -1,7 +1,7 @@
 """The tables, spoken in SQLAlchemy Core so that SQLite and PostgreSQL share them.
 
 Message bytes live apart from the mail rows (``contents``), so that a look at a million rows reads no body. Events and
-``tallies`` (daily counters) outlive the mails they speak of: auto-delete and Auto-Vacuum never change a figure.
+``counts`` (by hour) outlive the mails they speak of: auto-delete and Auto-Vacuum never change a figure.
 Changes go through a migration in ``store/migrations``; a test compares the two.
 """
 
@@ -232,6 +232,7 @@ events = sa.Table(
     sa.Column("data", sa.JSON),
     sa.Column("key", sa.String(64)),  # the same fact told again has the same key; null where nothing is told twice
     sa.Column("undoes", BigId),  # the event that this one takes back
+    sa.Column("left_at", Utc),  # of what came back: when its mail was first handed over
     sa.Index("ix_events_mail", "mail_id"),
     sa.Index(
         "ix_events_message_id",
@@ -279,15 +280,15 @@ forgotten = sa.Table(
     sa.Column("at", Utc, nullable=False),
 )
 
-tallies = sa.Table(
-    "tallies",
+counts = sa.Table(
+    "counts",
     metadata,
-    sa.Column("day", sa.String(10), primary_key=True),  # UTC day, YYYY-MM-DD
+    sa.Column("hour", sa.String(13), primary_key=True),  # UTC, YYYY-MM-DDTHH: when the sending left
     sa.Column("server_key", sa.String(100), primary_key=True),
     sa.Column("sender_domain", sa.String(253), primary_key=True),
     sa.Column("recipient_domain", sa.String(253), primary_key=True),
     sa.Column("mail_class", sa.String(20), primary_key=True),
-    sa.Column("outcome", sa.String(20), primary_key=True),  # sent, failed, deferred, bounced, complained
+    sa.Column("outcome", sa.String(20), primary_key=True),  # of sendings; beside them deferred, complained
     sa.Column("count", sa.BigInteger, nullable=False),
 )
 

@@ -63,8 +63,7 @@ KEEPERS = {"mailops/guides/steps.py": "keeps guide_answers, which the guides own
 
 TABLE_OWNER: dict[str, str] = {
     **dict.fromkeys(("parameters", "alias_domains", "companies", "servers"), "store"),
-    **dict.fromkeys(("mails", "deliveries", "attempts", "events", "tallies", "owed", "forgotten"), "ledger"),
-    **dict.fromkeys(("people", "facts", "said", "sendings", "counts", "follows"), "ledger"),
+    **dict.fromkeys(("mails", "deliveries", "attempts", "events", "counts", "owed", "forgotten"), "ledger"),
     "contents": "queue",
     "bounces": "bounces",
     "suppressions": "suppression",

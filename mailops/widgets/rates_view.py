@@ -84,6 +84,7 @@ class RatesView:
     def tiles(self) -> Tiles:
         """The main figures."""
         split, addresses = self.ops.analysis.split(self.since), self.ops.analysis.addresses(self.since)
+        undelivered = int(self.ops.analysis.volume(self.since)["undelivered"].sum())
         tone = TONES[self.overall.verdict]
         if tone == "good" and self.overall.rate >= WARN:
             tone = "warn"  # fine within the interval, but no reason to look green
@@ -96,6 +97,7 @@ class RatesView:
                 ("Came back later", f"{split.bounced_hard + split.bounced_soft:,}", None),
                 ("Hard: the address is dead", f"{split.hard:,}", None),
                 ("Soft: may work again", f"{split.soft:,}", None),
+                ("Not handed over: nobody's bounce", f"{undelivered:,}", "warn" if undelivered else None),
             ]
         )
 

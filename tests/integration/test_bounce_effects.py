@@ -17,7 +17,7 @@ from mailops.bounces.reading.report import OriginalMessage, RecipientResult, Rep
 from mailops.store import schema
 from mailops.testing import SmtpServer, build_dsn
 
-b, d, e, t = schema.bounces, schema.deliveries, schema.events, schema.tallies
+b, d, e, t = schema.bounces, schema.deliveries, schema.events, schema.counts
 
 
 @pytest.fixture
@@ -83,7 +83,8 @@ def test_a_late_report_leaves_a_retry_and_a_person_s_word_alone(world: Any) -> N
     assert ops.queue.mail(number).deliveries[0].state.label == "Sent"
     ops.bounces.take(dsn(original, "5.2.2", "552 5.2.2 Mailbox full", "mx3.x.example"))
     assert ops.queue.mail(number).deliveries[0].state.label == "Bounced"  # the second sending came back too
-    assert kinds(ops, number).count("bounced") == counted(ops) == 2
+    assert kinds(ops, number).count("bounced") == 2
+    assert counted(ops) == 1  # one recipient of one mail, with its last outcome
 
 
 def test_a_cancelled_mail_stays_cancelled(world: Any) -> None:
@@ -160,6 +161,7 @@ def test_a_failure_that_was_taken_for_a_delay_is_marked(world: Any) -> None:
     with ops.engine.begin() as connection:
         connection.execute(sa.delete(e).where(e.c.kind == "bounced"))
         connection.execute(sa.delete(t).where(t.c.outcome == "bounced"))
+        connection.execute(sa.update(t).where(t.c.outcome == "sent").values(count=1))
         connection.execute(sa.update(d).values(state="sent", reason=None))
         connection.execute(sa.delete(schema.suppressions))
     ops.suppressions.apply(ops.suppressions.diff())

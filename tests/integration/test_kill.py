@@ -67,7 +67,7 @@ def books_agree(ops: Ops, smtp: SmtpServerProcess, wanted: list[str], kills: int
             sa.select(sa.func.count()).select_from(events).where(events.c.kind == "sent")
         ).scalar_one()
         tallied = connection.execute(
-            sa.select(sa.func.sum(schema.tallies.c.count)).where(schema.tallies.c.outcome == "sent")
+            sa.select(sa.func.sum(schema.counts.c.count)).where(schema.counts.c.outcome == "sent")
         ).scalar_one()
         held = connection.execute(
             sa.select(sa.func.count()).select_from(schema.mails).where(schema.mails.c.lease_owner.is_not(None))

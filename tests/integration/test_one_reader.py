@@ -29,7 +29,7 @@ STATE: dict[str, tuple[str, ...]] = {
     "mails": ("message_id", "state", "failure_type", "failure_reason"),
     "deliveries": ("recipient", "state", "failure_type", "reason", "enhanced", "reply", "stage"),
     "events": ("kind", "mail_id", "message_id", "recipient", "server_key", "data"),
-    "tallies": ("day", "server_key", "sender_domain", "recipient_domain", "mail_class", "outcome", "count"),
+    "counts": ("hour", "server_key", "sender_domain", "recipient_domain", "mail_class", "outcome", "count"),
     "suppressions": ("address", "scope", "state", "reason", "why", "hard"),
     "notifications": ("address", "state", "failure_type", "reason"),
     "contacts": ("email_normalised", "bounce_count"),

@@ -89,7 +89,7 @@ def test_forgetting_leaves_no_trace_and_changes_no_figure_and_no_state(house: Op
     assert WORDS.lower() in before
     figures, states = house.analysis.bounce_rate("domain", "30d"), house.queue.counts()
     with house.engine.connect() as connection:
-        tallies = connection.execute(sa.select(schema.tallies)).all()
+        counts = connection.execute(sa.select(schema.counts)).all()
     receipt = house.forget(ANN)
     after = everything(house)
     assert SPEC not in after
@@ -101,7 +101,7 @@ def test_forgetting_leaves_no_trace_and_changes_no_figure_and_no_state(house: Op
     assert house.queue.counts() == states
     assert house.analysis.bounce_rate("domain", "30d").equals(figures)
     with house.engine.connect() as connection:
-        assert connection.execute(sa.select(schema.tallies)).all() == tallies
+        assert connection.execute(sa.select(schema.counts)).all() == counts
     assert house.books().agree, house.books().differences
     assert BOB in after
     assert "for bob" in after

@@ -44,7 +44,7 @@ def test_the_verdict(returned: int, addressed: int, verdict: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "day"), [("30d", "2026-10-24"), ("2w", "2026-11-09"), ("2026-01-31", "2026-01-31"), ("", None)]
+    ("text", "day"), [("30d", "2026-10-25"), ("2w", "2026-11-10"), ("2026-01-31", "2026-01-31"), ("", None)]
 )
 def test_periods(text: str, day: str | None) -> None:
     assert since_day(text, NOW) == day
