@@ -16,7 +16,7 @@ A kill at any point leaves the old store or the new one, never neither: until th
 A left-over ``mailops.db.new`` is removed by the next try. While the exclusive lock is held this process must not open
 the old file in any other way: closing that would drop SQLite's (POSIX) lock; so no ``open`` and no ``shutil`` on it.
 
-A revision that adds or removes rows on purpose names the tables: ``changes_rows = ("tallies",)`` in its module.
+A revision that adds or removes rows on purpose names the tables: ``changes_rows = ("counts",)`` in its module.
 """
 
 from __future__ import annotations

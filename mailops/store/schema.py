@@ -278,6 +278,7 @@ forgotten = sa.Table(
     metadata,
     sa.Column("pseudonym", sa.String(320), primary_key=True),
     sa.Column("at", Utc, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 counts = sa.Table(
@@ -290,6 +291,7 @@ counts = sa.Table(
     sa.Column("mail_class", sa.String(20), primary_key=True),
     sa.Column("outcome", sa.String(20), primary_key=True),  # of sendings; beside them deferred, complained
     sa.Column("count", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 bounces = sa.Table(

@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("pseudonym", sa.String(320), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("pseudonym", name="pk_forgotten"),
+        sqlite_with_rowid=False,
     )
     connection = op.get_bind()
     if connection.dialect.name == "sqlite":
@@ -54,6 +55,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             *("hour", "server_key", "sender_domain", "recipient_domain", "mail_class", "outcome"), name="pk_counts"
         ),
+        sqlite_with_rowid=False,
     )
     _count(connection)
 
