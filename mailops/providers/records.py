@@ -55,7 +55,8 @@ class SendingProfile:
     ``own_bounce`` = it bounces to a domain of its own unless set up otherwise, so that SPF does not align.
     ``essential`` = missing SPF or DKIM is an error, otherwise a warning. ``spf_at``: the include belongs to the
     ``bounce`` domain, only to a ``return_path`` of one's own, or nowhere (``none``); ``spf_alternatives`` serve too.
-    ``dkim_need``: ``all`` selectors or ``any``. ``basis`` = what the file rests on: ``source``, ``general knowledge``.
+    ``dkim_need``: ``all`` selectors or ``any``. ``host_names``: patterns of its servers' names (general knowledge).
+    ``basis`` = what the file rests on: ``source``, ``general knowledge``.
     """
 
     key: str
@@ -76,6 +77,7 @@ class SendingProfile:
     spf_alternatives: tuple[str, ...] = ()
     dkim_need: str = "all"
     return_records: tuple[ReturnPathRecord, ...] = ()
+    host_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ def _read(key: str, text: str) -> SendingProfile:
         return_path=back["says"],
         return_records=tuple(ReturnPathRecord(**one) for one in back.get("records", ())),
         aliases=tuple(data.pop("aliases", ())),
+        host_names=tuple(data.pop("host_names", ())),
         **data,
     )
 

@@ -12,6 +12,8 @@ _HOMES = {
     "CheckCard": "check",
     "CopyField": "copyfield",
     "DmarcView": "dmarc_view",
+    "SourcesCard": "dmarc_view",
+    "TlsView": "dmarc_view",
     "DoctorView": "doctor_view",
     "DomainView": "domain_view",
     "ErrorCard": "error_view",
