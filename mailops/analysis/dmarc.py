@@ -195,7 +195,7 @@ class DmarcFiles:
 
     def tls(self, paths: Sequence[Path | str] = ()) -> TlsReports:
         """All TLS reports (RFC 8460) of files and folders; without a path of the folder."""
-        return read_tls([Path(one).expanduser() for one in paths] or [self.folder])
+        return read_tls([Path(one).expanduser() for one in paths] or ([self.folder] if self.folder.exists() else []))
 
     def read(self, paths: Sequence[Path | str] = ()) -> DmarcReports:
         """All reports. Raises :class:`NotFound` for a path that is not there; an empty folder gives no reports."""

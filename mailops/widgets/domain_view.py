@@ -70,9 +70,16 @@ class Links(Card):
 
 
 class FindingCard(Card):
-    """One result: the check's card; below it the record in the forms a DNS panel may want, and what was proved."""
+    """One result: the check's card; below it the record in the forms a DNS panel may want, and what was proved.
 
-    def __init__(self, result: CheckResult, zone: str, *, appends_domain: bool | None = None) -> None:
+    A record that loses something of the owner's is held back until ``losses`` or the button says that this is meant;
+    ``agreed`` keeps what was agreed to, over a redraw.
+    """
+
+    def __init__(
+        self, result: CheckResult, zone: str, *, appends_domain: bool | None = None, losses: bool = False,
+        agreed: set[str] | None = None,
+    ) -> None:  # fmt: skip
         from ..dns.records import panel_forms, zone_line
         from ..domains.values import proof_line
 
@@ -81,6 +88,8 @@ class FindingCard(Card):
         self.fields: list[Card] = []
         self.proof = proof_line(result)
         change = result.change if result.proved else None
+        self.agreed = set() if agreed is None else agreed
+        self.held = [one for one in change.loses if one not in self.agreed] if change and not losses else []
         self.gone = [zone_line(record, zone) for record in change.remove] if change else []
         many = change is not None and len(change.publish) > 1
         for number, record in enumerate(change.publish if change else (), start=1):
@@ -89,6 +98,12 @@ class FindingCard(Card):
                 forms[1], forms[2] = forms[2], forms[1]
             mark = f" of record {number}" if many else ""
             self.fields += [CopyField(label + mark, value) for label, value in forms]
+
+    def _warning(self) -> str:
+        from ..domains.values import TO_CONFIRM
+
+        lost = "".join(paragraph(f"Gone afterwards: {one}") for one in self.held)
+        return self._block(f"{heading('This loses something of yours', 4)}{lost}{paragraph(TO_CONFIRM)}")
 
     def _before(self) -> str:
         if not self.fields:
@@ -108,24 +123,40 @@ class FindingCard(Card):
         return f'<div style="{style}">{inner}</div>'
 
     def html(self) -> str:
+        if self.held:
+            return self.card.html() + self._warning()
         inner = "".join(field.html() for field in self.fields)
         indented = f'<div style="margin-left:20px">{inner}</div>' if inner else ""
         return self.card.html() + self._before() + indented + self._after()
 
     def text(self) -> str:
+        if self.held:
+            return "\n".join([self.card.text(), *(f"  gone afterwards, to be confirmed: {one}" for one in self.held)])
         lines = [self.card.text(), *(f"  take away: {line}" for line in self.gone)]
         lines += [f"  {field.text()}" for field in self.fields]
         return "\n".join([*lines, *([f"  {self.proof}"] if self.proof else [])])
 
     def build(self) -> ipywidgets.Widget:
-        parts: list[Any] = [self.card.widget]
+        shown = ipywidgets.VBox([self.card.widget, *self._parts()])
+        if self.held:
+            agree = button("I agree to lose this", tooltip="Show the record to publish")
+
+            def agreed(_: object) -> None:
+                self.agreed.update(self.held)
+                self.held = []
+                shown.children = (self.card.widget, *self._parts())
+
+            agree.on_click(agreed)
+            shown.children = (self.card.widget, ipywidgets.HTML(self._warning()), agree)
+        return shown
+
+    def _parts(self) -> list[Any]:
+        parts: list[Any] = []
         if self.fields:
             fields = ipywidgets.VBox([field.widget for field in self.fields])
             fields.layout.margin = "0 0 0 20px"
             parts += [ipywidgets.HTML(self._before()), fields]
-        if self.proof:
-            parts.append(ipywidgets.HTML(self._after()))
-        return ipywidgets.VBox(parts)
+        return parts + ([ipywidgets.HTML(self._after())] if self.proof else [])
 
 
 def _zone_of(report: DomainReport, result: CheckResult) -> str:
@@ -146,7 +177,8 @@ def _named(verdict: Verdict) -> Verdict:
 class DomainView(Card):
     """Checks a domain on first use and shows the report; *Check now* and *Watch* are in the live notebook.
 
-    ``record`` hears one verdict for each check and subject (the worst decides). ``watch_minutes`` bounds a watch.
+    ``record`` hears one verdict for each check and subject (the worst decides). ``watch_minutes`` bounds a watch;
+    ``losses`` = the owner agrees to what the proposals lose.
     """
 
     def __init__(
@@ -157,12 +189,14 @@ class DomainView(Card):
         ground: bool = False,
         record: Record | None = None,
         watch_minutes: float = 60.0,
+        losses: bool = False,
     ) -> None:
-        self.ops, self.setup, self.ground = ops, setup, ground
+        self.ops, self.setup, self.ground, self.losses = ops, setup, ground, losses
         self.watch_minutes = watch_minutes
         self._record: Record = record or (lambda verdict: verdict)
         self._report: DomainReport | None = None
         self._status = ""
+        self._agreed: set[str] = set()
         self._state = VerdictState.READY
         self._places: tuple[tuple[str, str], ...] = ()
         self._stop = threading.Event()
@@ -217,7 +251,12 @@ class DomainView(Card):
         )
         lead += f" Asked: {report.asked_of}."
         appends = next((host.appends_domain for host in DNS_HOSTS if host.title == report.dns_host), None)
-        findings = [FindingCard(result, _zone_of(report, result), appends_domain=appends) for result in results]
+        findings = [
+            FindingCard(
+                result, _zone_of(report, result), appends_domain=appends, losses=self.losses, agreed=self._agreed
+            )
+            for result in results
+        ]
         tail: list[Card] = [Prose(*report.notes)] if report.notes else []
         if report.changes:
             where = f"Your DNS is at {report.dns_host}. " if report.dns_host else ""
