@@ -15,6 +15,7 @@ _HOMES = {
     "SourcesCard": "dmarc_view",
     "TlsView": "dmarc_view",
     "DoctorView": "doctor_view",
+    "DomainPage": "domain_view",
     "DomainView": "domain_view",
     "ErrorCard": "error_view",
     "Figure": "charts",

@@ -3,7 +3,7 @@ sessions were encrypted (TLS-RPT)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -214,10 +214,11 @@ class SourcesCard(TableCard):
 
 
 class TlsView(Card):
-    """TLS reports (RFC 8460): sessions encrypted as asked, what failed and where, and files that gave no report."""
+    """TLS reports (RFC 8460): sessions encrypted as asked, what failed and where, and files that gave no report, except
+    those named in ``told``, which another card tells of."""
 
-    def __init__(self, reports: TlsReports) -> None:
-        self.reports = reports
+    def __init__(self, reports: TlsReports, *, told: Collection[str] = ()) -> None:
+        self.reports, self.told = reports, frozenset(told)
 
     @cached_property
     def _panel(self) -> Card:
@@ -239,7 +240,8 @@ class TlsView(Card):
             for line in reports.rows if line["failures"]
         ]  # fmt: skip
         columns = ["Domain", "Policy", "What failed", "Sessions", "Your server", "Sender", "In words", "Reporter"]
-        told: list[list[Any]] = [[name, what] for name, what in (*reports.refused, *reports.notes)]
+        refused = [(name, what) for name, what in reports.refused if name not in self.told]
+        told: list[list[Any]] = [[name, what] for name, what in (*refused, *reports.notes)]
         return Panel(
             tiles,
             Frame("Sessions that failed", columns, rows),

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from ..errors import MailopsError
 from ..model.verdict import Verdict, VerdictState
 from ..page.theme import INK, SANS, box, code, esc, heading, html_table, live_only, paragraph, titled
 from .check import CheckCard
-from .controls import button, row
+from .controls import button, field, row
 from .copyfield import CopyField
 from .faces import Card, said
 from .panel import Headline, Panel
@@ -235,6 +236,15 @@ class DomainView(Card):
         self.wait()
         return Panel(Prose(f"Waited: {self._status}"), self.cards())
 
+    def other(self, setup: SendingSetup) -> DomainView:
+        """The same view of another domain."""
+        return DomainView(self.ops, setup, ground=self.ground, record=self._record, watch_minutes=self.watch_minutes,
+                          losses=self.losses)  # fmt: skip
+
+    def stop(self) -> None:
+        """End a watch."""
+        self._stop.set()
+
     # --- faces --------------------------------------------------------------------------------------------------------
 
     def cards(self) -> Panel:
@@ -289,7 +299,7 @@ class DomainView(Card):
         halt = button("Stop watching")
         self._watch_button.on_click(lambda _: self.start())
         check.on_click(lambda _: self._background(self._check_again))
-        halt.on_click(lambda _: self._stop.set())
+        halt.on_click(lambda _: self.stop())
         return ipywidgets.VBox([row(check, self._watch_button, halt), self._line, self._shown])
 
     def refresh(self) -> None:
@@ -350,6 +360,61 @@ class DomainView(Card):
         self._line.value = self._status_html()
         if redraw:
             self.refresh()
+
+
+class DomainPage(Card):
+    """A domain's report under the fields that ask for another one: what is typed is looked at with the same options,
+    and what is no mail domain or no service is told where it was typed."""
+
+    def __init__(self, view: DomainView) -> None:
+        self.view = view
+        self.trouble = ""
+
+    def look(self, domain: str, service: str) -> None:
+        """Look at another domain, or at the same with other services; a watch of the one before is ended."""
+        before = self.view
+        try:
+            keys = ",".join(part for part in service.replace(",", " ").split() if part != "own")
+            fields = {name: getattr(before.setup, name) for name in _KEPT}
+            fresh = before.other(before.ops.domains.setup(domain, **fields, service=keys))
+            fresh.report  # noqa: B018 (looked up here, where trouble can be told)
+        except MailopsError as error:
+            self.trouble = said(error)
+        else:
+            self.trouble = ""
+            before.stop()
+            self.view = fresh
+        self.refresh()
+
+    def html(self) -> str:
+        return self._trouble_html() + self.view.html()
+
+    def text(self) -> str:
+        return "\n".join(part for part in (self.trouble, self.view.text()) if part)
+
+    def _trouble_html(self) -> str:
+        return box(titled("failed", self.trouble), accent="bad", role="alert") if self.trouble else ""
+
+    def build(self) -> ipywidgets.Widget:
+        self._domain = field("Domain", "example.com")
+        self._service = field("Who sends", "odoo, google, mailjet …; own")
+        self._domain.value = self.view.setup.name
+        self._service.value = ", ".join(self.view.setup.services) or "own"
+        press = button("Look at this domain", main=True, tooltip="Check this domain with these services")
+        press.on_click(lambda _: self.look(self._domain.value, self._service.value))
+        self._said = ipywidgets.HTML(self._trouble_html())
+        self._held = ipywidgets.VBox([self.view.widget])
+        return ipywidgets.VBox([row(self._domain, self._service, press), self._said, self._held])
+
+    def refresh(self) -> None:
+        if "widget" not in self.__dict__:
+            return
+        self._said.value = self._trouble_html()
+        if not self.trouble:
+            self._held.children = (self.view.widget,)
+
+
+_KEPT = ("hosting", "database", "selectors", "spf_terms", "report_to", "volume")
 
 
 def outside_checks(domain: str, selector: str = "odoo") -> Links:

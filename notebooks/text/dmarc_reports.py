@@ -55,7 +55,7 @@ view.refused()
 # Reports about TLS (RFC 8460) come to the address of the record `_smtp._tls`.
 
 # %%
-TlsView(encrypted)
+TlsView(encrypted, told=[one.name for one in reports.refused])
 
 # %% [markdown]
 # ## What to do with it

@@ -21,7 +21,7 @@ watch_minutes: float = 0.0  # as a job: wait this long for the records to be pub
 
 # %%
 from mailops import Ops
-from mailops.widgets import DomainView, comparison, domains_overview, expectations, outside_checks
+from mailops.widgets import DomainPage, DomainView, comparison, domains_overview, expectations, outside_checks
 
 ops = Ops.open(workspace or None)
 options = {
@@ -38,7 +38,7 @@ view = DomainView(
 )
 
 # %%
-view
+DomainPage(view)
 
 # %% [markdown]
 # ## What the sending service expects
