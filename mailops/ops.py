@@ -478,6 +478,7 @@ class Ops:
             resolvers=dns.resolvers,
             timeout=dns.timeout,
             servers=dns.servers,
+            hosts=lambda: [server.host for server in self.setup.servers if server.active and server.host],
         )
 
     def sender_report(self, domain: str, *, seconds: float = 20.0) -> SenderReport:
@@ -491,7 +492,7 @@ class Ops:
         """DMARC aggregate reports in the workspace's folder ``dmarc``."""
         from .analysis.dmarc import DmarcFiles
 
-        return DmarcFiles(self.workspace.path / "dmarc")
+        return DmarcFiles(self.workspace.path / "dmarc", marks=self.domains.sources.marks)
 
     @cached_property
     def run(self) -> RunContext:

@@ -6,7 +6,7 @@ A file that cannot be read is told with its reason and never stops the others. T
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..dns.aggregate import read_file
 from ..dns.aggregate_frames import rows_frame, sources_frame, without_permission
 from ..dns.aggregate_model import AggregateReport
+from ..domains.sources import NOT_MINE, Mark, is_address, nearest
 from ..errors import InputRefused, NotFound
 from ..model.verdict import Verdict, VerdictState
 from .tls import TlsReports, read_tls
@@ -40,13 +41,14 @@ class Refused:
 
 class DmarcReports:
     """Reports that were read. ``repeated`` counts reports that came more than once and are counted once; ``notes`` are
-    (file, what was read otherwise than written)."""
+    (file, what was read otherwise than written); ``marks`` are what a person said of sources."""
 
     def __init__(
         self,
         reports: Sequence[AggregateReport],
         refused: Sequence[Refused] = (),
         notes: Sequence[tuple[str, str]] = (),
+        marks: Sequence[Mark] = (),
     ) -> None:
         unique: dict[tuple[str, str, str, Any], AggregateReport] = {}
         for report in sorted(reports, key=lambda one: one.incomplete):  # of two copies the whole one counts
@@ -55,6 +57,7 @@ class DmarcReports:
         self.repeated = len(reports) - len(unique)
         self.refused = tuple(refused)
         self.notes = tuple(notes)
+        self.marks = tuple(marks)
 
     @property
     def messages(self) -> int:
@@ -76,13 +79,29 @@ class DmarcReports:
 
     @cached_property
     def sources(self) -> pd.DataFrame:
-        """One line a source address, largest first."""
-        return sources_frame(self.reports)
+        """One line a source address, largest first; ``mark`` is what a person said of it."""
+        frame = sources_frame(self.reports)
+        return frame.assign(mark=[self.mark_of(ip) for ip in frame["source_ip"]])
+
+    def mark_of(self, ip: str) -> str:
+        """``mine``, ``not mine`` or nothing."""
+        mark = nearest(self.marks, ip) if self.marks and is_address(ip) else None
+        return mark.word if mark is not None else ""
+
+    @cached_property
+    def surviving(self) -> dict[str, bool]:
+        """Every source, largest first, with whether all its mail carries the domain's own signature and none passes
+        SPF, as that of a forwarder does."""
+        return {
+            str(one["source_ip"]): 0 < one["messages"] == one["dkim_aligned"] and not one["spf_aligned"]
+            for one in self.sources.to_dict("records")
+        }
 
     @cached_property
     def unpermitted(self) -> pd.DataFrame:
         """The sources of which nothing passed, largest first."""
-        return without_permission(self.reports)
+        frame = without_permission(self.reports)
+        return frame.assign(mark=[self.mark_of(ip) for ip in frame["source_ip"]])
 
     @cached_property
     def days(self) -> pd.DataFrame:
@@ -96,12 +115,16 @@ class DmarcReports:
     def verdicts(self, *, limit: float = 0.02) -> tuple[Verdict, ...]:
         """What a job says of the reports: readable files, and for each domain the share that does not pass.
 
-        Above ``limit`` (a share) a domain fails; below it, with some not passing, it is a warning.
+        Above ``limit`` (a share) a domain fails; below it, with some not passing, it is a warning. What comes from
+        sources marked *not mine* is told and does not count: it is meant not to pass.
         """
         out = [self._files()]
         for domain in self.domains:
             mine = [report for report in self.reports if report.domain == domain]
-            total, passed = sum(r.messages for r in mine), sum(r.dmarc_pass for r in mine)
+            everything = [record for report in mine for record in report.records]
+            counted = [record for record in everything if self.mark_of(record.source_ip) != NOT_MINE]
+            aside = sum(one.count for one in everything) - sum(one.count for one in counted)
+            total, passed = sum(one.count for one in counted), sum(one.count for one in counted if one.dmarc_pass)
             share = (total - passed) / total if total else 0.0
             state = VerdictState.PASSED if passed == total else VerdictState.WARNING
             if share > limit:
@@ -111,11 +134,13 @@ class DmarcReports:
                 state = VerdictState.WARNING
             state = state if total else VerdictState.UNKNOWN
             policy = mine[-1].p or "none"
-            strangers = len(without_permission(mine))
-            worst = without_permission(mine).head(5)
+            foreign = without_permission(mine)
+            foreign = foreign[foreign["source_ip"].map(self.mark_of) != NOT_MINE]
+            strangers, worst = len(foreign), foreign.head(5)
             title = f"{passed:,} of {total:,} mails in the name of {domain} pass DMARC ({1 - share:.1%})"
             title = title if total else f"no mail in the name of {domain} is counted in its reports"
             found = f"{total - passed:,} do not pass, sources without permission: {strangers}; the policy is p={policy}"
+            found += f"; {aside:,} mails of sources marked not yours do not count" if aside else ""
             found += f"; reports of which something is missing: {missing}" if missing else ""
             out.append(
                 Verdict(
@@ -137,7 +162,9 @@ class DmarcReports:
         return tuple(out)
 
     def _files(self) -> Verdict:
-        bad = [{"file": one.name, "reason": one.reason, "code": one.code} for one in self.refused]
+        # TLS reports come to the same mailbox; they are no bad files where there are others
+        told = [one for one in self.refused if not self.reports or one.code != "input.report.tls"]
+        bad = [{"file": one.name, "reason": one.reason, "code": one.code} for one in told]
         notes = [{"file": name, "note": note} for name, note in self.notes]
         mended = sum(report.recovered for report in self.reports)
         found = f"Reports read: {len(self.reports)}; came again: {self.repeated}; files refused: {len(bad)}"
@@ -160,14 +187,15 @@ class DmarcReports:
 
 
 class DmarcFiles:
-    """Reads reports from files and folders; without a path from ``folder``."""
+    """Reads reports from files and folders; without a path from ``folder``. ``marks`` gives what a person said of
+    sources."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, marks: Callable[[], Sequence[Mark]] = tuple) -> None:
+        self.folder, self._marks = folder, marks
 
     def tls(self, paths: Sequence[Path | str] = ()) -> TlsReports:
         """All TLS reports (RFC 8460) of files and folders; without a path of the folder."""
-        return read_tls([Path(one).expanduser() for one in paths] or [self.folder])
+        return read_tls([Path(one).expanduser() for one in paths] or ([self.folder] if self.folder.exists() else []))
 
     def read(self, paths: Sequence[Path | str] = ()) -> DmarcReports:
         """All reports. Raises :class:`NotFound` for a path that is not there; an empty folder gives no reports."""
@@ -199,4 +227,4 @@ class DmarcFiles:
                 refused.append(Refused(file.name, error.message, error.code))
             except OSError as error:
                 refused.append(Refused(file.name, error.strerror or str(error), "dmarc.unreadable"))
-        return DmarcReports(reports, refused, notes)
+        return DmarcReports(reports, refused, notes, self._marks())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..dns.aggregate import read_file
 from ..dns.tlsrpt import TlsReport, read_tls_file
 from ..errors import InputRefused, NotFound
 from ..model.verdict import Verdict, VerdictState
@@ -67,7 +68,8 @@ def read_tls(paths: Sequence[Path]) -> TlsReports:
         try:
             found = read_tls_file(file)
         except InputRefused as error:
-            refused.append((file.name, error.message))
+            if not _about_dmarc(file):
+                refused.append((file.name, error.message))
             continue
         except OSError as error:
             refused.append((file.name, error.strerror or str(error)))
@@ -76,3 +78,11 @@ def read_tls(paths: Sequence[Path]) -> TlsReports:
             reports.setdefault((report.org_name.casefold(), report.report_id or str(len(reports))), report)
             notes += [(file.name, note) for note in report.notes]
     return TlsReports(tuple(reports.values()), tuple(refused), tuple(notes))
+
+
+def _about_dmarc(file: Path) -> bool:
+    """Whether the file is an aggregate report, which comes to the same mailbox and is read elsewhere."""
+    try:
+        return bool(read_file(file))
+    except (InputRefused, OSError):
+        return False

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..model.reasons import REASONS, plain, who_acts
-from ..providers import provider_of_host
+from ..providers import CATALOGUED, provider_of_host
 from ..providers.refusals import (
     KINDS,
     NAMES,
@@ -141,7 +141,7 @@ def explain_answer(
         who: Who = KINDS.get(kind, "you")
         return Explanation(kind, text, who, str(told.get("fix") or ""), own=True)
     about = provider_of_host(host)
-    vendor = provider if provider in ("outlook", "gmail", "mailjet") else about.id if about else None
+    vendor = next((one for one in (provider, about.id if about else None) if one in CATALOGUED), None)
     whole = " ".join([*(str(p) for p in (code, enhanced) if p and not text.startswith(str(p))), text])
     found = explain_reply(vendor, "smtp", whole) if vendor else recognise(whole, None, "smtp")
     return _of_row(found) if found else _of_bounce(text, code, enhanced, stage, reason)

@@ -30,10 +30,11 @@ SENDING = typer.Option(None, "--ip", help="An address your own server sends from
 REPORT_TO = typer.Option("", "--report-to", help="Who gets DMARC reports.")
 RESOLVER = typer.Option(None, "--resolver", help="Ask this name server (ip or ip:port); repeat it.")
 TIMEOUT = typer.Option(None, "--timeout", help="Seconds a question may take.")
+LOSSES = typer.Option(False, "--accept-losses", help="You agree to what a change loses; without it that is held back.")
 GROUND = typer.Option(False, "--all", help="Also MX, MTA-STS, TLS-RPT, BIMI, DANE, reverse names.")
 
 
-def _domains(ctx: typer.Context, resolvers: list[str] | None, timeout: float | None) -> Domains:
+def domains_of(ctx: typer.Context, resolvers: list[str] | None, timeout: float | None) -> Domains:
     """The workspace's checks; outside a workspace the same, with nothing kept."""
     try:
         found: Domains = open_ops(ctx).domains
@@ -121,7 +122,7 @@ def check(
     from ..domains.values import state_of
     from ..model.verdict import VerdictState
 
-    domains = _domains(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout)
     options: dict[str, Any] = {
         "service": service,
         "hosting": hosting,
@@ -172,17 +173,19 @@ def fix(
     spf_terms: list[str] = SPF_TERM,
     addresses: list[str] = SENDING,
     report_to: str = REPORT_TO,
+    losses: bool = LOSSES,
     ground: bool = GROUND,
     resolvers: list[str] = RESOLVER,
     timeout: float = TIMEOUT,
     json: bool = JSON,
 ) -> None:
-    """The records to publish and to take away, each proved; ends with 1 when something failed has no record."""
+    """The records to publish and to take away, each proved; 1 = a failure has no record, or a loss is not confirmed."""
     from ..dns.records import panel_forms
     from ..domains import proof_line
+    from ..domains.values import TO_CONFIRM
     from ..model.verdict import VerdictState
 
-    domains = _domains(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout)
     made = _setup(
         domains,
         name,
@@ -198,10 +201,12 @@ def fix(
     report = domains.check(made, ground=ground)
     proposals = [result for result in report.results if result.change is not None and result.proved]
     open_ends = [r for r in report.results if r.state in (VerdictState.FAILED, VerdictState.UNKNOWN) and not r.proved]
+    agreed = report.confirmed(losses)
     if json:
         print_json(
             {
                 "domain": made.name,
+                "confirmed": losses,
                 "changes": [row for row in report.as_dict()["results"] if row["publish"] or row["remove"]],
                 "without_record": [{"code": r.code, "title": r.verdict.title, "fix": r.verdict.fix} for r in open_ends],
             }
@@ -210,6 +215,9 @@ def fix(
         for result in proposals:
             assert result.change is not None
             say(f"{result.verdict.title}")
+            if result.change not in agreed:
+                say("".join(f"  gone afterwards: {one}\n" for one in result.change.loses) + f"  {TO_CONFIRM}")
+                continue
             for gone in result.change.remove:
                 say(f"  take away  {gone.name} {gone.type} {gone.rdata}")
             for record in result.change.publish:
@@ -220,7 +228,7 @@ def fix(
             say(f"{result.verdict.title}\n  {proof_line(result) or result.verdict.fix}")
         if not proposals and not open_ends:
             say(f"{made.name}: nothing to publish.")
-    if open_ends:
+    if open_ends or len(agreed) < len(proposals):
         raise typer.Exit(1)
 
 
@@ -237,16 +245,17 @@ def export(
     spf_terms: list[str] = SPF_TERM,
     addresses: list[str] = SENDING,
     report_to: str = REPORT_TO,
+    losses: bool = LOSSES,
     ground: bool = GROUND,
     resolvers: list[str] = RESOLVER,
     timeout: float = TIMEOUT,
     json: bool = JSON,
 ) -> None:
-    """The proved records as a file for your DNS tooling, on standard output."""
+    """The proved records as a file for your DNS tooling; 1 = something is held back until its loss is confirmed."""
     from ..dns.export import exported, known_format
 
     known_format(form)
-    domains = _domains(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout)
     made = _setup(
         domains,
         name,
@@ -259,13 +268,18 @@ def export(
         addresses=addresses,
         report_to=report_to,
     )
-    zones = exported(domains.check(made, ground=ground), form)
+    report = domains.check(made, ground=ground)
+    zones = exported(report, form, losses=losses)
+    held = [change for change in report.changes if change not in report.confirmed(losses)]
     if json:
-        print_json({"domain": made.name, "format": form, "text": "\n".join(zones.values()), "zones": zones})
+        print_json({"domain": made.name, "format": form, "text": "\n".join(zones.values()), "zones": zones,
+                    "held_back": [{"why": one.why, "loses": one.loses} for one in held]})  # fmt: skip
     else:
         mark = ";" if form == "zone" else "#"
         for zone, text in zones.items():
             say(f"{mark} zone {zone}\n{text.rstrip()}" if len(zones) > 1 else text.rstrip("\n"))
+    if held:
+        raise typer.Exit(1)
 
 
 @app.command("explain")
@@ -281,7 +295,7 @@ def explain(
     json: bool = JSON,
 ) -> None:
     """What receivers make of one send: SPF, alignment, DMARC, and what other policies would do. 1 = DMARC fails."""
-    domains = _domains(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout)
     seen = domains.explain(sender=sender, bounce=bounce or sender, ip=ip, helo=helo, signed_by=signed_by or ())
     if json:
         print_json(seen.as_dict())
@@ -315,7 +329,7 @@ def watch(
     json: bool = JSON,
 ) -> None:
     """Ask the zone's own name servers until the proposed records are out everywhere; ends with 1 when they are not."""
-    domains = _domains(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout)
     made = _setup(
         domains,
         name,

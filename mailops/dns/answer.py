@@ -115,7 +115,13 @@ class Answer:
 
 def quote_strings(parts: Sequence[bytes]) -> str:
     """Character-strings the way a zone file writes them: quoted, with ``\\"``, ``\\\\`` and ``\\DDD`` escapes."""
-    return " ".join('"' + "".join(_escape(octet) for octet in part) + '"' for part in parts)
+    return " ".join(f'"{_escaped(part)}"' for part in parts)
+
+
+def _escaped(part: bytes) -> str:
+    text = part.decode("latin-1")
+    plain = text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+    return text if plain else "".join(map(_escape, part))
 
 
 def _escape(octet: int) -> str:

@@ -6,7 +6,6 @@ never "wrong": a copy of the service's key gets a warning, and a change that tak
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from ..model.verdict import VerdictState as S
@@ -16,7 +15,7 @@ from .dkim import KeyLookup, lookup_key
 from .dkim_key import KeyStatus, mended_key, parse_key
 from .domain_model import CheckResult, SendingSetup, verdict
 from .records import Change, ZoneRecord
-from .resolver import Asker
+from .resolver import Asker, together
 
 _NOTE = "The service works with one of its selectors; this one is not used now."
 
@@ -33,7 +32,7 @@ async def check_dkim(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
     if not groups:
         title = "no selector is known; take one from a sent message (s= in its DKIM-Signature) and name it"
         return [verdict("dkim", setup.name, S.SKIPPED, "dkim.no_selector", title)]
-    parts = await asyncio.gather(*(_group(resolver, setup, *group) for group in groups))
+    parts = await together(_group(resolver, setup, *group) for group in groups)
     return [result for part in parts for result in part]
 
 
@@ -41,8 +40,8 @@ async def _group(
     resolver: Asker, setup: SendingSetup, wanted: list[DkimExpectation], essential: bool, need: str
 ) -> list[CheckResult]:
     """The selectors of one service."""
-    lookups = await asyncio.gather(*(lookup_key(resolver, one.selector, setup.name) for one in wanted))
-    copies = await asyncio.gather(*(_is_copy(resolver, setup, one, f) for one, f in zip(wanted, lookups, strict=True)))
+    lookups = await together(lookup_key(resolver, one.selector, setup.name) for one in wanted)
+    copies = await together(_is_copy(resolver, setup, one, f) for one, f in zip(wanted, lookups, strict=True))
     results = [
         _dkim(setup, one, found, essential, copied)
         for one, found, copied in zip(wanted, lookups, copies, strict=True)
@@ -89,7 +88,7 @@ async def _is_copy(resolver: Asker, setup: SendingSetup, wanted: DkimExpectation
     if found.cname_target is not None or not found.record.key:
         return False
     fixed = [target for target in wanted.filled(setup.name, setup.database) if "*" not in target]
-    answers = await asyncio.gather(*(resolver.ask(target, "TXT") for target in fixed))
+    answers = await together(resolver.ask(target, "TXT") for target in fixed)
     return any(parse_key(text).key == found.record.key for one in answers if one.found for text in one.texts)
 
 

@@ -17,7 +17,7 @@ from .domain_model import CheckResult, SendingSetup, verdict
 from .names import askable
 from .psl import installed
 from .records import Change, ZoneRecord
-from .resolver import Asker
+from .resolver import Asker, together
 
 
 async def check_dmarc(
@@ -66,7 +66,7 @@ async def _reports(resolver: Asker, found: Discovery) -> list[CheckResult]:
     domain = found.from_domain
     uris = [*found.record.rua, *found.record.ruf]
     out = []
-    for place in await asyncio.gather(*(report_destination(resolver, domain, uri) for uri in uris)):
+    for place in await together(report_destination(resolver, domain, uri) for uri in uris):
         if place.unknown:
             out.append(verdict("dmarc", domain, S.UNKNOWN, "dmarc.report_unknown", place.reason, found=place.uri))
         elif not place.authorized:

@@ -6,7 +6,6 @@ Without it mail bounces to the service's own domain: SPF passes there and does n
 
 from __future__ import annotations
 
-import asyncio
 import fnmatch
 
 from ..model.verdict import VerdictState as S
@@ -15,20 +14,19 @@ from .answer import Answer
 from .check_common import profiles_of
 from .domain_model import CheckResult, SendingSetup, verdict
 from .records import Change, ZoneRecord
-from .resolver import Asker
+from .resolver import Asker, together
 
 
 async def check_return_path(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
     """One result for each service that wants records at a return path of one's own."""
     profiles = [profile for profile in profiles_of(setup) if profile.return_records]
-    parts = await asyncio.gather(*(_of_service(resolver, setup, profile) for profile in profiles))
-    return list(parts)
+    return await together(_of_service(resolver, setup, profile) for profile in profiles)
 
 
 async def _of_service(resolver: Asker, setup: SendingSetup, profile: SendingProfile) -> CheckResult:
     wanted = profile.return_records
     names = [one.name.format(domain=setup.name) for one in wanted]
-    answers = await asyncio.gather(*(resolver.ask(name, one.type) for name, one in zip(names, wanted, strict=True)))
+    answers = await together(resolver.ask(name, one.type) for name, one in zip(names, wanted, strict=True))
     evidence = {"asked": [answer.as_dict() for answer in answers]}
     subject = names[0]
     expected = "; ".join(f"{name} {one.type} {one.value}" for name, one in zip(names, wanted, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 
@@ -10,7 +9,7 @@ from ..model.verdict import VerdictState as S
 from .dnssec import Security, Validator
 from .domain_model import CheckResult, verdict
 from .names import normalise
-from .resolver import Asker
+from .resolver import Asker, together
 
 _LENGTHS = {1: 64, 2: 128}  # hexadecimal digits of SHA-256 and SHA-512
 
@@ -66,7 +65,7 @@ async def check_dane(
     if not hosts:
         return [verdict("dane", domain, S.SKIPPED, "dane.no_mx", "no mail server to protect")]
     given = certificates or {}
-    return list(await asyncio.gather(*(_host(resolver, validator, host, port, given.get(host)) for host in hosts)))
+    return await together(_host(resolver, validator, host, port, given.get(host)) for host in hosts)
 
 
 async def _host(

@@ -111,6 +111,10 @@ class DomainReport:
         """The proved changes, each once."""
         return tuple(result.change for result in self.results if result.change is not None and result.proved)
 
+    def confirmed(self, losses: bool) -> tuple[Change, ...]:
+        """The changes that may be handed on: those that lose nothing of the owner's, and with ``losses`` all."""
+        return tuple(change for change in self.changes if losses or not change.loses)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: what the command line prints, the store keeps, and two dates are compared by."""
         return {
@@ -135,6 +139,7 @@ class DomainReport:
                     "publish": _lines(one.change.publish) if one.change is not None and one.proved else [],
                     "remove": _lines(one.change.remove) if one.change is not None and one.proved else [],
                     "loses": list(one.change.loses) if one.change is not None and one.proved else [],
+                    "confirm": bool(one.change is not None and one.proved and one.change.loses),
                     "choices": list(one.change.choices) if one.change is not None and one.proved else [],
                     "withheld": one.withheld,
                     "evidence": one.verdict.evidence,

@@ -2,7 +2,8 @@
 
 Tools that own whole RRsets (OctoDNS, Route 53 and the generic provider of Terraform) get the RRset as it will be: what
 stands at the name and stays, with what is new. Tools that own single records get what is new. Names are relative to the
-zone a record is really in, and records of several zones are kept apart.
+zone a record is really in, and records of several zones are kept apart. A change that loses something of the owner's is
+named, and stands in the text only once the loss is confirmed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .names import normalise
 from .records import ZoneRecord, octodns, panel_forms, terraform, zone_file, zone_line
 
 FORMATS = ("panel", "zone", "octodns", "terraform", "cloudflare", "route53")
+CONFIRM = "--accept-losses"
 _WHOLE = ("octodns", "terraform", "route53")
 
 
@@ -29,12 +31,15 @@ def known_format(form: str) -> None:
         )
 
 
-def exported(report: DomainReport, form: str) -> dict[str, str]:
-    """Zone → text, in the order of the zones; empty when there is nothing to publish. Raises ``input.format``."""
+def exported(report: DomainReport, form: str, *, losses: bool = False) -> dict[str, str]:
+    """Zone → text, in the order of the zones; empty when there is nothing to publish. ``losses`` = the owner agrees to
+    what the changes lose. Raises ``input.format``."""
     known_format(form)
-    publish = list(dict.fromkeys(r for change in report.changes for r in change.publish))
-    remove = list(dict.fromkeys(r for change in report.changes for r in change.remove))
-    zones = dict.fromkeys(report.zone_of(record.name) for record in (*publish, *remove))
+    changes = report.confirmed(losses)
+    publish = list(dict.fromkeys(r for change in changes for r in change.publish))
+    remove = list(dict.fromkeys(r for change in changes for r in change.remove))
+    touched = (record for change in report.changes for record in (*change.publish, *change.remove))
+    zones = dict.fromkeys(report.zone_of(record.name) for record in touched)
     if not zones and form in ("zone", "octodns"):
         zones = {report.zone_of(report.setup.name): None}
     out = {}
@@ -49,7 +54,11 @@ def _text(report: DomainReport, zone: str, form: str, new: list[ZoneRecord], gon
     mark = ";" if form == "zone" else "#"
     head = "".join(f"{mark} take away: {zone_line(record, zone)}\n" for record in gone)
     for change in report.changes:
-        if any(record in new or record in gone for record in (*change.publish, *change.remove)):
+        records = (*change.publish, *change.remove)
+        if change.loses and any(report.zone_of(r.name) == zone and r not in (*new, *gone) for r in records):
+            head += f"{mark} not here until you confirm what is lost ({CONFIRM}): {change.why}\n"
+            head += "".join(f"{mark}   would be gone afterwards: {one}\n" for one in change.loses)
+        elif any(record in new or record in gone for record in records):
             head += "".join(f"{mark} gone afterwards: {one}\n" for one in change.loses)
             head += "".join(f"{mark} or, as you choose: {one}\n" for one in change.choices)
     if form == "panel":

@@ -10,7 +10,7 @@ from ..model.verdict import VerdictState as S
 from .answer import Answer
 from .domain_model import CheckResult, SendingSetup, verdict
 from .names import normalise, reverse_name
-from .resolver import Asker
+from .resolver import Asker, together
 from .spf_parse import TermProblem, is_spf, parse_term
 
 MAX_SENDING = 20
@@ -65,7 +65,7 @@ async def check_mx(resolver: Asker, domain: str) -> list[CheckResult]:
     if "" in hosts:
         title = "a null MX beside others: receivers of mail for this domain cannot tell what is meant (RFC 7505)"
         results.append(verdict("mx", domain, S.FAILED, "mx.null_with_others", title, found=found, evidence=evidence))
-    looked = await asyncio.gather(*(_target(resolver, host) for host in hosts if host))
+    looked = await together(_target(resolver, host) for host in hosts if host)
     for host, code, text, answers in looked:
         if code:
             evidence_one = {"answer": answer.as_dict(), "asked": [one.as_dict() for one in answers]}
@@ -121,7 +121,7 @@ async def check_sending(resolver: Asker, setup: SendingSetup) -> list[CheckResul
     terms = [term for text in (answer.texts if answer.found else ()) if is_spf(text) for term in text.split()]
     named = [ip for term in terms if (ip := _single(term))]
     addresses = list(dict.fromkeys([*given, *named]))[:MAX_SENDING]
-    looked = await asyncio.gather(*(check_reverse(resolver, ip) for ip in addresses))
+    looked = await together(check_reverse(resolver, ip) for ip in addresses)
     results = []
     for one in looked:
         state, code = _REVERSE[one.result]

@@ -5,12 +5,14 @@ Turning text into a name is the first place where pasted input goes wrong, so it
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from ..errors import InputRefused
 
 MAX_LABEL = 63
 MAX_NAME = 253
+_LABELS = re.compile(rf"[^.]{{1,{MAX_LABEL}}}(?:\.[^.]{{1,{MAX_LABEL}}}){{0,126}}")
 
 
 @lru_cache(maxsize=8192)
@@ -40,9 +42,9 @@ def normalise(text: str) -> str:
 
 def askable(name: str) -> bool:
     """Whether DNS can carry a question for this name: labels of 1 to 63 octets, 253 in all (RFC 1035 section 2.3.4)."""
-    if not name or len(name) > MAX_NAME:
+    if len(name) > MAX_NAME or _LABELS.fullmatch(name) is None:
         return False
-    return all(0 < len(label) <= MAX_LABEL for label in name.split(".")) and max(map(ord, name)) < 256
+    return name.isascii() or max(map(ord, name)) < 256
 
 
 def parent(name: str) -> str:

@@ -31,8 +31,14 @@ _FAILED = {2: Status.SERVFAIL, 3: Status.NXDOMAIN, 5: Status.REFUSED}
 class Asker(Protocol):
     """What evaluators need: a question in, an answer out, never an exception for what DNS says."""
 
-    async def ask(self, name: str, rdtype: str) -> Answer:
+    def ask(self, name: str, rdtype: str) -> Awaitable[Answer]:
         """Ask once; the name is normalised text (see :mod:`mailops.dns.names`)."""
+
+
+async def together(jobs: Iterable[Awaitable[T]]) -> list[T]:
+    """The results of all jobs, run at the same time; a single one is awaited as it is, without a task."""
+    few = list(jobs)
+    return list(await asyncio.gather(*few)) if len(few) > 1 else [await job for job in few]
 
 
 class Resolver:
@@ -44,7 +50,7 @@ class Resolver:
         *,
         timeout: float = 5.0,
         tries: int = 4,
-        window: int = 128,
+        window: int = 256,
         source: str = "given",
         max_answers: int = 200_000,
         wall: Callable[[], float] = time.time,
@@ -55,7 +61,7 @@ class Resolver:
         self.source = source
         self._client = UdpClient(window=window, timeout=timeout, tries=tries)
         self._answers: dict[tuple[str, str], Answer] = {}
-        self._flight: dict[tuple[str, str], asyncio.Future[Answer]] = {}
+        self._flight: dict[tuple[str, str], list[asyncio.Future[Answer]]] = {}
         self._max = max_answers
         self._wall = wall
         self._tasks: set[asyncio.Task[None]] = set()
@@ -95,20 +101,24 @@ class Resolver:
         """Close the sockets."""
         self._client.close()
 
-    async def ask(self, name: str, rdtype: str) -> Answer:
-        """The answer, from this run's memory where the question was asked before."""
+    def ask(self, name: str, rdtype: str) -> asyncio.Future[Answer]:
+        """The answer, from this run's memory where the question was asked before.
+
+        Each caller has a future of its own, so that one who gives up takes nothing from the others; no task is made.
+        """
         key = (name, rdtype)
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         known = self._answers.get(key)
+        if known is None and not askable(name):
+            known = self._keep(Answer(name, rdtype, Status.INVALID, at=self._wall(), detail="no possible name"))
         if known is not None:
-            return known
-        flight = self._flight.get(key)
-        if flight is None:
-            if not askable(name):
-                return self._keep(Answer(name, rdtype, Status.INVALID, at=self._wall(), detail="no possible name"))
-            flight = asyncio.get_running_loop().create_future()
-            self._flight[key] = flight
+            waiter.set_result(known)
+        elif key in self._flight:
+            self._flight[key].append(waiter)
+        else:
+            self._flight[key] = [waiter]
             self._client.submit(name, rdtype, self.servers, lambda reply: self._replied(key, reply))
-        return await asyncio.shield(flight)
+        return waiter
 
     async def ask_at(self, server: Endpoint, name: str, rdtype: str, *, recurse: bool = False) -> Answer:
         """Ask one server directly, past the run's memory (authoritative comparison, watch)."""
@@ -151,9 +161,9 @@ class Resolver:
 
     def _deliver(self, key: tuple[str, str], answer: Answer) -> None:
         self._keep(answer)
-        flight = self._flight.pop(key, None)
-        if flight is not None and not flight.done():
-            flight.set_result(answer)
+        for waiter in self._flight.pop(key, ()):
+            if not waiter.done():
+                waiter.set_result(answer)
 
     async def _follow(self, key: tuple[str, str], answer: Answer, target: str) -> None:
         """The server left the end of a CNAME chain to us: ask on."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from .answer import Answer
 from .names import askable, normalise
-from .resolver import Asker
+from .resolver import Asker, together
 from .spf import MAX_LOOKUPS, MAX_NAMES, MAX_VOID
 from .spf_parse import MECHANISMS, Network, SpfRecord, Term, parse_record, select
 
@@ -156,8 +156,7 @@ async def _branch(walk: _Walk, domain: str, via: str, path: tuple[str, ...]) -> 
         hint = f"; {mistake.hint}" if mistake.hint else ""
         walk.say("spf.syntax", domain, f"{mistake.term}: {mistake.message} ({mistake.rfc}){hint}", mistake.term)
     live = _live_terms(walk, record, domain, root=not path)
-    jobs = [_term(walk, term, domain, (*path, domain)) for term in live if term.costs_lookup]
-    parts = await asyncio.gather(*jobs)
+    parts = await together(_term(walk, term, domain, (*path, domain)) for term in live if term.costs_lookup)
     children = tuple(part.child for part in parts if part.child is not None)
     own = len(parts)
     fixed = [term.network for term in live if term.network is not None and term.qualifier == "+"]

@@ -77,7 +77,7 @@ class _Port:
 class UdpClient:
     """Asks questions from the running event loop. One client belongs to one loop."""
 
-    def __init__(self, *, window: int = 128, timeout: float = 5.0, tries: int = 4, ports: int = 4) -> None:
+    def __init__(self, *, window: int = 256, timeout: float = 5.0, tries: int = 4, ports: int = 4) -> None:
         self.window = window
         self.timeout = timeout
         self.tries = tries
@@ -153,13 +153,14 @@ class UdpClient:
         assert self._loop is not None
         self._release(item)
         server = item.servers[item.turn % len(item.servers)]
-        try:
-            port = self._port(server)
-        except OSError as problem:
-            self._end(item, Reply(None, server, "udp", item.tries, 0.0, str(problem)))
-            return
         while True:
-            item.ident = self._random.getrandbits(16)
+            drawn = self._random.getrandbits(32)  # the ID and the socket, in one draw of the system's randomness
+            try:
+                port = self._port(server, drawn >> 16)
+            except OSError as problem:
+                self._end(item, Reply(None, server, "udp", item.tries, 0.0, str(problem)))
+                return
+            item.ident = drawn & 0xFFFF
             key = (item.ident, server[0], server[1])
             if key not in port.open:
                 break
@@ -180,7 +181,7 @@ class UdpClient:
             item.sock.open.pop((item.ident, server[0], server[1]), None)
             item.sock = None
 
-    def _port(self, server: Endpoint) -> _Port:
+    def _port(self, server: Endpoint, drawn: int) -> _Port:
         assert self._loop is not None
         family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
         ports = self._ports.setdefault(family, [])
@@ -189,7 +190,7 @@ class UdpClient:
             self._loop.add_reader(port.sock.fileno(), self._readable, port)
             ports.append(port)
             return port
-        return self._random.choice(ports)
+        return ports[drawn % len(ports)]
 
     def _sweep(self) -> None:
         assert self._loop is not None

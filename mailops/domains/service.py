@@ -22,6 +22,7 @@ from ..errors import ConfigError, InputRefused, NotFound
 from ..model.verdict import VerdictState
 from ..ports import Clock
 from .history import Difference, Snapshot, at_or_before, differences, keep, snapshots
+from .sources import Sources
 from .values import endpoint
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Waiting:
 
 
 class Domains:
-    """``resolvers`` and ``servers`` as in the settings; ``engine`` None = nothing is kept."""
+    """``resolvers`` and ``servers`` as in the settings; ``engine`` None = nothing is kept; ``hosts`` are names of the
+    workspace's own mail servers."""
 
     def __init__(
         self,
@@ -63,11 +65,13 @@ class Domains:
         resolvers: Sequence[str] = (),
         timeout: float = 5.0,
         servers: Mapping[str, str] | None = None,
+        hosts: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._clock = clock
         self._engine = engine
         self._resolvers = tuple(resolvers)
         self._timeout = timeout
+        self._hosts = hosts
         self._servers = {normalise(name): endpoint(place) for name, place in (servers or {}).items()}
 
     def asking(self, resolvers: Sequence[str] = (), timeout: float | None = None) -> Domains:
@@ -77,9 +81,15 @@ class Domains:
             engine=self._engine,
             resolvers=resolvers or self._resolvers,
             timeout=timeout or self._timeout,
+            hosts=self._hosts,
         )
         other._servers = dict(self._servers)
         return other
+
+    @property
+    def sources(self) -> Sources:
+        """Who sends what reports tell of, and a person's marks on it."""
+        return Sources(self._run, self._clock, engine=self._engine, hosts=self._hosts)
 
     def setup(self, domain: str, **options: Any) -> SendingSetup:
         """What is to be checked, with bad input refused. Options are the fields of :class:`SendingSetup`."""

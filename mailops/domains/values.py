@@ -65,6 +65,9 @@ def state_of(report: DomainReport) -> VerdictState:
     return worst if worst in _WEIGHT else VerdictState.PASSED
 
 
+TO_CONFIRM = "Held back until you agree to that: give --accept-losses, or confirm it in the notebook."
+
+
 def proof_line(result: CheckResult) -> str:
     """What was proved of a result's change, or why none is offered; empty where there is nothing to say."""
     if result.change is None or not result.proved:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..providers import provider
 from .flows import APPLICATION, FIRST, NOT_PROVED, PERSON, PUBLIC, SECRET, WEB
 from .model import Choice, Copy, Do, Guide, Input, Link, Step, Trouble
 
@@ -407,7 +408,7 @@ AZURE = Guide(
     STEPS,
     hosted_note="Connecting Outlook adds complexity. On this hosting the hosted outgoing server is the recommended "
     "way; go on only if mail must leave through Outlook.",
-    limit_note="Look up Outlook's limits first: 30 messages a minute, 10,000 recipients a day, 3 connections. It may "
-    "not suit large marketing campaigns.",
+    limit_note=f"Look up Outlook's limits first: {provider('outlook').limit}. It may not suit large marketing "
+    "campaigns.",
     links=(Link("Microsoft: register an application", "https://learn.microsoft.com/azure/active-directory/develop/quickstart-register-app"),),
 )  # fmt: skip

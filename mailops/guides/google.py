@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..providers import provider
 from .flows import APPLICATION, NOT_PROVED, PERSON, PUBLIC, WEB, WHERE, WHO_GOOGLE
 from .model import Choice, Copy, Do, Guide, Input, Link, Step, Trouble
 
@@ -289,7 +290,6 @@ GOOGLE = Guide(
     STEPS,
     hosted_note="Connecting Gmail adds complexity. On this hosting the hosted outgoing server is the recommended way; "
     "go on only if mail must leave through Gmail.",
-    limit_note="Look up Gmail's limits first: 500 messages a day, 2,000 with Workspace. It may not suit large "
-    "marketing campaigns.",
+    limit_note=f"Look up Gmail's limits first: {provider('gmail').limit}. It may not suit large marketing campaigns.",
     links=(Link("Google: setting up OAuth", "https://support.google.com/cloud/answer/6158849"),),
 )

@@ -250,7 +250,7 @@ def password_servers(servers: Sequence[Server], today: date, *, protocol: str = 
                 Finding(
                     "auth.app_password",
                     Severity.NOTE,
-                    f"{server.name} signs in at {of.name} with a password; only an app password works there.",
+                    f"{server.name} signs in at {of.product} with a password; only an app password works there.",
                     fix="Nothing, if it is an app password. Better: "
                     f"mailops connect {of.command} {server.login or 'ADDRESS'}",
                     facts={"server": server.key, "says": rule.says, "source": rule.source},
@@ -264,7 +264,8 @@ def password_servers(servers: Sequence[Server], today: date, *, protocol: str = 
             Finding(
                 "auth.password_retired" if over else "auth.password_ends",
                 Severity.ERROR if over else Severity.WARNING,
-                f"{server.name} signs in at {of.name} with a password; {when} such sign-ins are not taken by default.",
+                f"{server.name} signs in at {of.product} with a password; {when} such sign-ins are not taken "
+                "by default.",
                 fix=f"Connect this server by OAuth: mailops connect {of.command} {server.login or 'ADDRESS'}",
                 facts={"server": server.key, "since": rule.since.isoformat(), "says": rule.says, "source": rule.source},
             )

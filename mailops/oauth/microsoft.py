@@ -227,7 +227,7 @@ def _no_certificate(account: Account, why: str, what: str) -> ConfigError:
 def unreachable(account: Account, error: Exception) -> AuthError:
     """The provider's sign-in servers could not be reached: worth another try, never a reason to sign in again."""
     return AuthError(
-        f"The sign-in servers of {account.about.name} cannot be reached.",
+        f"The sign-in servers of {account.about.product} cannot be reached.",
         code="auth.unreachable",
         facts={"key": account.key, "class": "retry", "reason": type(error).__name__},
         fix="Check network, proxy and CA file; mailops tries again later.",

@@ -1,13 +1,14 @@
 """What mailops knows of mail providers, as data: hosts, endpoints, scopes, limits, and the dates of their rules."""
 
-from .model import Endpoints, Host, Limits, PasswordRule, Provider
-from .rules import PROVIDERS, password_rules, provider, provider_of_host
+from .model import Endpoints, Host, Limit, PasswordRule, Provider
+from .rules import CATALOGUED, PROVIDERS, password_rules, provider, provider_of_host
 
 __all__ = [
+    "CATALOGUED",
     "PROVIDERS",
     "Endpoints",
     "Host",
-    "Limits",
+    "Limit",
     "PasswordRule",
     "Provider",
     "password_rules",

@@ -1,88 +1,16 @@
-"""Outgoing providers as data: hosts, ports, which FROM filter they want, what they suit.
-
-Facts from the providers' public documentation as of November 2026.
-"""
+"""Server records as a provider wants them, and which providers suit which mail."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..errors import ConfigError
-from ..model.setup import Authentication, Encryption, MailClass, Server
+from ..model.setup import Encryption, MailClass, Server
+from .model import Provider
+from .rules import PROVIDERS
 
+__all__ = ["CAMPAIGN_LIMIT", "PROVIDERS", "SUGGESTED", "Provider", "server_for"]
 
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """What mailops knows of a provider. ``filter_is_mailbox``: its FROM filter must be the mailbox that signs in.
-    ``campaigns``: whether large campaigns suit it; ``limit`` says why not."""
-
-    id: str
-    name: str
-    host: str
-    ports: tuple[int, ...]
-    authentication: Authentication
-    filter_is_mailbox: bool = False
-    suits: tuple[MailClass, ...] = (MailClass.TRANSACTIONAL,)
-    campaigns: bool = True
-    limit: str = ""
-    setup_page: str = ""
-
-
-_BOTH = (MailClass.TRANSACTIONAL, MailClass.MASS)
-PROVIDERS: dict[str, Provider] = {
-    p.id: p
-    for p in (
-        Provider(
-            "hosted",
-            "the hosted server",
-            "",
-            (587,),
-            Authentication.NONE,
-            limit="it has a daily limit and is meant for transactional mail and small campaigns",
-            campaigns=False,
-        ),
-        Provider(
-            "outlook",
-            "Outlook",
-            "smtp.outlook.com",
-            (587,),
-            Authentication.OAUTH,
-            True,
-            campaigns=False,
-            limit="30 messages a minute and 3 connections, 10,000 recipients a day",
-        ),
-        Provider(
-            "gmail",
-            "Gmail",
-            "smtp.gmail.com",
-            (587, 465),
-            Authentication.OAUTH,
-            True,
-            campaigns=False,
-            limit="500 recipients a day, 2,000 with Workspace",
-        ),
-        Provider(
-            "mailjet",
-            "Mailjet",
-            "in-v3.mailjet.com",
-            (587, 465),
-            Authentication.LOGIN,
-            suits=_BOTH,
-            setup_page="https://app.mailjet.com/account/setup",
-        ),
-        Provider(
-            "ses",
-            "Amazon SES",
-            "email-smtp.eu-west-1.amazonaws.com",
-            (587, 465, 2525),
-            Authentication.LOGIN,
-            suits=_BOTH,
-        ),
-        Provider("sendgrid", "SendGrid", "smtp.sendgrid.net", (587, 465, 2525), Authentication.LOGIN, suits=_BOTH),
-        Provider("mailgun", "Mailgun", "smtp.mailgun.org", (587, 465, 2525), Authentication.LOGIN, suits=_BOTH),
-        Provider("brevo", "Brevo", "smtp-relay.brevo.com", (587, 465, 2525), Authentication.LOGIN, suits=_BOTH),
-    )
-}
 SUGGESTED = {
     MailClass.TRANSACTIONAL: ("Gmail", "Amazon SES", "Brevo"),
     MailClass.MASS: ("Mailgun", "Sendgrid", "Mailjet"),
@@ -116,7 +44,7 @@ def server_for(
     server = Server(
         key=provider.id,
         name=provider.name,
-        host=provider.host,
+        host=provider.smtp.name if provider.smtp else "",
         port=chosen,
         encryption=Encryption.TLS if chosen == 465 else Encryption.STARTTLS,
         authentication=provider.authentication,

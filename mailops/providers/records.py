@@ -1,81 +1,32 @@
 """What sending services and DNS hosts want to see in DNS: data, with its source and date.
 
-A service is one file in ``data/``, read into one frozen :class:`SendingProfile`; the checks read nothing else.
-``as_of`` is the day a file was compared with its ``source``; a bare year, with ``basis = "general knowledge"``, waits
-for the comparison. ``{domain}`` stands for the sending domain, ``{dashed}`` for it with dashes for dots, ``{db}`` for
-the database name; ``*`` stands for an account's own part.
+The services come from the files in ``data/`` (:mod:`mailops.providers.files`); the checks read nothing else.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.resources import files
 
+from .files import FILES
+from .model import DkimExpectation, ReturnPathRecord, SendingProfile
 
-@dataclass(frozen=True, slots=True)
-class DkimExpectation:
-    """One selector (``*`` = an account's own). ``targets`` are CNAME targets that count (empty = the service gives a
-    TXT value); below ``zones`` any target counts that serves a valid key."""
-
-    selector: str
-    targets: tuple[str, ...] = ()
-    zones: tuple[str, ...] = ()
-
-    def accepts(self, target: str, *, domain: str, database: str = "") -> bool:
-        """Whether a CNAME target is one of the service's, final dot or not."""
-        wanted = target.rstrip(".").lower()
-        return any(fnmatch.fnmatchcase(wanted, one) for one in self.filled(domain, database)) or any(
-            wanted.endswith(f".{zone}") for zone in self.zones
-        )
-
-    def filled(self, domain: str, database: str = "") -> tuple[str, ...]:
-        """The targets with the account's values put in."""
-        return tuple(
-            one.format(domain=domain, dashed=domain.replace(".", "-"), db=database or "*").lower()
-            for one in self.targets
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ReturnPathRecord:
-    """A record of a return path of one's own; ``value`` is a pattern, for TXT the SPF term that has to be in it."""
-
-    name: str
-    type: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class SendingProfile:
-    """One sending service, read from its file in ``data/``.
-
-    ``own_bounce`` = it bounces to a domain of its own unless set up otherwise, so that SPF does not align.
-    ``essential`` = missing SPF or DKIM is an error, otherwise a warning. ``spf_at``: the include belongs to the
-    ``bounce`` domain, only to a ``return_path`` of one's own, or nowhere (``none``); ``spf_alternatives`` serve too.
-    ``dkim_need``: ``all`` selectors or ``any``. ``basis`` = what the file rests on: ``source``, ``general knowledge``.
-    """
-
-    key: str
-    title: str
-    spf_include: str
-    dkim: tuple[DkimExpectation, ...]
-    essential: bool
-    own_bounce: bool
-    return_path: str
-    limits: str
-    help_url: str
-    source: str
-    as_of: str
-    basis: str = "general knowledge"
-    aliases: tuple[str, ...] = ()
-    note: str = ""
-    spf_at: str = "bounce"
-    spf_alternatives: tuple[str, ...] = ()
-    dkim_need: str = "all"
-    return_records: tuple[ReturnPathRecord, ...] = ()
+__all__ = [
+    "COMMON_SELECTORS",
+    "DNS_HOSTS",
+    "OUTSIDE_CHECKS",
+    "SENDERS",
+    "DkimExpectation",
+    "DnsHost",
+    "ReturnPathRecord",
+    "SendingProfile",
+    "guess_host",
+    "guides_first",
+    "outside_check_texts",
+    "sender",
+    "service_named",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,40 +41,7 @@ class DnsHost:
     as_of: str = "2026-11-22"
 
 
-def _read(key: str, text: str) -> SendingProfile:
-    """One file of ``data/`` as a profile. A key that is missing or unknown raises while the package is tested."""
-    data = tomllib.loads(text)
-    spf, back, dkim = data.pop("spf"), data.pop("return_path"), data.pop("dkim")
-    zones = tuple(dkim.get("zones", ()))
-    selectors = tuple(
-        DkimExpectation(one["selector"], tuple(one.get("targets", ())), zones) for one in dkim.get("selectors", ())
-    )
-    return SendingProfile(
-        key=key,
-        spf_include=spf["include"],
-        spf_at=spf["at"],
-        spf_alternatives=tuple(spf.get("alternatives", ())),
-        dkim=selectors,
-        dkim_need=dkim["need"],
-        own_bounce=back["own"],
-        return_path=back["says"],
-        return_records=tuple(ReturnPathRecord(**one) for one in back.get("records", ())),
-        aliases=tuple(data.pop("aliases", ())),
-        **data,
-    )
-
-
-_FIRST = ("odoo", "microsoft365", "google", "mailjet")  # the order people look for them in; the others by name
-
-
-def _all() -> dict[str, SendingProfile]:
-    folder = files(__package__) / "data"
-    found = {one.name.removesuffix(".toml"): one for one in folder.iterdir() if one.name.endswith(".toml")}
-    order = [*_FIRST, *sorted(set(found) - set(_FIRST))]
-    return {key: _read(key, found[key].read_text(encoding="utf-8")) for key in order}
-
-
-SENDERS: dict[str, SendingProfile] = _all()
+SENDERS: dict[str, SendingProfile] = {key: one.dns for key, one in FILES.items()}
 
 DNS_HOSTS: tuple[DnsHost, ...] = (
     DnsHost("ovh", "OVH", ("*.ovh.net", "*.anycast.me"),

@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 from ..errors import AuthError
 from ..secrets import redact
+from .model import limits_said
+from .rules import PROVIDERS
 
 Who = Literal["you", "admin", "person", "recipient", "their admin", "provider", "nobody (wait)"]
 KINDS: dict[str, Who] = {
@@ -81,13 +83,25 @@ def _several(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list) else () if value is None else (value,)
 
 
+_FIGURES = re.compile(r"\{(\w+) (\w+)(?: an? (\w+))?\}")
+
+
+def _figures(found: re.Match[str]) -> str:
+    """``{gmail messages a day}`` as the limits the provider's file gives."""
+    known, of, per = found.groups(default="")
+    fitting = [one for one in PROVIDERS[known].limits if (one.of, one.per) == (of, per)]
+    if not fitting:
+        raise KeyError(found[0])
+    return limits_said(fitting)
+
+
 def _row(raw: Mapping[str, Any], sources: Mapping[str, str], usual: Mapping[str, str]) -> Row:
     at, *also = _several(raw["at"])
     return Row(
         id=raw["id"],
         provider=raw["provider"],
         at=at,
-        cause=raw["cause"],
+        cause=_FIGURES.sub(_figures, raw["cause"]),
         fix=raw["fix"],
         kind=raw["class"],
         codes=tuple(raw.get("codes", ())),

@@ -91,3 +91,22 @@ def name_server_takes(zone: ZoneSource) -> None:
         if dns.rdatatype.CNAME in kinds and (len(kinds) > 1 or len(kinds[dns.rdatatype.CNAME].rdatas) > 1):
             raise NotPublishable(f"{name}: a CNAME and other data")
         to_name(name.to_text())
+
+
+def zone_text(zone: ZoneSource, origin: str) -> str:
+    """The part of a zone at and below ``origin`` as a master file (RFC 1035 section 5), for a name server's checker.
+
+    A start of authority is put on top where there is none; a name server is, too.
+    """
+    top = to_name(origin)
+    lines: list[str] = []
+    types: set[int] = set()
+    for name, kinds in read_zone(zone).records.items():
+        if not name.is_subdomain(top):
+            continue
+        types |= set(kinds) if name == top else set()
+        for held in kinds.values():
+            lines += [f"{name} {held.ttl} IN {one.rdtype.name} {one}" for one in held.rdatas]
+    head = [f"{top} 300 IN SOA {_SERIAL}"] if dns.rdatatype.SOA not in types else []
+    head += [f"{top} 300 IN NS ns.invalid."] if dns.rdatatype.NS not in types else []
+    return "\n".join([*head, *lines]) + "\n"

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from ..errors import MailopsError
 from ..model.verdict import Verdict, VerdictState
 from ..page.theme import INK, SANS, box, code, esc, heading, html_table, live_only, paragraph, titled
 from .check import CheckCard
-from .controls import button, row
+from .controls import button, field, row
 from .copyfield import CopyField
 from .faces import Card, said
 from .panel import Headline, Panel
@@ -70,9 +71,16 @@ class Links(Card):
 
 
 class FindingCard(Card):
-    """One result: the check's card; below it the record in the forms a DNS panel may want, and what was proved."""
+    """One result: the check's card; below it the record in the forms a DNS panel may want, and what was proved.
 
-    def __init__(self, result: CheckResult, zone: str, *, appends_domain: bool | None = None) -> None:
+    A record that loses something of the owner's is held back until ``losses`` or the button says that this is meant;
+    ``agreed`` keeps what was agreed to, over a redraw.
+    """
+
+    def __init__(
+        self, result: CheckResult, zone: str, *, appends_domain: bool | None = None, losses: bool = False,
+        agreed: set[str] | None = None,
+    ) -> None:  # fmt: skip
         from ..dns.records import panel_forms, zone_line
         from ..domains.values import proof_line
 
@@ -81,6 +89,8 @@ class FindingCard(Card):
         self.fields: list[Card] = []
         self.proof = proof_line(result)
         change = result.change if result.proved else None
+        self.agreed = set() if agreed is None else agreed
+        self.held = [one for one in change.loses if one not in self.agreed] if change and not losses else []
         self.gone = [zone_line(record, zone) for record in change.remove] if change else []
         many = change is not None and len(change.publish) > 1
         for number, record in enumerate(change.publish if change else (), start=1):
@@ -89,6 +99,12 @@ class FindingCard(Card):
                 forms[1], forms[2] = forms[2], forms[1]
             mark = f" of record {number}" if many else ""
             self.fields += [CopyField(label + mark, value) for label, value in forms]
+
+    def _warning(self) -> str:
+        from ..domains.values import TO_CONFIRM
+
+        lost = "".join(paragraph(f"Gone afterwards: {one}") for one in self.held)
+        return self._block(f"{heading('This loses something of yours', 4)}{lost}{paragraph(TO_CONFIRM)}")
 
     def _before(self) -> str:
         if not self.fields:
@@ -108,24 +124,40 @@ class FindingCard(Card):
         return f'<div style="{style}">{inner}</div>'
 
     def html(self) -> str:
+        if self.held:
+            return self.card.html() + self._warning()
         inner = "".join(field.html() for field in self.fields)
         indented = f'<div style="margin-left:20px">{inner}</div>' if inner else ""
         return self.card.html() + self._before() + indented + self._after()
 
     def text(self) -> str:
+        if self.held:
+            return "\n".join([self.card.text(), *(f"  gone afterwards, to be confirmed: {one}" for one in self.held)])
         lines = [self.card.text(), *(f"  take away: {line}" for line in self.gone)]
         lines += [f"  {field.text()}" for field in self.fields]
         return "\n".join([*lines, *([f"  {self.proof}"] if self.proof else [])])
 
     def build(self) -> ipywidgets.Widget:
-        parts: list[Any] = [self.card.widget]
+        shown = ipywidgets.VBox([self.card.widget, *self._parts()])
+        if self.held:
+            agree = button("I agree to lose this", tooltip="Show the record to publish")
+
+            def agreed(_: object) -> None:
+                self.agreed.update(self.held)
+                self.held = []
+                shown.children = (self.card.widget, *self._parts())
+
+            agree.on_click(agreed)
+            shown.children = (self.card.widget, ipywidgets.HTML(self._warning()), agree)
+        return shown
+
+    def _parts(self) -> list[Any]:
+        parts: list[Any] = []
         if self.fields:
             fields = ipywidgets.VBox([field.widget for field in self.fields])
             fields.layout.margin = "0 0 0 20px"
             parts += [ipywidgets.HTML(self._before()), fields]
-        if self.proof:
-            parts.append(ipywidgets.HTML(self._after()))
-        return ipywidgets.VBox(parts)
+        return parts + ([ipywidgets.HTML(self._after())] if self.proof else [])
 
 
 def _zone_of(report: DomainReport, result: CheckResult) -> str:
@@ -146,7 +178,8 @@ def _named(verdict: Verdict) -> Verdict:
 class DomainView(Card):
     """Checks a domain on first use and shows the report; *Check now* and *Watch* are in the live notebook.
 
-    ``record`` hears one verdict for each check and subject (the worst decides). ``watch_minutes`` bounds a watch.
+    ``record`` hears one verdict for each check and subject (the worst decides). ``watch_minutes`` bounds a watch;
+    ``losses`` = the owner agrees to what the proposals lose.
     """
 
     def __init__(
@@ -157,12 +190,14 @@ class DomainView(Card):
         ground: bool = False,
         record: Record | None = None,
         watch_minutes: float = 60.0,
+        losses: bool = False,
     ) -> None:
-        self.ops, self.setup, self.ground = ops, setup, ground
+        self.ops, self.setup, self.ground, self.losses = ops, setup, ground, losses
         self.watch_minutes = watch_minutes
         self._record: Record = record or (lambda verdict: verdict)
         self._report: DomainReport | None = None
         self._status = ""
+        self._agreed: set[str] = set()
         self._state = VerdictState.READY
         self._places: tuple[tuple[str, str], ...] = ()
         self._stop = threading.Event()
@@ -201,6 +236,15 @@ class DomainView(Card):
         self.wait()
         return Panel(Prose(f"Waited: {self._status}"), self.cards())
 
+    def other(self, setup: SendingSetup) -> DomainView:
+        """The same view of another domain."""
+        return DomainView(self.ops, setup, ground=self.ground, record=self._record, watch_minutes=self.watch_minutes,
+                          losses=self.losses)  # fmt: skip
+
+    def stop(self) -> None:
+        """End a watch."""
+        self._stop.set()
+
     # --- faces --------------------------------------------------------------------------------------------------------
 
     def cards(self) -> Panel:
@@ -217,7 +261,12 @@ class DomainView(Card):
         )
         lead += f" Asked: {report.asked_of}."
         appends = next((host.appends_domain for host in DNS_HOSTS if host.title == report.dns_host), None)
-        findings = [FindingCard(result, _zone_of(report, result), appends_domain=appends) for result in results]
+        findings = [
+            FindingCard(
+                result, _zone_of(report, result), appends_domain=appends, losses=self.losses, agreed=self._agreed
+            )
+            for result in results
+        ]
         tail: list[Card] = [Prose(*report.notes)] if report.notes else []
         if report.changes:
             where = f"Your DNS is at {report.dns_host}. " if report.dns_host else ""
@@ -250,7 +299,7 @@ class DomainView(Card):
         halt = button("Stop watching")
         self._watch_button.on_click(lambda _: self.start())
         check.on_click(lambda _: self._background(self._check_again))
-        halt.on_click(lambda _: self._stop.set())
+        halt.on_click(lambda _: self.stop())
         return ipywidgets.VBox([row(check, self._watch_button, halt), self._line, self._shown])
 
     def refresh(self) -> None:
@@ -311,6 +360,61 @@ class DomainView(Card):
         self._line.value = self._status_html()
         if redraw:
             self.refresh()
+
+
+class DomainPage(Card):
+    """A domain's report under the fields that ask for another one: what is typed is looked at with the same options,
+    and what is no mail domain or no service is told where it was typed."""
+
+    def __init__(self, view: DomainView) -> None:
+        self.view = view
+        self.trouble = ""
+
+    def look(self, domain: str, service: str) -> None:
+        """Look at another domain, or at the same with other services; a watch of the one before is ended."""
+        before = self.view
+        try:
+            keys = ",".join(part for part in service.replace(",", " ").split() if part != "own")
+            fields = {name: getattr(before.setup, name) for name in _KEPT}
+            fresh = before.other(before.ops.domains.setup(domain, **fields, service=keys))
+            fresh.report  # noqa: B018 (looked up here, where trouble can be told)
+        except MailopsError as error:
+            self.trouble = said(error)
+        else:
+            self.trouble = ""
+            before.stop()
+            self.view = fresh
+        self.refresh()
+
+    def html(self) -> str:
+        return self._trouble_html() + self.view.html()
+
+    def text(self) -> str:
+        return "\n".join(part for part in (self.trouble, self.view.text()) if part)
+
+    def _trouble_html(self) -> str:
+        return box(titled("failed", self.trouble), accent="bad", role="alert") if self.trouble else ""
+
+    def build(self) -> ipywidgets.Widget:
+        self._domain = field("Domain", "example.com")
+        self._service = field("Who sends", "odoo, google, mailjet …; own")
+        self._domain.value = self.view.setup.name
+        self._service.value = ", ".join(self.view.setup.services) or "own"
+        press = button("Look at this domain", main=True, tooltip="Check this domain with these services")
+        press.on_click(lambda _: self.look(self._domain.value, self._service.value))
+        self._said = ipywidgets.HTML(self._trouble_html())
+        self._held = ipywidgets.VBox([self.view.widget])
+        return ipywidgets.VBox([row(self._domain, self._service, press), self._said, self._held])
+
+    def refresh(self) -> None:
+        if "widget" not in self.__dict__:
+            return
+        self._said.value = self._trouble_html()
+        if not self.trouble:
+            self._held.children = (self.view.widget,)
+
+
+_KEPT = ("hosting", "database", "selectors", "spf_terms", "report_to", "volume")
 
 
 def outside_checks(domain: str, selector: str = "odoo") -> Links:

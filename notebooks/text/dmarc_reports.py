@@ -9,26 +9,37 @@
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 files: str = ""  # a file or folder of reports (empty: the folder dmarc of the workspace)
 limit: float = 0.02  # the job fails when more than this share does not pass
+networks: bool = False  # also ask for the number and prefix of each source's network
 
 # %%
 from mailops import Ops
-from mailops.widgets import CheckCard, DmarcView, Panel
+from mailops.widgets import CheckCard, DmarcView, Panel, SourcesCard, TlsView
 
 ops = Ops.open(workspace or None)
 reports = ops.dmarc.read([files] if files else [])
+encrypted = ops.dmarc.tls([files] if files else [])
 view = DmarcView(reports)
 
 # %%
 view.tiles()
 
 # %%
-Panel(*(CheckCard(ops.run.record(verdict)) for verdict in reports.verdicts(limit=limit)))
+verdicts = (*reports.verdicts(limit=limit), *encrypted.verdicts())
+Panel(*(CheckCard(ops.run.record(verdict)) for verdict in verdicts))
 
 # %%
 view.chart()
 
 # %%
 view.unpermitted()
+
+# %% [markdown]
+# ## Whose the sources are
+# Names are asked of DNS now. Tick a source and say whether it is yours: the mark is kept, and what a source sends that is
+# *not mine* counts against nobody, since it is meant not to pass.
+
+# %%
+SourcesCard(ops, reports, networks=networks)
 
 # %%
 view.sources()
@@ -38,6 +49,13 @@ view.days()
 
 # %%
 view.refused()
+
+# %% [markdown]
+# ## Encryption of what comes to you
+# Reports about TLS (RFC 8460) come to the address of the record `_smtp._tls`.
+
+# %%
+TlsView(encrypted, told=[one.name for one in reports.refused])
 
 # %% [markdown]
 # ## What to do with it

@@ -16,11 +16,12 @@ spf_terms: str = ""  # what SPF must permit besides, separated by spaces, such a
 volume: int = -1  # messages a day to one receiver: also what large receivers ask of bulk senders (-1: not asked)
 everything: bool = False  # also MX, MTA-STS, TLS-RPT, BIMI, DANE and reverse names
 all_domains: bool = False  # also one table of every mail domain of the workspace
+accept_losses: bool = False  # you agree to what a proposal loses, such as a tag nobody can keep
 watch_minutes: float = 0.0  # as a job: wait this long for the records to be published
 
 # %%
 from mailops import Ops
-from mailops.widgets import DomainView, comparison, domains_overview, expectations, outside_checks
+from mailops.widgets import DomainPage, DomainView, comparison, domains_overview, expectations, outside_checks
 
 ops = Ops.open(workspace or None)
 options = {
@@ -32,10 +33,12 @@ options = {
     "volume": volume if volume >= 0 else None,
 }
 setup = ops.domains.setup(domain or ops.domains.first(ops.setup), **options)
-view = DomainView(ops, setup, ground=everything, record=ops.run.record, watch_minutes=watch_minutes or 60.0)
+view = DomainView(
+    ops, setup, ground=everything, record=ops.run.record, watch_minutes=watch_minutes or 60.0, losses=accept_losses
+)
 
 # %%
-view
+DomainPage(view)
 
 # %% [markdown]
 # ## What the sending service expects

@@ -113,3 +113,58 @@ def test_the_dns_pages_are_readable(
         page.get_by_role("cell", name="cut-off.xml.gz").wait_for()
         screenshot(page, f"dmarc-{theme}")
         assert page.evaluate(CONTRAST)["wrong"] == []
+
+
+def test_what_people_type_for_a_domain_is_looked_at_or_told_why_not(
+    workspace: Path,
+    name_servers: tuple[DnsServer, DnsServer],
+    voila: Any,
+    page_of: Callable[..., Any],
+    screenshot: Callable[..., Path],
+) -> None:
+    first, _ = name_servers
+    first.add("xn--bcher-kva.example", "TXT v=spf1 mx -all")
+    first.add("_spf.google.com", "TXT v=spf1 ip4:203.0.113.0/24 ~all")
+    with voila(workspace) as address:
+        page = page_of("light", 1280, 2600)
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.goto(address("domain_dns"))
+        page.get_by_text(RED).wait_for()
+        assert page.get_by_label("Domain", exact=True).input_value() == DOMAIN
+
+        def look(domain: str, service: str = "odoo") -> None:
+            page.get_by_label("Domain", exact=True).fill(domain)
+            page.get_by_label("Who sends").fill(service)
+            page.get_by_role("button", name="Look at this domain").click()
+
+        for nonsense, meant in (
+            ("hello world!", "such as example.com"),
+            ("https://northwind.example/contact?x=1", "such as northwind.example"),
+            ("ann@northwind.example", "such as northwind.example"),
+            ("192.0.2.25", "such as example.com"),
+            ("<script>alert(1)</script>", "is no mail domain"),
+        ):
+            look(nonsense)
+            page.get_by_role("alert").get_by_text(meant).wait_for()
+            assert page.get_by_role("heading", name=DOMAIN, exact=True).is_visible(), "what was seen stays"
+        screenshot(page, "domain-nonsense")
+        look(DOMAIN, "odoo, pigeons")
+        page.get_by_role("alert").get_by_text("pigeons").wait_for()
+
+        look("B\u00fccher.example", "own")
+        page.get_by_role("heading", name="xn--bcher-kva.example", exact=True).wait_for()
+        assert page.get_by_role("alert").get_by_text("is no mail domain").count() == 0
+
+        look(f" News.{DOMAIN}. ")  # the panel is that of the zone above
+        page.get_by_role("heading", name=f"news.{DOMAIN}", exact=True).wait_for()
+        page.locator(".mo-copy input").first.wait_for()
+        names = page.locator(".mo-copy input").evaluate_all("fields => fields.map(one => one.value)")
+        assert {"news", "odoo._domainkey.news", "_dmarc.news"} <= set(names), names
+        assert page.get_by_text(f"$ORIGIN news.{DOMAIN}").count() == 0
+
+        look(DOMAIN, "odoo, google")
+        page.get_by_role("heading", name=DOMAIN, exact=True).wait_for()
+        page.get_by_text("odoo and google is not permitted to send").wait_for()
+        page.get_by_text("include:_spf.odoo.com include:_spf.google.com mx").first.wait_for()
+        screenshot(page, "domain-two-services")
+        assert page.get_by_text("There was an error").count() == 0

@@ -177,3 +177,62 @@ def test_an_address_dmarc_cannot_carry_is_refused(address: str) -> None:
 def test_a_report_addresss_domain_goes_out_in_a_labels() -> None:
     where = zone({f"_dmarc.{DOMAIN}": []})
     assert "rua=mailto:dmarc@xn--bro-hoa.example" in exported(where, "zone", "--report-to", "dmarc@büro.example")
+
+
+LOSSY = zone({f"_dmarc.{DOMAIN}": ["TXT v=DMARC1; p=reject; sp=bogus"]})
+ALIASED = zone({f"_dmarc.{DOMAIN}": ["CNAME acme.dmarc-host.example."]})
+
+
+@pytest.mark.parametrize(("where", "loss"), [(LOSSY, "sp=bogus"), (ALIASED, "the alias to acme.dmarc-host.example")])
+@pytest.mark.parametrize("form", ["panel", "zone", "octodns", "terraform", "cloudflare", "route53"])
+def test_what_loses_something_of_the_owners_is_held_back_until_confirmed(where: Zone, loss: str, form: str) -> None:
+    held = json.loads(run(where, "export", DOMAIN, "--format", form, "--json", code=1))
+    assert "v=DMARC1" not in held["text"]
+    assert loss in held["text"]
+    assert loss in held["held_back"][0]["loses"][0]
+    assert "take away" not in held["text"], "nothing goes before the loss is confirmed"
+    given = json.loads(run(where, "export", DOMAIN, "--format", form, "--accept-losses", "--json", code=0))
+    assert "v=DMARC1" in given["text"]
+    assert f"gone afterwards: {loss}" in given["text"]
+    assert given["held_back"] == []
+
+
+def test_what_loses_nothing_is_given_beside_what_is_held_back() -> None:
+    where = {**LOSSY, DOMAIN: ["TXT v=spf1 mx ~all", *CLEAN[DOMAIN][1:]]}
+    text = exported(where, "zone")
+    assert WANTED in text
+    assert "v=DMARC1" not in text
+
+
+def test_fix_shows_the_loss_first_and_the_record_once_it_is_confirmed() -> None:
+    shown = run(LOSSY, "fix", DOMAIN, code=1)
+    assert "gone afterwards: sp=bogus" in shown
+    assert "--accept-losses" in shown
+    assert "v=DMARC1; p=reject\n" not in shown
+    assert "v=DMARC1; p=reject\n" in run(LOSSY, "fix", DOMAIN, "--accept-losses", code=0)
+    rows = json.loads(run(LOSSY, "fix", DOMAIN, "--json", code=1))["changes"]
+    assert [(row["confirm"], row["loses"]) for row in rows] == [(True, ["sp=bogus"])]
+
+
+def test_the_card_shows_the_record_once_a_person_agrees() -> None:
+    from mailops.dns.domain import check_domain
+    from mailops.dns.domain_model import SendingSetup
+    from mailops.testing.dns_world import dns_world
+    from mailops.widgets.domain_view import FindingCard
+
+    with dns_world(LOSSY, timeout=1.0) as (_, live):
+        found = live.do(lambda resolver: check_domain(resolver, SendingSetup(DOMAIN)))
+    result = next(one for one in found.results if one.change is not None and one.change.loses)
+    card = FindingCard(result, DOMAIN)
+    for shown in (card.html(), card.text()):
+        assert "sp=bogus" in shown
+        assert "Copy" not in shown
+        assert "Record to publish" not in shown
+    shown = FindingCard(result, DOMAIN, losses=True).text()
+    assert "v=DMARC1; p=reject" in shown
+    (agree,) = (one for one in card.widget.children if getattr(one, "description", "") == "I agree to lose this")
+    agree.click()
+    assert agree not in card.widget.children
+    assert any("Record to publish" in getattr(one, "value", "") for one in card.widget.children)
+    assert "v=DMARC1; p=reject" in card.text()
+    assert "v=DMARC1; p=reject" in FindingCard(result, DOMAIN, agreed=card.agreed).text(), "a redraw asks once"

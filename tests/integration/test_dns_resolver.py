@@ -102,9 +102,27 @@ def test_the_next_server_answers_for_a_dead_or_refusing_one() -> None:
         assert answer.server.endswith(str(good.port))
 
 
-def test_many_questions_go_through_a_window_without_loss() -> None:
+def test_who_gives_up_a_question_takes_the_answer_from_nobody_else() -> None:
+    with dns_world(ZONE, latency=0.05) as (server, run):
+
+        async def two(resolver: Resolver) -> tuple[Answer, bool]:
+            gone, kept = resolver.ask("a.example", "TXT"), resolver.ask("a.example", "TXT")
+            try:
+                await asyncio.wait_for(gone, 0.001)
+            except TimeoutError:
+                return await kept, True
+            return await kept, False
+
+        answer, gave_up = run.do(two)
+        assert gave_up
+        assert answer.texts == ("v=spf1 -all",)
+        assert server.asked("TXT") == ["a.example"]
+
+
+@pytest.mark.parametrize("options", [{}, {"window": 64}])
+def test_many_questions_go_through_a_window_without_loss(options: dict[str, int]) -> None:
     zone = {f"d{number}.example": [f"A 192.0.2.{number % 250}"] for number in range(1500)}
-    with DnsServer(zone) as server, DnsRun(Resolver([server.address], timeout=10, window=64)) as run:
+    with DnsServer(zone) as server, DnsRun(Resolver([server.address], timeout=10, **options)) as run:
 
         async def many(resolver: Resolver) -> list[Answer]:
             return await asyncio.gather(*(resolver.ask(f"d{number}.example", "A") for number in range(1500)))
