@@ -309,7 +309,7 @@ class Bounces:
         hit, address, outcome = found.candidate, found.address(result), OUTCOMES.get(kind)
         if outcome is None:
             return None, Block(address, kind, False, found.by, f"{SHOWN.get(kind, 'kept')}; nothing is counted")
-        data = {**told(result), "source": source}
+        data = {**told(result), "source": source, "bounce": bounce_id}
         if hit is not None:
             fact = returned(
                 connection,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from ..bounces.doubt import WEAK
 from ..bounces.explainer import explain_answer
 from ..bounces.reading.classify import classify
 from ..ledger.values import DeliveryOutcome, Outcome
@@ -115,6 +116,7 @@ def _delivery(reply: RecipientReply, last: bool, gave_up: str) -> DeliveryOutcom
     if last and not final:
         text = f"{text} ({gave_up})"
     failed = final or last
+    reason, doubt = _reason(reply)
     return DeliveryOutcome(
         reply.recipient,
         DeliveryState.FAILED if failed else DeliveryState.PENDING,
@@ -122,17 +124,21 @@ def _delivery(reply: RecipientReply, last: bool, gave_up: str) -> DeliveryOutcom
         reply.code,
         reply.enhanced,
         text,
-        _reason(reply),
+        reason,
         "failed" if failed else "deferred",
+        unconfirmed=doubt,
     )
 
 
-def _reason(reply: RecipientReply) -> str:
-    """The classifier's word. Before MAIL nothing was said of a recipient: a name that is not known is our server's."""
+def _reason(reply: RecipientReply) -> tuple[str, str]:
+    """The classifier's word, and why it waits for a second answer.
+
+    Before MAIL nothing was said of a recipient: a name that is not known is our server's.
+    """
     found = classify(reply.code or None, reply.enhanced, reply.text, reply.stage)
     if reply.stage in SERVER_STAGES and found.reason in _OF_RECIPIENTS:
-        return "blocked" if reply.code else "networkerror"
-    return found.reason
+        return "blocked" if reply.code else "networkerror", ""
+    return found.reason, WEAK if found.unconfirmed else ""
 
 
 _STAGE_WORDS = {

@@ -165,7 +165,13 @@ class RulesCard(Card):
 
     def _table(self) -> Frame:
         rows = [
-            [c.address, _judged(c.was), _judged(c.now), EFFECTS[c.effect], c.rule, c.evidence[:120]]
+            [
+                c.address,
+                *(_judged(*each) for each in zip((c.was, c.now), c.strengths, strict=True)),
+                EFFECTS[c.effect],
+                c.rule,
+                c.evidence[:120],
+            ]
             for c in self.changes[:200]
         ]
         columns = ["Address", "Was", "Today", "The list", "Rule", "By this text"]
@@ -240,6 +246,6 @@ def _report_row(row: Any) -> dict[str, Any]:
     }
 
 
-def _judged(what: tuple[str, str, bool]) -> str:
-    kind, reason, hard = what
-    return f"{kind}, {'hard' if hard else 'soft'}: {plain(reason)}"
+def _judged(what: tuple[str, str, bool], strength: str) -> str:
+    kind, reason, _ = what
+    return f"{kind}, {strength}: {plain(reason)}"
