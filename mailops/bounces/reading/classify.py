@@ -154,7 +154,10 @@ def find_host(text: str) -> str | None:
 def stage_of(text: str) -> str | None:
     """As :func:`find_stage`, of a text that is not prepared."""
     low = text[:MAX_TEXT].lower()
-    return find_stage(" ".join(low.split())) if any(mark in low for mark in _STAGE_MARKS) else None
+    for mark in _STAGE_MARKS:
+        if mark in low:
+            return find_stage(" ".join(low.split()))
+    return None
 
 
 def find_stage(prepared: str) -> str | None:

@@ -26,7 +26,7 @@ from .classify import (
     stage_of,
 )
 from .codes import CATEGORIES, EXIT_CODES, EXIT_WORDS, is_about_people, is_generic
-from .entities import Entities, about_us
+from .entities import ABOUT_NAMES, about_us
 from .opening import Letter
 from .phrases import DELAY, FINAL, SUBJECTS, first_of, flat
 from .providers import CARRIERS
@@ -91,7 +91,7 @@ def judged_group(
         hint = domain  # the same hosts answer for real mailboxes
     lines = own.diagnostic if own else ""
     prose = letter.report if alone else ""
-    ask = Asked(code, hint, letter.names([final]), group.get("x-powermta-bouncecategory").lower(), _exit_of(typed))
+    ask = Asked(letter, final, code, hint, group.get("x-powermta-bouncecategory").lower(), _exit_of(typed))
     answer, shown = _why(
         ask, (diagnostic, _refusal(letter, final), lines, _refusal(letter, final, False)), prose, action
     )
@@ -115,17 +115,18 @@ def judged_text(item: text.Found, letter: Letter, action: str, why: str, alone: 
     own = item.diagnostic
     near = " ".join(around(letter.report, item.address)) if alone and not own else ""
     host = find_host(own) or item.address.rpartition("@")[2].lower() or None
-    ask = Asked(None, host, letter.names([item.address]), near=near)
-    pieces = (_refusal(letter, item.address), item.reply, own, _refusal(letter, item.address, False))
+    ask = Asked(letter, item.address, None, host, near=near)
+    reply, refused = item.reply, _refusal(letter, item.address)
+    pieces = (refused, reply, own, _refusal(letter, item.address, False))
     answer, _ = _why(ask, pieces, letter.report if alone else "", action)
-    shown = own or _refusal(letter, item.address) or " ".join(letter.report.split())
+    shown = own or refused or " ".join(letter.report.split())
     if answer.reason in ("undefined", "delivered") and action != "delivered" and (own or near).strip():
         answer = classify_as("onhold", "text:unclear", (own or near)[:80])
     if answer.reason in ("undefined", "onhold") and action == "delayed":
         answer = classify_as("expired", "delayed", why)
     elif answer.reason in ("undefined", "onhold", "userunknown") and item.address.lower().endswith("@googlegroups.com"):
         answer = classify_as("rejected", "system:google groups", "google groups")
-    status = find_enhanced(item.reply) or find_enhanced(own) or find_enhanced(letter.report)
+    status = find_enhanced(reply) or find_enhanced(own) or find_enhanced(letter.report)
     result = RecipientResult(item.address, item.original, answer.reason, answer.hard, status, action, shown[:1000])
     return settled(
         replace(
@@ -208,12 +209,14 @@ _SAID = ("text:", "provider:", "temporary", "name:", "carrier")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is known of a refusal besides its words: the Status field, the remote host, who is who, PowerMTA's category,
-    the number a program ended with, what a text says near the recipient where no line is the recipient's own."""
+    """What is known of a refusal besides its words: the letter it stands in and whom it is about, the Status field, the
+    remote host, PowerMTA's category, the number a program ended with, what a text says near the recipient where no line
+    is the recipient's own."""
 
+    letter: Letter
+    recipient: str
     code: str | None
     host: str | None
-    names: Entities
     category: str = ""
     exit_code: str = ""
     near: str = ""
@@ -299,7 +302,9 @@ def _guessed(ask: Asked) -> Classification | None:
 
 def _about(ask: Asked, said: str, answer: Classification) -> Classification:
     """The answer, unless the name in it is one of ours."""
-    turned = about_us(said, answer.matched_text, answer.reason, ask.names)
+    if answer.reason not in ABOUT_NAMES:
+        return answer
+    turned = about_us(said, answer.matched_text, answer.reason, ask.letter.names([ask.recipient]))
     return classify_as(turned[0], "name:ours", turned[1]) if turned else answer
 
 

@@ -51,6 +51,7 @@ class Letter:
     report: str = ""
     original: OriginalMessage = field(default_factory=OriginalMessage)
     refusals: list[transcript.Refusal] = field(default_factory=list)
+    _senders: list[str] | None = None
 
     @property
     def author(self) -> str:
@@ -69,14 +70,12 @@ class Letter:
 
     def names(self, recipients: Iterable[str]) -> Entities:
         """Who is who in this report: those it is about, and those that are ours."""
-        head = self.original.headers
-        mine = [
-            self.original.envelope_from or "",
-            *addresses_in(head.get("from", "")),
-            *addresses_in(head.get("sender", "")),
-        ]
-        mine += [*self.ours.bounce_addresses, *addresses_in(self.fields.first("to"))]
-        return entities(recipients, mine, self.ours.domains, self.ours.hosts, self.ours.ips)
+        if self._senders is None:
+            head = self.original.headers
+            fields = (head.get("from", ""), head.get("sender", ""), self.fields.first("to"))
+            written = [address for value in fields for address in addresses_in(value)]
+            self._senders = [self.original.envelope_from or "", *self.ours.bounce_addresses, *written]
+        return entities(recipients, self._senders, self.ours.domains, self.ours.hosts, self.ours.ips)
 
     def not_meant(self) -> list[str]:
         """Addresses that stand in a report without being its recipients."""
@@ -93,9 +92,15 @@ def came_to(fields: Fields, delivered_to: str | None, ours: Ours) -> WrittenTo |
 
 
 def open_letter(
-    raw: bytes, seen: gate.Gate, ours: Ours, came: WrittenTo | None, truncated: bool = False, depth: int = 0
+    split: tuple[bytes, bytes],
+    seen: gate.Gate,
+    ours: Ours,
+    came: WrittenTo | None,
+    truncated: bool = False,
+    depth: int = 0,
 ) -> Letter:
-    head, body = mime.without_prose(*mime.split_message(raw))
+    """Open a message that is split into header block and body."""
+    head, body = mime.without_prose(*split)
     fields = mime.fields_of(head)
     parts = mime.leaves(fields, body)
     letter = Letter(fields, parts, mime.decode_words(fields.first("subject")), seen, ours, came, truncated, depth)

@@ -55,7 +55,8 @@ def parse(raw: bytes, *, delivered_to: str | None = None, ours: Ours = NOBODY) -
     came = came_to(mime.fields_of(head), delivered_to, ours) if ours.bounce_addresses else None
     if not seen.sign and came is None:
         return Report("ordinary", rule="gate", truncated=truncated)
-    return _read(open_letter(raw, seen, ours, came, truncated))
+    split = (head, opening) if len(raw) <= mime.PEEK else mime.split_message(raw)
+    return _read(open_letter(split, seen, ours, came, truncated))
 
 
 def _read(letter: Letter) -> Report:

@@ -63,10 +63,8 @@ _SENDER_BEFORE = re.compile(
     r"help|to the address|mail to)\W{0,3}$",
     re.I,
 )
-_HEADERISH = re.compile(r"^(?:received|return-path|dkim-signature|message-id|mime-version|x-originating-ip):", re.I)
-_HEADERS = re.compile(
-    r"^(?:received|return-path|dkim-signature|message-id|mime-version|x-originating-ip):", re.I | re.M
-)
+_HEADERS = ("received:", "return-path:", "dkim-signature:", "message-id:", "mime-version:", "x-originating-ip:")
+_NEW_LINES = tuple("\n" + name for name in _HEADERS)
 _RULED = re.compile(r"^[ \t]*(?:--|==).{0,100}(?:original|message follows)", re.M)
 _ADVICE = re.compile(
     r"^\s{0,8}(?:please note that this is only a|no action is required on your part|delivery attempts will continue|"
@@ -95,8 +93,7 @@ class Found:
         for line in self.lines:
             if line.startswith("(reason: "):
                 return line[9:].rstrip(")")
-        said = _SAID.search(self.diagnostic)
-        if said:
+        if any("said:" in line.lower() for line in self.lines) and (said := _SAID.search(self.diagnostic)):
             return said.group(1)
         refusals = [hit.group(1) for hit in map(_REFUSED.search, self.lines) if hit]
         return refusals[-1] if refusals else ""
@@ -107,14 +104,22 @@ class Found:
         return " ".join(" ".join(self.lines).split())
 
 
+_MARKS = ("original", "copy", "header", "follow", "unsent", "")
+_CUTS = tuple(
+    (mark, tuple(words for words in CUTS if next(one for one in _MARKS if one in words) == mark)) for mark in _MARKS
+)
+"""The lines that end a report, each behind the most frequent word in it: most texts have none of these."""
+
+
 def cut(text: str) -> tuple[str, str]:
     """The report, and what comes after it (the copy of the original, or "")."""
-    lines = text.split("\n")
     whole = text.lower()
-    cuts = [words for words in CUTS if words in whole]
-    headers = _HEADERS.search(text) is not None
-    if not cuts and not headers and not _RULED.search(whole):
+    cuts = [words for mark, some in _CUTS if mark in whole for words in some if words in whole]
+    headers = whole.startswith(_HEADERS) or any(name in whole for name in _NEW_LINES)
+    ruled = ("original" in whole or "message follows" in whole) and _RULED.search(whole)
+    if not cuts and not headers and not ruled:
         return text, ""
+    lines = text.split("\n")
     for number, line in enumerate(lines):
         if len(line) < 120 and (low := line.strip().lower()) and len(low) < 100:
             for words in cuts:
@@ -122,7 +127,13 @@ def cut(text: str) -> tuple[str, str]:
                     return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
             if low.startswith(("--", "==")) and ("original" in low or "message follows" in low):
                 return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
-        if headers and number and line[:1] not in " \t>" and _HEADERISH.match(line) and not lines[number - 1].strip():
+        if (
+            headers
+            and number
+            and line[:1] not in " \t>"
+            and line[:20].lower().startswith(_HEADERS)
+            and not lines[number - 1].strip()
+        ):
             return "\n".join(lines[:number]), "\n".join(lines[number:])
     return text, ""
 

@@ -56,7 +56,9 @@ def attached(letter: Letter) -> Iterator[Letter]:
         raw = mime.transfer_decode(part.body, part.fields.first("content-transfer-encoding")).lstrip(b"\n")
         seen = gate.look(*mime.peek(raw))
         if seen.sign:
-            yield open_letter(raw, seen, letter.ours, letter.came, letter.truncated, letter.depth + 1)
+            yield open_letter(
+                mime.split_message(raw), seen, letter.ours, letter.came, letter.truncated, letter.depth + 1
+            )
 
 
 def _feedback(feedback: dict[str, list[str]], letter: Letter) -> Report:
