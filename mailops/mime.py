@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
+from itertools import islice
 
 MAX_BYTES = 2_000_000
 """Bytes of a message that are looked at."""
@@ -52,6 +53,10 @@ class Fields:
         """The first value of a field, or ""."""
         values = self._all.get(name)
         return values[0] if values else ""
+
+    def firsts(self, limit: int) -> dict[str, str]:
+        """The first value of each field, of the first ``limit`` names."""
+        return {name: values[0] for name, values in islice(self._all.items(), limit)}
 
     def every(self, name: str) -> list[str]:
         """All values of a field."""

@@ -156,16 +156,22 @@ def stage_of(text: str) -> str | None:
     low = text[:MAX_TEXT].lower()
     for mark in _STAGE_MARKS:
         if mark in low:
-            return find_stage(" ".join(low.split()))
+            return _stage_in(" ".join(low.split()))
     return None
 
 
 def find_stage(prepared: str) -> str | None:
     """Where in the dialogue the refusal came, as far as the text says so: connect, helo, mail, rcpt, data or dot."""
-    if any(mark in prepared for mark in _STAGE_MARKS):
-        for words, stage in _STAGES:
-            if words in prepared:
-                return stage
+    for mark in _STAGE_MARKS:
+        if mark in prepared:
+            return _stage_in(prepared)
+    return None
+
+
+def _stage_in(prepared: str) -> str | None:
+    for words, stage in _STAGES:
+        if words in prepared:
+            return stage
     return None
 
 
@@ -216,7 +222,7 @@ def _letters(words: str) -> list[str]:
 
 
 def _grams(text: str) -> set[str]:
-    return {text[at : at + 3] for at in range(len(text) - 2)}
+    return set(map("".join, zip(text, text[1:], text[2:], strict=False)))
 
 
 _NO_MAILBOX = ("mailbox unavailable", "mailbox is unavailable", "mailbox not available", "mailbox unavaiable")

@@ -127,15 +127,21 @@ def judged_text(item: text.Found, letter: Letter, action: str, why: str, alone: 
     elif answer.reason in ("undefined", "onhold", "userunknown") and item.address.lower().endswith("@googlegroups.com"):
         answer = classify_as("rejected", "system:google groups", "google groups")
     status = find_enhanced(reply) or find_enhanced(own) or find_enhanced(letter.report)
-    result = RecipientResult(item.address, item.original, answer.reason, answer.hard, status, action, shown[:1000])
     return settled(
-        replace(
-            result,
-            remote_host=find_host(own),
-            rule="text:" + answer.rule,
-            evidence=answer.matched_text,
-            unconfirmed=answer.unconfirmed,
-            found_by=item.by,
+        RecipientResult(
+            item.address,
+            item.original,
+            answer.reason,
+            answer.hard,
+            status,
+            action,
+            shown[:1000],
+            find_host(own),
+            None,
+            "text:" + answer.rule,
+            answer.matched_text,
+            answer.unconfirmed,
+            item.by,
         )
     )
 
@@ -175,7 +181,8 @@ def settled(result: RecipientResult) -> RecipientResult:
     """What a single recipient may be called: nobody still tried for is hard, nobody concluded is without words."""
     nobody = not result.recipient
     if nobody or result.action in ("delayed", *GOOD_ACTIONS) or (result.status or "").startswith("4"):
-        return replace(result, hard=False, unconfirmed=False)
+        waits = result.hard or result.unconfirmed
+        return replace(result, hard=False, unconfirmed=False) if waits else result
     if result.hard and result.found_by in ("elimination", "original"):
         spoken = any(mark in result.rule for mark in (":text:", ":grammar:", ":provider:"))
         return result if spoken else replace(result, hard=False, unconfirmed=True)

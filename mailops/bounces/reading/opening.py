@@ -160,7 +160,7 @@ def original_of(parts: list[Part]) -> OriginalMessage:
 def original_in(block: str) -> OriginalMessage:
     head = block.lstrip("\n").partition("\n\n")[0][: mime.MAX_HEAD]
     fields = mime.fields_in(head)
-    known = {name: fields.first(name) for name in list(fields)[:100]}
+    known = fields.firsts(100)
     if not known:
         return OriginalMessage()
     to = tuple(addresses_in(fields.first("to")))
