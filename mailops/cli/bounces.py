@@ -271,6 +271,7 @@ def take(
     ctx: typer.Context,
     files: list[Path] = FILES,
     each: bool = typer.Option(False, "--each", help="Also say what each report tells, and what that changed."),
+    delivered_to: str = DELIVERED,
     json: bool = JSON,
 ) -> None:
     """Take reports into the workspace: tie each to the delivery it speaks of and mark it."""
@@ -279,7 +280,7 @@ def take(
     told: list[dict[str, Any]] = []
     with reading(files, quiet=json) as sources:
         for source in sources:
-            taken = bounces.take(source.raw)
+            taken = bounces.take(source.raw, delivered_to or None)
             counts["repeated" if taken.repeated else taken.kind] += 1
             counts["matched"] += taken.matched
             if each:

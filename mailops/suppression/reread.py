@@ -72,15 +72,21 @@ EFFECTS = {
 
 
 def diff(
-    connection: Connection, *, now: datetime, policy: Policy, progress: Callable[[int, int], None] | None = None
+    connection: Connection,
+    *,
+    now: datetime,
+    policy: Policy,
+    progress: Callable[[int, int], None] | None = None,
+    read: Callable[[bytes], Report] = parse,
 ) -> list[Change]:
-    """What today's rules say otherwise, oldest report first. ``progress`` hears (reports read, of how many)."""
+    """What today's rules say otherwise, oldest report first. ``progress`` hears (reports read, of how many), ``read``
+    reads a report again."""
     found: list[Change] = []
     table = stored_table(connection)
     total = connection.execute(sa.select(sa.func.count()).select_from(b).where(*STORED)).scalar_one()
     for done, (raw, rows) in enumerate(_reports(connection), start=1):
         waiting = doubts(connection, [(row.id, row.mail_id, row.normalised or row.recipient) for row in rows])
-        found += _compare(rejudge(parse(raw), table), rows, waiting)
+        found += _compare(rejudge(read(raw), table), rows, waiting)
         if progress and (done % BATCH == 0 or done == total):
             progress(done, total)
     revised = {c.bounce_id: c for c in found}

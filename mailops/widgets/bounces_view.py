@@ -25,6 +25,7 @@ from .suppressions_view import SuppressionsCard
 from .table import Column, Rows, Table, TableCard
 
 if TYPE_CHECKING:
+    from ..bounces import Report
     from ..ops import Ops
     from ..suppression.reread import Change
 
@@ -95,8 +96,9 @@ class ReportsCard(TableCard):
         if "widget" not in self.__dict__:
             return
         raw = self.ops.bounces.raw(bounce_id)
-        fields = [CopyField(SEARCH, text).widget for text in search_texts(raw)]
-        self._detail.children = (ipywidgets.HTML(report_html(raw)), *fields)
+        report = self.ops.bounces.parse(raw)
+        fields = [CopyField(SEARCH, text).widget for text in search_texts(report)]
+        self._detail.children = (ipywidgets.HTML(report_html(raw, report)), *fields)
 
     def _reasons(self) -> list[tuple[str, str]]:
         """The causes that occur, most frequent first, for a choice."""
@@ -196,20 +198,16 @@ class RulesCard(Card):
         return found.text() if found.rows else "Today's rules judge every stored report as before."
 
 
-def search_texts(raw: bytes) -> list[str]:
+def search_texts(report: Report) -> list[str]:
     """What of a report can be searched for on the web: its diagnostics without anybody's data, each once."""
-    from ..bounces import parse
-
-    texts = (searchable(result.diagnostic) for result in parse(raw).results)
+    texts = (searchable(result.diagnostic) for result in report.results)
     return [text for text in dict.fromkeys(texts) if text][:3]
 
 
-def report_html(raw: bytes) -> str:
+def report_html(raw: bytes, report: Report) -> str:
     """A report: the judgement with rule and evidence, and its raw text as text (never rendered), redacted."""
-    from ..bounces import parse
     from ..secrets import redact
 
-    report = parse(raw)
     rows: list[list[object]] = [
         [
             r.recipient,

@@ -124,7 +124,8 @@ class FailureCard(Card):
 
         if self.failure.bounce_id is None:
             return ""
-        shown = report_html(self.ops.bounces.raw(self.failure.bounce_id))
+        raw = self.ops.bounces.raw(self.failure.bounce_id)
+        shown = report_html(raw, self.ops.bounces.parse(raw))
         return box(details(f"Report {self.failure.bounce_id}", shown))
 
     def build(self) -> ipywidgets.Widget:

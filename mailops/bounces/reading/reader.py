@@ -27,8 +27,8 @@ from ... import mime
 from ...mime import Fields
 from . import dsn, gate, text, transcript
 from .autoreply import autoreply_rule
-from .candidates import remaining
-from .classify import find_enhanced, find_reply
+from .candidates import around, remaining
+from .classify import find_enhanced, find_reply, match_text, prepare
 from .judging import judged_group, judged_text, kind_of, kind_of_text, settled, tells_delay, unique
 from .opening import NOBODY, Letter, addresses_in, came_to, is_quoting, open_letter
 from .ours import Ours
@@ -38,6 +38,8 @@ from .systems import wrote
 from .unwrapping import attached, complaint_of, notification_of, status_text
 
 _RECEIPT_PARTS = ("message/disposition-notification", "message/global-disposition-notification")
+_OF_PEOPLE = frozenset({"userunknown", "hostunknown", "hasmoved", "notaccept", "suspend", "mailboxfull", "filtered"})
+MAX_SAID = 1_000
 _CITED = re.compile(r"^>\s?(?:final|original)-recipient\s?:", re.I | re.M)
 
 
@@ -225,7 +227,7 @@ def _plain(letter: Letter) -> Report | None:
     by_signs = (
         seen.null and (seen.daemon or "@" not in author) and any(item.by in ("line", "header", "tag") for item in found)
     )
-    if not (sentence or by_signs):
+    if not (sentence or by_signs or (letter.certain and any(_is_condemned(item, report) for item in found))):
         return None
     person = not (seen.daemon or seen.named or expected or mark or announced or (letter.certain and answered))
     if reply and (person or (not found and not mark and not announced)):
@@ -254,6 +256,13 @@ def _answers(item: text.Found, machine: bool) -> bool:
     if machine:
         return find_reply(item.diagnostic) is not None
     return any(_CODED.search(line) for line in item.lines)
+
+
+def _is_condemned(item: text.Found, report: str) -> bool:
+    """Whether what a text says of a recipient, or near it, is a verdict about a person in known words."""
+    said = item.diagnostic or " ".join(around(report, item.address))
+    found = match_text(prepare(said[:MAX_SAID]))
+    return found is not None and found[0] in _OF_PEOPLE
 
 
 def _is_vacation(fields: Fields) -> bool:
