@@ -9,6 +9,7 @@ import ipywidgets
 from IPython.display import display
 
 from ..bounces import view
+from ..bounces.doubt import strength
 from ..bounces.reading.explain import explain
 from ..bounces.reading.searchable import searchable
 from ..model.reasons import plain, who_acts
@@ -89,7 +90,8 @@ class ReportsCard(TableCard):
 
     def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
         rows, total = view.page(self.ops.engine, address=self.address, reason=self.reason, offset=offset, limit=limit)
-        return Rows([_report_row(row) for row in rows], total)
+        waiting = view.waiting(self.ops.engine, rows)
+        return Rows([_report_row(row, waiting.get(row.id, "")) for row in rows], total)
 
     def open(self, bounce_id: int) -> None:
         """Show one report below the table."""
@@ -230,7 +232,7 @@ def report_html(raw: bytes, report: Report) -> str:
     return heading(f"A {report.kind} (rule {report.rule})") + told + table + details("The raw report", code(shown))
 
 
-def _report_row(row: Any) -> dict[str, Any]:
+def _report_row(row: Any, doubt: str) -> dict[str, Any]:
     sure = f"mail {row.mail_id} ({row.matched_by}, {row.confidence or 0:.0%})" if row.mail_id else ""
     return {
         "id": row.id,
@@ -239,7 +241,7 @@ def _report_row(row: Any) -> dict[str, Any]:
         "at": f"{row.received_at:%Y-%m-%d %H:%M}",
         "address": row.recipient or "(not said)",
         "cause": plain(row.reason or "undefined"),
-        "kind": row.kind + (" hard" if row.hard else ""),
+        "kind": f"{row.kind} {strength(row.hard, doubt)}" if row.hard or doubt else row.kind,
         "tied": sure or f"nothing: {row.matched_by or 'not looked for'}",
     }
 
