@@ -386,6 +386,17 @@ def test_what_is_hard_and_not_sure_is_said_to_be_so() -> None:
     assert told.strength == "hard, unconfirmed"
 
 
+@pytest.mark.parametrize(("code", "hard"), [("5.7.1", False), ("5.1.1", True)])
+def test_a_wrapper_s_gloss_is_not_sure_where_the_peer_s_code_speaks_of_something_else(code: str, hard: bool) -> None:
+    raw = dsn(
+        f"Status: {code}\nDiagnostic-Code: smtp; 550 {code} blurb sixteen",
+        f"550 {code} <lena@dest.example>... User unknown",
+    )
+    found = parse(raw).summary
+    assert found is not None
+    assert (found.hard, found.unconfirmed) == (hard, not hard)
+
+
 # --- whatever the language -----------------------------------------------------------------------------------------------
 
 LANGUAGES = {

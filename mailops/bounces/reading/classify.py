@@ -388,7 +388,7 @@ def _decide(code: str, enhanced: str, text: str, said: str, stage: str, host: st
     answer = provider_answer(host, text, enhanced)
     if answer is not None:
         return _by_stage(*answer, enhanced, text, stage, host)
-    if stage == "mail" and code in _TOO_LARGE and enhanced[1:] in ("", ".3.4", ".2.3"):
+    if stage == "mail" and code in _TOO_LARGE and enhanced[1:] in ("", ".3.4"):
         return (
             "mesgtoobig",
             "code:" + code,

@@ -250,7 +250,7 @@ def _why(ask: Asked, pieces: tuple[str, ...], prose: str, action: str | None) ->
             )
             vague = answer.reason in _VAGUE
             if answer.rule.startswith(_SAID) and answer.reason != "delivered" and not (vague and ask.exit_code):
-                return answer, shown or piece
+                return _beside(pieces, answer) if number else answer, shown or piece
             if number == 0 and answer.rule.startswith(("code:", "stage:")) and not vague and _is_clear(answer):
                 return answer, shown or piece
             if best is None or (best.reason in _VAGUE and not vague):
@@ -267,7 +267,7 @@ def _why(ask: Asked, pieces: tuple[str, ...], prose: str, action: str | None) ->
         answer = _about(ask, prose, classify_prose(ask.code, prose, stage, host))
         clear = ask.code is None or (is_generic(ask.code) and not is_about_people(ask.code))
         if answer.rule.startswith(_SAID) and (clear or answer.reason in _HUMAN_REASONS):
-            return answer, shown or prose
+            return _beside(pieces, answer), shown or prose
         if best is None and answer.reason not in _VAGUE:
             best = answer
     if ask.near and (best is None or best.reason in _VAGUE):
@@ -279,6 +279,13 @@ def _why(ask: Asked, pieces: tuple[str, ...], prose: str, action: str | None) ->
         if guessed is not None and (best is None or best.reason in _VAGUE or not best.hard):
             return guessed, shown
     return best or classify(enhanced=ask.code, remote_host=host), shown
+
+
+def _beside(pieces: tuple[str, ...], answer: Classification) -> Classification:
+    """The answer of what stands around a reply: not sure of a person where the peer's code speaks of something else."""
+    code = find_enhanced(pieces[0]) or ""
+    elsewhere = code[1:3] not in ("", ".0", ".1") and not is_about_people(code)
+    return replace(answer, hard=False, unconfirmed=True) if answer.hard and elsewhere else answer
 
 
 def _own_code(code: str | None, said: str) -> str | None:
