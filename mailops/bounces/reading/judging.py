@@ -185,6 +185,7 @@ def settled(result: RecipientResult) -> RecipientResult:
         return replace(result, hard=False, unconfirmed=False) if waits else result
     if result.hard and result.found_by in ("elimination", "original"):
         spoken = any(mark in result.rule for mark in (":text:", ":grammar:", ":provider:"))
+        spoken = spoken or (result.found_by == "elimination" and is_about_people(result.rule.rpartition(":")[2]))
         return result if spoken else replace(result, hard=False, unconfirmed=True)
     return result
 

@@ -224,8 +224,11 @@ def _plain(letter: Letter) -> Report | None:
     if reply is not None and letter.certain and reply[0] == "autoreply.rfc3834" and not _is_vacation(fields):
         reply = None  # Exim writes that on bounces (RFC 3834 section 5 lets it)
     sentence = bool(expected or mark or failure or announced or answered)
+    written = {one.lower() for one in original.to}
     by_signs = (
-        seen.null and (seen.daemon or "@" not in author) and any(item.by in ("line", "header", "tag") for item in found)
+        seen.null
+        and (seen.daemon or "@" not in author)
+        and any(item.by in ("line", "header", "tag") or item.address.lower() in written for item in found)
     )
     if not (sentence or by_signs or (letter.certain and any(_is_condemned(item, report) for item in found))):
         return None
