@@ -29,7 +29,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mailops import mime
-from mailops.bounces.reading import patterns, phrases, providers, reader, systems
+from mailops.bounces.reading import judging, patterns, phrases, providers, reader, systems
 from mailops.bounces.reading.phrases import flat
 from mailops.testing.suites.bounces import as_prediction, read
 
@@ -107,7 +107,9 @@ class Support:
 @contextmanager
 def cut_tables(support: Support, left_out: frozenset[int]) -> Iterator[int]:
     """The tables reduced to what the other messages support: the number of phrases kept."""
-    before = {name: getattr(reader, name) for name in PHRASES}
+    before = [
+        (room, name, getattr(room, name)) for room in (reader, judging) for name in PHRASES if hasattr(room, name)
+    ]
     full, rows, prints = classify.refusals, providers.PROVIDERS, reader.wrote
     kept = [one for one in patterns.phrases() if support(one.words, left_out)]
     table = classify.compile_table(kept)
@@ -115,8 +117,8 @@ def cut_tables(support: Support, left_out: frozenset[int]) -> Iterator[int]:
     providers.PROVIDERS = tuple(
         (name, marks, tuple(row for row in answers if support(row[0], left_out))) for name, marks, answers in rows
     )
-    for name in PHRASES:
-        setattr(reader, name, tuple(one for one in getattr(phrases, name) if support(one, left_out)))
+    for room, name, _ in before:
+        setattr(room, name, tuple(one for one in getattr(phrases, name) if support(one, left_out)))
     marks_kept = [(name, words) for name, words in systems.table()["mark"] if support(words, left_out)]
     reader.wrote = lambda prepared: next((name for name, words in marks_kept if words in prepared), "")
     classify._classify.cache_clear()
@@ -124,8 +126,8 @@ def cut_tables(support: Support, left_out: frozenset[int]) -> Iterator[int]:
         yield len(kept)
     finally:
         classify.refusals, providers.PROVIDERS, reader.wrote = full, rows, prints
-        for name, value in before.items():
-            setattr(reader, name, value)
+        for room, name, value in before:
+            setattr(room, name, value)
         classify._classify.cache_clear()
 
 

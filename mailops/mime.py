@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
+from itertools import islice
 
 MAX_BYTES = 2_000_000
 """Bytes of a message that are looked at."""
@@ -32,8 +33,7 @@ MAX_DEPTH = 6
 MAX_TEXT = 120_000
 """Characters of one text part that are read."""
 
-_LINE = re.compile(rb"^.+$", re.M)
-_FIELD_LINE = re.compile(rb"[ \t]|[!-9;-~]{1,80}[ \t]*:")
+_FIELD_LINES = re.compile(rb"(?:(?:[ \t]|[!-9;-~]{1,80}+[ \t]*+:|(?=\n)).*+(?:\n|\Z))*+")
 _FOLD = re.compile(r"\n[ \t]+")
 _PARAM = re.compile(r';\s*([A-Za-z0-9*_-]{1,40})\s*=\s*(?:"([^"]{0,500})"|([^\s;"]{1,500}))')
 _TAG = re.compile(r"<[^<>]{0,2000}>")
@@ -53,6 +53,10 @@ class Fields:
         """The first value of a field, or ""."""
         values = self._all.get(name)
         return values[0] if values else ""
+
+    def firsts(self, limit: int) -> dict[str, str]:
+        """The first value of each field, of the first ``limit`` names."""
+        return {name: values[0] for name, values in islice(self._all.items(), limit)}
 
     def every(self, name: str) -> list[str]:
         """All values of a field."""
@@ -126,14 +130,15 @@ def without_prose(head: bytes, body: bytes) -> tuple[bytes, bytes]:
 
     Only for a head that is complete by then; one stray line between fields ends nothing.
     """
-    low = b"\n" + head.lower()
-    stray = next((m for m in _LINE.finditer(head) if not _FIELD_LINE.match(m.group())), None)
-    if stray is None:
+    found = _FIELD_LINES.match(head)
+    stray = found.end() if found else 0
+    if stray == len(head):
         return head, body
-    before, after = low[: stray.start() + 1], low[stray.start() :]
+    low = b"\n" + head.lower()
+    before, after = low[: stray + 1], low[stray:]
     if b"\nfrom:" not in before or b"\nsubject:" not in before or b"\ncontent-type:" in after:
         return head, body
-    return head[: stray.start()], head[stray.start() :] + b"\n\n" + body
+    return head[:stray], head[stray:] + b"\n\n" + body
 
 
 def fields_of(block: bytes) -> Fields:
@@ -147,7 +152,11 @@ def fields_in(text: str) -> Fields:
     for line in _FOLD.sub(" ", text).split("\n", MAX_FIELDS)[:MAX_FIELDS]:
         name, colon, value = line.partition(":")
         if colon and name and len(name) < 80:
-            found.setdefault(name.strip().lower(), []).append(value.strip()[:4000])
+            name = name.strip().lower()
+            if name in found:
+                found[name].append(value.strip()[:4000])
+            else:
+                found[name] = [value.strip()[:4000]]
     return Fields(found)
 
 

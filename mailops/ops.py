@@ -451,7 +451,7 @@ class Ops:
         """Addresses that get no more campaigns, or no more mail: why, and the way back."""
         from .suppression import Suppressions
 
-        return Suppressions(self.engine, clock=self.clock, book=self.book)
+        return Suppressions(self.engine, clock=self.clock, book=self.book, reader=self.bounces.reader)
 
     @cached_property
     def analysis(self) -> Analysis:

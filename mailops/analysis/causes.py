@@ -11,6 +11,7 @@ import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from ..bounces.doubt import UNCONFIRMED, strength
 from ..bounces.hardness import stored_table
 from ..errors import NotFound
 from ..model.address import mailbox
@@ -72,7 +73,8 @@ def split(engine: Engine, *, period: Period, by: str = "all", value: str = "") -
     """The split of a period's failures, of one group where ``by`` and ``value`` name it."""
     code = sa.func.coalesce(e.c.data["status"].as_string(), e.c.data["enhanced"].as_string(), "")
     reply = sa.func.coalesce(e.c.data["code"].as_integer(), 0)
-    temporary = sa.case((code.like("4.%"), 1), (sa.and_(code == "", reply.between(400, 499)), 1), else_=0)
+    waits = e.c.data[UNCONFIRMED].as_string().is_not(None)
+    temporary = sa.case((waits, 1), (code.like("4.%"), 1), (sa.and_(code == "", reply.between(400, 499)), 1), else_=0)
     columns = [e.c.kind, REASON, temporary, sa.func.count()]
     query = failures(engine, columns, by=by, value=value, period=period).group_by(e.c.kind, REASON, temporary)
     found = {"refused_hard": 0, "refused_soft": 0, "bounced_hard": 0, "bounced_soft": 0}
@@ -103,6 +105,12 @@ class Failure:
     sender: str = ""
     bounce_id: int | None = None
     hard: bool = False
+    unconfirmed: str = ""  # why a hard one waits for a second, in words
+
+    @property
+    def strength(self) -> str:
+        """``hard``, ``hard, unconfirmed`` or ``soft``."""
+        return strength(self.hard, self.unconfirmed)
 
     @property
     def meaning(self) -> str:
@@ -164,7 +172,7 @@ def failures_of(engine: Engine, mail_id: int) -> list[Failure]:
 
 def _failure(row: Any, table: Mapping[str, Hardness], sender: str = "", report: int | None = None) -> Failure:
     data = row.data or {}
-    reason = data.get("reason") or "undefined"
+    reason, doubt = data.get("reason") or "undefined", str(data.get(UNCONFIRMED) or "")
     code = str(data.get("status") or data.get("enhanced") or data.get("code") or "")
     return Failure(
         int(row.id),
@@ -178,7 +186,8 @@ def _failure(row: Any, table: Mapping[str, Hardness], sender: str = "", report: 
         code,
         sender,
         report,
-        is_hard(reason, code.startswith("4"), table),
+        not doubt and is_hard(reason, code.startswith("4"), table),
+        doubt,
     )
 
 

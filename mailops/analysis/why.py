@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ..bounces.explainer import Explanation, explain_answer, explain_report, stored
-from ..bounces.reading.advice import advise
+from ..bounces.reading.advice import Advice, advise, authentication
 from ..model.reasons import plain
 from ..model.setup import Server, Setup
 from ..model.states import DeliveryState
@@ -20,7 +20,15 @@ from ..store import schema
 from ..store.database import explained, reading
 from .causes import Failure, failures_of
 
-e, d = schema.events, schema.deliveries
+e, d, m = schema.events, schema.deliveries, schema.mails
+FOLLOWS = {
+    "hard": "Nobody writes there any more: the address is on the suppression list, unless somebody took it off.",
+    "hard, unconfirmed": "The address is proposed for the suppression list: the ground is too weak to act on alone. "
+    "A second answer like it, to another mail, decides.",
+    "soft": "It counts as one soft bounce; the address stays in use.",
+    "refused": "The mail failed; nothing is counted, and the address stays in use.",
+}
+"""What follows from a failure, by its strength; "refused" is what was turned away at once and is not hard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +39,30 @@ class Trouble:
     explanation: Explanation
 
     @property
+    def cause(self) -> str:
+        """Why, in a sentence."""
+        return self._advice.diagnosis if self._advice else self.explanation.cause
+
+    @property
     def tasks(self) -> tuple[str, ...]:
-        """What to do, one thing each."""
-        told = self.explanation
-        return advise(self.failure.error, told.reason).tasks if told.reason else (told.fix,)
+        """What to do, one thing each; nothing is sent again that still waits in the queue."""
+        return self._advice.tasks if self._advice else (self.explanation.fix,)
+
+    @property
+    def consequence(self) -> str:
+        """What follows for the address, in a sentence."""
+        if self.failure.kind == "deferred":
+            return "Nothing is counted: the queue still tries."
+        soft = self.failure.strength == "soft" and self.failure.kind == "refused"
+        return FOLLOWS["refused" if soft else self.failure.strength]
+
+    @property
+    def _advice(self) -> Advice | None:
+        """What is known of the reason; None where a provider's own row says it, and the answer itself no more."""
+        one, reason = self.failure, self.explanation.reason
+        if one.reason == "authfailure" and authentication(one.error):
+            reason = one.reason  # it names the method and the domain
+        return advise(one.error, reason, sender=one.sender, queued=one.kind == "deferred") if reason else None
 
     @property
     def next_look(self) -> str:
@@ -53,6 +81,16 @@ def why(engine: Engine, setup: Setup, mail_id: int) -> list[Trouble]:
     return [
         Trouble(one, kept.get(one.id) or _explained(one, servers.get(one.server_key))) for one in (*found, *waiting)
     ]
+
+
+def about(engine: Engine, mail_id: int) -> tuple[str, str]:
+    """(subject, Message-ID) of a mail; "" for what is gone with it."""
+    told = sa.select(e.c.message_id).where(e.c.mail_id == mail_id, e.c.message_id.is_not(None)).limit(1)
+    with explained("reading a mail's head"), reading(engine) as connection:
+        row = connection.execute(sa.select(m.c.subject, m.c.message_id).where(m.c.id == mail_id)).first()
+        if row is not None:
+            return row.subject or "", row.message_id or ""
+        return "", str(connection.execute(told).scalar() or "")
 
 
 def explain_failure(failure: Failure, setup: Setup) -> Explanation:
@@ -78,8 +116,10 @@ def _deferred(engine: Engine, mail_id: int) -> list[Failure]:
         .limit(1000)
     )
     query = sa.select(e.c.id, e.c.at, e.c.recipient, e.c.mail_id, e.c.server_key, e.c.data).where(e.c.id.in_(last))
+    born = sa.select(e.c.data).where(e.c.mail_id == mail_id, e.c.kind == "submitted").limit(1)
     with explained("reading the deferrals"), reading(engine) as connection:
         rows = connection.execute(query.order_by(e.c.id)).all()
+        sender = str(((connection.execute(born).scalar() if rows else None) or {}).get("domain") or "")
     found = []
     for row in rows:
         data = row.data or {}
@@ -88,7 +128,16 @@ def _deferred(engine: Engine, mail_id: int) -> list[Failure]:
         code = str(data.get("enhanced") or data.get("code") or "")
         found.append(
             Failure(
-                int(row.id), row.at, "deferred", row.recipient, row.mail_id, row.server_key or "", reason, said, code
+                int(row.id),
+                row.at,
+                "deferred",
+                row.recipient,
+                row.mail_id,
+                row.server_key or "",
+                reason,
+                said,
+                code,
+                sender,
             )
         )
     return found

@@ -14,6 +14,7 @@ from ..ledger.returns import LEFT, last, taken_back, told_anew
 from ..model.address import mailbox
 from ..store import schema
 from .correlate import Candidate
+from .doubt import UNCONFIRMED, WEAK
 from .reading.report import RecipientResult
 
 e, b = schema.events, schema.bounces
@@ -21,15 +22,18 @@ NO_ERROR = "no error"  # an error exists that could not be interpreted
 OUTCOMES = {"bounce": "bounced", "complaint": "complained"}
 
 
-def told(result: RecipientResult | None) -> dict[str, Any]:
-    """What a report says of a recipient, as it is kept with the fact."""
+def told(result: RecipientResult | None, doubt: str = "") -> dict[str, Any]:
+    """What a report says of a recipient, as it is kept with the fact. ``doubt`` says in words why a hard judgement is
+    to wait for a second one, where the reader itself has no doubt."""
     if result is None:
         return {"reason": "undefined", "reply": NO_ERROR}
+    waits = WEAK if result.unconfirmed else doubt
     return {
         "status": result.status,
         "reason": result.reason,
         "hard": result.hard,
         "reply": (result.diagnostic or NO_ERROR)[:1000],
+        **({UNCONFIRMED: waits} if waits else {}),
     }
 
 
@@ -58,7 +62,7 @@ def revised(
             mail_id=hit.mail_id,
             recipient=hit.recipient,
             message_id=hit.message_id,
-            data=told(result),
+            data=told(result, _doubt_of_others(event)),
             bounce_id=bounce_id,
             at=event.at if facts and event is not None else now,
             now=now,
@@ -72,6 +76,12 @@ def rejudged(connection: Connection, bounce_id: int, *, kind: str, reason: str, 
     """Write a report's new judgement on its row, beside the facts of :func:`revised`."""
     values = {"kind": kind, "reason": reason, "hard": hard, "rule": rule[:200]}
     connection.execute(sa.update(b).where(b.c.id == bounce_id).values(**values))
+
+
+def _doubt_of_others(event: Any) -> str:
+    """Why the old judgement waited, where that was not the reader's doubt, which is judged anew."""
+    kept = str((event.data or {}).get(UNCONFIRMED) or "") if event is not None else ""
+    return "" if kept == WEAK else kept
 
 
 def _told_already(connection: Connection, hit: Candidate, outcome: str) -> bool:

@@ -30,6 +30,8 @@ from ..store.database import explained, one_report_at_a_time, reading
 from .addressed import REPORTS, SHOWN, Block, Heading, Ours, heading_of, kind_of, sign, understood, untagged
 from .correlate import WINDOW, Candidate, Clues, Match, clues, match, names_of
 from .hardness import rejudge, stored_table
+from .own import Knowing, delivered, own_names
+from .reading.ours import Ours as Names
 from .reading.report import RecipientResult, Report
 from .revise import OUTCOMES, told
 
@@ -90,16 +92,19 @@ class Bounces:
         self._discussions = discussions
         self._hosted = profile.hosted if profile else None
 
-    @staticmethod
-    def parse(raw: bytes) -> Report:
-        """Read a message: is it a report, of what kind, about whom, why, hard or soft. Nothing is recorded."""
-        from . import parse
+    def reader(self) -> Knowing:
+        """The reader with the workspace's own names, for one message or many."""
+        return Knowing(self._engine, self._hosted, self._tag_keys())
 
-        return parse(raw)
+    def parse(self, raw: bytes, delivered_to: str | None = None) -> Report:
+        """Read a message, knowing what is ours: is it a report, of what kind, about whom, why, hard or soft. Nothing is
+        recorded. ``delivered_to`` is the envelope recipient, where the fields do not say it."""
+        return self.reader()(delivered(raw, delivered_to))
 
-    def take(self, raw: bytes) -> Taken:
+    def take(self, raw: bytes, delivered_to: str | None = None) -> Taken:
         """Read a report, tie it to its delivery, and record it. Ordinary mail is returned untouched."""
-        report = self.parse(raw)
+        raw = delivered(raw, delivered_to)
+        report = self.reader()(raw)
         if report.kind not in REPORTS:
             heading = heading_of(raw)
             with explained("looking at a mail"), reading(self._engine) as connection:
@@ -187,12 +192,13 @@ class Bounces:
         written = {untagged(address) for address in heading.to} if heading.null_path else set()
         return Ours(bounces, _sent_from(connection, written) if written else frozenset())
 
+    def names(self, connection: Connection) -> Names:
+        """The names that are ours, for judging what a provider tells."""
+        return own_names(connection, self._hosted)
+
     def _bounce_addresses(self, connection: Connection) -> frozenset[str]:
         """The bounce addresses of all alias domains, in lower case."""
-        a = schema.alias_domains
-        found = connection.execute(sa.select(a.c.bounce_alias, a.c.name))
-        known = {f"{row.bounce_alias}@{row.name}".lower() for row in found if row.bounce_alias}
-        return frozenset(known | {str(self._hosted.bounce_address)} if self._hosted else known)
+        return self.names(connection).bounce_addresses
 
     # --- the store ----------------------------------------------------------------------------------------------------
 
@@ -309,7 +315,7 @@ class Bounces:
         hit, address, outcome = found.candidate, found.address(result), OUTCOMES.get(kind)
         if outcome is None:
             return None, Block(address, kind, False, found.by, f"{SHOWN.get(kind, 'kept')}; nothing is counted")
-        data = {**told(result), "source": source}
+        data = {**told(result), "source": source, "bounce": bounce_id}
         if hit is not None:
             fact = returned(
                 connection,

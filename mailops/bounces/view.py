@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ from sqlalchemy.engine import Engine
 
 from ..store import schema
 from ..store.database import reading
+from .doubt import doubts
 
 b = schema.bounces
 _CAUSE = sa.func.coalesce(b.c.reason, "undefined")
@@ -26,6 +28,12 @@ def page(engine: Engine, *, address: str = "", reason: str = "", offset: int = 0
     with reading(engine) as connection:
         total = connection.execute(sa.select(sa.func.count()).select_from(b).where(*which)).scalar_one()
         return connection.execute(query).all(), int(total)
+
+
+def waiting(engine: Engine, rows: Sequence[Any]) -> dict[int, str]:
+    """Which of these reports are hard and wait for a second one, each with the reason in words."""
+    with reading(engine) as connection:
+        return doubts(connection, [(row.id, row.mail_id, row.normalised) for row in rows])
 
 
 def causes(engine: Engine) -> list[tuple[str, int]]:

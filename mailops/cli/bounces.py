@@ -271,6 +271,7 @@ def take(
     ctx: typer.Context,
     files: list[Path] = FILES,
     each: bool = typer.Option(False, "--each", help="Also say what each report tells, and what that changed."),
+    delivered_to: str = DELIVERED,
     json: bool = JSON,
 ) -> None:
     """Take reports into the workspace: tie each to the delivery it speaks of and mark it."""
@@ -279,7 +280,7 @@ def take(
     told: list[dict[str, Any]] = []
     with reading(files, quiet=json) as sources:
         for source in sources:
-            taken = bounces.take(source.raw)
+            taken = bounces.take(source.raw, delivered_to or None)
             counts["repeated" if taken.repeated else taken.kind] += 1
             counts["matched"] += taken.matched
             if each:
@@ -331,9 +332,10 @@ def why(
     dns: bool = typer.Option(None, "--dns/--no-dns", help="The sender's DNS report (default: when nothing explains)."),
     json: bool = JSON,
 ) -> None:
-    """Why a mail failed or still waits: each recipient's error in words, who must act, what to do; the sender's DNS
-    when no reason is known."""
+    """Why a mail failed or still waits: each recipient's error in words, what follows, who must act, what to do; the
+    sender's DNS when no reason is known."""
     from ..analysis.sql import UNEXPLAINED
+    from ..analysis.why import about
     from ..bounces.reading.searchable import searchable
 
     ops = open_ops(ctx)
@@ -349,7 +351,9 @@ def why(
         {
             "failure": one.failure,
             "meaning": one.failure.meaning,
-            "diagnosis": one.explanation.cause,
+            "diagnosis": one.cause,
+            "strength": one.failure.strength if one.failure.kind != "deferred" else "",
+            "consequence": one.consequence,
             "tasks": one.tasks,
             "who": one.explanation.who,
             "class": one.explanation.kind,
@@ -364,14 +368,20 @@ def why(
     lines = ops.sender_report(found[0].sender).lines if wanted and found[0].sender else ()
     names = {name for one in found for name in (one.recipient.lower(), one.recipient.rpartition("@")[2].lower())}
     support = [r.suggestion for r in ops.analysis.recurring() if r.name in names] if unexplained else []
+    subject, message_id = about(ops.engine, mail_id)
     if json:
-        print_json({"mail": mail_id, "failures": rows, "dns": lines, "support": support})
+        told = {"mail": mail_id, "subject": subject, "message_id": message_id}
+        print_json({**told, "failures": rows, "dns": lines, "support": support})
         return
+    say(f"About: {subject or '(no subject)'} {message_id}".rstrip())
     for trouble, row in zip(troubles, rows, strict=True):
-        one, told = trouble.failure, trouble.explanation
-        cause = told.cause if told.own else one.meaning
+        one = trouble.failure
+        cause = trouble.cause if trouble.explanation.own else one.meaning
         say(f"{one.recipient}: {cause} ({one.kind} {one.at:%Y-%m-%d %H:%M} UTC, {one.code or 'no code'})")
-        say(f"  {one.error}\n  To act: {told.acts}\n  What to do: {told.fix}")
+        say(f"  {one.error}\n  What follows: {trouble.consequence}")
+        if trouble.cause not in (cause, "no error"):
+            say(f"  Why: {trouble.cause}")
+        say(f"  To act: {trouble.explanation.acts}\n  What to do: {' '.join(trouble.tasks)}")
         if trouble.next_look:
             say(f"  To look further: {trouble.next_look}")
         if row["search"] and one.error != one.meaning:

@@ -21,24 +21,43 @@ app = typer.Typer(
 )
 JSON = typer.Option(False, "--json", help="Print JSON.")
 FILES = typer.Argument(None, help="Messages, folders or mailboxes (default: standard input).")
+DELIVERED = typer.Option("", "--delivered-to", help="The address it was delivered to (envelope recipient).")
 MODEL = typer.Option(None, help="The kind of record for mail that no alias takes.")
 
 
 @app.command("receive")
-def receive(ctx: typer.Context, files: list[Path] = FILES, model: str = MODEL, json: bool = JSON) -> None:
+def receive(
+    ctx: typer.Context,
+    files: list[Path] = FILES,
+    model: str = MODEL,
+    delivered_to: str = DELIVERED,
+    json: bool = JSON,
+) -> None:
     """Take received mail in: reply, new record, report or refusal, each with its reason."""
     gateway = open_ops(ctx).inbound
     with reading(files, quiet=json) as sources:
-        found = [_row(gateway.receive(source.raw, fallback_model=model)) for source in sources]
+        found = [
+            _row(gateway.receive(source.raw, fallback_model=model, delivered_to=delivered_to or None))
+            for source in sources
+        ]
     _show(found, json)
 
 
 @app.command("explain")
-def explain(ctx: typer.Context, files: list[Path] = FILES, model: str = MODEL, json: bool = JSON) -> None:
+def explain(
+    ctx: typer.Context,
+    files: list[Path] = FILES,
+    model: str = MODEL,
+    delivered_to: str = DELIVERED,
+    json: bool = JSON,
+) -> None:
     """What would become of received mail, with every rule it passes; nothing is changed."""
     gateway = open_ops(ctx).inbound
     with reading(files, quiet=json) as sources:
-        found = [_row(gateway.explain(source.raw, fallback_model=model), trace=True) for source in sources]
+        found = [
+            _row(gateway.explain(source.raw, fallback_model=model, delivered_to=delivered_to or None), trace=True)
+            for source in sources
+        ]
     _show(found, json)
 
 

@@ -84,14 +84,22 @@ def show(
     troubles = ops.why(mail_id)
     if json:
         explained = [
-            {"recipient": t.failure.recipient, **t.explanation.as_dict(), "look": t.next_look} for t in troubles
+            {
+                "recipient": t.failure.recipient,
+                **t.explanation.as_dict(),
+                "cause": t.cause,
+                "fix": " ".join(t.tasks),
+                "consequence": t.consequence,
+                "look": t.next_look,
+            }
+            for t in troubles
         ]
         print_json({"mail": mail, "history": lines, "explained": explained})
         return
     say(f"Mail {mail.id} {mail.state.label}: {mail.subject}\nFrom {mail.header_from}\n{mail.message_id}")
     if mail.failure_reason:
         say(f"Reason: {mail.failure_reason}")
-    told = {(t.explanation.acts, t.explanation.fix, t.next_look) for t in troubles if t.explanation.own}
+    told = {(t.explanation.acts, " ".join(t.tasks), t.next_look) for t in troubles if t.explanation.own}
     for acts, fix, look in sorted(told):
         say(f"To act: {acts}\nWhat to do: {fix}" + (f"\nTo look further: {look}" if look else ""))
     table(

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from ..bounces import parse as read
+from ..bounces import Report
+from ..bounces import parse as read_report
 from ..bounces.addressed import heading_of
 from ..mime import (
     MAX_BYTES,
@@ -43,8 +45,11 @@ _SPACE = re.compile(r"\s+")
 _DUPLICATE_ID_FIELDS = ("x-mailops-message-id", "x-odoo-message-id")
 
 
-def parse(raw: bytes) -> InboundMail:
-    """Read a mail. A mail without Message-ID gets one made from its bytes, so that it too counts once."""
+def parse(raw: bytes, read: Callable[[bytes], Report] = read_report) -> InboundMail:
+    """Read a mail. ``read`` is the reader of reports, which may know what is ours.
+
+    A mail without Message-ID gets one made from its bytes, so that it too counts once.
+    """
     data = newlines(raw[:MAX_BYTES])
     if data.startswith(b"From ") and b"\n" in data:  # an mbox line before the header
         data = data.partition(b"\n")[2]

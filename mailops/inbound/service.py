@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy.engine import Connection, Engine
 
 from ..bounces.addressed import Block
+from ..bounces.own import delivered
 from ..bounces.service import Bounces, Taken
 from ..errors import InputRefused, MailopsError, MessageRefused
 from ..ledger import Book
@@ -58,13 +59,15 @@ class Gateway:
         self._bounces = bounces or Bounces(engine, clock=clock, discussions=reports, book=Book((ThreadsListener(),)))
         self._allowed = tuple(allowed_senders)
 
-    def receive(self, raw: bytes, *, fallback_model: str | None = None) -> Decision:
+    def receive(self, raw: bytes, *, fallback_model: str | None = None, delivered_to: str | None = None) -> Decision:
         """Take one mail in and say what became of it.
 
-        ``fallback_model`` is the target model of the incoming server that fetched it. Nothing raises for what is in
+        ``fallback_model`` is the target model of the incoming server that fetched it, ``delivered_to`` the envelope
+        recipient, where the fields do not say it. Nothing raises for what is in
         the mail; :class:`mailops.errors.StoreError` means that nothing happened and the mail may be handed in again.
         """
-        mail = parse(raw)
+        raw = delivered(raw, delivered_to)
+        mail = parse(raw, self._bounces.reader())
         setup = self._threads.setup()
         with explained("taking a mail in"), self._engine.begin() as tx:
             repo.serialise(tx)
@@ -82,10 +85,11 @@ class Gateway:
             self._log(tx, mail, decision, done)
         return decision
 
-    def explain(self, raw: bytes, *, fallback_model: str | None = None) -> Decision:
+    def explain(self, raw: bytes, *, fallback_model: str | None = None, delivered_to: str | None = None) -> Decision:
         """What would become of a mail, with every rule passed. Nothing is changed or sent."""
         from ..store.database import reading
 
+        mail = parse(delivered(raw, delivered_to), self._bounces.reader())
         setup = self._threads.setup()
         with explained("reading for an explanation"), reading(self._engine) as connection:
             view = StoreView(
@@ -97,7 +101,7 @@ class Gateway:
                 fallback_model=fallback_model,
                 allowed_senders=self._allowed,
             )
-            return route_inbound(parse(raw), view)
+            return route_inbound(mail, view)
 
     def log(
         self, *, decision: Kind | str | None = None, offset: int = 0, limit: int = 100

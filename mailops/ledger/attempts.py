@@ -278,6 +278,8 @@ def _facts(item: Settled, kept: bool, now: datetime) -> Iterator[Fact]:
         if kind != "sent":
             data = {"code": row.code, "enhanced": row.enhanced, "reply": row.reply[:1000]}
             data |= {"stage": row.stage, "reason": row.reason}
+            if row.unconfirmed and row.state is DeliveryState.FAILED:
+                data["unconfirmed"] = row.unconfirmed
             if row.explained:
                 data["explained"] = dict(row.explained)
         if signed:

@@ -23,6 +23,7 @@ class DeliveryOutcome:
     reason: str | None
     event: str  # sent, deferred, failed, unknown
     explained: Mapping[str, Any] | None = None  # the catalogue's row: cause, who must act, fix
+    unconfirmed: str = ""  # why a hard refusal waits for a second one, in words
 
 
 @dataclass(frozen=True, slots=True)

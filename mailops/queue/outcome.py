@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from ..bounces.doubt import WEAK
 from ..bounces.explainer import explain_answer
 from ..bounces.reading.classify import classify
+from ..bounces.reading.entities import about_us, entities
 from ..ledger.values import DeliveryOutcome, Outcome
+from ..model.address import parse_first
 from ..model.setup import RetryPolicy, Server
 from ..model.states import DeliveryState, FailureType, mail_state
 from ..ports import RecipientReply, SendResult
@@ -28,20 +32,25 @@ def settle(
     attempts: int,
     now: datetime,
     server_name: str,
+    senders: Sequence[str | None] = (),
 ) -> Outcome:
     """Decide the outcome of the ``attempts``-th attempt.
 
-    ``others`` are the states of recipients that were not part of it. A 5xx answer to a recipient, to MAIL, DATA or the
-    final dot fails for good. What goes wrong before MAIL (connection, greeting, TLS, login) speaks of the server and
-    not of the mail, so the mail stays *Outgoing* and is tried again, as MTAs do. An answer that never came after
-    the final dot is ``unknown``: tried again with the same Message-ID. Where a server took some recipients and
-    more were too many for one mail (:func:`surplus`), the others are due at once: there was progress.
+    ``senders`` are the From and the envelope sender that left: an answer that their name is unknown says nothing of the
+    recipient. ``others`` are the states of recipients that were not part of it.
+
+    A 5xx answer to a recipient, to MAIL, DATA or the final dot fails for good. What goes wrong before MAIL (connection,
+    greeting, TLS, login) speaks of the server and not of the mail, so the mail stays *Outgoing* and is tried again, as
+    MTAs do. An answer that never came after the final dot is ``unknown``: tried again with the same Message-ID. Where a
+    server took some recipients and more were too many for one mail (:func:`surplus`), the others are due at once: there
+    was progress.
     """
     if surplus(result):
         again = NextTry(now, "this server takes no more recipients in one mail; the others follow at once")
     else:
         again = next_try(policy, queued_at=queued_at, attempts=attempts, now=now)
-    rows = tuple(_delivery(reply, again.due is None, again.reason) for reply in result.replies)
+    own = [found.spec for one in senders if one and (found := parse_first(one))]
+    rows = tuple(_delivery(reply, again.due is None, again.reason, own) for reply in result.replies)
     state = mail_state([*others, *(row.state for row in rows)])
     waiting = [row for row in rows if row.state is DeliveryState.PENDING]
     failed = [row for row in rows if row.state is DeliveryState.FAILED]
@@ -105,7 +114,7 @@ def _too_many(reply: RecipientReply) -> bool:
     )
 
 
-def _delivery(reply: RecipientReply, last: bool, gave_up: str) -> DeliveryOutcome:
+def _delivery(reply: RecipientReply, last: bool, gave_up: str, own: Sequence[str]) -> DeliveryOutcome:
     if reply.accepted and reply.stage == "body":
         return DeliveryOutcome(
             reply.recipient, DeliveryState.SENT, reply.stage, reply.code, reply.enhanced, reply.text, None, "sent"
@@ -115,6 +124,7 @@ def _delivery(reply: RecipientReply, last: bool, gave_up: str) -> DeliveryOutcom
     if last and not final:
         text = f"{text} ({gave_up})"
     failed = final or last
+    reason, doubt = _reason(reply, own)
     return DeliveryOutcome(
         reply.recipient,
         DeliveryState.FAILED if failed else DeliveryState.PENDING,
@@ -122,17 +132,25 @@ def _delivery(reply: RecipientReply, last: bool, gave_up: str) -> DeliveryOutcom
         reply.code,
         reply.enhanced,
         text,
-        _reason(reply),
+        reason,
         "failed" if failed else "deferred",
+        unconfirmed=doubt,
     )
 
 
-def _reason(reply: RecipientReply) -> str:
-    """The classifier's word. Before MAIL nothing was said of a recipient: a name that is not known is our server's."""
+def _reason(reply: RecipientReply, own: Sequence[str]) -> tuple[str, str]:
+    """The classifier's word, and why it waits for a second answer.
+
+    Before MAIL nothing was said of a recipient: a name that is not known is our server's.
+    """
     found = classify(reply.code or None, reply.enhanced, reply.text, reply.stage)
     if reply.stage in SERVER_STAGES and found.reason in _OF_RECIPIENTS:
-        return "blocked" if reply.code else "networkerror"
-    return found.reason
+        return "blocked" if reply.code else "networkerror", ""
+    names = entities([reply.recipient], own, (), (), ())
+    turned = about_us(reply.text, found.matched_text, found.reason, names)
+    if turned is not None:
+        return turned[0], ""
+    return found.reason, WEAK if found.unconfirmed else ""
 
 
 _STAGE_WORDS = {

@@ -100,6 +100,7 @@ def _settle_worker(
             attempts=mail.attempts,
             now=now,
             server_name=(entry.server_name if entry else "") or (server.name if server else key),
+            senders=(entry.sent_from or mail.header_from, entry.envelope_from) if entry else (mail.header_from,),
         )
         outcome = explained(outcome, result, server)
         if lost and outcome.due_at is not None:

@@ -398,6 +398,7 @@ class Worker:
             attempts=mail.attempts,
             now=self._clock.now(),
             server_name=server.name if server else "none",
+            senders=(route.header_from, route.envelope_from) if route else (mail.header_from,),
         )
         outcome = explained(outcome, result, server)
         changed = route is not None and route.header_from != mail.header_from

@@ -1,6 +1,7 @@
 """What the ledger tells the list: hard refusals at the door, bounces, complaints.
 
-A hard refusal suppresses at once. What went wrong before RCPT TO says nothing of a recipient. A report is weighed with
+A hard refusal suppresses at once; one in doubt (:mod:`mailops.bounces.doubt`) waits for a second. What went wrong
+before RCPT TO says nothing of a recipient. A report is weighed with
 everything known of its address (:mod:`.history`); one about mail that was never ours must not take anybody off our
 lists: anyone can write one, so only a provider's verified word counts there.
 """
@@ -13,6 +14,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ..bounces.doubt import UNCONFIRMED
 from ..bounces.hardness import stored_table
 from ..ledger import Fact
 from ..model.address import mailbox
@@ -21,9 +23,7 @@ from ..store import schema
 from ..store.database import one_report_at_a_time
 from . import store
 from .decide import MODE_PARAMETER, Policy, Weighed
-from .history import Judged, judge
-
-REFUSED_AT = frozenset({"rcpt", "data", "body"})
+from .history import REFUSED_AT, Judged, judge
 
 
 class SuppressionListener:
@@ -42,7 +42,9 @@ class SuppressionListener:
             table = stored_table(connection)
             for fact in refused:
                 data = fact.data or {}
-                if is_hard(data["reason"], data["code"] < 500, table):
+                if data.get(UNCONFIRMED):
+                    self._judge(connection, mailbox(fact.recipient or "")[:320], "reply", now)
+                elif is_hard(data["reason"], data["code"] < 500, table):
                     weighed = Weighed(True, f"Hard refusal: {plain(data['reason'])}", True, data["reason"])
                     self._enter(connection, mailbox(fact.recipient or ""), Judged(weighed, True), "reply", now)
         for fact in facts:
@@ -55,11 +57,13 @@ class SuppressionListener:
         source = str(data.get("source") or "report")
         if data.get("judged_anew") or not fact.recipient or (fact.mail_id is None and source == "report"):
             return
-        spec = mailbox(fact.recipient)[:320]
+        complaint = "complained" in (fact.kind, data.get("kind"))
+        self._judge(connection, mailbox(fact.recipient)[:320], "complaint" if complaint else source, now)
+
+    def _judge(self, connection: Connection, spec: str, source: str, now: datetime) -> None:
         judged = judge(connection, spec, now=now, policy=self._policy)
         if judged.weighed.suppress:
-            complaint = "complained" in (fact.kind, data.get("kind"))
-            self._enter(connection, spec, judged, "complaint" if complaint else source, now)
+            self._enter(connection, spec, judged, source, now)
 
     def _enter(self, connection: Connection, spec: str, judged: Judged, source: str, now: datetime) -> None:
         one_report_at_a_time(connection)

@@ -2,12 +2,12 @@
 
 A report counts when it is tied to a mail of ours or comes from a provider's verified webhook. It is *proven* when its
 tie is sure (:data:`mailops.bounces.correlate.SURE`). Anybody could have written the others, so an address is suppressed
-by what is proven alone; what the guesses add only proposes.
+by what is proven alone; what the guesses add only proposes. What is in doubt waits for a second one (:mod:`.decide`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..bounces.correlate import SURE
+from ..bounces.doubt import UNCONFIRMED, doubts
 from ..ledger.book import standing
 from ..store import schema
 from .decide import Policy, Trace, Weighed, weigh
@@ -23,12 +24,15 @@ from .decide import Policy, Trace, Weighed, weigh
 b, e, s, c = schema.bounces, schema.events, schema.suppressions, schema.contacts
 REPORTS, ARRIVALS = 200, 50  # the newest of each that are looked at
 TWINS = timedelta(days=2)
-Revised = tuple[str, str, bool]  # kind, reason, hard
+REFUSED_AT = frozenset({"rcpt", "data", "body"})
+"""The steps of a session at which an answer is about the recipient."""
+Revised = tuple[str, str, bool, str]  # kind, reason, hard, why it waits
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The judgement on an address; ``proven`` says that it stands without the reports anybody could have written."""
+    """The judgement on an address; ``proven`` says that it stands without the reports anybody could have written, and
+    waits for no second one."""
 
     weighed: Weighed
     proven: bool
@@ -46,7 +50,7 @@ def judge(
     limit = counter(connection, address)
     traces = history(connection, address, now=now, policy=policy, revised=revised)
     proven = weigh([t for t in traces if t.proven], now=now, policy=policy, counter=limit)
-    if proven.suppress:
+    if proven.suppress and proven.confirmed:
         return Judged(proven, True)
     return Judged(weigh(traces, now=now, policy=policy, counter=limit), False)
 
@@ -60,7 +64,9 @@ def history(
     revised: Mapping[int, Revised] = MappingProxyType({}),
 ) -> list[Trace]:
     """The traces of a normalised address within the policy's window (hard ones and undos at any age)."""
-    traces = _reports(connection, address, revised)
+    traces = _reports(connection, address, revised) + list(
+        _refusals(connection, address, since=now - policy.soft_window)
+    )
     if not traces:
         return []
     traces += [
@@ -86,21 +92,40 @@ def _reports(connection: Connection, address: str, revised: Mapping[int, Revised
     untied: list[Trace] = []
     rows = connection.execute(query).all()
     sendings = _sendings(connection, address, {r.mail_id for r in rows if r.mail_id is not None})
+    waiting = doubts(connection, [(r.id, r.mail_id, address) for r in rows])
     for r in rows:
         proven = r.source != "report" or (r.confidence or 0.0) >= SURE
-        kind, reason, hard = revised.get(r.id, (r.kind, r.reason or "undefined", bool(r.hard)))
+        doubt = waiting.get(r.id, "")
+        kind, reason, hard, doubt = revised.get(r.id, (r.kind, r.reason or "undefined", bool(r.hard), doubt))
         sent_at = max((at for at in sendings.get(r.mail_id, ()) if at <= r.received_at), default=None)
-        trace = Trace(r.received_at, kind, hard, reason, r.id, proven, sent_at)
+        trace = Trace(r.received_at, kind, hard or bool(doubt), reason, r.id, proven, sent_at, doubt)
         if r.mail_id is None:
             untied.append(trace)
             continue
         key = (r.mail_id, kind, sent_at)
         other = kept.get(key)
         if other is not None:
-            best = max(trace, other, key=lambda t: (t.proven, t.hard))
+            best = max(trace, other, key=lambda t: (t.proven, t.hard and not t.unconfirmed, t.hard))
             trace = replace(best, at=min(trace.at, other.at))
         kept[key] = trace
     return _without_twins(list(kept.values()), untied)
+
+
+def _refusals(connection: Connection, address: str, *, since: datetime) -> Iterator[Trace]:
+    """Refusals at the door that are hard and in doubt, one for each mail; the others were heard when they came."""
+    query = (
+        sa.select(e.c.mail_id, e.c.at, e.c.data)
+        .where(sa.func.lower(e.c.recipient) == address, e.c.at >= since, e.c.kind == "failed")
+        .order_by(e.c.id.desc())
+        .limit(REPORTS)
+    )
+    seen: set[int] = set()
+    for row in connection.execute(query):
+        data = row.data or {}
+        if row.mail_id not in seen and data.get(UNCONFIRMED) and data.get("stage") in REFUSED_AT:
+            seen.add(row.mail_id)
+            reason, doubt = str(data.get("reason") or "undefined"), str(data[UNCONFIRMED])
+            yield Trace(row.at, "refused", True, reason, sent_at=row.at, unconfirmed=doubt)
 
 
 def _sendings(connection: Connection, address: str, mails: set[int]) -> dict[int, list[datetime]]:

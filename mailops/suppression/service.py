@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from ..bounces import Report, parse
 from ..errors import InputRefused, NotFound
 from ..ledger import Book
 from ..model.address import mailbox, parse_first
@@ -35,11 +36,19 @@ s = schema.suppressions
 
 
 class Suppressions:
-    """The list of suppressed addresses of a workspace."""
+    """The list of suppressed addresses of a workspace. ``reader`` gives what stored reports are read again with."""
 
-    def __init__(self, engine: Engine, *, clock: Clock, policy: Policy | None = None, book: Book | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Clock,
+        policy: Policy | None = None,
+        book: Book | None = None,
+        reader: Callable[[], Callable[[bytes], Report]] = lambda: parse,
+    ) -> None:
         self._engine, self._clock, self.policy = engine, clock, policy or Policy()
-        self._book = book or Book()
+        self._book, self._reader = book or Book(), reader
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -164,8 +173,9 @@ class Suppressions:
         reports of how many are read."""
         from .reread import diff
 
+        read = self._reader()
         with explained("reading the stored reports"), reading(self._engine) as connection:
-            return diff(connection, now=self._clock.now(), policy=self.policy, progress=progress)
+            return diff(connection, now=self._clock.now(), policy=self.policy, progress=progress, read=read)
 
     def apply(self, changes: Collection[Change], *, actor: str = "person") -> int:
         """Carry out these changes of :meth:`diff`, in one transaction; returns how many."""

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy.engine import Connection
 
 from ..bounces.correlate import Clues
+from ..bounces.own import aware
+from ..bounces.reading.classify import classify
 from ..bounces.reading.report import Kind, OriginalMessage, RecipientResult, Report
 from ..errors import ConfigError
 from ..ledger import Fact, note
@@ -135,6 +137,9 @@ class Webhooks:
             diagnostic=event.text,
             rule=f"webhook {provider}",
         )
+        if event.kind == "bounce":
+            words = classify(text=event.text, enhanced=event.status).matched_text
+            result = aware(result, words, self._ops.bounces.names(connection))
         report = Report(
             kind=cast(Kind, event.kind),
             results=(result,),

@@ -9,6 +9,7 @@ import ipywidgets
 from IPython.display import display
 
 from ..bounces import view
+from ..bounces.doubt import strength
 from ..bounces.reading.explain import explain
 from ..bounces.reading.searchable import searchable
 from ..model.reasons import plain, who_acts
@@ -25,6 +26,7 @@ from .suppressions_view import SuppressionsCard
 from .table import Column, Rows, Table, TableCard
 
 if TYPE_CHECKING:
+    from ..bounces import Report
     from ..ops import Ops
     from ..suppression.reread import Change
 
@@ -88,15 +90,17 @@ class ReportsCard(TableCard):
 
     def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
         rows, total = view.page(self.ops.engine, address=self.address, reason=self.reason, offset=offset, limit=limit)
-        return Rows([_report_row(row) for row in rows], total)
+        waiting = view.waiting(self.ops.engine, rows)
+        return Rows([_report_row(row, waiting.get(row.id, "")) for row in rows], total)
 
     def open(self, bounce_id: int) -> None:
         """Show one report below the table."""
         if "widget" not in self.__dict__:
             return
         raw = self.ops.bounces.raw(bounce_id)
-        fields = [CopyField(SEARCH, text).widget for text in search_texts(raw)]
-        self._detail.children = (ipywidgets.HTML(report_html(raw)), *fields)
+        report = self.ops.bounces.parse(raw)
+        fields = [CopyField(SEARCH, text).widget for text in search_texts(report)]
+        self._detail.children = (ipywidgets.HTML(report_html(raw, report)), *fields)
 
     def _reasons(self) -> list[tuple[str, str]]:
         """The causes that occur, most frequent first, for a choice."""
@@ -165,7 +169,13 @@ class RulesCard(Card):
 
     def _table(self) -> Frame:
         rows = [
-            [c.address, _judged(c.was), _judged(c.now), EFFECTS[c.effect], c.rule, c.evidence[:120]]
+            [
+                c.address,
+                *(_judged(*each) for each in zip((c.was, c.now), c.strengths, strict=True)),
+                EFFECTS[c.effect],
+                c.rule,
+                c.evidence[:120],
+            ]
             for c in self.changes[:200]
         ]
         columns = ["Address", "Was", "Today", "The list", "Rule", "By this text"]
@@ -190,20 +200,16 @@ class RulesCard(Card):
         return found.text() if found.rows else "Today's rules judge every stored report as before."
 
 
-def search_texts(raw: bytes) -> list[str]:
+def search_texts(report: Report) -> list[str]:
     """What of a report can be searched for on the web: its diagnostics without anybody's data, each once."""
-    from ..bounces import parse
-
-    texts = (searchable(result.diagnostic) for result in parse(raw).results)
+    texts = (searchable(result.diagnostic) for result in report.results)
     return [text for text in dict.fromkeys(texts) if text][:3]
 
 
-def report_html(raw: bytes) -> str:
+def report_html(raw: bytes, report: Report) -> str:
     """A report: the judgement with rule and evidence, and its raw text as text (never rendered), redacted."""
-    from ..bounces import parse
     from ..secrets import redact
 
-    report = parse(raw)
     rows: list[list[object]] = [
         [
             r.recipient,
@@ -226,7 +232,7 @@ def report_html(raw: bytes) -> str:
     return heading(f"A {report.kind} (rule {report.rule})") + told + table + details("The raw report", code(shown))
 
 
-def _report_row(row: Any) -> dict[str, Any]:
+def _report_row(row: Any, doubt: str) -> dict[str, Any]:
     sure = f"mail {row.mail_id} ({row.matched_by}, {row.confidence or 0:.0%})" if row.mail_id else ""
     return {
         "id": row.id,
@@ -235,11 +241,11 @@ def _report_row(row: Any) -> dict[str, Any]:
         "at": f"{row.received_at:%Y-%m-%d %H:%M}",
         "address": row.recipient or "(not said)",
         "cause": plain(row.reason or "undefined"),
-        "kind": row.kind + (" hard" if row.hard else ""),
+        "kind": f"{row.kind} {strength(row.hard, doubt)}" if row.hard or doubt else row.kind,
         "tied": sure or f"nothing: {row.matched_by or 'not looked for'}",
     }
 
 
-def _judged(what: tuple[str, str, bool]) -> str:
-    kind, reason, hard = what
-    return f"{kind}, {'hard' if hard else 'soft'}: {plain(reason)}"
+def _judged(what: tuple[str, str, bool], strength: str) -> str:
+    kind, reason, _ = what
+    return f"{kind}, {strength}: {plain(reason)}"

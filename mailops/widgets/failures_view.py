@@ -104,15 +104,22 @@ class FailureCard(Card):
     def html(self) -> str:
         f = self.failure
         told = explain_failure(f, self.ops.setup)
-        tasks = "".join(f'<li style="margin:2px 0">{esc(task)}</li>' for task in Trouble(f, told).tasks)
+        trouble = Trouble(f, told)
+        tasks = "".join(f'<li style="margin:2px 0">{esc(task)}</li>' for task in trouble.tasks)
         head = f"{f.recipient}: {f.meaning}"
-        hard = "hard" if f.hard else "soft"
         when = "refused at once" if f.kind == "refused" else "came back later"
-        facts = [f"{f.at:%Y-%m-%d %H:%M} UTC", when, hard, f.code, f"server {f.server_key}" if f.server_key else ""]
+        facts = [
+            f"{f.at:%Y-%m-%d %H:%M} UTC",
+            when,
+            f.strength,
+            f.code,
+            f"server {f.server_key}" if f.server_key else "",
+        ]
         facts += [f"mail {f.mail_id}" if f.mail_id else ""]
         parts = [heading(head, 4), paragraph(", ".join(x for x in facts if x), muted=True), code(f.error)]
-        if told.cause not in (f.meaning, "no error"):
-            parts.append(f"<b>{esc(told.cause)}</b>")
+        if trouble.cause not in (f.meaning, "no error"):
+            parts.append(f"<b>{esc(trouble.cause)}</b>")
+        parts.append(paragraph(trouble.consequence))
         if told.own:
             parts.append(paragraph(f"To act: {told.acts}.", muted=True))
         parts.append(f'<ul style="margin:4px 0;padding-left:20px">{tasks}</ul>')
@@ -124,7 +131,8 @@ class FailureCard(Card):
 
         if self.failure.bounce_id is None:
             return ""
-        shown = report_html(self.ops.bounces.raw(self.failure.bounce_id))
+        raw = self.ops.bounces.raw(self.failure.bounce_id)
+        shown = report_html(raw, self.ops.bounces.parse(raw))
         return box(details(f"Report {self.failure.bounce_id}", shown))
 
     def build(self) -> ipywidgets.Widget:

@@ -164,3 +164,41 @@ def test_the_command_line_is_told_what_is_ours(tmp_path: Path) -> None:
     )
     assert "Kind: ordinary" in explain(tmp_path, raw)
     assert "Kind: bounce" in explain(tmp_path, raw, "--bounce-address", "bounce@acme.example")
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "reason", "words"),
+    [
+        (
+            "4.7.500",
+            "451 4.7.500 Server busy. Please try again later from [192.0.2.1].",
+            "speeding",
+            "Lower the sending rate",
+        ),
+        (
+            "4.7.28",
+            "421 4.7.28 Gmail has detected an unusual rate of mail from your SPF domain. gsmtp",
+            "speeding",
+            "Postmaster",
+        ),
+        ("5.7.233", "550 5.7.233 The tenant exceeded its daily limit for external recipients", "speeding", "licences"),
+        (
+            "5.7.236",
+            "550 5.7.236 The tenant is a trial and may not send outside",
+            "policyviolation",
+            "domain of its own",
+        ),
+        ("5.7.129", "550 5.7.129 not authorized to send to the recipient", "securityerror", "allow sales@acme.example"),
+    ],
+)
+def test_pace_and_limits_say_who_must_act(tmp_path: Path, status: str, text: str, reason: str, words: str) -> None:
+    said = explain(tmp_path, report(f"Status: {status}\nDiagnostic-Code: smtp; {text}"))
+    assert f"({reason}, soft, {status})" in said
+    assert words in said
+    assert "Send again" not in said
+
+
+def test_a_dead_address_that_is_still_tried_is_said_to_be_so_for_now(tmp_path: Path) -> None:
+    said = explain(tmp_path, report("Status: 4.1.1\nDiagnostic-Code: smtp; 450 4.1.1 User unknown", "delayed"))
+    assert "For now: The address does not exist." in said
+    assert "suppressed" not in said

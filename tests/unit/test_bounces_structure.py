@@ -386,6 +386,17 @@ def test_what_is_hard_and_not_sure_is_said_to_be_so() -> None:
     assert told.strength == "hard, unconfirmed"
 
 
+@pytest.mark.parametrize(("code", "hard"), [("5.7.1", False), ("5.1.1", True)])
+def test_a_wrapper_s_gloss_is_not_sure_where_the_peer_s_code_speaks_of_something_else(code: str, hard: bool) -> None:
+    raw = dsn(
+        f"Status: {code}\nDiagnostic-Code: smtp; 550 {code} blurb sixteen",
+        f"550 {code} <lena@dest.example>... User unknown",
+    )
+    found = parse(raw).summary
+    assert found is not None
+    assert (found.hard, found.unconfirmed) == (hard, not hard)
+
+
 # --- whatever the language -----------------------------------------------------------------------------------------------
 
 LANGUAGES = {
@@ -599,3 +610,21 @@ def test_a_daemon_s_letter_that_reports_nothing_names_nobody(subject: str, text:
 def test_a_number_in_a_letter_to_our_bounce_address_is_no_reply_code(tmp_path: Path) -> None:
     raw = letter("Call 555 000 or a@b.example", author="X <x@spam.example>", subject="Great", path="<x@spam.example>")
     assert read_with(tmp_path, raw, delivered_to="bounce@acme.example")["kind"] == "unread"
+
+
+@pytest.mark.parametrize("returned", [True, False])
+def test_a_sentence_in_any_language_about_whom_the_original_was_written_to_is_a_report(returned: bool) -> None:
+    head = "Return-Path: <>\nFrom: MAILER-DAEMON@dest.example\nTo: sales@acme.example\nSubject: Thư\n"
+    words = "Content-Type: text/plain; charset=utf-8\n\nThư của bạn không thể gửi tới lena@dest.example\n"
+    copy = f"\n--b\nContent-Type: message/rfc822\n\n{ORIGINAL.format(to='lena@dest.example')}" if returned else ""
+    found = parse(f"{head}Content-Type: multipart/mixed; boundary=b\n\n--b\n{words}{copy}\n--b--\n".encode())
+    assert (found.kind, found.recipients) == (("bounce", ("lena@dest.example",)) if returned else ("unread", ()))
+    assert not any(result.hard for result in found.results)
+
+
+@pytest.mark.parametrize(("code", "hard"), [("5.1.1", True), ("5.1.0", False)])
+def test_a_code_about_a_person_beside_the_only_candidate_is_hard(code: str, hard: bool) -> None:
+    head = "Return-Path: <>\nFrom: MAILER-DAEMON@dest.example\nTo: sales@acme.example\nSubject: Mesaj nelivrat\n\n"
+    found = parse(f"{head}Mesajul către <lena@dest.example> nu a putut fi livrat.\n550 {code} Necunoscut\n".encode())
+    assert found.summary is not None
+    assert (found.recipients, found.summary.hard) == (("lena@dest.example",), hard)

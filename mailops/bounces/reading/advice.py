@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ...model.reasons import REASONS, plain
+from ...model.reasons import REASONS, is_hard, plain
 from .classify import classify, prepare
 from .entities import blocklist
 from .report import GOOD_ACTIONS, RecipientResult, Report
@@ -221,14 +221,33 @@ def authentication(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((one, own.get(one, named.lower())) for one in dict.fromkeys(failed) if one not in passed)
 
 
+_SENDING_AGAIN = ("send again later.", "try again later.")
+QUEUED = "Nothing to send again: the queue still tries."
+
+
 def advise(
-    text: str = "", reason: str | None = None, *, sender: str = "", delayed: bool = False, until: str = ""
+    text: str = "",
+    reason: str | None = None,
+    *,
+    sender: str = "",
+    delayed: bool = False,
+    until: str = "",
+    queued: bool = False,
 ) -> Advice:
     """The advice for a reply or a diagnostic. ``reason`` is the answer already known; else the text is classified.
 
-    ``sender`` is the address we wrote from. ``delayed`` says that the other side still tries, ``until`` for how long:
-    then there is nothing to do, and to send again would make doubles.
+    ``sender`` is the address or domain we wrote from. ``delayed`` says that the other side still tries, ``until`` for
+    how long: then there is nothing to do, and to send again would make doubles. ``queued`` says that our own queue
+    still tries: what helps is told, without sending again.
     """
+    advice = _advised(text, reason, sender, delayed, until)
+    if not queued:
+        return advice
+    left = tuple(task for task in advice.tasks if task.lower() not in _SENDING_AGAIN)
+    return Advice(advice.diagnosis, (QUEUED, *left))
+
+
+def _advised(text: str, reason: str | None, sender: str, delayed: bool, until: str) -> Advice:
     prepared = prepare(text)
     known = reason if reason in REASONS else classify(text=text).reason
     known = known or "undefined"
@@ -237,7 +256,8 @@ def advise(
     if delayed:
         when = f" by {until}" if until else ""
         told = f"Nothing: the other side still tries. It will be delivered, or reported as failed{when}."
-        return Advice(case.diagnosis if case else advice.diagnosis, (told,))
+        diagnosis = case.diagnosis if case else advice.diagnosis
+        return Advice(f"For now: {diagnosis}" if is_hard(known) else diagnosis, (told,))
     if case is not None:
         tasks = tuple(task.format(sender=sender or "our sender") for task in case.tasks)
         return Advice(case.diagnosis, tasks)

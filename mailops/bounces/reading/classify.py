@@ -154,15 +154,24 @@ def find_host(text: str) -> str | None:
 def stage_of(text: str) -> str | None:
     """As :func:`find_stage`, of a text that is not prepared."""
     low = text[:MAX_TEXT].lower()
-    return find_stage(" ".join(low.split())) if any(mark in low for mark in _STAGE_MARKS) else None
+    for mark in _STAGE_MARKS:
+        if mark in low:
+            return _stage_in(" ".join(low.split()))
+    return None
 
 
 def find_stage(prepared: str) -> str | None:
     """Where in the dialogue the refusal came, as far as the text says so: connect, helo, mail, rcpt, data or dot."""
-    if any(mark in prepared for mark in _STAGE_MARKS):
-        for words, stage in _STAGES:
-            if words in prepared:
-                return stage
+    for mark in _STAGE_MARKS:
+        if mark in prepared:
+            return _stage_in(prepared)
+    return None
+
+
+def _stage_in(prepared: str) -> str | None:
+    for words, stage in _STAGES:
+        if words in prepared:
+            return stage
     return None
 
 
@@ -213,12 +222,13 @@ def _letters(words: str) -> list[str]:
 
 
 def _grams(text: str) -> set[str]:
-    return {text[at : at + 3] for at in range(len(text) - 2)}
+    return set(map("".join, zip(text, text[1:], text[2:], strict=False)))
 
 
 _NO_MAILBOX = ("mailbox unavailable", "mailbox is unavailable", "mailbox not available", "mailbox unavaiable")
 _LINK = re.compile(r"(?:[a-z]{3,5}://|www\.)\S+|\b[\w-]{1,63}(?:\.[\w-]{1,63}){2,40}\b")  # a link, the name of a host
 NOT_IN_LINKS = frozenset({"spamdetected", "virusdetected"})  # a page about spam explains blocked senders too
+_NAME_QUOTED = re.compile(r"\"(?![^\"]*[245]\d\d)[^\"\s]{1,60}\"")  # a name, whatever word it is
 _STEP = re.compile(r"\(?in reply to [a-z ]{3,40}\)?")
 _LATE = frozenset({"blocked", "rejected", "expired", "systemerror", "syntaxerror", "filtered", "onhold"})
 
@@ -302,7 +312,11 @@ def classify(
 
 
 _OF_PEOPLE = frozenset({"userunknown", "suspend", "mailboxfull", "hasmoved", "filtered"})
-_ABOUT_SYSTEMS = frozenset({"systemerror", "mailererror", "securityerror"})
+_BESIDE = frozenset({"systemerror", "mailererror", "securityerror", "spamdetected", "blocked", "suspend"})
+"""What stands beside "unknown user" under its own code, as the way in which it was found out."""
+_NEARER = frozenset({("mailboxfull", "suspend"), ("mesgtoobig", "mailboxfull")})
+"""Codes that say more than words of that kind."""
+_TOO_LARGE = ("552", "523")
 _OF_BOXES = frozenset({"suspend", "mailboxfull"})
 _OF_SENDERS = frozenset(
     {
@@ -374,6 +388,12 @@ def _decide(code: str, enhanced: str, text: str, said: str, stage: str, host: st
     answer = provider_answer(host, text, enhanced)
     if answer is not None:
         return _by_stage(*answer, enhanced, text, stage, host)
+    if stage == "mail" and code in _TOO_LARGE and enhanced[1:] in ("", ".3.4"):
+        return (
+            "mesgtoobig",
+            "code:" + code,
+            code,
+        )  # RFC 1870 section 6.1: nobody was named who could have a full mailbox
     coded = reason_of(enhanced) if enhanced else None
     if stage in _BEFORE_RCPT and coded in _OF_PEOPLE:
         coded = None  # nobody was named yet, so the code cannot mean anybody
@@ -388,10 +408,18 @@ def _decide(code: str, enhanced: str, text: str, said: str, stage: str, host: st
             return "userunknown", "text:userunknown", "recipient address rejected: access denied"
         if coded and (reason in _LATE or words in refusals().weak) and not is_generic(enhanced):
             return coded, "code:" + enhanced, enhanced
-        if coded == "userunknown" and (reason in _ABOUT_SYSTEMS or words == "access denied"):
+        if coded == "userunknown" and (reason in _BESIDE or words == "access denied"):
             guess = _understand(said)  # a lookup that found nobody is no fault of the directory
             if guess is not None and guess[0] == coded:
                 return _by_stage(coded, "grammar:" + coded, guess[1], enhanced, text, stage, host)
+        if (coded, reason) in _NEARER:
+            return str(coded), "code:" + enhanced, enhanced
+        if coded == "filtered" and reason not in (*_OF_BOXES, "userunknown"):
+            guess = _understand(said)  # the mailbox is there: what is wrong with it is worth more
+            if guess is not None and guess[0] in _OF_BOXES:
+                return guess[0], "grammar:" + guess[0], guess[1]
+        if reason == "userunknown" and coded != reason and (guess := _understand(said)) and guess[0] == "norelaying":
+            return "norelaying", "grammar:norelaying", guess[1]  # unknown to the one who was asked to relay
         if reason == "mesgtoobig" and coded == "exceedlimit":
             return "exceedlimit", "code:" + enhanced, words
         if reason == "contenterror" and coded == "spamdetected":
@@ -430,6 +458,8 @@ def _decide(code: str, enhanced: str, text: str, said: str, stage: str, host: st
 
 def _understand(text: str) -> tuple[str, str] | None:
     """What the grammar makes of it; the names of hosts say nothing."""
+    if '"' in text:
+        text = _NAME_QUOTED.sub(" ", text)
     return understand(_STEP.sub(" ", _LINK.sub(" ", text.replace("_", " ")))) if text else None
 
 
@@ -440,8 +470,8 @@ def _by_stage(
     temporary = enhanced[:1] == "4"
     if stage == "auth" and reason in _OF_PEOPLE:
         return "securityerror", "stage:auth", words  # the user who signs in, not the one written to
-    if stage in ("connect", "helo") and reason in _OF_PEOPLE:
-        return "blocked", "stage:" + stage, words  # nobody was named yet
+    if stage in ("connect", "helo") and (reason in _OF_PEOPLE or reason == "spamdetected"):
+        return "blocked", "stage:" + stage, words  # nobody was named yet, and no message was seen
     if reason == "userunknown":
         if words in ("unverified address", "undeliverable address") and temporary:
             # Postfix asked the next server about the address and got no answer: nothing is known of the address.

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 NEAR = 48
 """Characters between a name and the words about it."""
-_ABOUT_NAMES = frozenset({"userunknown", "hostunknown", "notaccept", "suspend", "hasmoved"})
+ABOUT_NAMES = frozenset({"userunknown", "hostunknown", "notaccept", "suspend", "hasmoved"})
+"""Reasons that are said of a name, which may be ours."""
 _IN_PASSING = re.compile(r"(?:from|by|for sender|sent by|client|connected to|in reply to|via)[\s:=<(\[\"']{0,4}$")
 _LISTS = re.compile(
     r"\b(?:spamhaus|spamcop|barracudacentral|uceprotect|sorbs|abusix|mailspike|invaluement|psbl|surriel|nixspam|"
@@ -71,7 +72,7 @@ def about_us(text: str, words: str, reason: str, names: Entities) -> tuple[str, 
     >>> about_us("550 shop.example: domain not found", "domain not found", "hostunknown", us)
     ('rejected', 'shop.example')
     """
-    if reason not in _ABOUT_NAMES or not (names.senders or names.sender_domains or names.hosts or names.ips):
+    if reason not in ABOUT_NAMES or not (names.senders or names.sender_domains or names.hosts or names.ips):
         return None
     low = " ".join(text[:4_000].lower().split())
     spans = _spans(low, words.lower())

@@ -24,7 +24,7 @@ _MISSING = (
     r"not on (?:this|our)|not in (?:our|the|this|recipient|user|address)|not here|isn.?t here|no (?:one|body)|nobody|cannot be found|can.?t find|"
     r"cannot find|could ?n.?t find|could not find|unable to find|unable to locate|could not locate|wrong|incorrect|misspell?ed|"
     r"does not belong|has left|left the company|no longer (?:with|works|employed|available|here|active at)|unavailable here|"
-    r"never heard of|never (?:existed|created|was)|was never|removed|deleted|not on file|not in (?:the )?directory|not a (?:known|valid|local)|no valid|no account|no mailbox|no user|has no|don.?t have|does not have|doesn.?t have"
+    r"never heard of|never (?:existed|created|was)|was never|do not have|removed|deleted|not on file|not in (?:the )?directory|not a (?:known|valid|local)|no valid|no account|no mailbox|no user|has no|don.?t have|does not have|doesn.?t have"
 )
 _DOMAINS = r"domains?|hosts?|host ?names?|mail server for|mx records?|a records?|dns"
 
@@ -69,7 +69,9 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement(
         "authfailure",
         r"spf|dkim|dmarc|domainkeys?|sender policy framework|unauthenticated (?:e-?mail|mail|messages?)|authentication information",
-        r"bad|not accepted|does not have|fail\w*|invalid|reject\w*|not aligned|misaligned|missing|required|violat\w*|not pass\w*|unauthori[sz]ed|not permitted|softfail",
+        r"bad|not accepted|does not have|fail\w*|invalid|reject\w*|not aligned|misaligned|missing|required|violat\w*|not pass\w*|unauthori[sz]ed|not permitted|softfail|"
+        r"not verif\w*|no key|no \w+ key|key not|mismatch\w*|unsigned|must|not match\w*",
+        unless=r"score",
     ),
     Statement(
         "requireptr",
@@ -124,7 +126,7 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement(
         "spamdetected",
         r"spam|junk|phish\w*|bulk|scam|unsolicited|ube|uce|unwanted|blackmail|spamtraps?|traps|content (?:score|scan|filter)|fingerprint|razor|pyzor",
-        r"message|content|mail|score\w*|match\w*|pattern|verdict|believes|high|declined|count|detected|rejected|looks|considered|classified|likely|suspect\w*|filter\w*|refused|identified|tagged",
+        r"message|content|mail|body|text|notice|listed|score\w*|match\w*|pattern|verdict|believes|high|declined|count|detected|rejected|looks|considered|classified|likely|suspect\w*|filter\w*|refused|identified|tagged",
         unless=r"black ?list\w*|block ?list\w*|dnsbl|rbl|your (?:ip|host|server|network)|client host|listed|ip address",
     ),
     Statement(
@@ -143,7 +145,7 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement(
         "toomanyconn",
         r"connections?|sessions?|recipients",
-        r"too many|maximum (?:number )?of|limit (?:reached|exceeded)|concurrent|simultaneous\w*|max(?:imum)? \w+ reached",
+        r"too many|only \d+|over|quota|maximum (?:number )?of|limit (?:reached|exceeded)|concurrent|simultaneous\w*|max(?:imum)? \w+ reached",
     ),
     Statement(
         "rejected",
@@ -163,7 +165,7 @@ STATEMENTS: tuple[Statement, ...] = (
         "hostunknown",
         _DOMAINS,
         _MISSING
-        + r"|unresolvable|cannot be resolved|could not be resolved|does not resolve|not resolv\w*|nxdomain|no mx|unroutable",
+        + r"|not in (?:the )?dns|unresolvable|cannot be resolved|could not be resolved|does not resolve|not resolv\w*|nxdomain|no mx|unroutable",
         unless=r"sender|from|helo|ehlo|your|user|recipient|mail ?box|temporar\w*|try again|relay\w*|in domain|at (?:this|that) (?:domain|host)",
     ),
     Statement(
@@ -173,7 +175,7 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement(
         "userunknown",
-        r"no(?: such)? (?:mail ?box|user|recipient|account|person|addressee|subscriber|customer)",
+        r"no(?: such)?(?: local)? (?:mail ?box|box|user|recipient|account|person|addressee|subscriber|customer)",
         r"available|here|there|known|listed|found|called|named|name|at this|on this|with (?:this|that)|by (?:this|that)",
         unless=r"senders?|from|domain|your|relay\w*|policy",
     ),
@@ -188,12 +190,12 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement(
         "networkerror",
         r"connect\w*|network|route|routing|dns|name ?server|socket|link|peer",
-        r"fail\w*|refused|reset|lost|unreachable|no route|broken|dropped|down|no response|not respond\w*|loop\w*|interrupted|aborted",
+        r"fail\w*|refused|reset|lost|closed|idle|missing|unreachable|no route|broken|dropped|down|no response|not respond\w*|loop\w*|interrupted|aborted",
     ),
     Statement(
         "expired",
-        r"message|mail|delivery|queue|retry|retries|attempts?",
-        r"expired|timed? ?out|too (?:old|long)|gave up|given up|giving up|lifetime|maximum time|time limit|exhausted|for \d+ (?:days|hours)",
+        r"message|mail|delivery|queue|retry|retries|attempts?|no answer|no reply|no response",
+        r"expired|used up|timed? ?out|too (?:old|long)|gave up|given up|giving up|lifetime|maximum time|time limit|exhausted|for \d+ (?:days|hours)",
     ),
     Statement(
         "systemfull",
@@ -202,8 +204,8 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement(
         "systemerror",
-        r"system|server|service|internal|database|configuration|config|backend|ldap|process\w*|software",
-        r"error|fail\w*|unavailable|not available|overload\w*|busy|problem|trouble|broken|crash\w*|maintenance|misconfigur\w*",
+        r"system|server|service|daemon|shutting down|internal|database|configuration|config|backend|ldap|process\w*|software",
+        r"error|fail\w*|unavailable|not available|overload\w*|busy|problem|trouble|broken|crash\w*|maintenance|not running|down|misconfigur\w*",
         unless=r"error from|remote (?:mail )?(?:server|host)|returned|said|in reply",
     ),
 )

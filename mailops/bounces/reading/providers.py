@@ -35,6 +35,7 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...], Rows], ...] = (
             ("optional argument", "syntaxerror"),
             ("unrecognized authentication", "syntaxerror"),
             ("unauthenticated commands", "syntaxerror"),
+            ("^4.7.28", "speeding"),
             ("unusual rate of", "blocked"),
             ("ip not in whitelist", "blocked"),
             ("try again later, closing connection", "blocked"),

@@ -63,10 +63,8 @@ _SENDER_BEFORE = re.compile(
     r"help|to the address|mail to)\W{0,3}$",
     re.I,
 )
-_HEADERISH = re.compile(r"^(?:received|return-path|dkim-signature|message-id|mime-version|x-originating-ip):", re.I)
-_HEADERS = re.compile(
-    r"^(?:received|return-path|dkim-signature|message-id|mime-version|x-originating-ip):", re.I | re.M
-)
+_HEADERS = ("received:", "return-path:", "dkim-signature:", "message-id:", "mime-version:", "x-originating-ip:")
+_HEADER = re.compile(rf"\n(?={'|'.join(_HEADERS)})", re.I)
 _RULED = re.compile(r"^[ \t]*(?:--|==).{0,100}(?:original|message follows)", re.M)
 _ADVICE = re.compile(
     r"^\s{0,8}(?:please note that this is only a|no action is required on your part|delivery attempts will continue|"
@@ -95,8 +93,7 @@ class Found:
         for line in self.lines:
             if line.startswith("(reason: "):
                 return line[9:].rstrip(")")
-        said = _SAID.search(self.diagnostic)
-        if said:
+        if any("said:" in line.lower() for line in self.lines) and (said := _SAID.search(self.diagnostic)):
             return said.group(1)
         refusals = [hit.group(1) for hit in map(_REFUSED.search, self.lines) if hit]
         return refusals[-1] if refusals else ""
@@ -107,24 +104,45 @@ class Found:
         return " ".join(" ".join(self.lines).split())
 
 
+_MARKS = ("original", "copy", "header", "follow", "unsent", "")
+_CUTS = tuple(
+    (mark, tuple(words for words in CUTS if next(one for one in _MARKS if one in words) == mark)) for mark in _MARKS
+)
+"""The lines that end a report, each behind the most frequent word in it: most texts have none of these."""
+
+
 def cut(text: str) -> tuple[str, str]:
     """The report, and what comes after it (the copy of the original, or "")."""
-    lines = text.split("\n")
     whole = text.lower()
-    cuts = [words for words in CUTS if words in whole]
-    headers = _HEADERS.search(text) is not None
-    if not cuts and not headers and not _RULED.search(whole):
-        return text, ""
-    for number, line in enumerate(lines):
-        if len(line) < 120 and (low := line.strip().lower()) and len(low) < 100:
-            for words in cuts:
-                if words in low and (low.startswith(words) or _RULE.search(low)):
-                    return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
-            if low.startswith(("--", "==")) and ("original" in low or "message follows" in low):
-                return "\n".join(lines[:number]), "\n".join(lines[number + 1 :])
-        if headers and number and line[:1] not in " \t>" and _HEADERISH.match(line) and not lines[number - 1].strip():
-            return "\n".join(lines[:number]), "\n".join(lines[number:])
-    return text, ""
+    cuts = [words for mark, some in _CUTS if mark in whole for words in some if words in whole]
+    head = _header_at(text) if any(name in whole for name in _HEADERS) else -1
+    report, rest = (text[:head], text[head + 1 :]) if head >= 0 else (text, "")
+    if not cuts and not (("original" in whole or "message follows" in whole) and _RULED.search(whole)):
+        return report, rest
+    start = 0
+    for line in report.split("\n"):
+        end = start + len(line)
+        if len(line) < 120 and (low := line.strip().lower()) and len(low) < 100 and _ends(low, cuts):
+            return text[: max(0, start - 1)], text[end + 1 :]
+        start = end + 1
+    return report, rest
+
+
+def _ends(line: str, cuts: list[str]) -> bool:
+    """Whether a line stands between the report and the copy of the original."""
+    for words in cuts:
+        if words in line and (line.startswith(words) or _RULE.search(line)):
+            return True
+    return line.startswith(("--", "==")) and ("original" in line or "message follows" in line)
+
+
+def _header_at(text: str) -> int:
+    """The line end before the first header field that follows an empty line, or -1."""
+    for found in _HEADER.finditer(text):
+        place = found.start()
+        if not text[text.rfind("\n", 0, place) + 1 : place].strip():
+            return place
+    return -1
 
 
 _CAUSE = re.compile(
@@ -150,8 +168,10 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
     lines = report.split("\n", MAX_LINES)[:MAX_LINES]
     found: dict[str, Found] = {}
     current: Found | None = None
-    before = last = ""
-    for line in lines:
+    start = next((number for number, line in enumerate(lines) if "@" in line), len(lines))
+    last = lines[start - 1].strip() if start else ""
+    before = next((words for line in reversed(lines[:start]) if (words := line[:1000].strip())), "")
+    for line in lines[start:]:
         line = line[:1000]
         words = line.strip()
         if not words:
@@ -187,6 +207,8 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
         return [found.get(address.lower()) or Found(address, by="header") for address in expected]
     if found:
         return list(found.values())
+    if start == len(lines):
+        return _local_part(lines, domain)
     joined = " ".join(report.split())[:20_000]
     sentences: dict[str, Found] = {}
     for match in _SENTENCE.finditer(joined):
@@ -228,10 +250,8 @@ def _own_line(line: str, before: str, deeper: bool) -> tuple[str, str] | None:
     match = _MALFORMED.match(line)
     if match:
         return match.group(1), match.group(2)
-    match = _DDA.search(line)
-    if match:
-        return match.group(1), ""
-    return None
+    match = _DDA.search(line) if "=" in line else None
+    return (match.group(1), "") if match else None
 
 
 def _is_error(rest: str) -> bool:

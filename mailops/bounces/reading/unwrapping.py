@@ -1,0 +1,96 @@
+"""What a message carries inside: complaints, notifications, status fields encoded once more, whole reports.
+
+A gateway hands a report on as an attachment, a cloud service in an envelope of JSON, an old mail system encodes a block
+of its status fields: each is unwrapped, :data:`DEEP` reports deep at most, and read as if it had come by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ... import mime
+from ...mime import Part
+from . import arf, gate
+from .notify import read_notification
+from .opening import Letter, open_letter
+from .report import RecipientResult, Report
+
+DEEP = 3
+"""Reports inside reports that are opened."""
+_STATUS_PARTS = ("message/delivery-status", "message/global-delivery-status", "message/delivery_status")
+_FEEDBACK_PARTS = ("message/feedback-report",)
+_ENCODED = re.compile(
+    r"(?:^[A-Za-z0-9+/]{20,80}\n){1,200}(?:[A-Za-z0-9+/]{1,80}={0,2}\n?)?|\A[A-Za-z0-9+/]{40,}={0,2}\s*\Z", re.M
+)
+
+
+def status_text(letter: Letter) -> str:
+    """The status fields of all parts that hold some, or ""."""
+    return "\n\n".join(_fields_text(part) for part in letter.parts if part.media in _STATUS_PARTS)
+
+
+def _fields_text(part: Part) -> str:
+    """The status fields of a part; some systems encode them once more than its head says, or only a block of them."""
+    words = part.text()
+    if "recipient" in words.lower():
+        return words
+    found = _ENCODED.search(words[:40_000])
+    if found is None:
+        return words
+    data = mime.transfer_decode("".join(found.group(0).split()).encode("ascii", "replace"), "base64")
+    return words[: found.start()] + "\n" + mime.newlines(data).decode("utf-8", "replace").replace("\x00", "")
+
+
+def attached(letter: Letter) -> Iterator[Letter]:
+    """The messages that a gateway handed on whole, opened, which may be reports. Only of a message that a machine
+    sent, or that came to our bounce address: a person who forwards a report reports nothing."""
+    if letter.depth >= DEEP or not (letter.seen.daemon or letter.seen.null or letter.came or letter.seen.named):
+        return
+    for part in letter.parts[:5]:
+        name = part.params.get("name", "") + part.fields.first("content-disposition")
+        name = name.lower().rstrip('"; ')
+        if part.media not in ("message/rfc822", "message/global") and not name.endswith(".eml"):
+            continue
+        raw = mime.transfer_decode(part.body, part.fields.first("content-transfer-encoding")).lstrip(b"\n")
+        seen = gate.look(*mime.peek(raw))
+        if seen.sign:
+            yield open_letter(
+                mime.split_message(raw), seen, letter.ours, letter.came, letter.truncated, letter.depth + 1
+            )
+
+
+def _feedback(feedback: dict[str, list[str]], letter: Letter) -> Report:
+    kind = (feedback.get("feedback-type") or ["other"])[0].split(" ")[0].rstrip(";,").lower() or "other"
+    addresses = arf.complaint_addresses(feedback) or arf.fallback_addresses(letter.original)
+    words = "Feedback-Type: " + kind
+    results = [RecipientResult(address, reason="feedback", rule="arf", evidence=words) for address in addresses]
+    return replace(letter.answer("complaint", results, "arf", words), feedback_type=kind)
+
+
+def complaint_of(letter: Letter) -> Report | None:
+    for part in letter.parts:
+        if part.media in _FEEDBACK_PARTS:
+            return _feedback(arf.read_feedback(part.text()), letter)
+    if "feedback-report" in letter.fields.first("content-type").lower():
+        for part in letter.parts:
+            if part.media.startswith("text/"):
+                feedback = arf.read_feedback(part.text())
+                if "feedback-type" in feedback:
+                    return _feedback(feedback, letter)
+    form = arf.provider_form(letter.fields, letter.parts, letter.original)
+    if form is None:
+        return None
+    rule, kind, addresses = form
+    results = [RecipientResult(address, reason="feedback", rule=rule, evidence=kind) for address in addresses]
+    return replace(letter.answer("complaint", results, rule, kind), feedback_type=kind)
+
+
+def notification_of(letter: Letter) -> Report | None:
+    """What a cloud service tells in JSON, in the text or in a part of its own."""
+    for words in (letter.human, *(part.text() for part in letter.parts if part.media == "application/json")):
+        answer = read_notification(words, letter.subject, letter.truncated)
+        if answer is not None:
+            return answer
+    return None
