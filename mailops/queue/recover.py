@@ -47,8 +47,9 @@ def recover(
     total = Recovered()
     known: set[str] = set()
     for path in sorted(journals.glob("*.journal")):
-        known.add(path.stem)
         with journal.claim(path) as ours:
+            if ours is not None:
+                known.add(path.stem)
             if ours:
                 total += _settle_worker(
                     engine,
