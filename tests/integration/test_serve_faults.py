@@ -27,7 +27,6 @@ from mailops.model.states import MailState
 from mailops.queue import journal as journals
 from mailops.queue.filters import QueueFilter
 from mailops.queue.journal import Journal
-from mailops.serve import LONGEST, pause
 from mailops.testing import SmtpServer
 from mailops.workspace import init
 
@@ -203,6 +202,8 @@ def test_a_mail_that_mailops_stumbles_over_each_time_keeps_nobody_else(tmp_path:
 
 
 def test_pauses_grow_and_end() -> None:
+    from mailops.serve import LONGEST, pause
+
     assert [pause(30, n) for n in (0, 1, 2, 9)] == [30, 60, 60, 60]
     assert [pause(0.5, n) for n in (0, 1, 2, 3, 1000)] == [0.5, 1, 2, 4, LONGEST]
     assert pause(900, 5) == 900
