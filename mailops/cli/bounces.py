@@ -356,6 +356,7 @@ def why(
             "row": one.explanation.row,
             "look": one.next_look,
             "search": searchable(one.failure.error),
+            "listed": one.listed,
         }
         for one in troubles
     ]
@@ -372,6 +373,8 @@ def why(
         cause = told.cause if told.own else one.meaning
         say(f"{one.recipient}: {cause} ({one.kind} {one.at:%Y-%m-%d %H:%M} UTC, {one.code or 'no code'})")
         say(f"  {one.error}\n  To act: {told.acts}\n  What to do: {told.fix}")
+        if trouble.listed:
+            say(f"  {trouble.listed}")
         if trouble.next_look:
             say(f"  To look further: {trouble.next_look}")
         if row["search"] and one.error != one.meaning:

@@ -36,7 +36,7 @@ from sqlalchemy.engine import Engine
 from ..errors import ConfigError, DeliveryError, MailopsError, MessageRefused, RouteError, StoreError
 from ..ledger import Book
 from ..ledger.values import Leased, Settled
-from ..model.setup import RetryPolicy, Server, Setup
+from ..model.setup import MailClass, RetryPolicy, Server, Setup
 from ..model.states import FailureType, MailState
 from ..model.tag import sign
 from ..platforms import require_journal
@@ -329,7 +329,7 @@ class Worker:
 
     def _send(self, mail: Leased, journal: Journal) -> Settled:
         try:
-            route, server, outbound = self._prepare(mail)
+            route, server, parts = self._prepare(mail)
             self._hand.way = (server, route)
         except (RouteError, ConfigError, MessageRefused) as error:
             result = SendResult(tuple(_local(r, error) for r in mail.recipients))
@@ -352,15 +352,18 @@ class Worker:
             mail.attempt_id,
             mail.mail_id,
             server,
-            recipients=outbound.recipients,
+            recipients=mail.recipients,
             sent_from=changed,
             envelope_from=route.envelope_from,
         )
         self._hand.begun = True
         self._say("journaled")
-        result = self._hand.answer = session.send(outbound, self._step)
+        result = self._hand.answer = session.send(parts[0], self._step)
         self._note(journal, mail, result)
-        result = self._send_surplus(mail, outbound, session, journal, result)
+        if len(parts) == 1:
+            result = self._send_surplus(mail, parts[0], session, journal, result)
+        else:
+            result = self._send_each(mail, parts[1:], session, journal, result)
         if result.connection_lost:
             self._drop(server.key)
         return self._outcome(mail, result, server, route, "\n".join(result.transcript) or None)
@@ -393,7 +396,32 @@ class Worker:
             portion = len(then.taken) or portion
         return result
 
-    def _prepare(self, mail: Leased) -> tuple[Route, Server, Outbound]:
+    def _send_each(
+        self, mail: Leased, parts: Sequence[Outbound], session: Session, journal: Journal, result: SendResult
+    ) -> SendResult:
+        """The further transactions of a mail that has one for each recipient. Who had no turn waits."""
+        why = ""
+        for part in parts:
+            if not why and (self._stop or result.connection_lost or self._hand.unwritten):
+                why = "mailops was stopped" if self._stop else "The connection ended"
+            if not why:
+                try:
+                    self._keep_leases()
+                    journal.further(part.recipients)
+                except StoreError as error:
+                    why = error.message.rstrip(".")
+            if why:
+                said = f"{why} before this recipient's turn"
+                left = tuple(RecipientReply(r, 0, None, said, "connect") for r in part.recipients)
+                result = result.with_later(replace(result, replies=left, transcript=()))
+                continue
+            then = session.send(part, self._step)
+            result = self._hand.answer = result.with_later(then)
+            self._note(journal, mail, then)
+        return result
+
+    def _prepare(self, mail: Leased) -> tuple[Route, Server, list[Outbound]]:
+        """The way of a mail, and its transactions: one, or for a mass mail with signed return paths one a recipient."""
         assert self._router is not None
         assert self._routed is not None
         company = next((c for c in self._routed.companies if c.id == mail.company_id), None)
@@ -416,10 +444,24 @@ class Worker:
         raw = mail.raw
         if route.header_from != mail.header_from:
             raw = with_from(raw, mail.from_start, mail.from_end, route.header_from)
+        outbound = Outbound(route.envelope_from, mail.recipients, raw, mail.smtputf8, mail.eightbit)
+        parts = [outbound]
         if self._signed and route.envelope_from.lower() in self._signed:
-            route = replace(route, envelope_from=sign(route.envelope_from, mail.mail_id, self._key))
-        outbound = Outbound(route.envelope_from or "", mail.recipients, raw, mail.smtputf8, mail.eightbit)
-        return route, self._server_of(route), outbound
+            parts = self._tagged(mail, outbound)
+            route = replace(route, envelope_from=parts[0].envelope_from)
+        return route, self._server_of(route), parts
+
+    def _tagged(self, mail: Leased, plain: Outbound) -> list[Outbound]:
+        """Transactions whose return path says which mail they are of, and to whom where it is to one."""
+
+        def one(recipients: tuple[str, ...]) -> Outbound:
+            to = recipients[0] if len(recipients) == 1 else None
+            path = sign(plain.envelope_from, mail.mail_id, self._key, at=self._clock.now(), recipient=to)
+            return replace(plain, envelope_from=path, recipients=recipients)
+
+        if mail.mail_class == MailClass.MASS.value:
+            return [one((recipient,)) for recipient in plain.recipients]
+        return [one(plain.recipients)]
 
     def _server_of(self, route: Route) -> Server:
         assert self._routed is not None

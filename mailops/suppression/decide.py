@@ -49,8 +49,8 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class Trace:
     """One thing that happened at an address. ``kind``: bounce, complaint, success, undone, or anything else, which
-    counts for nothing. ``id`` is the report's; ``proven`` is False for one that anybody could have written; ``sent_at``
-    is when the mail left that a bounce is about."""
+    counts for nothing. ``id`` is the report's; ``proven`` is False for one that others could have written, and
+    ``doubt`` says who; ``sent_at`` is when the mail left that a bounce is about."""
 
     at: datetime
     kind: str
@@ -59,6 +59,7 @@ class Trace:
     id: int | None = None
     proven: bool = True
     sent_at: datetime | None = None
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
