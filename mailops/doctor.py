@@ -5,6 +5,7 @@ Only the standard library is imported, so that it also runs where nothing is ins
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -36,7 +37,7 @@ class Finding:
 def examine(folder: Path | None = None, *, workspace: str | None = None) -> list[Finding]:
     """Look at Python, packages, disk and workspace (the one named, else the one that would be found). Reads only."""
     here = folder or Path.cwd()
-    return [_python(), *_platform(), *_packages(), _disk(here), _workspace(workspace), *_peers()]
+    return [_python(), *_platform(), *_packages(), _disk(here), _workspace(workspace), *_serving(workspace), *_peers()]
 
 
 def _python() -> Finding:
@@ -109,6 +110,22 @@ def _workspace(given: str | None) -> Finding:
         str(path) + (" is open to other users" if open_to_others else ""),
         f"chmod 700 {path}",
     )
+
+
+def _serving(given: str | None) -> list[Finding]:
+    """How the queue of ``mailops serve`` goes, as it wrote itself; nothing where it does not run."""
+    from .errors import ConfigError
+    from .workspace import find
+
+    try:
+        told = json.loads((find(given).path / "serve.json").read_bytes()[:4096])
+        pid, at, failures, words = int(told["pid"]), str(told["at"])[:19], int(told["failures"]), str(told["words"])
+    except (ConfigError, OSError, ValueError, TypeError, LookupError):
+        return []
+    if not failures:
+        return [Finding("Serve", True, f"process {pid}: the queue runs since {at}")]
+    seen = f"process {pid}: {failures} runs of the queue in a row failed, the last at {at}: {words}"
+    return [Finding("Serve", False, seen, "Mend what it says; the process goes on by itself, or start it again.")]
 
 
 def _peers() -> list[Finding]:

@@ -1,29 +1,44 @@
 """``mailops serve``: takes mail from applications over SMTP and sends what is due, in one process.
 
-The listener stores a mail before it answers 250. A second thread runs the queue, at intervals and as soon as
-something came in, so that applications need no scheduler of their own.
+The listener stores a mail before it answers 250. A second thread runs the queue at intervals, so that applications need
+no scheduler of their own.
+
+Nothing is accepted while sending is dead. A run of the queue that ends with an error, of whatever class, is told with
+its code and trace and tried again, after pauses that grow to :data:`LONGEST` seconds; from :data:`HOLD_AFTER` such runs
+in a row on, the listener answers 451, until one succeeds. A part that ends altogether ends the process, with a status
+that is not 0, so that who started it starts it again. How the runs go stands in ``serve.json`` of the workspace, for
+``mailops doctor``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import logging
+import os
 import signal
 import ssl
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
 
 from .errors import ConfigError, MailopsError
 from .model.mail import Submission
 from .model.text import harmless
 from .platforms import require_journal
-from .secrets import install_log_redaction
+from .secrets import install_log_redaction, redact
 from .submission import Limits, SubmissionServer, SubmittedMail
 
 if TYPE_CHECKING:
     from .ops import Ops
+
+
+log = logging.getLogger(__name__)
+HOLD_AFTER = 3
+LONGEST = 60.0
 
 
 def accept(ops: Ops, mail: SubmittedMail) -> str:
@@ -37,8 +52,10 @@ def accept(ops: Ops, mail: SubmittedMail) -> str:
     return str(ops.queue.submit(submission))
 
 
-def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -> SubmissionServer:
-    """The submission listener as the settings want it."""
+def make_server(
+    ops: Ops, *, host: str | None = None, port: int | None = None, holding: Callable[[], bool] = lambda: False
+) -> SubmissionServer:
+    """The submission listener as the settings want it. While it is ``holding``, mail is answered 451."""
     settings = ops.workspace.settings.serve
     context = None
     if settings.tls_cert:
@@ -69,6 +86,7 @@ def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -
             connections=settings.connections_per_client,
         ),
         clock=ops.clock,
+        holding=holding,
     )
 
 
@@ -84,27 +102,31 @@ def serve(
     """Listen and send until SIGTERM or SIGINT (or for ``seconds``); then finish what is under way.
 
     ``webhooks`` is a loopback port for providers' webhooks (a reverse proxy with TLS stands before it). Raises
-    :class:`PlatformError` where the platform lacks what the queue needs (Windows).
+    :class:`PlatformError` where the platform lacks what the queue needs (Windows), and :class:`MailopsError`
+    ``serve.part_ended`` when a part of it ended by itself.
     """
     require_journal("mailops serve")
     install_log_redaction()
-    asyncio.run(_serve(ops, make_server(ops, host=host, port=port), queue_every, seconds, webhooks))
+    runner = _QueueRunner(ops, queue_every)
+    server = make_server(ops, host=host, port=port, holding=lambda: runner.holding)
+    asyncio.run(_serve(ops, server, runner, seconds, webhooks))
 
 
 async def _serve(
-    ops: Ops, server: SubmissionServer, queue_every: float, seconds: float, webhooks: int | None = None
+    ops: Ops, server: SubmissionServer, runner: _QueueRunner, seconds: float, webhooks: int | None = None
 ) -> None:
-    over = asyncio.Event()
+    over, ended = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, over.set)
-    runner = _QueueRunner(ops, queue_every)
     await server.start()
     sys.stdout.write(f"mailops takes mail on {server.host}:{server.port} (workspace {ops.workspace.path})\n")
     sys.stdout.flush()
-    if queue_every > 0:
-        runner.start()
+    parts = [asyncio.create_task(over.wait(), name="stop"), asyncio.create_task(server.ended(), name="listener")]
+    if runner.every > 0:
+        runner.start(lambda: loop.call_soon_threadsafe(ended.set))
+        parts.append(asyncio.create_task(ended.wait(), name="queue"))
     door = None
     try:
         if webhooks is not None:
@@ -114,11 +136,24 @@ async def _serve(
             await door.start()
             sys.stdout.write(f"mailops takes webhooks on http://127.0.0.1:{door.port}/webhooks/PROVIDER\n")
             sys.stdout.flush()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(over.wait(), seconds or None)
+            parts.append(asyncio.create_task(door.ended(), name="webhooks"))
+        done, _ = await asyncio.wait(parts, timeout=seconds or None, return_when=asyncio.FIRST_COMPLETED)
+        dead = {part.get_name(): part.exception() for part in done} if done and not over.is_set() else {}
     finally:
+        for part in parts:
+            part.cancel()
         ends = [door.stop()] if door is not None else []
-        await asyncio.gather(*ends, server.stop(), asyncio.to_thread(runner.stop))
+        await asyncio.gather(*parts, *ends, server.stop(), asyncio.to_thread(runner.stop), return_exceptions=True)
+    for cause in dead.values():
+        if cause is not None:
+            log.critical("a part of this process ended", exc_info=cause)
+    if dead:
+        raise MailopsError(
+            "A part of mailops serve ended by itself, so the whole ends: no mail is taken that nobody sends.",
+            code="serve.part_ended",
+            facts={"part": ", ".join(dead)},
+            fix="Start it again (a service manager does so by itself), and read in its log what ended it.",
+        )
 
 
 GRACE = 8.0
@@ -130,34 +165,94 @@ class _QueueRunner:
 
     def __init__(self, ops: Ops, every: float) -> None:
         self._ops = ops
-        self._every = every
+        self.every = every
+        self.failures = 0  # runs in a row that ended with an error
         self._over = threading.Event()
         self._worker = ops.queue.worker()
         self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
+        self._ended: Callable[[], object] = lambda: None
 
-    def start(self) -> None:
+    @property
+    def holding(self) -> bool:
+        """Whether nothing should be taken, since nothing can be sent."""
+        return self.failures >= HOLD_AFTER
+
+    def start(self, ended: Callable[[], object]) -> None:
+        """``ended`` is called from the thread when it ends, for whatever reason."""
+        self._ended = ended
+        self._told("")
         self._thread.start()
 
     def stop(self) -> None:
         """Within seconds, whatever a peer does: nothing of a mail that is not complete is waited for, and an answer to
         one that is out gets :data:`GRACE` seconds."""
         self._over.set()
-        self._worker.stop()
         began = time.monotonic()
         while self._thread.is_alive() and (waited := time.monotonic() - began) < GRACE + 15:
+            self._worker.stop()  # each time: a run that just begins forgets the first
             if waited > 2:  # a healthy peer has answered by then, and its mail is finished as it should be
                 self._worker.hurry(handed=waited > GRACE)
             self._thread.join(timeout=0.2)
+        if not self.failures:
+            with contextlib.suppress(OSError):
+                (self._ops.workspace.path / STATE).unlink(missing_ok=True)
 
     def _run(self) -> None:
-        while not self._over.wait(self._every):
+        try:
+            while not self._over.wait(pause(self.every, self.failures)):
+                self._once()
+        except BaseException:
+            log.critical("the queue of this process ended", exc_info=True)
+        finally:
+            self._ended()
+
+    def _once(self) -> None:
+        try:
+            report = self._worker.run()
+        except Exception as error:
+            self.failures += 1
+            if isinstance(error, MailopsError):
+                words = f"Queue: {error.message} [{error.code}] {error.fix}"
+                log.debug("a run of the queue failed", exc_info=True)
+            else:
+                words = f"Queue: {type(error).__name__} [serve.queue_failed] The next run tries again."
+                log.error("a run of the queue failed", exc_info=True)
+            _say(sys.stderr, harmless(redact(words)))
+            if self.failures == HOLD_AFTER:
+                _say(sys.stderr, "Queue: nothing can be sent, so mail is answered 451 until a run succeeds.")
+            self._told(words)
+            return
+        if self.failures:
+            if self.holding:
+                _say(sys.stderr, "Queue: sending goes on, and mail is taken again.")
+            self.failures = 0
+            self._told("")
+        if report.handled:
+            deferred = report.deferred + report.unknown
+            _say(sys.stdout, f"Queue: {report.sent} sent, {deferred} deferred, {report.failed} failed")
+
+    def _told(self, words: str) -> None:
+        """Write how it goes over what stood there: the place was taken at the start, so a full disk has it."""
+        at = self._ops.clock.now().isoformat()
+        text = json.dumps({"pid": os.getpid(), "at": at, "failures": self.failures, "words": words[:250]})
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self._ops.workspace.path / STATE, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
             try:
-                report = self._worker.run()
-            except MailopsError as error:
-                sys.stderr.write(harmless(f"Queue: {error.message} [{error.code}] {error.fix}\n"))
-                continue
-            if report.handled:
-                sys.stdout.write(
-                    f"Queue: {report.sent} sent, {report.deferred + report.unknown} deferred, {report.failed} failed\n"
-                )
-                sys.stdout.flush()
+                os.pwrite(descriptor, text.ljust(STATE_BYTES).encode(), 0)
+            finally:
+                os.close(descriptor)
+
+
+STATE, STATE_BYTES = "serve.json", 2048
+
+
+def _say(where: TextIO, words: str) -> None:
+    """A line for who reads the log. Where it cannot be written (a full disk, a reader who is gone), mail goes on."""
+    with contextlib.suppress(OSError, ValueError):
+        where.write(words + "\n")
+        where.flush()
+
+
+def pause(every: float, failures: int) -> float:
+    """Seconds until the next run, after so many failed ones: they double, to :data:`LONGEST` or the usual pause."""
+    return float(min(every * 2 ** min(failures, 30), max(every, LONGEST)))

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 
 from ..bounces.explainer import Explanation, explain_answer, explain_report, stored
 from ..bounces.reading.advice import Advice, advise, authentication
+from ..model.address import mailbox
 from ..model.reasons import plain
 from ..model.setup import Server, Setup
 from ..model.states import DeliveryState
@@ -33,10 +34,12 @@ FOLLOWS = {
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One recipient's trouble. ``failure.kind`` is refused, bounced or deferred."""
+    """One recipient's trouble. ``failure.kind`` is refused, bounced or deferred; ``listed`` says how the recipient
+    stands on the suppression list, and why only proposed where that is so."""
 
     failure: Failure
     explanation: Explanation
+    listed: str = ""
 
     @property
     def cause(self) -> str:
@@ -78,9 +81,24 @@ def why(engine: Engine, setup: Setup, mail_id: int) -> list[Trouble]:
     waiting = [one for one in _deferred(engine, mail_id) if one.recipient.lower() not in over]
     servers = {server.key: server for server in setup.servers}
     kept = _kept(engine, [one.id for one in (*found, *waiting)])
-    return [
-        Trouble(one, kept.get(one.id) or _explained(one, servers.get(one.server_key))) for one in (*found, *waiting)
-    ]
+    listed = _listed(engine, [one.recipient for one in (*found, *waiting)])
+
+    def trouble(one: Failure) -> Trouble:
+        told = kept.get(one.id) or _explained(one, servers.get(one.server_key))
+        return Trouble(one, told, listed.get(mailbox(one.recipient), ""))
+
+    return [trouble(one) for one in (*found, *waiting)]
+
+
+def _listed(engine: Engine, recipients: list[str]) -> dict[str, str]:
+    s = schema.suppressions
+    query = sa.select(s.c.address, s.c.state, s.c.since, s.c.why).where(
+        s.c.address.in_({mailbox(one) for one in recipients}), s.c.state.in_(("active", "proposed"))
+    )
+    with explained("reading the suppression list"), reading(engine) as connection:
+        rows = connection.execute(query.order_by(s.c.id)).all()
+    words = {"active": "Suppressed", "proposed": "Proposed for the suppression list"}
+    return {row.address: f"{words[row.state]} since {row.since:%Y-%m-%d}: {row.why}" for row in rows}
 
 
 def about(engine: Engine, mail_id: int) -> tuple[str, str]:

@@ -104,7 +104,7 @@ class ReturnPaths:
         reference = parameter(self._engine, KEY_PARAMETER)
         trouble = self._secrets.trouble(reference) if reference else None
         recent = b.c.received_at >= self._clock.now() - PERIOD
-        by_tag = sa.and_(recent, b.c.matched_by.in_(("tag", "tag+recipient", "tag+other")))
+        by_tag = sa.and_(recent, b.c.matched_by.startswith("tag"))
         with explained("counting reports by their proof"), reading(self._engine) as connection:
             query = sa.select(sa.func.count(), sa.func.max(b.c.received_at)).where(by_tag)
             proven, last = connection.execute(query).one()

@@ -117,7 +117,7 @@ class Bounces:
 
     def take_in(self, connection: Connection, raw: bytes, report: Report) -> Taken:
         """Record a report (:func:`~mailops.bounces.addressed.understood`) in the caller's transaction."""
-        found = clues(raw, report, self._bounce_addresses(connection), self._tag_keys())
+        found = clues(raw, report, self._bounce_addresses(connection), self._tag_keys(), now=self._clock.now())
         return self.enter(connection, report, found, raw=raw)
 
     def enter(

@@ -360,6 +360,7 @@ def why(
             "row": one.explanation.row,
             "look": one.next_look,
             "search": searchable(one.failure.error),
+            "listed": one.listed,
         }
         for one in troubles
     ]
@@ -381,6 +382,8 @@ def why(
         say(f"  {one.error}\n  What follows: {trouble.consequence}")
         if trouble.cause not in (cause, "no error"):
             say(f"  Why: {trouble.cause}")
+        if trouble.listed:
+            say(f"  {trouble.listed}")
         say(f"  To act: {trouble.explanation.acts}\n  What to do: {' '.join(trouble.tasks)}")
         if trouble.next_look:
             say(f"  To look further: {trouble.next_look}")

@@ -1,4 +1,4 @@
-"""The one door to what became of a mail: states, attempts, facts and the counters by hour are written here and nowhere else.
+"""The one door to what became of a mail: states, attempts, facts and the counters are written here and nowhere else.
 
 States are the truth for acting, facts for telling; both are written in one commit, and what follows of a fact elsewhere
 (threads, the suppression list) is applied or owed in it too.

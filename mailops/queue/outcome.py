@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -17,6 +18,7 @@ from ..model.states import DeliveryState, FailureType, mail_state
 from ..ports import RecipientReply, SendResult
 from .retry import NextTry, next_try
 
+log = logging.getLogger(__name__)
 SERVER_STAGES = frozenset({"connect", "ehlo", "starttls", "auth"})
 _OF_RECIPIENTS = frozenset(
     {"userunknown", "hostunknown", "hasmoved", "notaccept", "suspend", "mailboxfull", "filtered"}
@@ -85,15 +87,18 @@ def explained(outcome: Outcome, result: SendResult, server: Server | None) -> Ou
     for row in outcome.deliveries:
         found = None
         if row.event != "sent" and row.stage != "local":
-            found = explain_answer(
-                row.reply,
-                host=server.host if server else None,
-                provider=server.provider if server else None,
-                code=row.code,
-                enhanced=row.enhanced,
-                stage=row.stage,
-                facts=told.get(row.recipient),
-            )
+            try:
+                found = explain_answer(
+                    row.reply,
+                    host=server.host if server else None,
+                    provider=server.provider if server else None,
+                    code=row.code,
+                    enhanced=row.enhanced,
+                    stage=row.stage,
+                    facts=told.get(row.recipient),
+                )
+            except Exception:  # an explanation less is no reason not to record what was said
+                log.exception("an answer could not be explained")
         rows.append(replace(row, explained=found.as_dict()) if found and found.own else row)
     return replace(outcome, deliveries=tuple(rows))
 

@@ -47,8 +47,9 @@ def recover(
     total = Recovered()
     known: set[str] = set()
     for path in sorted(journals.glob("*.journal")):
-        known.add(path.stem)
         with journal.claim(path) as ours:
+            if ours is not None:
+                known.add(path.stem)
             if ours:
                 total += _settle_worker(
                     engine,
@@ -88,10 +89,13 @@ def _settle_worker(
         server = servers.get(key)
         policy = (entry.policy if entry else None) or (server.retry if server else RetryPolicy())
         result = entry.result if entry else None
-        lost = result is None
-        if result is None:
-            result = SendResult(tuple(RecipientReply(r, 0, None, LOST, "body") for r in mail.recipients), unknown=True)
+        answered = {reply.recipient for reply in result.replies} if result else set()
+        silent = tuple(RecipientReply(r, 0, None, LOST, "body") for r in mail.recipients if r not in answered)
+        lost = result is None or bool(silent)  # a mail may have had a transaction for each recipient
+        if silent:
+            result = SendResult((*(result.replies if result else ()), *silent), unknown=True)
             unknown += 1
+        assert result is not None  # a mail has recipients
         outcome = settle(
             result,
             others=mail.others,

@@ -10,6 +10,9 @@ One mail's way through :meth:`Worker.run`::
 * Kill -9 at any point loses nothing: the next run settles the dead worker's batch from its journal
   (:mod:`mailops.queue.recover`). Only a mail whose answer was in flight is sent again, with the same Message-ID.
 * A server that cannot be reached is not asked again for :data:`REST` seconds; its mails are deferred with the reason.
+* A fault of ours with one mail is that mail's: it waits with the reason, the others leave. :data:`IN_A_ROW` of them
+  are a fault of the run, which ends with it.
+* An answer that was read and cannot be journaled goes to the store at once, and the run ends.
 * ``on_step`` hears every step by name, in order: ``leased``, ``journaled``, ``connected``, the transport's ``mail``,
   ``rcpt``, ``data``, ``body``, ``final-reply``, then ``recorded`` and ``settled``. Tests kill the process there.
 """
@@ -30,10 +33,10 @@ from typing import TypeVar
 
 from sqlalchemy.engine import Engine
 
-from ..errors import DeliveryError, MailopsError, RouteError, StoreError
+from ..errors import ConfigError, DeliveryError, MailopsError, MessageRefused, RouteError, StoreError
 from ..ledger import Book
 from ..ledger.values import Leased, Settled
-from ..model.setup import RetryPolicy, Server, Setup
+from ..model.setup import MailClass, RetryPolicy, Server, Setup
 from ..model.states import FailureType, MailState
 from ..model.tag import sign
 from ..platforms import require_journal
@@ -50,6 +53,7 @@ from .submit import alias_domain_of
 log = logging.getLogger(__name__)
 REST = 30.0  # seconds before an unreachable server is asked again
 JOURNAL_LIMIT = 8 * 1024 * 1024
+IN_A_ROW = 5  # mails that may fail by faults of ours, one after the other
 PATIENCE = (0.5, 2.0, 5.0)  # seconds between tries when the database is locked or away
 Step = Callable[[str], None]
 T = TypeVar("T")
@@ -76,6 +80,16 @@ class RunReport:
 class _Batch:
     mails: list[Leased]
     leased_at: float
+
+
+@dataclass(slots=True)
+class _AtHand:
+    """How far the mail at hand has come."""
+
+    way: tuple[Server | None, Route | None] = (None, None)
+    begun: bool = False  # it stands in the journal
+    answer: SendResult | None = None
+    unwritten: StoreError | None = None  # why the answer does not stand there
 
 
 class Worker:
@@ -121,6 +135,8 @@ class Worker:
         self._key = b""
         self._signed: set[str] = set()  # the bounce addresses that get a signed tag
         self._stop = False
+        self._hand = _AtHand()
+        self._troubles = 0  # mails in a row that a fault of ours held up
         self._sessions: dict[str, Session] = {}
         self._resting: dict[str, tuple[float, RecipientReply]] = {}
         self._router: Router | None = None
@@ -145,24 +161,23 @@ class Worker:
         report = RunReport()
         began = self._clock.monotonic()
         self._stop = False
-        self._journals.mkdir(mode=0o700, parents=True, exist_ok=True)
         report.recovered = self._recover()
         journal = Journal(self._journals, self.name)
         clean = False
-        database = ThreadPoolExecutor(1, thread_name_prefix="mailops-store")
         try:
-            self._drain(report, journal, database, limit, ids)
+            with ThreadPoolExecutor(1, thread_name_prefix="mailops-store") as database:
+                self._drain(report, journal, database, limit, ids)
             clean = True
         finally:
-            database.shutdown(wait=True)
-            self._close_sessions()
-            if self._on_end:
-                self._on_end()
-            if clean:
-                journal.close()
-            else:
+            try:
+                self._close_sessions()
+                if self._on_end:
+                    self._on_end()
+                if clean:
+                    journal.close()
+            finally:  # whatever happens, the journal is not left locked: the next run has the same name
                 journal.abandon()
-            report.seconds = self._clock.monotonic() - began
+                report.seconds = self._clock.monotonic() - began
         return report
 
     def _recover(self) -> Recovered:
@@ -240,14 +255,27 @@ class Worker:
             if self._stop:
                 return done, batch.mails[at:]
             self._keep_leases()
+            self._hand = _AtHand()
             try:
                 settled = self._send(mail, journal)
-            except StoreError:
-                # The journal cannot be written: nothing of this mail left. Settle the rest, give the others back.
-                leases.settle(self._engine, self.name, done, now=self._clock.now(), book=self._book)
-                leases.release(self._engine, self.name, batch.mails[at:])
+                self._troubles = 0
+            except StoreError as error:
+                if self._hand.begun:
+                    self._end_early([*done, self._troubled(mail, error)], batch.mails[at + 1 :])
+                else:  # the journal cannot be written: nothing of this mail left
+                    self._end_early(done, batch.mails[at:])
                 raise
+            except Exception as error:
+                self._troubles += 1
+                log.exception("mail %s was held up by a fault of mailops", mail.mail_id)
+                settled = self._troubled(mail, error)
+                if self._troubles >= IN_A_ROW:
+                    self._end_early([*done, settled], batch.mails[at + 1 :])
+                    raise
             done.append(settled)
+            if self._hand.unwritten is not None:
+                self._end_early(done, batch.mails[at + 1 :])
+                raise self._hand.unwritten
             state = settled.outcome.state
             if state is MailState.SENT:
                 report.sent += 1
@@ -258,6 +286,22 @@ class Worker:
             else:
                 report.failed += 1
         return done, []
+
+    def _end_early(self, done: list[Settled], untried: Sequence[Leased]) -> None:
+        """Settle what was sent and give the others back, before the run ends with an error."""
+        leases.settle(self._engine, self.name, done, now=self._clock.now(), book=self._book)
+        leases.release(self._engine, self.name, untried)
+
+    def _troubled(self, mail: Leased, error: Exception) -> Settled:
+        """What becomes of a mail that a fault of ours held up: the server's answer, where there was one; in doubt,
+        where it was begun; else it waits for its next attempt."""
+        self._close_sessions()
+        if self._hand.answer is not None:
+            return self._outcome(mail, self._hand.answer, *self._hand.way)
+        text = f"mailops had trouble with this mail ({type(error).__name__}); its log says more"
+        doubt = self._hand.begun
+        reply = RecipientReply("", 0, None, text, "body") if doubt else RecipientReply("", 451, None, text, "local")
+        return self._outcome(mail, replace(_everyone(mail, reply), unknown=doubt), *self._hand.way)
 
     def _keep_leases(self) -> None:
         """Renew the leases when a third of their time is over."""
@@ -285,8 +329,9 @@ class Worker:
 
     def _send(self, mail: Leased, journal: Journal) -> Settled:
         try:
-            route, server, outbound = self._prepare(mail)
-        except MailopsError as error:
+            route, server, parts = self._prepare(mail)
+            self._hand.way = (server, route)
+        except (RouteError, ConfigError, MessageRefused) as error:
             result = SendResult(tuple(_local(r, error) for r in mail.recipients))
             return self._outcome(mail, result, None, None)
         if not mail.recipients:
@@ -303,15 +348,33 @@ class Worker:
             lines = error.facts.get("transcript") or ()
             return self._outcome(mail, _everyone(mail, reply), server, route, "\n".join(map(str, lines)))
         changed = route.header_from if route.header_from != mail.header_from else None
-        journal.start(mail.attempt_id, mail.mail_id, server, sent_from=changed, envelope_from=route.envelope_from)
+        journal.start(
+            mail.attempt_id,
+            mail.mail_id,
+            server,
+            recipients=mail.recipients,
+            sent_from=changed,
+            envelope_from=route.envelope_from,
+        )
+        self._hand.begun = True
         self._say("journaled")
-        result = session.send(outbound, self._step)
-        journal.end(mail.attempt_id, result)
-        self._say("recorded")
-        result = self._send_surplus(mail, outbound, session, journal, result)
+        result = self._hand.answer = session.send(parts[0], self._step)
+        self._note(journal, mail, result)
+        if len(parts) == 1:
+            result = self._send_surplus(mail, parts[0], session, journal, result)
+        else:
+            result = self._send_each(mail, parts[1:], session, journal, result)
         if result.connection_lost:
             self._drop(server.key)
         return self._outcome(mail, result, server, route, "\n".join(result.transcript) or None)
+
+    def _note(self, journal: Journal, mail: Leased, result: SendResult) -> None:
+        """Journal an answer. One that cannot be is in memory still, and the run ends with it in the store."""
+        try:
+            journal.end(mail.attempt_id, result)
+        except StoreError as error:
+            self._hand.unwritten = error
+        self._say("recorded")
 
     def _send_surplus(
         self, mail: Leased, outbound: Outbound, session: Session, journal: Journal, result: SendResult
@@ -319,21 +382,46 @@ class Worker:
         """Give a server that takes only so many recipients in one mail the others in further ones, as many at a time as
         it took (RFC 5321 §4.5.3.1.10). Each answer is journaled as it comes; a kill leaves one transaction in doubt."""
         portion = len(result.taken)
-        while (left := surplus(result)) and not (self._stop or result.connection_lost):
+        while (left := surplus(result)) and not (self._stop or result.connection_lost or self._hand.unwritten):
             try:
                 self._keep_leases()
+                journal.further(left[:portion])
             except StoreError:
                 break  # what the server took so far must be recorded first
             then = session.send(replace(outbound, recipients=left[:portion]), self._step)
-            journal.end(mail.attempt_id, then)
-            self._say("recorded")
-            result = result.with_later(then)
+            result = self._hand.answer = result.with_later(then)
+            self._note(journal, mail, then)
             if set(surplus(result)) == set(left):
                 break  # it takes nobody more for now
             portion = len(then.taken) or portion
         return result
 
-    def _prepare(self, mail: Leased) -> tuple[Route, Server, Outbound]:
+    def _send_each(
+        self, mail: Leased, parts: Sequence[Outbound], session: Session, journal: Journal, result: SendResult
+    ) -> SendResult:
+        """The further transactions of a mail that has one for each recipient. Who had no turn waits."""
+        why = ""
+        for part in parts:
+            if not why and (self._stop or result.connection_lost or self._hand.unwritten):
+                why = "mailops was stopped" if self._stop else "The connection ended"
+            if not why:
+                try:
+                    self._keep_leases()
+                    journal.further(part.recipients)
+                except StoreError as error:
+                    why = error.message.rstrip(".")
+            if why:
+                said = f"{why} before this recipient's turn"
+                left = tuple(RecipientReply(r, 0, None, said, "connect") for r in part.recipients)
+                result = result.with_later(replace(result, replies=left, transcript=()))
+                continue
+            then = session.send(part, self._step)
+            result = self._hand.answer = result.with_later(then)
+            self._note(journal, mail, then)
+        return result
+
+    def _prepare(self, mail: Leased) -> tuple[Route, Server, list[Outbound]]:
+        """The way of a mail, and its transactions: one, or for a mass mail with signed return paths one a recipient."""
         assert self._router is not None
         assert self._routed is not None
         company = next((c for c in self._routed.companies if c.id == mail.company_id), None)
@@ -356,10 +444,24 @@ class Worker:
         raw = mail.raw
         if route.header_from != mail.header_from:
             raw = with_from(raw, mail.from_start, mail.from_end, route.header_from)
+        outbound = Outbound(route.envelope_from, mail.recipients, raw, mail.smtputf8, mail.eightbit)
+        parts = [outbound]
         if self._signed and route.envelope_from.lower() in self._signed:
-            route = replace(route, envelope_from=sign(route.envelope_from, mail.mail_id, self._key))
-        outbound = Outbound(route.envelope_from or "", mail.recipients, raw, mail.smtputf8, mail.eightbit)
-        return route, self._server_of(route), outbound
+            parts = self._tagged(mail, outbound)
+            route = replace(route, envelope_from=parts[0].envelope_from)
+        return route, self._server_of(route), parts
+
+    def _tagged(self, mail: Leased, plain: Outbound) -> list[Outbound]:
+        """Transactions whose return path says which mail they are of, and to whom where it is to one."""
+
+        def one(recipients: tuple[str, ...]) -> Outbound:
+            to = recipients[0] if len(recipients) == 1 else None
+            path = sign(plain.envelope_from, mail.mail_id, self._key, at=self._clock.now(), recipient=to)
+            return replace(plain, envelope_from=path, recipients=recipients)
+
+        if mail.mail_class == MailClass.MASS.value:
+            return [one((recipient,)) for recipient in plain.recipients]
+        return [one(plain.recipients)]
 
     def _server_of(self, route: Route) -> Server:
         assert self._routed is not None

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .server import SubmissionServer
 
 log = logging.getLogger("mailops.submission")
+HOLDING = "451 4.3.2 Nothing can be sent at present, so nothing is taken; try again later"
 _TOO_LARGE = "552 5.3.4 The message is larger than this server takes"
 _TEXTS = {
     "552 Error: Too much mail data": _TOO_LARGE,
@@ -233,6 +234,8 @@ class SubmissionSession(SMTP):
     async def handle_MAIL(
         self, _server: Any, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        if self.server.holding():
+            return HOLDING
         sender = "" if address == "<>" else address
         if sender and not is_valid(sender):
             return "553 5.1.7 The sender address is not usable"
@@ -257,6 +260,8 @@ class SubmissionSession(SMTP):
 
     async def handle_DATA(self, _server: Any, session: Session, envelope: Envelope) -> str:
         server = self.server
+        if server.holding():
+            return HOLDING
         data = bytes(envelope.original_content or b"")
         try:
             check_data(data, server.max_size)

@@ -33,6 +33,8 @@ class SubmissionServer:
     references (then ``secrets`` is needed). ``require_auth`` is on as soon as there are users. With ``implicit_tls``
     the connection is protected from the start (port 465), else STARTTLS is offered.
 
+    While ``holding`` says so, nothing is taken: 451.
+
     Use ``await start()`` / ``await stop()`` on a loop of yours, or a ``with`` statement, which runs one in a thread.
     Raises :class:`ConfigError` for a combination that is not safe or cannot work.
     """
@@ -55,8 +57,10 @@ class SubmissionServer:
         timeout: float = 300.0,
         hostname: str | None = None,
         clock: Clock | None = None,
+        holding: Callable[[], bool] = lambda: False,
     ) -> None:
         self.accept = accept
+        self.holding = holding
         self.host = host
         self.port = port
         self.tls_context = tls_context
@@ -135,6 +139,11 @@ class SubmissionServer:
             ) from error
         self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="submission")
         self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def ended(self) -> None:
+        """Wait until it listens no more."""
+        if self._listener is not None:
+            await self._listener.wait_closed()
 
     async def stop(self, timeout: float = 10.0) -> None:
         """Stop taking connections, let mails under way end (at most ``timeout`` seconds), then close the rest."""

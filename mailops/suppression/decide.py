@@ -53,8 +53,9 @@ class Policy:
 class Trace:
     """One thing that happened at an address. ``kind``: bounce, refused (a doubtful refusal at the door), complaint,
     success, undone, or anything else, which counts for nothing. ``id`` is the report's; ``proven`` is False for one
-    that anybody could have written; ``sent_at`` is when the mail left that a bounce is about. ``unconfirmed`` says in
-    words why a hard one needs a second beside it, of another sending; "" for one that stands alone."""
+    that others could have written, and ``doubt`` says who; ``sent_at`` is when the mail left that a bounce is about.
+    ``unconfirmed`` says in words why a hard one needs a second beside it, of another sending; "" for one that stands
+    alone."""
 
     at: datetime
     kind: str
@@ -64,6 +65,7 @@ class Trace:
     proven: bool = True
     sent_at: datetime | None = None
     unconfirmed: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

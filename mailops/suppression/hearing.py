@@ -80,7 +80,7 @@ class SuppressionListener:
             to |= {"bounce_id": found.bounce_id, "state": "active", "since": now}
             store.change(connection, [present.id], event="suppressed", actor="mailops", now=now, **to)
             return
-        values = store.values(spec, "campaigns", source, found.reason or "undefined", found.why, now, "mailops")
+        values = store.values(spec, "campaigns", source, found.reason or "undefined", judged.why, now, "mailops")
         values |= {"hard": found.hard, "bounce_id": found.bounce_id, "state": "proposed" if proposed else "active"}
         store.insert(connection, values, event="suppression_proposed" if proposed else "suppressed")
 

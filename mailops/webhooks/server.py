@@ -52,6 +52,10 @@ class WebhookServer:
         await self._server.startup(sockets=self._sockets)
         self._ticks = asyncio.create_task(self._server.main_loop())
 
+    async def ended(self) -> None:
+        """Wait until it ends by itself, which it should not; raises what it ended with."""
+        await asyncio.shield(self._ticks)
+
     async def stop(self) -> None:
         """Finish what is under way (at most 5 s) and close."""
         self._server.should_exit = True

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import pytest
 
 from mailops.bounces import OriginalMessage, RecipientResult, Report
 from mailops.bounces.correlate import UNPROVEN, Candidate, Clues, clues, match
-from mailops.model.tag import sign
+from mailops.model.tag import sign as sign_tag
 
 NOW = datetime(2026, 3, 30, tzinfo=UTC)
-OURS = {"bounce@acme.example"}
+
+
+def sign(address: str, mail_id: int, key: bytes, to: str | None = None, days: int = 0) -> str:
+    return sign_tag(address, mail_id, key, at=NOW - timedelta(days=days), recipient=to)
+
+
+OURS_ONE = "bounce@acme.example"
+OURS = {OURS_ONE}
 
 
 def mail(number: int, to: str = "bob@x.example", *, days: float = 1, recipients: int = 1) -> Candidate:
@@ -121,7 +131,10 @@ def test_a_mail_that_left_with_a_tag_is_tied_by_no_guess(found: Clues) -> None:
     hit = match(result, report, [tagged], now=NOW, found=found)
     assert (hit.candidate, hit.by, hit.confidence) == (None, UNPROVEN, 0.0)
     by_id = match(result, report, [tagged], now=NOW, found=Clues((("message-id", "<1@acme.example>"),)))
-    assert (by_id.by, by_id.confidence) == ("message-id+recipient", 1.0)
+    assert (by_id.candidate, by_id.by) == (None, UNPROVEN)  # its Message-ID stands in many places; the tag does not
+    complaint = Report("complaint", (result,))  # a feedback loop does not answer to the return path
+    by_id = match(result, complaint, [tagged], now=NOW, found=Clues((("message-id", "<1@acme.example>"),)))
+    assert (by_id.by, by_id.confidence) == ("message-id+recipient untagged", 0.75)
     by_tag = match(result, report, [tagged], now=NOW, found=Clues((), (1,), None, (1,)))
     assert (by_tag.by, by_tag.confidence) == ("tag+recipient", 1.0)
 
@@ -131,3 +144,50 @@ def test_message_ids_are_taken_from_x_fields_and_references() -> None:
     report = Report("bounce", original=OriginalMessage("<1@acme.example>", headers=headers))
     found = clues(b"References: <3@acme.example>\n <4@acme.example>\n\n<5@acme.example>", report, OURS)
     assert [i for _, i in found.message_ids] == [f"<{n}@acme.example>" for n in (1, 2, 3, 4)]
+
+
+def undated(mail_id: int) -> str:
+    """A tag as it was made before: without a day."""
+    digest = hmac.new(KEY, f"mailops return path\nbounce@acme.example\n{mail_id}".encode(), sha256).digest()
+    return f"bounce+{mail_id}-{base64.b32encode(digest[:10]).decode().lower()}@acme.example"
+
+
+def tied(
+    to: str, *candidates: Candidate, name: str = "bob@x.example", days: float = 0
+) -> tuple[str | None, str, float]:
+    """Who a report to this address counts against, how, and how sure; it comes so many days after now."""
+    result, report = about(name)
+    at = NOW + timedelta(days=days)
+    found = clues(f"To: <{to}>\r\n\r\nbody".encode(), report, OURS, (KEY,), now=at)
+    hit = match(result, report, list(candidates), now=at, found=found)
+    return hit.candidate and hit.candidate.recipient, hit.by, hit.confidence
+
+
+@pytest.mark.parametrize("form", ["shared", "named", "of before"])
+@pytest.mark.parametrize("days", [0, 14, 15, 400, 999])
+def test_a_tag_lives_two_weeks(form: str, days: int) -> None:
+    to = undated(1) if form == "of before" else sign(OURS_ONE, 1, KEY, "bob@x.example" if form == "named" else None)
+    got = tied(to, replace(mail(1, days=0), tagged=True), days=days)
+    assert got == (("bob@x.example", "tag+recipient", 1.0) if days <= 14 else (None, UNPROVEN, 0.0))
+
+
+def test_a_tag_that_names_its_recipient_speaks_of_no_other() -> None:
+    both = [replace(mail(1, to, recipients=2), tagged=True) for to in ("eve@evil.example", "bob@x.example")]
+    eves = sign(OURS_ONE, 1, KEY, "Eve@Evil.example")
+    assert tied(eves, *both, name="bob@x.example") == ("eve@evil.example", "tag+other", 0.75)
+    assert tied(eves, *both, name="eve@evil.example") == ("eve@evil.example", "tag+recipient", 1.0)
+    assert tied(sign(OURS_ONE, 1, KEY), *both, name="bob@x.example") == (
+        "bob@x.example",
+        "tag+recipient of several",
+        0.85,
+    )
+
+
+def test_a_word_or_a_day_that_was_changed_proves_nothing() -> None:
+    tagged = replace(mail(1), tagged=True)
+    real = sign(OURS_ONE, 1, KEY, "bob@x.example", days=30)
+    local, _, domain = real.partition("@")
+    head, tail = local.split("-")
+    fresh = f"{int(sign(OURS_ONE, 1, KEY).split('-')[1][:3]):03d}"
+    for forged in (f"{head}-{fresh}{tail[3:]}", f"{head}-{tail[9:]}", f"{head}-{tail[:3]}{tail[9:]}"):
+        assert tied(f"{forged}@{domain}", tagged) == (None, UNPROVEN, 0.0)

@@ -99,7 +99,8 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 def test_the_journal_takes_its_place_up_front_and_lines_past_it_stay(system: str, tmp_path: Path) -> None:
-    wide = SendResult(tuple(RecipientReply(f"r{n}@x.example", 550, "5.1.1", "no " * 600, "rcpt") for n in range(200)))
+    who = [f"{'r' * 60}{n}@{'x' * 60}.{'y' * 60}.{'z' * 60}.example" for n in range(1100)]
+    wide = SendResult(tuple(RecipientReply(one, 550, "5.1.1", "", "rcpt") for one in who))
     made = Journal(tmp_path, "w")
     assert made.path.stat().st_blocks * 512 >= RESERVE_BYTES
     for number in range(1, 5):

@@ -67,8 +67,8 @@ def written_to(ours: Ours, addresses: Iterable[str]) -> WrittenTo | None:
         address = f"{base}@{domain}".lower()
         if address not in ours.bounce_addresses:
             continue
-        number = next((n for key in ours.keys if (n := tag.read(address, text, key)) is not None), None)
+        proof = next((p for key in ours.keys if (p := tag.read(address, text, key)) is not None), None)
         named = _VERP.match(text)
         people = (f"{named[1]}@{named[2]}",) if named else tuple(ours.recipients_of(text) or ()) if text else ()
-        return WrittenTo(address, text, number, people)
+        return WrittenTo(address, text, proof.mail_id if proof else None, people)
     return None
