@@ -310,7 +310,7 @@ def stats(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, outp
             kinds[report.kind] += 1
             reasons.update(r.reason for r in report.results)
             if report.kind == "bounce":
-                hardness.update("hard" if r.hard else "soft" for r in report.results)
+                hardness.update(r.strength for r in report.results)
     counted = {"kind": kinds, "reason": reasons, "hardness": hardness}
     if form or output:
         with row_file(form or "json", COUNTED, output) as out:

@@ -38,7 +38,7 @@ FOUND_BY: Mapping[str, float] = MappingProxyType(
 """How a recipient was found, in the order in which it is looked for, and how sure that is: a status field, the tag of
 our return path, X-Failed-Recipients, a line of its own, a command of a printed session, a known sentence, the one
 address left of the report, the only one to which the original was written. A conclusion (the last two) suppresses
-nobody without words about that person."""
+nobody without words, or a code, about that person."""
 
 NO_COMPLAINTS = frozenset({"not-spam", "auth-failure", "virus", "dkim", "dkim-spf", "dmarc"})
 """Feedback types (RFC 5965 §7.3, RFC 6591 §3.1) by which no recipient complains."""

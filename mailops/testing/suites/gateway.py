@@ -13,6 +13,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from mailops.bounces import Ours as Names
+from mailops.bounces import Report
+from mailops.bounces import parse as read
 from mailops.bounces.addressed import Heading, Ours
 from mailops.bounces.correlate import clues
 from mailops.errors import ConfigError
@@ -64,7 +67,7 @@ def predict(case: Case) -> dict[str, Any]:
     """The prediction for one case, with all fields a case may expect."""
     view = CaseView(case["config"])
     raw = raw_message(case["inbound"])
-    mail = parse(raw)
+    mail = parse(raw, view.read)
     decision = route_inbound(mail, view)
     after = received(case["config"], raw, now=NOW) if decision.kind is Kind.BOUNCE else None
     return _fields(decision, raw, view, after)
@@ -154,6 +157,11 @@ class CaseView:
             for p in self.config.get("prior_records") or []
             if _address(p["sender"]) == sender and self.now - timedelta(minutes=p["minutes_ago"]) >= since
         )
+
+    def read(self, raw: bytes) -> Report:
+        """The reader with the names of the case, as the product's gateway has those of its workspace."""
+        bounces = [d.bounce_address for d in self.domains if d.bounce_address]
+        return read(raw, ours=Names.of({"domains": [d.name for d in self.domains], "bounce_addresses": bounces}))
 
     def ours(self, heading: Heading) -> Ours:
         bounces = frozenset(d.bounce_address.lower() for d in self.domains if d.bounce_address)
