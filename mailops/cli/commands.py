@@ -236,8 +236,10 @@ def forget(
     yes: bool = typer.Option(False, "--yes", "-y", help="Do it without asking."),
     json: bool = JSON,
 ) -> None:
-    """Forget an address: it becomes a pseudonym, and what was written to, by or about it is emptied. Figures, states
-    and suppressions stay. Without --yes it shows first what there is, and asks."""
+    """Forget an address: it becomes a pseudonym; figures, states and suppressions stay.
+
+    What was written to, by or about it is emptied. Without --yes it shows first what there is, and asks.
+    """
     from ..ledger.about_file import summary
 
     ops = open_ops(ctx)

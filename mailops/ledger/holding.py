@@ -18,7 +18,7 @@ from .names import Names
 m, d, a, e = schema.mails, schema.deliveries, schema.attempts, schema.events
 _ANSWER = "code enhanced stage reason status hard kind source tagged"
 _MAIL = "class domain recipients size message bounce"
-_JUDGED = "was stands judged_anew migrated list suppression changed"
+_JUDGED = "unconfirmed was stands judged_anew migrated list suppression changed"
 STAYS = frozenset(f"{_ANSWER} {_MAIL} {_JUDGED}".split())
 """What of a fact's data says nothing about a person."""
 WORDS = ("reply", "explained", "why", "diagnostic")
