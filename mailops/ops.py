@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -291,6 +291,25 @@ class Ops:
         from .ledger.check import check
 
         return check(self.engine, progress=progress)
+
+    # --- schedules ----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def next_runs(
+        cron: str,
+        *,
+        zone: str = "UTC",
+        first: date | str | None = None,
+        until: date | str | None = None,
+        dst: str = "once",
+    ) -> list[datetime]:
+        """When a schedule runs from the local day ``first`` (default: today there) to the beginning of ``until``
+        (default: a week later). ``dst``: once, both or skip, for the nights when the clock is set."""
+        from .jobs.cron import day_of, runs, zone_of
+
+        begin = day_of(first) if first is not None else datetime.now(zone_of(zone)).date()
+        end = day_of(until) if until is not None else begin + timedelta(days=7)
+        return runs(cron, zone=zone, first=begin, until=end, dst=dst)
 
     # --- people -------------------------------------------------------------------------------------------------------
 

@@ -99,3 +99,25 @@ def notebooks(json: bool = JSON) -> None:
         return
     rows = [(n.name, n.title, n.question, ", ".join(f"{p.name}={p.default!r}" for p in n.parameters)) for n in found]
     table(["Notebook", "Title", "Question", "Parameters"], rows)
+
+
+@app.command("next")
+def upcoming(
+    cron: str = typer.Option(..., "--cron", help="The schedule: minute, hour, day of month, month, day of week."),
+    zone: str = typer.Option("UTC", "--zone", help="The time zone, such as Europe/Berlin."),
+    first: str = typer.Option(None, "--from", help="The first local day, YYYY-MM-DD (default: today)."),
+    until: str = typer.Option(None, "--until", help="The local day before which it ends (default: a week later)."),
+    dst: str = typer.Option("once", "--dst", help="When the clock is set forward or back: once, both or skip."),
+    json: bool = JSON,
+) -> None:
+    """When a schedule really runs, also on the nights when the clock is set forward or back. No workspace is needed."""
+    from ..ops import Ops
+
+    found = Ops.next_runs(cron, zone=zone, first=first, until=until, dst=dst)
+    if json:
+        print_json([at.isoformat() for at in found])
+        return
+    for at in found:
+        say(f"{at:%a} {at.isoformat()}")
+    if not found:
+        say("It does not run in this time.")

@@ -1,0 +1,270 @@
+"""When a cron expression runs, in a zone whose clock is set forward and back.
+
+The five fields are those of POSIX crontab(5) with Vixie's steps, lists, ranges and names. Times come from real instants
+walked forward: the zone is cut into stretches of one offset, so a gap or a fold is what the zone has, not one hour at
+two o'clock. What the policies mean (``dst``):
+
+======== ============================================== ======================================
+policy   a slot that the clock jumps over               a slot that the clock shows twice
+======== ============================================== ======================================
+once     runs at the first minute after the gap         runs the first time
+both     runs at the first minute after the gap         runs both times
+skip     does not run                                   runs the first time
+======== ============================================== ======================================
+
+An expression whose minute or hour field begins with ``*`` follows real time instead, whatever the policy: it runs at
+every real minute whose wall clock it matches. This is what Debian's cron does by default.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ..errors import InputRefused
+
+POLICIES = ("once", "both", "skip")
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+MAX_DAYS = 3_700
+"""Days that are looked at in one go: ten years."""
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
+    ("minute", 0, 59, {}),
+    ("hour", 0, 23, {}),
+    ("day of month", 1, 31, {}),
+    ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
+    ("day of week", 0, 7, {name: number for number, name in enumerate(_DAYS)}),
+)
+NAMED = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """A parsed expression. ``by_clock``: it follows real time; ``either``: one of the two day fields is enough."""
+
+    text: str
+    minutes: tuple[int, ...]
+    hours: tuple[int, ...]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    by_clock: bool
+    either: bool
+
+    def on(self, day: date) -> bool:
+        """Whether it has slots on a day."""
+        if day.month not in self.months:
+            return False
+        of_month, of_week = day.day in self.days, (day.weekday() + 1) % 7 in self.weekdays
+        return of_month or of_week if self.either else of_month and of_week
+
+    def slots(self, day: date) -> Iterator[datetime]:
+        """The wall-clock minutes of a day that it matches, in order, without a zone."""
+        if self.on(day):
+            for hour in self.hours:
+                for minute in self.minutes:
+                    yield datetime(day.year, day.month, day.day, hour, minute)
+
+
+class Stretch(NamedTuple):
+    """Real time from ``start`` to ``end`` (UTC, without zone, the end not in it) in which one offset holds."""
+
+    start: datetime
+    end: datetime
+    offset: timedelta
+
+
+@lru_cache(maxsize=256)
+def parse(text: str) -> Cron:
+    """Read an expression. Raises :class:`InputRefused` that names the field, and what may stand there.
+
+    >>> parse("30 2 * * mon-fri").weekdays == {1, 2, 3, 4, 5}
+    True
+    """
+    words = NAMED.get(text.strip().lower(), text).split()
+    if len(words) != 5:
+        raise _refused(text, f"it has {len(words)} fields", "Write minute, hour, day of month, month and day of week.")
+    found = [_field(text, word, *kind) for word, kind in zip(words, _FIELDS, strict=True)]
+    minutes, hours, days, months, weekdays = found
+    return Cron(
+        " ".join(words),
+        tuple(sorted(minutes)),
+        tuple(sorted(hours)),
+        frozenset(days),
+        frozenset(months),
+        frozenset(day % 7 for day in weekdays),
+        words[0].startswith("*") or words[1].startswith("*"),
+        not words[2].startswith("*") and not words[4].startswith("*"),
+    )
+
+
+def _field(text: str, word: str, name: str, low: int, high: int, names: dict[str, int]) -> set[int]:
+    found: set[int] = set()
+    for part in word.split(","):
+        span, slash, step = part.partition("/")
+        first, dash, last = span.partition("-")
+        every = 1
+        if slash:
+            if not (step.isascii() and step.isdigit() and int(step)) or not (dash or span == "*"):
+                raise _refused(text, f"{part!r} is no {name}", "A step stands after * or a range: */15, 8-18/2.")
+            every = int(step)
+        if span == "*":
+            found.update(range(low, high + 1, every))
+            continue
+        start = _number(text, first, part, name, low, high, names)
+        end = _number(text, last, part, name, low, high, names) if dash else start
+        if end < start:
+            raise _refused(text, f"{part!r} ends before it begins", f"Write the {name} as LOW-HIGH.")
+        found.update(range(start, end + 1, every))
+    return found
+
+
+def _number(text: str, word: str, part: str, name: str, low: int, high: int, names: dict[str, int]) -> int:
+    number = names.get(word.lower(), int(word) if word.isascii() and word.isdigit() and len(word) < 5 else -1)
+    if not low <= number <= high:
+        also = f" or {', '.join(names)}" if names else ""
+        raise _refused(text, f"{part!r} is no {name}", f"Use numbers from {low} to {high}{also}.")
+    return number
+
+
+def _refused(text: str, why: str, fix: str) -> InputRefused:
+    return InputRefused(
+        f"The schedule {text!r} cannot be read: {why}.", code="input.cron", facts={"cron": text, "why": why}, fix=fix
+    )
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """A time zone by its name in the IANA database. Raises :class:`InputRefused`."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InputRefused(
+            f"There is no time zone {name!r}.",
+            code="input.zone",
+            facts={"zone": name},
+            fix="Write it as in the IANA database: Europe/Berlin, America/New_York, UTC.",
+        ) from error
+
+
+def stretches(zone: ZoneInfo, start: datetime, end: datetime) -> list[Stretch]:
+    """Real time from ``start`` to ``end`` (UTC, without zone) cut where the zone's offset changes."""
+    found: list[Stretch] = []
+    begun, at, offset = start, start, _offset(zone, start)
+    while at < end:
+        after = min(at + HOUR, end)
+        now = _offset(zone, after)
+        if now != offset:
+            low, high = at, after
+            while high - low > timedelta(seconds=1):
+                middle = low + timedelta(seconds=int((high - low).total_seconds()) // 2)
+                low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
+            found.append(Stretch(begun, high, offset))
+            begun, offset = high, _offset(zone, high)
+            at = high
+        else:
+            at = after
+    found.append(Stretch(begun, end, offset))
+    return found
+
+
+def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
+    offset = moment.replace(tzinfo=UTC).astimezone(zone).utcoffset()
+    assert offset is not None
+    return offset
+
+
+def day_begins(zone: ZoneInfo, day: date) -> datetime:
+    """The first real instant of a local day (UTC, without zone); of a day that the zone left out, of the next one."""
+    noon = datetime(day.year, day.month, day.day)
+    for part in stretches(zone, noon - 2 * DAY, noon + 3 * DAY):
+        at = max(part.start, noon - part.offset)
+        if at < part.end:
+            return at
+    raise AssertionError(f"{day} does not begin in {zone.key}")
+
+
+def day_of(day: date | str) -> date:
+    """A day as it is written. Raises :class:`InputRefused`."""
+    if isinstance(day, date):
+        return day
+    try:
+        return date.fromisoformat(day.strip())
+    except ValueError as error:
+        raise InputRefused(
+            f"{day!r} is no day.", code="input.day", facts={"day": day}, fix="Write it as 2026-01-31."
+        ) from error
+
+
+def runs(text: str, *, zone: str, first: date, until: date, dst: str = "once") -> list[datetime]:
+    """When an expression runs from the first real instant of the day ``first`` to that of ``until`` (not in it).
+
+    The times ascend, each in the zone with the offset that holds at it; two slots that fall on one instant are one run.
+    Raises :class:`InputRefused` for what cannot be read, and for more than :data:`MAX_DAYS` days.
+    """
+    cron, where = parse(text), zone_of(zone)
+    if dst not in POLICIES:
+        raise InputRefused(
+            f"There is no policy {dst!r} for daylight saving.",
+            code="input.dst",
+            facts={"dst": dst},
+            fix=f"Use one of: {', '.join(POLICIES)}.",
+        )
+    if (until - first).days > MAX_DAYS:
+        raise InputRefused(
+            "That is too long a time to look at.",
+            code="input.too_large",
+            facts={"days": (until - first).days, "limit": MAX_DAYS},
+            fix="Ask for fewer days.",
+        )
+    if until <= first:
+        return []
+    begin, end = day_begins(where, first), day_begins(where, until)
+    around = stretches(where, begin - 2 * DAY, end + 2 * DAY)
+    found: set[datetime] = set()
+    day, last = first - DAY, until + DAY
+    while day <= last:
+        for slot in cron.slots(day):
+            found.update(_instants(slot, around, cron.by_clock, dst))
+        day += DAY
+    return [at.replace(tzinfo=UTC).astimezone(where) for at in sorted(found) if begin <= at < end]
+
+
+def _instants(slot: datetime, around: list[Stretch], by_clock: bool, dst: str) -> list[datetime]:
+    """The real instants at which a wall-clock minute runs."""
+    near = bisect_right(around, slot - DAY, key=lambda part: part.start) - 1
+    shown: list[datetime] = []
+    after: datetime | None = None
+    for part in around[max(near, 0) :]:
+        at = slot - part.offset
+        if part.start > slot + DAY:
+            break
+        if part.start <= at < part.end:
+            shown.append(at)
+        elif at < part.start and after is None and not shown:
+            after = part.start  # the clock jumped over it, and this is the first it shows
+    if by_clock:
+        return shown
+    if shown:
+        return shown if dst == "both" else shown[:1]
+    return [_whole(after, around)] if after is not None and dst != "skip" else []
+
+
+def _whole(at: datetime, around: list[Stretch]) -> datetime:
+    """The first instant from then on at which a minute of the wall clock begins."""
+    part = next(part for part in around if part.start <= at < part.end)
+    local = at + part.offset
+    return at + (timedelta() if not local.second else MINUTE - timedelta(seconds=local.second))
