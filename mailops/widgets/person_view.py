@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -118,5 +119,10 @@ def term(days: float) -> str:
 
 def _place(held: Any) -> dict[str, Any]:
     newest = held.rows[0] if held.rows else {}
-    shown = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in list(newest.items())[:6])
+    told = [(key.replace("_", " "), value) for key, value in newest.items() if not isinstance(value, dict | list)]
+    shown = ", ".join(f"{key}: {_said(value)}" for key, value in told[:6])
     return {"place": held.place, "count": held.count, "newest": shown}
+
+
+def _said(value: Any) -> str:
+    return f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else str(value)
