@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .routing import Route
     from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
+    from .store.backup import Backup
     from .suppression import Suppressions
     from .threads.envelope import Envelopes
     from .threads.service import Threads
@@ -519,6 +520,35 @@ class Ops:
         from .jobs.verdicts import RunContext
 
         return RunContext(self.engine, os.environ.get("MAILOPS_RUN_ID", ""), self.clock)
+
+    def backup(self, file: str | Path, *, secrets: bool = False) -> Backup:
+        """Write a backup of the store and ``mailops.toml`` to a new file, while everything runs; with ``secrets`` also
+        the vault, and its key where that lies beside it: keep such a file as you keep the vault."""
+        from .store.backup import back_up
+
+        _ = self.engine  # brought up to date, and none that was emptied
+        return back_up(
+            self.workspace.database,
+            Path(file).expanduser(),
+            now=self.clock.now(),
+            beside=self.workspace.files(secrets=secrets),
+        )
+
+    def restore(self, file: str | Path, *, replace: bool = False) -> Backup:
+        """Put a backup in the place of this workspace's store; the store of before stays as a file beside it. Mails
+        that were *Outgoing* at the backup are so again: cancel those that left since, before the queue runs."""
+        from .store.backup import restore
+
+        self.close()
+        done = restore(
+            Path(file).expanduser(),
+            self.workspace.database,
+            now=self.clock.now(),
+            replace=replace,
+            folder=self.workspace.path,
+        )
+        self.workspace.renew()
+        return done
 
     def close(self) -> None:
         """Release the database connections."""

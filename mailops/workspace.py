@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from .errors import ConfigError, StoreError
 
@@ -63,28 +65,64 @@ class Workspace:
 
     @cached_property
     def engine(self) -> Engine:
-        """The store, opened and brought up to date on first use. Raises :class:`StoreError` ``store.emptied`` for an
-        empty file where this workspace had a store: a loss, after a crash or a full disk, and no new store."""
+        """The store, opened and brought up to date on first use. Raises :class:`StoreError` ``store.emptied`` or
+        ``store.missing`` for an empty file, or none, where this workspace had a store: a loss, after a crash, a full
+        disk or a wrong mount, and no new store."""
         from .store.database import open_database
 
-        self._refuse_emptied()
+        self._refuse_lost()
         engine = open_database(self.database, busy_seconds=self.settings.database.busy_seconds)
         with suppress(OSError):  # where it cannot be written, the store is used all the same
-            os.close(os.open(self.path / MADE, os.O_CREAT | os.O_WRONLY, 0o600))
+            descriptor = os.open(self.path / MADE, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+            try:
+                os.write(descriptor, self._mark().encode())
+            finally:
+                os.close(descriptor)
         return engine
 
-    def _refuse_emptied(self) -> None:
+    def renew(self) -> None:
+        """After another store was put in its place: bring it up to date; an engine that is in use goes on with it."""
+        from .store.database import open_database
+
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+            open_database(self.database, busy_seconds=self.settings.database.busy_seconds).dispose()
+        else:
+            self.engine.dispose()
+
+    def _mark(self) -> str:
+        """Which store the mark is about: another one that the settings name later may be new."""
+        url = self.settings.database.url
+        return "server" if "://" in url else url
+
+    def _refuse_lost(self) -> None:
+        if "://" in self.database:
+            return
         try:
-            emptied = Path(self.database).stat().st_size == 0 and (self.path / MADE).exists()
-        except (OSError, ValueError):
-            return  # there is none yet, or it is no file
-        if emptied:
+            marked = (self.path / MADE).read_text("utf-8", errors="replace").strip()
+        except OSError:
+            return  # there was none yet
+        if marked and marked != self._mark():
+            return
+        place = Path(self.database)
+        missing = not place.exists()
+        if missing or (place.is_file() and _has_no_table(place)):
             raise StoreError(
-                "The store's file is empty, and there was a store in it.",
-                code="store.emptied",
-                facts={"file": Path(self.database).name, "octets": 0},
-                fix=f"Put the backup back. To begin with an empty store, remove the file and {MADE} beside it.",
+                "The store's file is not there, and there was one."
+                if missing
+                else "The store's file is empty, and there was a store in it.",
+                code="store.missing" if missing else "store.emptied",
+                facts={"file": place.name},
+                fix="Put the backup back: mailops restore FILE. "
+                f"To begin with an empty store, remove {MADE} (and the empty file) from the workspace.",
             )
+
+    def files(self, *, secrets: bool = False) -> dict[str, Path]:
+        """The workspace's own files for a backup, by their place in it: the settings; with ``secrets`` the vault."""
+        found = {FILE: self.path / FILE}
+        if secrets and self.secrets.is_dir():
+            found |= {f"secrets/{p.name}": p for p in sorted(self.secrets.iterdir()) if _plain(p)}
+        return found
 
     @property
     def database(self) -> str:
@@ -103,6 +141,21 @@ class Workspace:
     @property
     def secrets(self) -> Path:
         return self.path / "secrets"
+
+
+def _plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and not path.name.startswith(".")
+
+
+def _has_no_table(place: Path) -> bool:
+    """Whether nothing is in a file where a store should be; what cannot be read is for who opens it to tell."""
+    if place.stat().st_size == 0:
+        return True
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(place))}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+    except sqlite3.Error:
+        return False
 
 
 def init(path: Path, *, hosting: str = "on_premise", database: str = "mailops") -> Workspace:

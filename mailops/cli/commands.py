@@ -111,6 +111,53 @@ def serve(
     run(open_ops(ctx), host=host, port=port, queue_every=queue_every, seconds=seconds, webhooks=webhooks)
 
 
+@app.command()
+def backup(
+    ctx: typer.Context,
+    file: Path = typer.Argument(..., help="The new file to write; one that is there is left alone."),
+    secrets: bool = typer.Option(False, "--secrets", help="Also the vault, with its key where that lies beside it."),
+    json: bool = JSON,
+) -> None:
+    """Write a backup of the store and the settings to a new file, while everything runs; it is read back at once."""
+    done = open_ops(ctx).backup(file, secrets=secrets)
+    if json:
+        print_json(done)
+        return
+    say(done.sentence + ". Checked.")
+    if not secrets:
+        say("Passwords and sign-ins are not in it (--secrets takes the vault along).")
+
+
+@app.command()
+def restore(
+    ctx: typer.Context,
+    file: Path = typer.Argument(..., help="A file that mailops backup wrote."),
+    check: bool = typer.Option(False, "--check", help="Only look whether it is whole, and what is in it."),
+    replace: bool = typer.Option(False, "--replace", help="Also where there is a store with mails; that is kept."),
+    json: bool = JSON,
+) -> None:
+    """Put a backup in the place of the workspace's store, checked by digests and counts before anything is changed."""
+    if check:
+        from ..store.backup import examine
+
+        done = examine(file)
+    else:
+        done = open_ops(ctx).restore(file, replace=replace)
+    if json:
+        print_json(done)
+        return
+    say(done.sentence + (". It is whole." if check else ". Restored."))
+    if done.kept:
+        say(f"The store of before is {done.kept}.")
+    for name in done.beside:
+        say(f"From the backup, not in use yet unless it has its own name: {name}")
+    if done.outgoing and not check:
+        say(
+            f"{done.outgoing:,} mails are Outgoing as they were then. Those that left since would leave again: look at "
+            "them (mailops queue list) and cancel them before the queue runs."
+        )
+
+
 def _books(ctx: typer.Context, json: bool) -> int:
     """The body of ``mailops doctor --books``: the exit status."""
     found = open_ops(ctx).books()

@@ -215,6 +215,8 @@ def run(
         later = report.deferred + report.unknown
         took = f"in {report.seconds:.1f} s ({rate:.0f}/s)"
         say(f"{report.sent} sent, {report.failed} failed, {later} deferred {took}.")
+        if report.released:
+            say(f"{report.released} mails had been put off by a clock that was ahead; they were made due.")
 
 
 @app.command("vacuum")

@@ -64,7 +64,7 @@ class _Pending:
 class _Port:
     """One bound UDP socket of an address family and the questions open on it, by ID and peer."""
 
-    __slots__ = ("open", "sock")
+    __slots__ = ("asked", "open", "sock")
 
     def __init__(self, family: int) -> None:
         self.sock = socket.socket(family, socket.SOCK_DGRAM)
@@ -72,6 +72,11 @@ class _Port:
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.open: dict[tuple[int, str, int], _Pending] = {}
+        self.asked = 0
+
+
+QUESTIONS = 16
+"""Questions from one port, which the system chose at random: who guesses must find the present one (RFC 5452 §9.2)."""
 
 
 class UdpClient:
@@ -86,6 +91,7 @@ class UdpClient:
         self.junk = 0
         self._ports_wanted = ports
         self._ports: dict[int, list[_Port]] = {}
+        self._spent: list[_Port] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[_Pending] = deque()
         self._pending: dict[int, _Pending] = {}
@@ -119,12 +125,10 @@ class UdpClient:
 
     def close(self) -> None:
         """Close the sockets; open questions end as unanswered."""
-        for ports in self._ports.values():
-            for port in ports:
-                if self._loop is not None and not self._loop.is_closed():
-                    self._loop.remove_reader(port.sock.fileno())
-                port.sock.close()
+        for port in [*self._spent, *(port for ports in self._ports.values() for port in ports)]:
+            self._close_port(port)
         self._ports.clear()
+        self._spent.clear()
         for task in list(self._tasks):
             task.cancel()
         for item in [*self._pending.values(), *self._waiting]:
@@ -179,6 +183,9 @@ class UdpClient:
         if item.sock is not None:
             server = item.servers[item.turn % len(item.servers)]
             item.sock.open.pop((item.ident, server[0], server[1]), None)
+            if item.sock in self._spent and not item.sock.open:
+                self._spent.remove(item.sock)
+                self._close_port(item.sock)
             item.sock = None
 
     def _port(self, server: Endpoint, drawn: int) -> _Port:
@@ -189,8 +196,18 @@ class UdpClient:
             port = _Port(family)
             self._loop.add_reader(port.sock.fileno(), self._readable, port)
             ports.append(port)
-            return port
-        return ports[drawn % len(ports)]
+        else:
+            port = ports[drawn % len(ports)]
+        port.asked += 1
+        if port.asked >= QUESTIONS:  # the next ones come from another port; this one closes with its last answer
+            ports.remove(port)
+            self._spent.append(port)
+        return port
+
+    def _close_port(self, port: _Port) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(port.sock.fileno())
+        port.sock.close()
 
     def _sweep(self) -> None:
         assert self._loop is not None

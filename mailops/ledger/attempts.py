@@ -18,13 +18,14 @@ from ..model.states import DeliveryState, FailureType, MailState, mail_state
 from ..model.tag import is_signed
 from ..store import schema
 from ..store.bulk import update_rows
-from ..store.database import explained
+from ..store.database import explained, reading
 from .book import Book, states_of
 from .facts import Counted, Fact, key_of
 from .values import Leased, Settled
 
 m, c, d, a = schema.mails, schema.contents, schema.deliveries, schema.attempts
 MAX_BATCH_BYTES = 32 * 1024 * 1024
+SKEW = timedelta(minutes=5)  # by which two clocks may differ
 
 
 def take(
@@ -148,6 +149,27 @@ def owners(engine: Engine, *, expired_before: datetime | None = None) -> list[st
         query = query.where(m.c.lease_until < expired_before)
     with explained("reading leases"), engine.connect().execution_options(mailops_read=True) as connection:
         return [str(row[0]) for row in connection.execute(query)]
+
+
+def from_the_future(engine: Engine, *, now: datetime, longest: timedelta) -> int:
+    """Make mails due that a clock which was ahead has put off: entered later than now, or to be tried again after more
+    than the ``longest`` pause. What was scheduled by a person keeps its time. How many there were."""
+    ahead = sa.and_(
+        m.c.state == MailState.OUTGOING.value,
+        m.c.lease_owner.is_(None),
+        sa.or_(m.c.scheduled_at.is_(None), m.c.scheduled_at <= now),
+        sa.or_(
+            sa.and_(m.c.queued_at > now + SKEW, m.c.due_at >= m.c.queued_at),
+            m.c.due_at > now + longest + SKEW,
+        ),
+    )
+    with explained("looking for mails put off by a wrong clock"), reading(engine) as connection:
+        count = int(connection.execute(sa.select(sa.func.count()).where(ahead)).scalar_one())
+    if count:
+        entered = sa.case((m.c.queued_at > now, sa.literal(now, m.c.queued_at.type)), else_=m.c.queued_at)
+        with explained("making mails due"), engine.begin() as connection:
+            connection.execute(sa.update(m).where(ahead).values(due_at=now, queued_at=entered))
+    return count
 
 
 def renew(engine: Engine, worker: str, *, until: datetime) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.engine import Connection, Engine
 
 from ..ledger import Book, attempts
-from ..ledger.attempts import open_attempts, owners, renew
+from ..ledger.attempts import from_the_future, open_attempts, owners, renew
 from ..ledger.values import Leased, Settled
 from ..model.address import normalise
 from ..model.setup import MailClass
@@ -22,7 +22,7 @@ from ..model.states import DeliveryState
 from ..store.database import explained
 from ..suppression.store import Barred, blocked
 
-__all__ = ["Leased", "Settled", "lease", "open_attempts", "owners", "release", "renew", "settle"]
+__all__ = ["Leased", "Settled", "from_the_future", "lease", "open_attempts", "owners", "release", "renew", "settle"]
 
 
 def lease(

@@ -61,7 +61,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class RunReport:
-    """What a run did. Counts are mails; ``seconds`` is wall time."""
+    """What a run did. Counts are mails, ``released`` those that a wrong clock had put off; ``seconds`` is wall time."""
 
     sent: int = 0
     failed: int = 0
@@ -70,6 +70,7 @@ class RunReport:
     seconds: float = 0.0
     recovered: Recovered = field(default_factory=Recovered)
     stopped: bool = False
+    released: int = 0
 
     @property
     def handled(self) -> int:
@@ -162,6 +163,7 @@ class Worker:
         began = self._clock.monotonic()
         self._stop = False
         report.recovered = self._recover()
+        report.released = self._release()
         journal = Journal(self._journals, self.name)
         clean = False
         try:
@@ -187,6 +189,15 @@ class Worker:
         found = recover(self._engine, self._journals, now=now, book=self._book, servers=servers)
         self._book.pay(self._engine, now=now)
         return found
+
+    def _release(self) -> int:
+        """Make due what a clock that was ahead has put off."""
+        longest = max((server.retry.cap for server in self._setup().servers), default=0)
+        longest = max(longest, RetryPolicy().cap)
+        count = leases.from_the_future(self._engine, now=self._clock.now(), longest=timedelta(seconds=longest))
+        if count:
+            log.warning("The clock was ahead when %s mails were queued or put off; they are due now.", count)
+        return count
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 

@@ -55,23 +55,23 @@ def carry(path: Path, *, tell: Callable[[MigrationPlan], None], busy_seconds: fl
             return  # somebody else did it while we waited
         migrate.require_known(revision)
         new = path.with_name(path.name + ".new")
-        with closing(_alone(path, min(busy_seconds, PATIENCE))) as old:
+        with closing(alone(path, min(busy_seconds, PATIENCE))) as old:
             try:
                 _carry(old, path, new, tell)
             finally:
-                _remove(new)
+                remove(new)
 
 
 def _carry(old: sqlite3.Connection, path: Path, new: Path, tell: Callable[[MigrationPlan], None]) -> None:
-    _remove(new)
+    remove(new)
     plan = measure_file(old, path, migrate.newest())
     require_space(plan)
     tell(plan)
     _make_private(new, like=path)
-    _copy(old, new)
+    copy_to(old, new)
     _migrate(new)
     _check(old, new, plan)
-    _flush(new)
+    flush(new)
     _leave_wal(old, path)
     kept = kept_name(path, str(plan.from_revision))
     _keep(old, path, kept)
@@ -115,7 +115,7 @@ def _is_still(name: Path, descriptor: int) -> bool:
         return False
 
 
-def _alone(path: Path, patience: float) -> sqlite3.Connection:
+def alone(path: Path, patience: float) -> sqlite3.Connection:
     """A connection that nobody shares the file with, until it is closed. Nothing is written to get it."""
     end = time.monotonic() + patience
     while True:
@@ -153,7 +153,7 @@ def _make_private(new: Path, *, like: Path) -> None:
                 raise
 
 
-def _copy(old: sqlite3.Connection, new: Path) -> None:
+def copy_to(old: sqlite3.Connection, new: Path) -> None:
     with closing(sqlite3.connect(new, isolation_level=None)) as copy:
         copy.execute("PRAGMA synchronous=OFF")  # flushed as a whole, once it is right
         old.backup(copy)
@@ -209,17 +209,17 @@ def _keep(old: sqlite3.Connection, path: Path, kept: Path) -> None:
         if error.errno not in _NO_LINKS:
             raise
     part = path.with_name(path.name + ".kept")
-    _remove(part)
+    remove(part)
     try:
         _make_private(part, like=path)
-        _copy(old, part)
-        _flush(part)
+        copy_to(old, part)
+        flush(part)
         os.rename(part, kept)
     finally:
-        _remove(part)
+        remove(part)
 
 
-def _flush(file: Path) -> None:
+def flush(file: Path) -> None:
     """A file's bytes onto the disk."""
     descriptor = os.open(file, os.O_RDWR)
     try:
@@ -228,7 +228,7 @@ def _flush(file: Path) -> None:
         os.close(descriptor)
 
 
-def _remove(new: Path) -> None:
+def remove(new: Path) -> None:
     for suffix in COMPANIONS:
         with suppress(FileNotFoundError):
             os.unlink(f"{new}{suffix}")

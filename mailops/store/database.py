@@ -13,7 +13,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,11 +191,27 @@ def _current(path: Path, tell: Callable[[MigrationPlan], None] | None, busy_seco
     from .plan import file_revision
 
     revision = file_revision(path, busy_seconds)
+    if revision is None:
+        _refuse_foreign(path, busy_seconds)
     if revision is not None and revision != newest():
         from .carry import carry
 
         carry(path, tell=tell or _tell, busy_seconds=busy_seconds)
     return revision is not None
+
+
+def _refuse_foreign(path: Path, busy_seconds: float) -> None:
+    """A database that has tables and no schema of ours is another program's, or a store that lost its schema's mark."""
+    with closing(sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)) as connection:
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name LIMIT 5"
+        tables = [str(name) for (name,) in connection.execute(query)]
+    if tables:
+        raise StoreError(
+            "This file is a database of another program.",
+            code="store.foreign",
+            facts={"file": path.name, "tables": tables},
+            fix="Name mailops' own file under [database] in mailops.toml, or put the backup back (mailops restore).",
+        )
 
 
 def _tell(plan: MigrationPlan) -> None:

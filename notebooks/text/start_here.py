@@ -4,6 +4,7 @@
 
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+backup_to: str = ""  # also write a backup of the store to this new file
 
 # %%
 from datetime import timedelta
@@ -35,6 +36,13 @@ CheckCard(ops.run.record(checks.waiting(ops.queue.health(), now=ops.clock.now(),
 
 # %%
 PlanCard(ops)
+
+# %% [markdown]
+# ## Backup
+
+# %%
+how = "Set backup_to to a new file, or run: mailops backup FILE. It may be taken while everything runs."
+Headline("Backup", f"Written and checked: {ops.backup(backup_to).sentence}." if backup_to else how)
 
 # %% [markdown]
 # ## Which notebook answers what

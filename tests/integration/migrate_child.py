@@ -24,7 +24,7 @@ from mailops import platforms
 from mailops.errors import StoreError
 from mailops.store import carry, database, migrate
 
-STEPS = ("carry", "_carry", "_make_private", "_copy", "_leave_wal", "_keep", "flush_folder")
+STEPS = ("carry", "_carry", "_make_private", "copy_to", "_leave_wal", "_keep", "flush_folder")
 
 
 def plant(migrations: str) -> None:

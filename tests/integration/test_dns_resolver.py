@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
@@ -134,3 +135,37 @@ def test_it_says_whom_it_asked() -> None:
     assert Resolver([("192.0.2.53", 53)]).asked_of == "192.0.2.53:53 (given)"
     with pytest.raises(DnsError, match="no name server"):
         Resolver([])
+
+
+def test_the_questions_of_one_client_come_from_many_ports() -> None:
+    """Who wants to slip in an answer must guess the port too (RFC 5452 §9.2); and no port stays open that has none."""
+    from mailops.dns.transport import Reply, UdpClient
+
+    seen: list[int] = []
+
+    class Nobody(asyncio.DatagramProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
+            seen.append(peer[1])
+            self.transport.sendto(data[:2] + b"\x81\x83" + data[4:10] + b"\0\0" + data[12:], peer)  # type: ignore[attr-defined]
+
+    async def ask() -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        door, _ = await loop.create_datagram_endpoint(Nobody, local_addr=("127.0.0.1", 0))
+        client, answers = UdpClient(), 0
+        before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+        for number in range(400):
+            said: asyncio.Future[Reply] = loop.create_future()
+            client.submit(f"n{number}.example", "A", (door.get_extra_info("sockname"),), said.set_result)
+            answers += (await said).parsed is not None
+        left = (len(os.listdir("/proc/self/fd")) if before else 0) - before
+        client.close()
+        door.close()
+        return answers, left
+
+    answers, left = asyncio.run(ask())
+    assert answers == 400
+    assert len(set(seen)) >= 20
+    assert left <= 8

@@ -11,6 +11,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -271,17 +272,35 @@ def test_a_clock_that_jumps_a_week_ahead_does_not_fail_waiting_mails(ops_factory
         assert ops.queue.run().sent == 1
 
 
-def test_a_clock_that_jumps_back_delays_and_loses_nothing(ops_factory: Callable[..., Ops]) -> None:
+@pytest.mark.parametrize("hours", [1, 72])
+def test_mail_that_a_clock_queued_in_the_future_is_released_and_told(
+    ops_factory: Callable[..., Ops], caplog: pytest.LogCaptureFixture, hours: int
+) -> None:
+    """The clock was ahead when mail was queued, or when it was put off; set right, nothing waits for that day."""
     clock = ManualClock()
-    with SmtpServer() as smtp:
+    with SmtpServer(script=[Rule("rcpt", "reply", 451, "4.3.2", "Later", recipient="put-off@*", first=1)]) as smtp:
         ops = ops_factory(clock=clock)
         furnish(ops, smtp)
-        mail_id = one(ops)
-        clock.jump(-3600)
-        assert ops.queue.run().handled == 0  # not due yet by this clock
-        clock.jump(3600)
+        clock.jump(hours * 3600)
+        queued = one(ops)
+        ops.send(sender="ann@acme.example", to=["put-off@x.example"], subject="s", text="t")
+        by_hand = ops.send(
+            sender="ann@acme.example",
+            to=["b@x.example"],
+            subject="s",
+            text="t",
+            scheduled_at=clock.now() + timedelta(days=9),
+        )
+        ops.queue.run(ids=[2])
+        clock.jump(-hours * 3600)
+        report = ops.queue.run()
+        assert (report.sent, report.released) == (2, 2)
+        assert "The clock was ahead" in caplog.text
+        assert ops.queue.mail(queued).state is MailState.SENT
+        assert ops.queue.mail(by_hand).state is MailState.OUTGOING  # a person's time stays
+        assert ops.queue.run().released == 0
+        clock.jump((hours + 9 * 24) * 3600 + 1)
         assert ops.queue.run().sent == 1
-        assert ops.queue.mail(mail_id).state is MailState.SENT
 
 
 def test_the_folder_of_the_journal_is_private(ops_factory: Callable[..., Ops]) -> None:

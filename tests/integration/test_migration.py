@@ -508,7 +508,7 @@ def test_a_kill_at_any_line_leaves_a_store_that_opens(store: Path, plant: Plant,
     assert killer.returncode == 0, err
     lines = json.loads(out)
     places = {line.partition(":")[0] for line in lines}
-    assert places == {"carry", "_carry", "_make_private", "_copy", "_leave_wal", "_keep", "flush_folder"}
+    assert places == {"carry", "_carry", "_make_private", "copy_to", "_leave_wal", "_keep", "flush_folder"}
     found: set[str | None] = set()
     for n, line in enumerate(lines, 1):
         path = tmp_path / "killed" / str(n) / "mailops.db"

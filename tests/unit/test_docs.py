@@ -129,3 +129,19 @@ def test_a_notebook_and_its_text_pair_are_the_same(path):
         return [(cell.cell_type, cell.source.strip()) for cell in book.cells]
 
     assert cells(jupytext.read(path)) == cells(jupytext.read(pair, fmt="py:percent"))
+
+
+PROMISE = re.compile(r"^- \*\*.*?(?=^- \*\*|^## |\Z)", re.M | re.S)
+TEST = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
+
+
+def test_each_promise_of_the_threat_model_names_tests_that_exist() -> None:
+    page = (DOCS / "security.md").read_text("utf-8")
+    promises = PROMISE.findall(page)
+    assert len(promises) > 30
+    assert [promise for promise in promises if not TEST.search(promise)] == []
+    places = {path.name: path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    named = set(TEST.findall(page))
+    assert {f"{file}::{name}" for file, name in named if f"def {name}(" not in places.get(file, "")} == set()
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^## (.*)$", page, re.M)}
+    assert set(re.findall(r"^\| \[.*?\]\(#([\w-]+)\)", page, re.M)) == headings
