@@ -1,0 +1,126 @@
+"""Findings of people on call, each apart: a device code that ran out, other clouds, short names of permissions, moving a
+workspace, and the end of EWS."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_oauth_on_call import ANN, OnCall, desk  # noqa: F401 (a fixture)
+
+from mailops import Ops
+from mailops.errors import AuthError
+from mailops.oauth import Account, FlowKind
+from mailops.testing.identity_provider import IdentityProvider
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+# --- F21 --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("left", [-1, -600])
+def test_a_device_code_that_ran_out_wants_a_new_code(desk: OnCall, left: int) -> None:  # noqa: F811
+    client = desk.idp.add_client("outlook", "public")
+    account = Account(ANN, "outlook", FlowKind.DEVICE, ANN, client.client_id)
+    flow = desk.ops.sign_in.begin_device(account)
+    flow["expires_at"] = (desk.ops.clock.now() + timedelta(seconds=left)).timestamp()
+    with pytest.raises(AuthError) as caught:
+        desk.ops.sign_in.finish_device(account, flow)
+    assert caught.value.code in ("auth.ms-70019", "auth.ms-70020")
+    assert "new code" in caught.value.fix
+    assert "goes on asking" not in f"{caught.value.message} {caught.value.fix}"
+
+
+# --- F28 --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("smtp.office365.us", "auth.password_"), ("smtp.partner.outlook.cn", "auth.password_"),
+        ("smtp-mail.outlook.com", "auth.password_"), ("smtp.googlemail.com", "auth.app_password"),
+    ],
+)  # fmt: skip
+def test_a_password_at_another_cloud_is_in_the_calendar(desk: OnCall, host: str, code: str) -> None:  # noqa: F811
+    given = ("--host", host, "--authentication", "login", "--login", ANN, "--password", "env:CLIENT_SECRET")
+    desk.run("server", "add", "cloud", *given)
+    words = ("calendar", "--json") if "--no-network" not in desk.run("calendar", "--help")[1] else (
+        "calendar", "--no-network", "--json",
+    )  # fmt: skip
+    _, text, _ = desk.run(*words)
+    assert [one["code"] for one in json.loads(text)["passwords"] if one["code"].startswith(code)]
+
+
+def test_the_authority_of_another_cloud_is_given_at_the_command_line(desk: OnCall) -> None:  # noqa: F811
+    authority = "https://login.microsoftonline.com/contoso.example"
+    status, text, _ = desk.connect(ANN, *desk.given, "--authority", authority, as_=ANN)
+    assert status == 0, text
+    assert desk.account(ANN).authority == authority
+    assert desk.connect(ANN, as_=ANN)[0] == 0
+    assert desk.account(ANN).authority == authority, "connecting again keeps it"
+
+
+# --- F29 --------------------------------------------------------------------------------------------------------------
+
+
+def test_permissions_under_their_short_names_are_granted(
+    desk: OnCall,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    issue = IdentityProvider.issue
+
+    def short(self: IdentityProvider, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """The authority answers as Microsoft's does: the resource is left out of the names."""
+        answer = issue(self, *arguments, **options)
+        return {**answer, "scope": " ".join(one.rsplit("/", 1)[-1] for one in answer["scope"].split())}
+
+    monkeypatch.setattr(IdentityProvider, "issue", short)
+    status, text, _ = desk.connect(ANN, *desk.given, as_=ANN)
+    assert status == 0, text
+    assert "was not granted" not in text
+    monkeypatch.setattr(IdentityProvider, "issue", lambda self, *a, **o: {**issue(self, *a, **o), "scope": "SMTP.Send"})
+    _, text, _ = desk.connect(ANN, *desk.given, as_=ANN)
+    assert "IMAP.AccessAsUser.All was not granted" in text, "what is really missing is still told"
+
+
+# --- F31 --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_key_of_the_vault_is_changed_and_the_old_one_opens_nothing(desk: OnCall, tmp_path: Path) -> None:  # noqa: F811
+    desk.run("secrets", "set", "smtp", stdin="a-word\n")
+    folder = desk.ops.workspace.path
+    shutil.copytree(folder, tmp_path / "copy")  # what somebody may have taken, key and all
+    status, text, _ = desk.run("secrets", "rotate-key")
+    assert status == 0, text
+    assert desk.ops.secrets.reveal("vault:smtp") == "a-word"
+    stolen = tmp_path / "copy" / desk.ops.secrets.vault.folder.relative_to(folder)
+    shutil.copy(stolen / "key", desk.ops.secrets.vault.folder / "key.stolen")
+    assert (stolen / "key").read_bytes() != (desk.ops.secrets.vault.folder / "key").read_bytes()
+    moved = tmp_path / "moved"
+    shutil.copytree(folder, moved)  # a workspace moved as a whole works at its new place
+    there = Ops.open(moved)
+    assert there.secrets.reveal("vault:smtp") == "a-word"
+    there.close()
+
+
+def test_how_a_workspace_is_moved_is_written_down() -> None:
+    text = (DOCS / "secrets.md").read_text("utf-8") + (DOCS / "oauth.md").read_text("utf-8")
+    assert re.search(r"(?i)mov\w+ (a|the) workspace", text)
+    assert "rotate-key" in text
+    assert re.search(r"(?is)both\s+renew|two\s+copies", text), "that two copies end each other's sign-ins"
+
+
+# --- F32 --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_ews_is_told_where_people_look_for_it() -> None:
+    text = (DOCS / "oauth.md").read_text("utf-8")
+    (said,) = re.findall(r"(?s)EWS.{0,400}", text)[:1]
+    assert re.search(r"2026-10|October 2026", said)
+    assert re.search(r"2027-04|April 2027", said)
