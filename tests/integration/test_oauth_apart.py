@@ -14,7 +14,7 @@ import pytest
 from test_oauth_on_call import ANN, OnCall, desk  # noqa: F401 (a fixture)
 
 from mailops import Ops
-from mailops.errors import AuthError
+from mailops.errors import AuthError, MailopsError
 from mailops.oauth import Account, FlowKind
 from mailops.testing.identity_provider import IdentityProvider
 
@@ -99,14 +99,18 @@ def test_the_key_of_the_vault_is_changed_and_the_old_one_opens_nothing(desk: OnC
     status, text, _ = desk.run("secrets", "rotate-key")
     assert status == 0, text
     assert desk.ops.secrets.reveal("vault:smtp") == "a-word"
-    stolen = tmp_path / "copy" / desk.ops.secrets.vault.folder.relative_to(folder)
-    shutil.copy(stolen / "key", desk.ops.secrets.vault.folder / "key.stolen")
-    assert (stolen / "key").read_bytes() != (desk.ops.secrets.vault.folder / "key").read_bytes()
     moved = tmp_path / "moved"
     shutil.copytree(folder, moved)  # a workspace moved as a whole works at its new place
     there = Ops.open(moved)
     assert there.secrets.reveal("vault:smtp") == "a-word"
     there.close()
+    place = desk.ops.secrets.vault.folder.relative_to(folder)
+    shutil.copy(tmp_path / "copy" / place / "key", moved / place / "key")  # the key of before
+    there = Ops.open(moved)
+    with pytest.raises(MailopsError) as caught:
+        there.secrets.reveal("vault:smtp")
+    there.close()
+    assert "a-word" not in str(caught.value)
 
 
 def test_how_a_workspace_is_moved_is_written_down() -> None:
