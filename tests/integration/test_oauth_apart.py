@@ -128,3 +128,47 @@ def test_the_end_of_ews_is_told_where_people_look_for_it() -> None:
     (said,) = re.findall(r"(?s)EWS.{0,400}", text)[:1]
     assert re.search(r"2026-10|October 2026", said)
     assert re.search(r"2027-04|April 2027", said)
+
+
+# --- certificates where mail is read ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"), [("imap", "tls"), ("imap", "starttls"), ("pop3", "tls"), ("pop3", "starttls")]
+)
+def test_the_certificate_of_an_incoming_server_is_in_the_calendar(
+    sqlite_file_ops: Ops, tmp_path: Path, kind: str, how: str
+) -> None:
+    from typer.testing import CliRunner
+
+    from mailops.cli import commands  # noqa: F401  (registers the commands)
+    from mailops.cli.app import app
+    from mailops.testing import Authority
+    from mailops.testing.imap_server import ImapServer
+    from mailops.testing.mailboxes import Mailboxes
+    from mailops.testing.pop_server import PopServer
+
+    authority = Authority(tmp_path / "pki")
+    server = ImapServer if kind == "imap" else PopServer
+    with server(Mailboxes(), {}, tls=authority.server_tls(how)) as incoming:
+        place = f"{kind}{'s' if how == 'tls' else ''}://localhost:{incoming.port}"
+        arguments = ["-w", str(sqlite_file_ops.workspace.path), "calendar", "--json"]
+        done = CliRunner().invoke(app, [*arguments, "--also", place])
+        (end,) = json.loads(done.output)["ends"]
+        assert end["subject"] == f"localhost:{incoming.port}"
+        assert (done.exit_code, end["state"]) == (1, "failed"), "the peer's certificate lasts a day"
+        settings = sqlite_file_ops.workspace.path / "mailops.toml"
+        settings.write_text(settings.read_text() + f'\n[calendar]\ncertificates = ["{place}"]\n')
+        again = Ops.open(sqlite_file_ops.workspace.path)
+        (found,) = again.ends()
+        assert found.affects == ("incoming mail (IMAP)" if kind == "imap" else "incoming mail (POP)",)
+        assert again.ends(network=False) == []
+        again.close()
+
+
+@pytest.mark.parametrize(
+    "place", ["imap.example.com", "imaps://", "gopher://x", "imaps://u:p@x", "imaps://x:99999", "https://x?y"]
+)
+def test_what_shows_no_certificate_is_refused(desk: OnCall, place: str) -> None:  # noqa: F811
+    status, _, code = desk.run("calendar", "--also", place)
+    assert (status, code) == (2, "config.certificate_place")
