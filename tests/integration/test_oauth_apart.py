@@ -16,7 +16,7 @@ from test_oauth_on_call import ANN, OnCall, desk  # noqa: F401 (a fixture)
 from mailops import Ops
 from mailops.errors import AuthError, MailopsError
 from mailops.oauth import Account, FlowKind
-from mailops.testing.identity_provider import IdentityProvider
+from mailops.testing.identity_provider import IdentityProvider, Scenario
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -172,3 +172,17 @@ def test_the_certificate_of_an_incoming_server_is_in_the_calendar(
 def test_what_shows_no_certificate_is_refused(desk: OnCall, place: str) -> None:  # noqa: F811
     status, _, code = desk.run("calendar", "--also", place)
     assert (status, code) == (2, "config.certificate_place")
+
+
+# --- what only the first real mail shows ------------------------------------------------------------------------------
+
+
+def test_a_mailbox_that_has_sent_its_day_is_found_by_the_test_mail_and_says_its_figures(desk: OnCall) -> None:  # noqa: F811
+    desk.idp.add_person(ANN, "outlook", Scenario.LIMIT)
+    desk.connect(ANN, *desk.given, as_=ANN)
+    desk.serve(ANN)
+    assert desk.ops.test_connection("o365").ok, "no step before the message itself shows it"
+    status, text, _ = desk.run("doctor", "connection", "o365", "--mail", "--json")
+    rung = next(one for one in json.loads(text) if one["check"] == "doctor.mail")
+    assert (status, rung["state"], rung["code"]) == (1, "failed", "auth.ms-smtp-quota")
+    assert "30 messages a minute" in rung["found"] + rung["title"] + str(rung["evidence"])
