@@ -141,12 +141,13 @@ class Ops:
 
         return TokenService(self.secrets, clock=self.clock)
 
-    def ends(self, *, network: bool = True) -> list[End]:
+    def ends(self, *, network: bool = True, also: Sequence[str] = ()) -> list[End]:
         """What ends when, soonest first: secrets, sign-ins, certificates of applications and (with ``network``) of own
-        servers."""
+        servers, of those the settings name, and ``also`` of these (``imaps://imap.example.com``)."""
         from .oauth.calendar import ends_of
-        from .oauth.certificates import file_end, places_of, served_ends
+        from .oauth.certificates import file_end, place_of, places_of, served_ends
 
+        named = [place_of(one) for one in (*self.workspace.settings.calendar.certificates, *also)]
         setup, settings = self.setup, self.workspace.settings
         found = ends_of(self.tokens.accounts, secrets=self.secrets, servers=setup.servers)
         if settings.serve.tls_cert:
@@ -154,7 +155,7 @@ class Ops:
             found += [own] if own else []
         if network:
             base = setup.parameters.get("web.base.url") or settings.as_profile().web_base_url or ""
-            found += served_ends(places_of(setup.servers, base))
+            found += served_ends(places_of(setup.servers, base, named))
         return sorted(found, key=lambda end: end.at)
 
     @cached_property

@@ -105,6 +105,13 @@ class DnsSection(_Section):
     servers: dict[str, str] = Field(default_factory=dict)
 
 
+class CalendarSection(_Section):
+    """What the calendar of ends looks at besides. ``certificates``: addresses that show one of your own, such as
+    ``imaps://imap.example.com``, ``imap://mail.example.com:1143`` (STARTTLS), ``pop3s``, ``smtps``, ``https``."""
+
+    certificates: tuple[str, ...] = ()
+
+
 class Settings(BaseSettings):
     """All sections; every key has a default."""
 
@@ -119,6 +126,7 @@ class Settings(BaseSettings):
     retention: RetentionSection = RetentionSection()
     serve: ServeSection = ServeSection()
     dns: DnsSection = DnsSection()
+    calendar: CalendarSection = CalendarSection()
 
     @classmethod
     def settings_customise_sources(

@@ -28,6 +28,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rounds", default="40", help="how many mails and reports meet each other on PostgreSQL")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs for minutes of the real clock runs where that was asked for."""
+    if os.environ.get("MAILOPS_TEST_MINUTES"):
+        return
+    for item in items:
+        if item.get_closest_marker("minutes"):
+            item.add_marker(pytest.mark.skip(reason="minutes: set MAILOPS_TEST_MINUTES to run it"))
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The address of a PostgreSQL server: ``MAILOPS_TEST_POSTGRES``, or one started from the wheel."""

@@ -19,6 +19,7 @@ def calendar(
     ctx: typer.Context,
     ics: Path = typer.Option(None, "--ics", help="Also write the dates as an iCalendar file, with alarms."),
     network: bool = typer.Option(True, "--network/--no-network", help="Look at the certificates of own servers."),
+    also: list[str] = typer.Option(None, "--also", help="Also this certificate, as imaps://HOST; repeat it."),
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """List what ends, soonest first; exit 1 when something has ended or ends within a week."""
@@ -26,7 +27,7 @@ def calendar(
 
     ops = open_ops(ctx)
     servers, now = ops.setup.servers, ops.clock.now()
-    ends = ops.ends(network=network)
+    ends = ops.ends(network=network, also=also or ())
     verdicts = [verdict_of_end(end, now) for end in ends]
     passwords = password_servers(servers, now.date())
     if ics is not None:

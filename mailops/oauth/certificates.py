@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..errors import ConfigError
 from ..model.setup import Encryption, Server
 from ..providers import provider_of_host
 from .calendar import End, certificate_end
@@ -25,18 +26,48 @@ _FIX = "Renew it (an ACME client does so by itself), and reload the server that 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a certificate is shown: ``encryption`` as of a mail server; ``imap`` speaks IMAP before STARTTLS."""
+    """Where a certificate is shown: ``encryption`` as of a mail server; ``speaks`` is what is spoken before STARTTLS:
+    ``smtp``, ``imap`` or ``pop``."""
 
     host: str
     port: int
     encryption: Encryption
     affects: str
-    imap: bool = False
+    speaks: str = "smtp"
+
+
+_TLS, _STARTTLS = Encryption.TLS, Encryption.STARTTLS
+_SCHEMES = {
+    "imaps": (993, _TLS, "imap", "incoming mail (IMAP)"), "imap": (143, _STARTTLS, "imap", "incoming mail (IMAP)"),
+    "pop3s": (995, _TLS, "pop", "incoming mail (POP)"), "pop3": (110, _STARTTLS, "pop", "incoming mail (POP)"),
+    "smtps": (465, _TLS, "smtp", "mail (SMTP)"), "smtp": (25, _STARTTLS, "smtp", "mail (SMTP)"),
+    "https": (443, _TLS, "smtp", "a web address"),
+}  # fmt: skip
+
+
+def place_of(text: str) -> Place:
+    """The place an address names: ``imaps://imap.example.com``, ``imap://…`` (STARTTLS), ``pop3s``, ``pop3``,
+    ``smtps``, ``smtp``, ``https``, with a port where it is another one. Raises ``config.certificate_place``."""
+    try:
+        split = urlsplit(text.strip())
+        host, port = split.hostname, split.port
+    except ValueError:
+        host, port, split = None, None, urlsplit("")
+    known = _SCHEMES.get(split.scheme)
+    if known is None or not host or split.username or split.query or split.fragment:
+        raise ConfigError(
+            f"{text[:80]!r} names no place that shows a certificate.",
+            code="config.certificate_place",
+            facts={"schemes": list(_SCHEMES)},
+            fix="Write it as imaps://imap.example.com, with :PORT where it is another one.",
+        )
+    usual, encryption, speaks, affects = known
+    return Place(host, port or usual, encryption, affects, speaks)
 
 
 def places_of(servers: Iterable[Server], base_url: str = "", incoming: Iterable[Place] = ()) -> list[Place]:
     """The places to look at: own outgoing servers, the web base URL (sign-ins and webhooks come back there), and
-    incoming servers that are given."""
+    those that are named (incoming servers, and what else is your own)."""
     found = [
         Place(s.host, s.port, s.encryption, s.key)
         for s in servers
@@ -78,7 +109,7 @@ def _end_at(place: Place, timeout: float) -> datetime | None:
     try:
         with socket.create_connection((place.host, place.port), timeout) as sock:
             if place.encryption is Encryption.STARTTLS:
-                _ask_starttls(sock, place.imap)
+                _ask_starttls(sock, place.speaks)
             with context.wrap_socket(sock, server_hostname=place.host) as wrapped:
                 der = wrapped.getpeercert(True)
         return x509.load_der_x509_certificate(der).not_valid_after_utc if der else None
@@ -86,18 +117,22 @@ def _end_at(place: Place, timeout: float) -> datetime | None:
         return None
 
 
-def _ask_starttls(sock: socket.socket, imap: bool) -> None:
+_HELLO: dict[str, tuple[tuple[bytes | None, bytes], ...]] = {
+    "smtp": ((None, b"220"), (b"EHLO localhost\r\n", b"250"), (b"STARTTLS\r\n", b"220")),
+    "imap": ((None, b"* "), (b"a STARTTLS\r\n", b"a OK")),
+    "pop": ((None, b"+OK"), (b"STLS\r\n", b"+OK")),
+}
+
+
+def _ask_starttls(sock: socket.socket, speaks: str) -> None:
     """Say hello and ask for TLS; raises OSError where it is refused."""
     stream = sock.makefile("rb", buffering=0)
-    lines = ((None, b""), (b"a STARTTLS\r\n", b"a OK")) if imap else (
-        (None, b"220"), (b"EHLO localhost\r\n", b"250"), (b"STARTTLS\r\n", b"220"),
-    )  # fmt: skip
-    for ask, wanted in lines:
+    for ask, wanted in _HELLO[speaks]:
         if ask is not None:
             sock.sendall(ask)
         for _ in range(100):
             said = stream.readline(4096)
-            if imap or said[3:4] != b"-":
+            if speaks != "smtp" or said[3:4] != b"-":
                 break
         if not said or not said.startswith(wanted):
             raise OSError("no STARTTLS")

@@ -122,6 +122,11 @@ def row(row_id: str) -> Row:
     raise KeyError(row_id)
 
 
+_SIGNED = (
+    "The provider does not take what the application signed.",
+    "Compare the application's key or certificate, its tenant and this machine's clock.",
+    "config",
+)
 # What an OAuth "error" means by itself (RFC 6749 section 5.2, RFC 8628 section 3.5, OpenID Connect Core 3.1.2.6).
 _MEANING: dict[str, tuple[str, str, str]] = {
     "invalid_client": (
@@ -212,7 +217,7 @@ def explain_token(
 ) -> Row:
     """The row for an error of the sign-in page or the token endpoint. ``grant`` is what was redeemed: ``code``,
     ``refresh``, ``assertion`` ("" where nobody knows). Always gives one, the general one at worst."""
-    return known_refusal(provider, error, codes=codes, text=text, grant=grant) or _meaning(provider, error)
+    return known_refusal(provider, error, codes=codes, text=text, grant=grant) or _meaning(provider, error, grant)
 
 
 def known_refusal(
@@ -239,8 +244,10 @@ def known_refusal(
     return None
 
 
-def _meaning(provider: str, error: str | None) -> Row:
-    cause, fix, kind = _MEANING.get(
+def _meaning(provider: str, error: str | None, grant: str = "") -> Row:
+    # an application that signs for itself has no refresh token that could have ended, and nobody signs in again
+    signed = _SIGNED if (error, grant) == ("invalid_grant", "assertion") else None
+    cause, fix, kind = signed or _MEANING.get(
         error or "",
         ("The provider refused, in words that mailops does not know.", "Read the provider's words below.", "config"),
     )

@@ -58,6 +58,7 @@ class Scenario(StrEnum):
     UPN_DIFFERS = "upn-differs"  # the token bears another name than the mailbox
     SA_KEY_DELETED = "sa-key-deleted"  # Google: the service account's key is gone
     APP_BLOCKED = "app-blocked"  # Google blocks the app for this account
+    LIMIT = "limit-reached"  # what it may send in a day is used up: told when a message is handed over
     BASIC_ENDS = "basic-ends"  # passwords for sending work until PASSWORDS_END
 
 

@@ -43,6 +43,9 @@ _RETIRED = {"outlook": (550, "5.7.30", "Basic authentication is not supported fo
             "gmail": _PASSWORD_REFUSED["gmail"]}  # fmt: skip
 _THROTTLED = {"outlook": (432, "4.3.2", "Concurrent connections limit exceeded."),
               "gmail": (421, "4.7.0", "Try again later, closing connection.")}  # fmt: skip
+_USED_UP = {"outlook": (554, "5.2.0", "STOREDRV.Submission.Exception: submission quota exceeded"),
+            "gmail": (550, "5.4.5", "Daily user sending limit exceeded. For more information on Gmail sending limits "
+                                    "go to https://support.google.com/a/answer/166852 - gsmtp")}  # fmt: skip
 _IMAP_REFUSED = {"outlook": "AUTHENTICATE failed.", "gmail": "[AUTHENTICATIONFAILED] Invalid credentials (Failure)"}
 _POP_REFUSED = {"outlook": "Authentication failure: unknown user name or bad password.",
                 "gmail": "[AUTH] Username and password not accepted."}  # fmt: skip
@@ -91,6 +94,11 @@ class _Session(SmtpSession):
             self._reset()
             self._reply(430, "STOREDRV; mailbox logon failure; Failed to process message due to a permanent exception "
                              "with message Cannot open mailbox. MapiExceptionLogonFailed", "4.2.0")  # fmt: skip
+            return
+        if person is not None and person.scenario is Scenario.LIMIT:
+            self._reset()
+            code, enhanced, text = _USED_UP[person.vendor]
+            self._reply(code, text, enhanced)
             return
         if not world.idp.may_send_as(login, sender):
             self._reset()

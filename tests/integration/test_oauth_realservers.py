@@ -7,6 +7,7 @@ reason, or fail where ``MAILOPS_TEST_REQUIRE`` names ``oidc`` or ``dovecot``.
 
 from __future__ import annotations
 
+import base64
 import grp
 import imaplib
 import json
@@ -24,15 +25,20 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 from peers import missing
 from realservers_kit import START_SECONDS, fill, free_ports, wait_port
 
-from mailops.errors import AuthError
+from mailops.errors import AuthError, ConfigError
 from mailops.model.setup import Authentication, Encryption, Server
 from mailops.oauth import Account, Doctor, FlowKind, SignIn, TokenService, imap_sign_in, pop_sign_in, read_claims
 from mailops.oauth.doctor import Reading
@@ -43,6 +49,7 @@ from mailops.testing import Authority, SmtpServer
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "oauth"
 ANN, BOB = "ann@acme.example", "bob@acme.example"
+SERVICE = "mailer@mail.iam.gserviceaccount.example"
 BACK = "https://mail.acme.example/microsoft_outlook/confirm"
 
 
@@ -58,6 +65,7 @@ class Oidc:
     ca_file: str
     pem: str
     format: str
+    keys: dict[str, str]  # of the application with a certificate, and of the service account; PEM
 
     @property
     def issuer(self) -> str:
@@ -112,7 +120,10 @@ def oidc(request: pytest.FixtureRequest) -> Iterator[Oidc]:
     pair = authority.server()
     (folder / "node_modules").symlink_to(modules)
     shutil.copy(FIXTURES / "idp.mjs", folder / "idp.mjs")
+    keys, jwks = _app_keys()
     config = {
+        "certificate": jwks["certificate"],
+        "service": {"email": SERVICE, "key": jwks["service"], "delegated": [ANN], "scopes": ["https://mail.google.com/"]},
         "cert": pair.certfile, "key": pair.keyfile, "users": [ANN, BOB], "accessSeconds": 3600, "format": request.param,
         "pad": 1500 if request.param == "jwt" else 0,
     }  # fmt: skip
@@ -132,11 +143,32 @@ def oidc(request: pytest.FixtureRequest) -> Iterator[Oidc]:
     watchdog.cancel()
     try:
         assert ports, "the provider did not start"
-        yield Oidc(ports["tls"], ports["http"], authority.ca_file, ports["pem"], request.param)
+        yield Oidc(ports["tls"], ports["http"], authority.ca_file, ports["pem"], request.param, keys)
     finally:
         process.terminate()
         process.communicate(timeout=20)  # closes both ends of the line to it too
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _app_keys() -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """New key pairs for the certificate and the service account: PEM by name, and the public halves as JWK."""
+    pems, jwks = {}, {}
+    now = datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "app.acme.example")])
+    for what in ("certificate", "service", "stranger"):
+        key = rsa.generate_private_key(65537, 2048)
+        numbers = key.public_key().public_numbers()
+        plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        pems[what] = key.private_bytes(*plain).decode()
+        made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        made = made.serial_number(7).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(30))
+        pems[f"{what}.pem"] = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+        jwks[what] = {"kty": "RSA", "use": "sig", "n": _number(numbers.n), "e": _number(numbers.e)}
+    return pems, jwks
+
+
+def _number(value: int) -> str:
+    return base64.urlsafe_b64encode(value.to_bytes((value.bit_length() + 7) // 8, "big")).decode().rstrip("=")
 
 
 class World:
@@ -255,6 +287,85 @@ def test_consent_refused_wrong_secret_revoked(world: World) -> None:
 def test_client_credentials(world: World) -> None:
     redeemed = world.signin.app_only(world.account(flow=FlowKind.APP_SECRET))
     assert world.valid(redeemed.answer.access_token.reveal())
+
+
+def by_certificate(world: World, private: str, public: str, **fields: object) -> Account:
+    """The account of an application that proves itself by this certificate."""
+    world.secrets.vault.put("app-key", private)
+    world.secrets.vault.put("app-cert", public)
+    return world.account(
+        flow=FlowKind.APP_CERTIFICATE, client_id="certificate", client_secret=None, certificate="vault:app-key",
+        certificate_public="vault:app-cert", **fields,
+    )  # fmt: skip
+
+
+def test_client_credentials_by_certificate(world: World) -> None:
+    keys = world.oidc.keys
+    account = by_certificate(world, keys["certificate"], keys["certificate.pem"])
+    redeemed = world.signin.app_only(account)
+    assert world.valid(redeemed.answer.access_token.reveal())
+    assert redeemed.answer.refresh_token is None
+    world.signin.store(redeemed)
+    first = world.tokens.token_for(ANN)
+    world.age()
+    second = world.tokens.token_for(ANN)  # renewed by a new assertion
+    assert second != first
+    assert world.valid(second)
+
+
+def test_a_certificate_the_provider_does_not_know_is_refused(world: World) -> None:
+    keys = world.oidc.keys
+    account = by_certificate(world, keys["stranger"], keys["stranger.pem"])
+    with pytest.raises(AuthError) as caught:
+        world.signin.app_only(account)
+    assert caught.value.facts["error"] == "invalid_client"
+    assert caught.value.facts["class"] == "config"
+    with pytest.raises(ConfigError, match="belongs to another certificate"):  # said before anybody is asked
+        world.signin.app_only(by_certificate(world, keys["stranger"], keys["certificate.pem"]))
+
+
+def service_account(world: World, mailbox: str = ANN, *, key: str = "service", email: str = SERVICE) -> Account:
+    """A Google account whose JSON key is the service account's, as the console hands it out."""
+    made = {
+        "type": "service_account", "project_id": "mail", "private_key_id": "one", "private_key": world.oidc.keys[key],
+        "client_email": email, "client_id": "1234", "token_uri": "https://oauth2.googleapis.com/token",
+    }  # fmt: skip
+    world.secrets.vault.put("service", json.dumps(made))
+    return Account(
+        "g", "gmail", FlowKind.SERVICE_ACCOUNT, mailbox, service_account="vault:service",
+        token_url=f"{world.oidc.issuer}/token",
+    )  # fmt: skip
+
+
+def test_a_service_account_acts_for_a_mailbox(world: World) -> None:
+    redeemed = world.signin.app_only(service_account(world))
+    token = redeemed.answer.access_token.reveal()
+    assert world.valid(token)
+    claims = read_claims(token)
+    if claims is not None:
+        assert claims.user == ANN
+    world.signin.store(redeemed)
+    world.age("g")
+    assert world.tokens.token_for("g") != token
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "row"),
+    [
+        ({"key": "stranger"}, "invalid_grant", "auth.google-key-deleted"),
+        ({"email": "gone@mail.iam.gserviceaccount.example"}, "invalid_grant", ""),
+        ({"mailbox": "nobody@acme.example"}, "invalid_grant", ""),
+        ({"mailbox": BOB}, "unauthorized_client", ""),
+    ],
+)
+def test_a_service_account_that_may_not_is_explained(
+    world: World, change: dict[str, str], error: str, row: str
+) -> None:
+    with pytest.raises(AuthError) as caught:
+        world.signin.app_only(service_account(world, **change))
+    assert caught.value.facts["error"] == error
+    assert caught.value.facts["class"] in ("config", "admin")
+    assert not row or caught.value.code == row
 
 
 def test_device_code(world: World) -> None:

@@ -263,3 +263,11 @@ def test_a_planted_class_and_a_case_twice_are_reported() -> None:
     for case in CASES:
         assert len(_wrong([{**case, "class": "planted"}])) == 1, case
         assert len(_wrong([case, case])) == 1, case
+
+
+@pytest.mark.parametrize("provider", ["gmail", "outlook"])
+def test_nobody_signs_in_again_where_an_application_signs_for_itself(provider: str) -> None:
+    told = explain_token(provider, "invalid_grant", text="grant request is invalid", grant="assertion")
+    assert (told.kind, told.who) == ("config", "you")
+    assert "refresh token" not in told.cause
+    assert explain_token(provider, "invalid_grant", text="grant request is invalid", grant="refresh").kind == "reauth"
