@@ -27,7 +27,7 @@ from ..model.setup import Profile
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, one_report_at_a_time, reading
-from .addressed import REPORTS, SHOWN, Block, Heading, Ours, heading_of, kind_of, sign, understood, untagged
+from .addressed import REPORTS, SHOWN, UNREAD, Block, Heading, Ours, heading_of, kind_of, sign, understood, untagged
 from .correlate import WINDOW, Candidate, Clues, Match, clues, match, names_of
 from .hardness import rejudge, stored_table
 from .own import Knowing, delivered, own_names
@@ -109,9 +109,9 @@ class Bounces:
             heading = heading_of(raw)
             with explained("looking at a mail"), reading(self._engine) as connection:
                 found = sign(heading, report, self.ours(connection, heading))
-            if found is None:
+            if found is None and report.kind != UNREAD:
                 return Taken(report, ())
-            report = understood(report, heading, found)
+            report = understood(report, heading, found) if found else report
         with explained("recording a report"), self._engine.begin() as connection:
             return self.take_in(connection, raw, report)
 

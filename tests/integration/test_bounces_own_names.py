@@ -123,3 +123,16 @@ def test_a_refusal_at_the_door_about_our_own_name_is_none_about_the_recipient(op
     (row,) = ops.queue.mail(number).deliveries
     assert row.reason == "rejected"
     assert ops.suppressions.find(WHO) is None
+
+
+def test_what_came_back_and_was_not_understood_is_kept(ops: Ops, tmp_path: Path) -> None:
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+    file = tmp_path / "odd.eml"
+    head = "Return-Path: <>\r\nFrom: Mail Gateway <mail-delivery@gw.example>\r\nTo: joe@elsewhere.example\r\nSubject: ...\r\n\r\n"
+    file.write_text(f"{head}(nothing that says anything)\r\n")
+    (told,) = run("bounces", "take", str(file), "--each")["reports"]
+    assert [(block["kind"], block["counted"]) for block in told["blocks"]] == [("unread", False)]
+    assert kinds(ops) == [("unread", None, None)]
+    assert ops.bounces.raw(1).startswith(b"Return-Path: <>")
+    assert run("bounces", "take", str(file)) == {"repeated": 1, "matched": 0}
