@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .clock import SystemClock
 from .model.mail import Attachment, Submission
-from .model.setup import AliasDomain, Company, MailClass, Server, Setup
+from .model.setup import AliasDomain, BouncePolicy, Company, MailClass, Server, Setup
 from .ports import Clock
 from .workspace import Workspace, find
 
@@ -205,10 +205,12 @@ class Ops:
         scheduled_at: datetime | None = None,
         auto_delete: bool = False,
         urgent: bool = False,
+        return_path: str | None = None,
     ) -> int:
         """Hand a mail over; returns its id in the queue once it is durably stored.
 
-        An ``urgent`` mail is sent at once; any other leaves with the next run of the queue job. Raises
+        An ``urgent`` mail is sent at once; any other leaves with the next run of the queue job. ``return_path`` is an
+        own envelope sender, ``<>`` the null one (of what answers mail, and is not to be answered). Raises
         :class:`mailops.errors.MessageRefused` with nothing stored when the mail cannot be sent as it is.
         """
         submission = Submission(
@@ -227,6 +229,7 @@ class Ops:
             server=server,
             scheduled_at=scheduled_at,
             auto_delete=auto_delete,
+            return_path=return_path,
         )
         return self.queue.submit(submission, urgent=urgent)
 
@@ -237,8 +240,12 @@ class Ops:
         company: str | None = None,
         server: str | None = None,
         return_path: str | None = None,
+        bounces: BouncePolicy | str | None = None,
     ) -> Route:
-        """Which server would carry a mail of this sender, with which From and envelope sender, and why."""
+        """Which server would carry a mail of this sender, with which From and envelope sender, and why.
+
+        With ``bounces`` (keep, ours or both) as mail relayed for a program, whose envelope sender ``return_path`` is.
+        """
         from .queue.submit import alias_domain_of, company_of
         from .routing import Router, RouteRequest
 
@@ -248,6 +255,7 @@ class Ops:
             alias_domain=alias_domain_of(setup, company_of(setup, company)),
             forced_server=server,
             return_path=return_path,
+            bounces=BouncePolicy(bounces) if bounces else None,
         )
         return Router(setup).route(request)
 

@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError, MailopsError
+from .model.address import NULL_PATH
 from .model.mail import Submission
 from .model.text import harmless
 from .platforms import require_journal
@@ -31,6 +32,10 @@ def accept(ops: Ops, mail: SubmittedMail) -> str:
     submission = Submission(
         raw=mail.data,
         sender=mail.envelope_from or None,
+        return_path=mail.envelope_from or NULL_PATH,
+        bounces=ops.workspace.settings.serve.bounces,
+        login=mail.login,
+        peer=mail.peer[:64],
         envelope_to=mail.recipients,
         origin="smtp",
     )

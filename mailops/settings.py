@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .errors import ConfigError
-from .model.setup import DefaultServer, Encryption, Hosting, Profile
+from .model.setup import BouncePolicy, DefaultServer, Encryption, Hosting, Profile
 
 
 class _Section(BaseModel):
@@ -62,7 +62,8 @@ class QueueSection(_Section):
 
 class ServeSection(_Section):
     """The submission listener of ``mailops serve``. ``messages_per_minute`` is counted per login, or per address
-    without sign-in; 0 = no limit: a queue is there to absorb, and many programs never try again."""
+    without sign-in; 0 = no limit: a queue is there to absorb, and many programs never try again. ``bounces``: where
+    reports about a program's mail go: ``keep`` (its own envelope sender), ``ours`` (mailops reads them) or ``both``."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=2525, ge=0, le=65535)
@@ -74,6 +75,7 @@ class ServeSection(_Section):
     tls_key: str | None = None
     require_auth: bool = False
     allow_public: bool = False
+    bounces: BouncePolicy = BouncePolicy.KEEP
     users: dict[str, str] = Field(default_factory=dict)  # login → reference to its password
 
 

@@ -59,6 +59,7 @@ def send(
     server: str = typer.Option(None, help="Force this outgoing server."),
     at: str = typer.Option(None, help="Not before this time, such as 2026-01-31T14:30+01:00."),
     mass: bool = typer.Option(False, "--mass", help="This is mass mail."),
+    return_path: str = typer.Option(None, help="An own envelope sender; '<>' is the null one."),
     urgent: bool = typer.Option(False, "--urgent", help="Send at once instead of with the next run of the queue job."),
     json: bool = JSON,
 ) -> None:
@@ -87,6 +88,7 @@ def send(
         scheduled_at=parse_when(at) if at else None,
         mail_class=MailClass.MASS if mass else MailClass.TRANSACTIONAL,
         origin="cli",
+        return_path=return_path,
     )
     mail_id = ops.queue.submit(submission, urgent=urgent)
     mail = ops.queue.mail(mail_id)

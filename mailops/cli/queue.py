@@ -10,6 +10,7 @@ import typer
 from ..model.states import MailState
 from ..platforms import require_journal
 from .app import open_ops
+from .explain import left_as, left_words
 from .filters import IDS, filtered
 from .output import frame_table, print_json, progress, say, table
 
@@ -85,9 +86,14 @@ def show(
         explained = [
             {"recipient": t.failure.recipient, **t.explanation.as_dict(), "look": t.next_look} for t in troubles
         ]
-        print_json({"mail": mail, "history": lines, "explained": explained})
+        print_json({"mail": mail, "history": lines, "explained": explained, "left": left_as(mail)})
         return
     say(f"Mail {mail.id} {mail.state.label}: {mail.subject}\nFrom {mail.header_from}\n{mail.message_id}")
+    for line in left_words(mail):
+        say(line)
+    if mail.bounces:
+        by = f"login {mail.login}" if mail.login else "no sign-in"
+        say(f"Handed over by {mail.peer} ({by}), envelope sender {mail.return_path}; bounces = {mail.bounces}.")
     if mail.failure_reason:
         say(f"Reason: {mail.failure_reason}")
     told = {(t.explanation.acts, t.explanation.fix, t.next_look) for t in troubles if t.explanation.own}

@@ -90,13 +90,29 @@ def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool
         m.c.thread_message_id,
         m.c.queued_at,
         m.c.attempts,
+        m.c.bounces,
         *content,
     ).where(m.c.id.in_(ids))
     if with_content:
         query = query.join(c, c.c.mail_id == m.c.id)
     leased = []
     for row in connection.execute(query):
-        mail_id, message_id, sender, domain, company, forced, path, kind, auto, thread, queued, tries, *rest = row
+        (
+            mail_id,
+            message_id,
+            sender,
+            domain,
+            company,
+            forced,
+            path,
+            kind,
+            auto,
+            thread,
+            queued,
+            tries,
+            bounces,
+            *rest,
+        ) = row
         raw, start, end, utf8, eight = rest or (b"", 0, 0, False, False)
         waiting, others = people[mail_id]
         leased.append(
@@ -121,6 +137,7 @@ def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool
                 end,
                 utf8,
                 eight,
+                bounces,
             )
         )
     order = {mail_id: n for n, mail_id in enumerate(ids)}

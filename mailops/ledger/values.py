@@ -61,6 +61,7 @@ class Leased:
     from_end: int
     smtputf8: bool
     eightbit: bool
+    bounces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

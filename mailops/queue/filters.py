@@ -21,7 +21,8 @@ class QueueFilter:
 
     ``state``: a :class:`MailState`; ``server``: key of the last server; ``sender``/``recipient``: an address or a
     domain; ``reason``: the classifier's word (``userunknown``, ``mailboxfull`` …); ``text``: part of subject or
-    failure reason; ``before``/``after``: bounds on submission; ``ids``: only these.
+    failure reason; ``login``: the program that handed it over; ``before``/``after``: bounds on submission;
+    ``ids``: only these.
     """
 
     state: MailState | None = None
@@ -34,6 +35,7 @@ class QueueFilter:
     after: datetime | None = None
     mail_class: str | None = None
     message_id: str | None = None
+    login: str | None = None
     ids: tuple[int, ...] | None = None
 
     @property
@@ -71,6 +73,8 @@ class QueueFilter:
             found.append(m.c.mail_class == self.mail_class)
         if self.message_id:
             found.append(m.c.message_id == self.message_id)
+        if self.login:
+            found.append(m.c.login == self.login)
         if self.ids is not None:
             found.append(m.c.id.in_(self.ids))
         return found

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable
 
 from ..errors import MessageRefused
 from ..mime import decode_words
-from ..model.address import is_valid, parse_single
+from ..model.address import NULL_PATH, is_valid, parse_single
 from ..model.mail import Submission
 from ..smtp import checks
 
@@ -55,6 +55,8 @@ def check_texts(s: Submission) -> None:
     for what, path in (("return path", s.return_path), *(("recipient", a) for a in s.envelope_to)):
         if path and (hit := _CONTROL.search(path)):
             raise _address(what, path, f"U+{ord(hit.group()):04X} in it")
+    if s.bounces is not None and s.return_path not in (None, "", NULL_PATH) and not is_valid(str(s.return_path)):
+        raise _address("return path", str(s.return_path), "not local@domain")
     for name, kept in (("Message-ID", s.message_id), ("Origin", s.origin), ("Return-Path", s.return_path)):
         if kept and len(kept) > LONGEST[name]:
             raise malformed(f"{len(kept)} characters in {name}, at most {LONGEST[name]} are kept")

@@ -15,6 +15,7 @@ from ..model.setup import Setup
 from ..model.states import MailState
 from ..platforms import require_journal
 from ..ports import Clock
+from ..routing import Route, route
 from ..smtp import SessionPool, SmtpTransport
 from . import actions, view
 from . import submit as submitting
@@ -169,6 +170,11 @@ class Queue:
     def mail(self, mail_id: int) -> MailView:
         """One mail with its deliveries."""
         return view.mail(self._engine, mail_id)
+
+    def route(self, mail_id: int) -> Route:
+        """How a mail of the queue would leave now: what the worker decides, with the reasons."""
+        setup = self._setup()
+        return route(view.request(self._engine, mail_id, setup), setup)
 
     def raw(self, mail_id: int) -> bytes:
         """A mail's bytes as stored."""

@@ -33,19 +33,20 @@ from sqlalchemy.engine import Engine
 from ..errors import DeliveryError, MailopsError, RouteError, StoreError
 from ..ledger import Book
 from ..ledger.values import Leased, Settled
+from ..model.address import NULL_PATH
 from ..model.setup import RetryPolicy, Server, Setup
 from ..model.states import FailureType, MailState
 from ..model.tag import sign
 from ..platforms import require_journal
 from ..ports import Clock, Outbound, RecipientReply, SendResult, Session, Transport
-from ..routing import Route, Router, RouteRequest
+from ..routing import Route, Router
 from ..smtp import SessionPool
 from . import lease as leases
 from .compose import with_from
 from .journal import Journal
 from .outcome import explained, settle, surplus
 from .recover import Recovered, recover
-from .submit import alias_domain_of
+from .submit import request_of
 
 log = logging.getLogger(__name__)
 REST = 30.0  # seconds before an unreachable server is asked again
@@ -336,14 +337,7 @@ class Worker:
     def _prepare(self, mail: Leased) -> tuple[Route, Server, Outbound]:
         assert self._router is not None
         assert self._routed is not None
-        company = next((c for c in self._routed.companies if c.id == mail.company_id), None)
-        request = RouteRequest(
-            sender=mail.header_from,
-            alias_domain=alias_domain_of(self._routed, company),
-            forced_server=mail.forced_server,
-            return_path=mail.return_path,
-        )
-        route = self._router.route(request)
+        route = self._router.route(request_of(mail, self._routed))
         if route.failure is not None or not route.header_from or not route.envelope_from:
             raise RouteError(
                 "The mail's From cannot be used."
@@ -358,7 +352,8 @@ class Worker:
             raw = with_from(raw, mail.from_start, mail.from_end, route.header_from)
         if self._signed and route.envelope_from.lower() in self._signed:
             route = replace(route, envelope_from=sign(route.envelope_from, mail.mail_id, self._key))
-        outbound = Outbound(route.envelope_from or "", mail.recipients, raw, mail.smtputf8, mail.eightbit)
+        path = "" if route.envelope_from == NULL_PATH else str(route.envelope_from)
+        outbound = Outbound(path, mail.recipients, raw, mail.smtputf8, mail.eightbit)
         return route, self._server_of(route), outbound
 
     def _server_of(self, route: Route) -> Server:
