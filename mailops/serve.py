@@ -20,11 +20,31 @@ from .model.address import NULL_PATH
 from .model.mail import Submission
 from .model.text import harmless
 from .platforms import require_journal
+from .relay.door import most_octets, recipient_barred, require_room
 from .secrets import install_log_redaction
 from .submission import Limits, SubmissionServer, SubmittedMail
 
 if TYPE_CHECKING:
     from .ops import Ops
+
+
+class Door:
+    """What the listener asks before it answers MAIL and RCPT."""
+
+    def __init__(self, ops: Ops) -> None:
+        self._ops = ops
+
+    def mail(self, _login: str | None, _sender: str, size: int) -> str | None:
+        """A size that no server may carry."""
+        most = most_octets(self._ops.setup) if size else None
+        if most is not None and size > most:
+            return f"552 5.3.4 The message is larger than any outgoing server takes, at most {most} octets"
+        return None
+
+    def recipient(self, _login: str | None, address: str) -> str | None:
+        """An address that gets no mail at all."""
+        why = recipient_barred(self._ops.engine, address, self._ops.clock)
+        return f"550 5.7.1 {why}" if why else None
 
 
 def accept(ops: Ops, mail: SubmittedMail) -> str:
@@ -39,7 +59,7 @@ def accept(ops: Ops, mail: SubmittedMail) -> str:
         envelope_to=mail.recipients,
         origin="smtp",
     )
-    return str(ops.queue.submit(submission))
+    return str(ops.queue.hand_over(submission, check=require_room))
 
 
 def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -> SubmissionServer:
@@ -74,6 +94,7 @@ def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -
             connections=settings.connections_per_client,
         ),
         clock=ops.clock,
+        door=Door(ops),
     )
 
 

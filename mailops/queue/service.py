@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -9,18 +10,20 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Engine
 
+from ..errors import RouteError
 from ..ledger import Book
-from ..model.mail import MailView, Submission
+from ..model.mail import Composed, MailView, Submission
 from ..model.setup import Setup
 from ..model.states import MailState
 from ..platforms import require_journal
 from ..ports import Clock
-from ..routing import Route, route
+from ..routing import Route, RouteRequest, route
 from ..smtp import SessionPool, SmtpTransport
 from . import actions, view
 from . import submit as submitting
 from .actions import Done, Preview
 from .filters import QueueFilter
+from .together import Together
 from .vacuum import KEEP, vacuum
 from .worker import RunReport, Worker
 
@@ -59,6 +62,7 @@ class Queue:
         self._keep = keep_sent
         self._book = book or Book()
         self._tag_key = tag_key
+        self._together = Together(self._store)
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
@@ -74,6 +78,32 @@ class Queue:
         if urgent:
             self.run(ids=[mail_id])
         return mail_id
+
+    def hand_over(
+        self, submission: Submission, *, check: Callable[[Route, int], None] = lambda _route, _size: None
+    ) -> int:
+        """As :meth:`submit`, for a listener with many threads: what is handed over at the same time shares a commit.
+
+        ``check`` hears how the mail would leave now, with its size in octets, and may raise
+        :class:`mailops.errors.MessageRefused` for one that is known to fail.
+        """
+        setup = self._setup()
+        composed = submitting.prepare(submission, setup, self._clock.now())
+        company = submitting.company_of(setup, submission.company)
+        request = RouteRequest(
+            composed.header_from,
+            submitting.alias_domain_of(setup, company),
+            submission.server,
+            submission.return_path,
+            submission.bounces,
+        )
+        with contextlib.suppress(RouteError):  # who can carry it may be known when it is due
+            check(route(request, setup), len(composed.raw))
+        return self._together.put((submission, composed))
+
+    def _store(self, prepared: Sequence[tuple[Submission, Composed]]) -> list[int]:
+        setup, now = self._setup(), self._clock.now()
+        return submitting.commit(self._engine, prepared, setup=setup, now=now, book=self._book)
 
     def submit_many(self, submissions: Iterable[Submission]) -> Iterator[int]:
         """Store many mails with group commits; yields each id after its commit."""

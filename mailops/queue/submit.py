@@ -62,20 +62,33 @@ def submit_many(
         now = clock.now()
         prepared = [(s, _numbered(before + at, before, s, setup, now)) for at, s in enumerate(chunk)]
         before += len(chunk)
-        with explained("storing the mail"), engine.begin() as connection:
-            ids = store(connection, prepared, setup=setup, now=now, book=book, hold=hold)
-        yield from ids
+        yield from commit(engine, prepared, setup=setup, now=now, book=book, hold=hold)
+
+
+def commit(
+    engine: Engine,
+    prepared: Sequence[tuple[Submission, Composed]],
+    *,
+    setup: Setup,
+    now: datetime,
+    book: Book,
+    hold: timedelta | None = None,
+) -> list[int]:
+    """Store composed mails in one commit; returns their ids in order, once they are durably stored."""
+    with explained("storing the mail"), engine.begin() as connection:
+        return store(connection, prepared, setup=setup, now=now, book=book, hold=hold)
 
 
 def _numbered(position: int, stored: int, submission: Submission, setup: Setup, now: datetime) -> Composed:
     try:
-        return _compose(submission, setup, now)
+        return prepare(submission, setup, now)
     except MessageRefused as error:
         error.facts.update(position=position, stored=stored)
         raise
 
 
-def _compose(submission: Submission, setup: Setup, now: datetime) -> Composed:
+def prepare(submission: Submission, setup: Setup, now: datetime) -> Composed:
+    """A submission as it will be stored. Raises :class:`MessageRefused` for one that cannot be sent."""
     if submission.scheduled_at is not None and submission.scheduled_at.tzinfo is None:
         raise MessageRefused(
             "The scheduled time has no time zone.",

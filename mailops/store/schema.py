@@ -217,6 +217,7 @@ contents = sa.Table(
     sa.Column("eightbit", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
+REFUSED = "state IN ('failed', 'bounced')"
 deliveries = sa.Table(
     "deliveries",
     metadata,
@@ -234,6 +235,7 @@ deliveries = sa.Table(
     sa.Column("reason", sa.String(40)),  # the classifier's word
     sa.Column("updated_at", Utc, nullable=False),
     sa.Column("bounce_id", BigId),
+    sa.Index("ix_deliveries_refused", "mail_id", sqlite_where=sa.text(REFUSED), postgresql_where=sa.text(REFUSED)),
 )
 
 attempts = sa.Table(

@@ -12,10 +12,11 @@ import binascii
 import logging
 import re
 import secrets as randomness
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, Session
+from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, Session, syntax
 
 from ..errors import MessageRefused
 from ..model.address import is_valid
@@ -40,6 +41,18 @@ _NO_SMTP = re.compile(rb"(?i)[^a-z\s]|(?:get|post|put|head|delete|options|patch|
 _FOREIGN = frozenset(["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PRI"])
 MAX_UNKNOWN = 2
 """Unknown commands of one client; people who type by hand make one mistake or two."""
+
+
+_XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+"  # RFC 3461 §4
+_SET_ASIDE = {
+    "MAIL": {"AUTH": re.compile(rf"<>|{_XTEXT}"), "RET": re.compile("FULL|HDRS"), "ENVID": re.compile(_XTEXT)},
+    "RCPT": {
+        "NOTIFY": re.compile("NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2}"),
+        "ORCPT": re.compile(rf"[A-Z0-9-]+;{_XTEXT}"),
+    },
+}
+"""Parameters that are taken, checked, and set aside. A server that offers AUTH takes ``AUTH=`` and may treat it as
+``<>`` (RFC 4954 §5); those of RFC 3461 come from programs that ask without looking whether they are offered."""
 
 
 class _Methods(dict[str, Any]):
@@ -75,6 +88,7 @@ class SubmissionSession(SMTP):
         self._turned_away = False
         self._failures = 0
         self._unknown = 0
+        self._parameters_of = "MAIL"
         self._heard = False
         self._smtp_methods = _Methods(self._smtp_methods, self)
         # Set here and not by argument: aiosmtpd warns about a combination that is safe with TLS from the start.
@@ -230,6 +244,27 @@ class SubmissionSession(SMTP):
         kept = [line for line in responses[:-1] if not (line.startswith("250-AUTH") and not self._auth_methods)]
         return [*kept, "250-PIPELINING", responses[-1]]
 
+    @syntax("MAIL FROM: <address>", extended=" [SP <mail-parameters>]")
+    async def smtp_MAIL(self, arg: str | None) -> None:
+        self._parameters_of = "MAIL"
+        await super().smtp_MAIL(arg)
+
+    @syntax("RCPT TO: <address>", extended=" [SP <mail-parameters>]")
+    async def smtp_RCPT(self, arg: str | None) -> None:
+        self._parameters_of = "RCPT"
+        await super().smtp_RCPT(arg)
+
+    def _getparams(self, params: Sequence[str]) -> dict[str, str | bool] | None:
+        """The parameters of a command but those that are set aside; None (501) where one of these is misspelt."""
+        found = super()._getparams(params)
+        if found is None:
+            return None
+        for name, form in _SET_ASIDE[self._parameters_of].items():
+            value = found.pop(name, None)
+            if value is not None and (not isinstance(value, str) or not form.fullmatch(value)):
+                return None
+        return found
+
     async def handle_MAIL(
         self, _server: Any, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
@@ -237,6 +272,8 @@ class SubmissionSession(SMTP):
         if sender and not is_valid(sender):
             return "553 5.1.7 The sender address is not usable"
         if no := self.server.meter.mail(self._login or self.client):
+            return no
+        if no := await self._ask("mail", sender, _size_of(options)):
             return no
         envelope.mail_from = sender or "<>"
         envelope.mail_options.extend(options)
@@ -252,6 +289,8 @@ class SubmissionSession(SMTP):
         most = self.server.meter.limits.recipients
         if len(envelope.rcpt_tos) >= most:
             return f"452 4.5.3 Too many recipients, at most {most} in one mail"
+        if no := await self._ask("recipient", address):
+            return no
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
@@ -301,10 +340,27 @@ class SubmissionSession(SMTP):
             server.waiting -= 1
         return f"250 2.0.0 OK queued as {one_line(str(number), 80)}"
 
+    async def _ask(self, question: str, *about: object) -> str | None:
+        """The door's refusal as an answer; None when it lets the command pass."""
+        if self.server.door is None:
+            return None
+        try:
+            no = await self.server.in_thread(getattr(self.server.door, question), self._login, *about)
+        except Exception as error:
+            log.warning("%s of %s: %s: %s", question, self.client, type(error).__name__, error)
+            return status_for(error)
+        return one_line(no) if no else None
+
     @property
     def _login(self) -> str | None:
         who = self.session.auth_data if self.session else None
         return who.login if isinstance(who, _SignedIn) else None
+
+
+def _size_of(options: Sequence[str]) -> int:
+    """The octets a client announced (RFC 1870), 0 when it did not."""
+    said = next((option[5:] for option in options if option.upper().startswith("SIZE=")), "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 20 else 0
 
 
 class _SignedIn:

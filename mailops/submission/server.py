@@ -14,7 +14,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 from ..clock import SystemClock
 from ..errors import ConfigError
@@ -23,6 +23,16 @@ from .limits import Limits, Meter
 from .mail import SubmittedMail
 from .protocol import SubmissionSession
 from .users import Users
+
+
+class Door(Protocol):
+    """What is asked, in a thread, before a command is answered: the refusal, code first, or None to let it pass."""
+
+    def mail(self, login: str | None, sender: str, size: int) -> str | None:
+        """About ``MAIL FROM``; ``sender`` is empty for the null path, ``size`` 0 where none was announced."""
+
+    def recipient(self, login: str | None, address: str) -> str | None:
+        """About ``RCPT TO``."""
 
 
 class SubmissionServer:
@@ -55,8 +65,10 @@ class SubmissionServer:
         timeout: float = 300.0,
         hostname: str | None = None,
         clock: Clock | None = None,
+        door: Door | None = None,
     ) -> None:
         self.accept = accept
+        self.door = door
         self.host = host
         self.port = port
         self.tls_context = tls_context

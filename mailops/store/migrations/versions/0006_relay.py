@@ -17,6 +17,8 @@ def upgrade() -> None:
         table.add_column(sa.Column("sent_signature", sa.Text))
     told = sa.text("login IS NOT NULL")
     op.create_index("ix_mails_login", "mails", ["login"], sqlite_where=told, postgresql_where=told)
+    refused = sa.text("state IN ('failed', 'bounced')")
+    op.create_index("ix_deliveries_refused", "deliveries", ["mail_id"], sqlite_where=refused, postgresql_where=refused)
     zone = sa.DateTime(timezone=True)
     big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
