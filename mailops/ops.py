@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
     from .queue.service import Queue
+    from .relay.reporting import Reports
     from .routing import Route
     from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
@@ -184,6 +185,23 @@ class Ops:
             keep_sent=timedelta(days=settings.keep_sent_days),
             book=self.book,
             tag_key=lambda: self.return_paths.key(),
+            tell=lambda: self.reports.tell(),
+        )
+
+    @cached_property
+    def reports(self) -> Reports:
+        """What submitters hear of mail that did not arrive."""
+        from .relay.reporting import Reports
+
+        serve = self.workspace.settings.serve
+        return Reports(
+            lambda: self.engine,
+            setup=lambda: self.setup,
+            clock=self.clock,
+            book=lambda: self.book,
+            host=serve.name,
+            wanted=lambda _login: serve.reports,
+            per_hour=serve.reports_per_hour,
         )
 
     def send(
@@ -287,10 +305,11 @@ class Ops:
     def book(self) -> Book:
         """The ledger: the one writer of what becomes of mails, with everything that follows of it, in this order."""
         from .ledger import Book
+        from .relay.hearing import RelayListener
         from .suppression.hearing import SuppressionListener
         from .threads.hearing import ThreadsListener
 
-        return Book((ThreadsListener(), SuppressionListener()))
+        return Book((ThreadsListener(), SuppressionListener(), RelayListener()))
 
     def books(self, progress: Callable[[int, int], None] | None = None) -> Books:
         """Count states, counters and open attempts again from the facts, and say where the tables differ."""

@@ -88,6 +88,7 @@ def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -
         require_auth=settings.require_auth or None,
         allow_public=settings.allow_public,
         max_size=settings.max_size,
+        hostname=settings.name,
         limits=Limits(
             recipients=settings.max_recipients,
             messages_per_minute=settings.messages_per_minute,

@@ -6,6 +6,7 @@ underscores between section and key). An unknown key is an error that names the 
 
 from __future__ import annotations
 
+import socket
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
@@ -63,7 +64,9 @@ class QueueSection(_Section):
 class ServeSection(_Section):
     """The submission listener of ``mailops serve``. ``messages_per_minute`` is counted per login, or per address
     without sign-in; 0 = no limit: a queue is there to absorb, and many programs never try again. ``bounces``: where
-    reports about a program's mail go: ``keep`` (its own envelope sender), ``ours`` (mailops reads them) or ``both``."""
+    reports about a program's mail go: ``keep`` (its own envelope sender), ``ours`` (mailops reads them) or ``both``.
+    ``reports``: whether a program hears of mail that did not arrive, at most ``reports_per_hour`` times to one address.
+    ``hostname`` greets, and stands in Received and reports; empty = this machine's name."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=2525, ge=0, le=65535)
@@ -76,6 +79,15 @@ class ServeSection(_Section):
     require_auth: bool = False
     allow_public: bool = False
     bounces: BouncePolicy = BouncePolicy.KEEP
+    reports: bool = True
+    reports_per_hour: int = Field(default=300, ge=1)
+    hostname: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]{0,252})?$")
+
+    @property
+    def name(self) -> str:
+        """The host's name in greeting, trace and reports."""
+        return self.hostname or socket.gethostname()
+
     users: dict[str, str] = Field(default_factory=dict)  # login → reference to its password
 
 

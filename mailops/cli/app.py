@@ -22,6 +22,7 @@ _RefusedByParser: Any = next(kind for kind in typer.BadParameter.__mro__ if kind
 
 # name → (module, one line of help); the modules import their heavy parts inside the commands
 GROUPS: dict[str, tuple[str, str]] = {
+    "serve": ("serve", "Listen for mail from applications (SMTP submission) and send what is due."),
     "queue": ("queue", "Look at queued mail; retry, send now, cancel; run the queue job."),
     "server": ("server", "Outgoing servers: list, add, remove, Test Connection."),
     "company": ("company", "Companies and their alias domains; system parameters."),

@@ -1,4 +1,4 @@
-"""Top-level commands: init, send, serve, run, notebooks."""
+"""Top-level commands: init, send, run, notebooks."""
 
 from __future__ import annotations
 
@@ -96,21 +96,6 @@ def send(
         print_json(mail)
     else:
         say(f"Mail {mail_id} is {mail.state.label}" + (f": {mail.failure_reason}" if mail.failure_reason else "."))
-
-
-@app.command()
-def serve(
-    ctx: typer.Context,
-    host: str = typer.Option(None, help="The address to listen on (default: 127.0.0.1)."),
-    port: int = typer.Option(None, help="The port (default: 2525; 0 = any free one)."),
-    queue_every: float = typer.Option(30.0, help="Seconds between runs of the queue in this process; 0 = never."),
-    seconds: float = typer.Option(0.0, help="Stop after this long; 0 = run until stopped."),
-    webhooks: int = typer.Option(None, help="Also take providers' webhooks on this loopback port (0 = any free one)."),
-) -> None:
-    """Listen for mail from applications (SMTP submission) and send what is due."""
-    from ..serve import serve as run
-
-    run(open_ops(ctx), host=host, port=port, queue_every=queue_every, seconds=seconds, webhooks=webhooks)
 
 
 def _books(ctx: typer.Context, json: bool) -> int:

@@ -86,7 +86,8 @@ def show(
         explained = [
             {"recipient": t.failure.recipient, **t.explanation.as_dict(), "look": t.next_look} for t in troubles
         ]
-        print_json({"mail": mail, "history": lines, "explained": explained, "left": left_as(mail)})
+        reports = ops.reports.listing(mail_id=mail_id)
+        print_json({"mail": mail, "history": lines, "explained": explained, "left": left_as(mail), "reports": reports})
         return
     say(f"Mail {mail.id} {mail.state.label}: {mail.subject}\nFrom {mail.header_from}\n{mail.message_id}")
     for line in left_words(mail):
@@ -112,6 +113,9 @@ def show(
             for d in mail.deliveries
         ],
     )
+    for told in ops.reports.listing(mail_id=mail_id):
+        how = {"told": f"by mail {told.report_id}", "due": "not yet", "withheld": f"not: {told.why}"}[told.state]
+        say(f"Submitter {told.address} told of {told.recipient}: {how}.")
     table(
         ["At (UTC)", "Event", "Recipient", "Server", "By"],
         [(h.at, h.kind, h.recipient, h.server_key, h.actor) for h in lines],

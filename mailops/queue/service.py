@@ -52,6 +52,7 @@ class Queue:
         keep_sent: timedelta = KEEP,
         book: Book | None = None,
         tag_key: Callable[[], bytes | None] = lambda: None,
+        tell: Callable[[], int] = lambda: 0,
     ) -> None:
         self._engine = engine
         self._setup = setup
@@ -62,6 +63,7 @@ class Queue:
         self._keep = keep_sent
         self._book = book or Book()
         self._tag_key = tag_key
+        self._tell = tell
         self._together = Together(self._store)
 
     # --- in -----------------------------------------------------------------------------------------------------------
@@ -136,6 +138,7 @@ class Queue:
             book=self._book,
             on_end=pool.close,
             tag_key=self._tag_key,
+            tell=self._tell,
         )
 
     def run(

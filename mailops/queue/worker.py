@@ -84,6 +84,7 @@ class Worker:
 
     ``setup`` is called for each batch, so a changed server or filter counts from the next batch on. ``tag_key`` gives
     the key that return paths are signed with; None leaves them plain. ``book`` is the ledger with its listeners.
+    ``tell`` is called when nothing is due any more; it hands over mails that follow of the run, and says how many.
 
     Raises :class:`PlatformError` where no journal can be kept (Windows).
     """
@@ -103,6 +104,7 @@ class Worker:
         book: Book | None = None,
         on_end: Callable[[], None] | None = None,
         tag_key: Callable[[], bytes | None] = lambda: None,
+        tell: Callable[[], int] = lambda: 0,
     ) -> None:
         require_journal("a worker of the queue")
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -119,6 +121,7 @@ class Worker:
         self._book = book or Book()
         self._on_end = on_end
         self._tag_key = tag_key
+        self._tell = tell
         self._key = b""
         self._signed: set[str] = set()  # the bounce addresses that get a signed tag
         self._stop = False
@@ -153,6 +156,8 @@ class Worker:
         database = ThreadPoolExecutor(1, thread_name_prefix="mailops-store")
         try:
             self._drain(report, journal, database, limit, ids)
+            while ids is None and limit is None and not self._stop and self._follow():
+                self._drain(report, journal, database, limit, ids)  # what came of it: reports to submitters
             clean = True
         finally:
             database.shutdown(wait=True)
@@ -165,6 +170,16 @@ class Worker:
                 journal.abandon()
             report.seconds = self._clock.monotonic() - began
         return report
+
+    def _follow(self) -> int:
+        """What follows of a run, handed over; mail that waits must not suffer from what goes wrong with it."""
+        try:
+            return self._tell()
+        except StoreError:
+            raise
+        except MailopsError as error:
+            log.warning("What follows of this run was not handed over: %s", error)
+            return 0
 
     def _recover(self) -> Recovered:
         """Settle what dead workers left, and tell again what listeners could not take."""
