@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
     from .queue.service import Queue
+    from .relay.logins import Logins
     from .relay.reporting import Reports
     from .routing import Route
     from .secrets import SecretStore
@@ -189,6 +190,17 @@ class Ops:
         )
 
     @cached_property
+    def logins(self) -> Logins:
+        """Who may hand mail over to ``mailops serve``: company, senders, bounce policy, limit."""
+        from .relay.logins import Logins
+
+        return Logins(lambda: self.engine, self.workspace.settings.serve.users, self.clock)
+
+    def _wants_reports(self, name: str | None) -> bool:
+        login = self.logins.find(name)
+        return self.workspace.settings.serve.reports and (login is None or login.reports)
+
+    @cached_property
     def reports(self) -> Reports:
         """What submitters hear of mail that did not arrive."""
         from .relay.reporting import Reports
@@ -200,7 +212,7 @@ class Ops:
             clock=self.clock,
             book=lambda: self.book,
             host=serve.name,
-            wanted=lambda _login: serve.reports,
+            wanted=self._wants_reports,
             per_hour=serve.reports_per_hour,
         )
 

@@ -20,7 +20,9 @@ from .model.address import NULL_PATH
 from .model.mail import Submission
 from .model.text import harmless
 from .platforms import require_journal
+from .queue.compose import header_of
 from .relay.door import most_octets, recipient_barred, require_room
+from .relay.logins import company_for, require_authors, require_sender
 from .secrets import install_log_redaction
 from .submission import Limits, SubmissionServer, SubmittedMail
 
@@ -28,16 +30,31 @@ if TYPE_CHECKING:
     from .ops import Ops
 
 
+FRESH = 5.0
+"""Seconds for which the servers' sizes are taken as read."""
+
+
 class Door:
     """What the listener asks before it answers MAIL and RCPT."""
 
     def __init__(self, ops: Ops) -> None:
         self._ops = ops
+        self._most: int | None = None
+        self._read_at = -FRESH
 
-    def mail(self, _login: str | None, _sender: str, size: int) -> str | None:
-        """A size that no server may carry."""
-        most = most_octets(self._ops.setup) if size else None
-        if most is not None and size > most:
+    def _refresh(self) -> None:
+        """Read what servers carry, every some seconds: a size is announced with nearly every mail."""
+        now = self._ops.clock.monotonic()
+        if now - self._read_at >= FRESH:
+            self._most, self._read_at = most_octets(self._ops.setup), now
+
+    def mail(self, login: str | None, sender: str, size: int) -> str | None:
+        """A sender that is not the login's; a size that no server may carry."""
+        require_sender(self._ops.logins.find(login), sender)
+        if size:
+            self._refresh()
+        most = self._most
+        if size and most is not None and size > most:
             return f"552 5.3.4 The message is larger than any outgoing server takes, at most {most} octets"
         return None
 
@@ -49,17 +66,23 @@ class Door:
 
 def accept(ops: Ops, mail: SubmittedMail) -> str:
     """Store a submitted mail; its id in the queue, for the answer."""
+    login = ops.logins.find(mail.login)
+    author = header_of(mail.data, b"from") or mail.envelope_from or None
+    require_authors(login, author)
+    setup = ops.setup
+    company, _ = company_for(login, author, setup)
     submission = Submission(
         raw=mail.data,
         sender=mail.envelope_from or None,
         return_path=mail.envelope_from or NULL_PATH,
-        bounces=ops.workspace.settings.serve.bounces,
+        bounces=(login.bounces if login else None) or ops.workspace.settings.serve.bounces,
+        company=company,
         login=mail.login,
         peer=mail.peer[:64],
         envelope_to=mail.recipients,
         origin="smtp",
     )
-    return str(ops.queue.hand_over(submission, check=require_room))
+    return str(ops.queue.hand_over(submission, setup=setup, check=require_room))
 
 
 def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -> SubmissionServer:
@@ -83,7 +106,7 @@ def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -
         host or settings.host,
         settings.port if port is None else port,
         tls_context=context,
-        users=settings.users,
+        users=ops.logins,
         secrets=ops.secrets,
         require_auth=settings.require_auth or None,
         allow_public=settings.allow_public,

@@ -61,12 +61,26 @@ class QueueSection(_Section):
     keep_sent_days: float = Field(default=7.0, ge=0)
 
 
+class UserSection(_Section):
+    """A login of ``mailops serve``: ``password`` is a hash or a secret reference, ``senders`` are addresses and
+    ``@domains`` (empty = any)."""
+
+    password: str
+    company: str | None = None
+    senders: tuple[str, ...] = ()
+    bounces: BouncePolicy | None = None
+    reports: bool = True
+    messages_per_minute: int | None = Field(default=None, ge=0)
+
+
 class ServeSection(_Section):
     """The submission listener of ``mailops serve``. ``messages_per_minute`` is counted per login, or per address
     without sign-in; 0 = no limit: a queue is there to absorb, and many programs never try again. ``bounces``: where
     reports about a program's mail go: ``keep`` (its own envelope sender), ``ours`` (mailops reads them) or ``both``.
     ``reports``: whether a program hears of mail that did not arrive, at most ``reports_per_hour`` times to one address.
-    ``hostname`` greets, and stands in Received and reports; empty = this machine's name."""
+    ``hostname`` greets, and stands in Received and reports; empty = this machine's name. ``users``: login → reference
+    to its password, or a table with ``password``, ``company``, ``senders``, ``bounces``, ``reports`` and
+    ``messages_per_minute``; ``mailops serve user add`` keeps logins in the store instead."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=2525, ge=0, le=65535)
@@ -88,7 +102,7 @@ class ServeSection(_Section):
         """The host's name in greeting, trace and reports."""
         return self.hostname or socket.gethostname()
 
-    users: dict[str, str] = Field(default_factory=dict)  # login → reference to its password
+    users: dict[str, str | UserSection] = Field(default_factory=dict)
 
 
 class DnsSection(_Section):

@@ -48,9 +48,10 @@ def send(
     if mail is not None:
         kept, route = ops.queue.mail(mail), ops.queue.route(mail)
         if json:
-            print_json({**route.as_dict(), "left": left_as(kept)})
+            print_json({**route.as_dict(), "company": kept.company, "left": left_as(kept)})
         else:
-            say("\n".join([*route.sentences(), *left_words(kept)]))
+            whose = [f"It is mail of the company {kept.company}."] if kept.company else []
+            say("\n".join([*whose, *route.sentences(), *left_words(kept)]))
         return
     route = ops.explain(sender=sender, company=company, server=server, return_path=return_path, bounces=bounces)
     if json:

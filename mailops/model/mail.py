@@ -120,3 +120,4 @@ class MailView:
     sent_from: str | None = None
     sent_envelope: str | None = None
     sent_signature: str | None = None
+    company: str | None = None

@@ -249,6 +249,12 @@ def _from_raw(s: Submission, *, now: datetime, return_path: str | None) -> Compo
     return _finish(whole, start, end, message_id, subject, sender, wire, _shown(sender_text))
 
 
+def header_of(raw: bytes, name: bytes) -> str | None:
+    """The first field of this lower-case name as text, on one line; None where there is none."""
+    head = _crlf(raw).partition(b"\r\n\r\n")[0]
+    return next((_unfolded(line) for found, line in gate.split_fields(head) if found == name), None)
+
+
 def _unfolded(line: bytes) -> str:
     """A field's value as text, undecoded, on one line (RFC 5322 §2.2.3)."""
     return _FOLD.sub(" ", storable(head_text(line.split(b":", 1)[1]))).strip()

@@ -82,14 +82,19 @@ class Queue:
         return mail_id
 
     def hand_over(
-        self, submission: Submission, *, check: Callable[[Route, int], None] = lambda _route, _size: None
+        self,
+        submission: Submission,
+        *,
+        setup: Setup | None = None,
+        check: Callable[[Route, int], None] = lambda _route, _size: None,
     ) -> int:
         """As :meth:`submit`, for a listener with many threads: what is handed over at the same time shares a commit.
 
         ``check`` hears how the mail would leave now, with its size in octets, and may raise
-        :class:`mailops.errors.MessageRefused` for one that is known to fail.
+        :class:`mailops.errors.MessageRefused` for one that is known to fail. ``setup`` is the present one, where the
+        caller has read it already.
         """
-        setup = self._setup()
+        setup = setup or self._setup()
         composed = submitting.prepare(submission, setup, self._clock.now())
         company = submitting.company_of(setup, submission.company)
         request = RouteRequest(
@@ -101,11 +106,12 @@ class Queue:
         )
         with contextlib.suppress(RouteError):  # who can carry it may be known when it is due
             check(route(request, setup), len(composed.raw))
-        return self._together.put((submission, composed))
+        return self._together.put((submission, composed, setup))
 
-    def _store(self, prepared: Sequence[tuple[Submission, Composed]]) -> list[int]:
-        setup, now = self._setup(), self._clock.now()
-        return submitting.commit(self._engine, prepared, setup=setup, now=now, book=self._book)
+    def _store(self, prepared: Sequence[tuple[Submission, Composed, Setup]]) -> list[int]:
+        mails = [(submission, composed) for submission, composed, _ in prepared]
+        setup, now = prepared[-1][2], self._clock.now()
+        return submitting.commit(self._engine, mails, setup=setup, now=now, book=self._book)
 
     def submit_many(self, submissions: Iterable[Submission]) -> Iterator[int]:
         """Store many mails with group commits; yields each id after its commit."""

@@ -24,7 +24,7 @@ from ..store.database import explained, reading
 from .filters import QueueFilter
 from .submit import request_of
 
-m, d, c = schema.mails, schema.deliveries, schema.contents
+m, d, c, co = schema.mails, schema.deliveries, schema.contents, schema.companies
 
 SORTS: dict[str, Any] = {
     "id": m.c.id,
@@ -56,6 +56,7 @@ _COLUMNS = (
     m.c.sent_from,
     m.c.sent_envelope,
     m.c.sent_signature,
+    sa.select(co.c.key).where(co.c.id == m.c.company_id).scalar_subquery().label("company"),
 )
 
 

@@ -18,6 +18,7 @@ _CONTENT = (
 )  # fmt: skip
 _STATUS = {
     "message.too_large": "552 5.3.4",
+    "message.sender_not_allowed": "553 5.7.1",
     "message.address_invalid": "550 5.1.3",
     "message.no_recipient": "554 5.5.1",
     "message.too_many_recipients": "550 5.5.3",

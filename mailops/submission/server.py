@@ -73,7 +73,7 @@ class SubmissionServer:
         self.port = port
         self.tls_context = tls_context
         self.implicit_tls = implicit_tls
-        self.users = Users(users or {}, secrets)
+        self.users = Users(users if users is not None else {}, secrets)
         self.require_auth = bool(self.users) if require_auth is None else require_auth
         self.allow_insecure_loopback = allow_insecure_loopback
         self.max_size = max_size

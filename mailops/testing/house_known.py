@@ -71,11 +71,6 @@ KNOWN: tuple[Known, ...] = (
     ),
     *_group(
         "uncalled",
-        "the refusal of a plain password names it; a command is to make the hash",
-        "submission/users.py: hash_password has no caller",
-    ),
-    *_group(
-        "uncalled",
         "AZ-30, 31, 33, 34, 38, 40, OUT-21, 37, 43, 49: plans and quotas that no command or card shows yet",
         "routing/impact.py: Impact.confirmation has no caller",
         "routing/plan.py: campaign_findings has no caller",
