@@ -13,7 +13,7 @@ from .output import print_json, say, table
 
 app = typer.Typer(rich_markup_mode=None, help="Listen for mail from applications, and send it.")
 JSON = typer.Option(False, "--json", help="Print JSON.")
-users = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who may hand mail over.")
+users = typer.Typer(rich_markup_mode=None, help="Who may hand mail over: list, add, password, remove.")
 app.add_typer(users, name="user")
 REFERENCE = typer.Option(
     None, "--password", help="A reference (env:NAME, file:PATH …) instead of a password of its own."
@@ -63,6 +63,13 @@ def reports(
         [(x.mail_id, x.recipient, x.state, x.address, x.login, x.report_id, x.why or x.reply) for x in rows],
     )
     say(", ".join(f"{number} {name}" for name, number in counts.items()) + ".")
+
+
+@users.callback(invoke_without_command=True)
+def user(ctx: typer.Context, json: bool = JSON) -> None:
+    """Who may hand mail over (the same as ``list``); add, password and remove change it."""
+    if ctx.invoked_subcommand is None:
+        user_list(ctx, json)
 
 
 @users.command("list")
