@@ -19,7 +19,7 @@ from .errors import ConfigError, MailopsError
 from .model.address import NULL_PATH
 from .model.mail import Submission
 from .model.text import harmless
-from .platforms import require_journal
+from .platforms import give_memory_back, require_journal
 from .queue.compose import header_of
 from .relay.door import most_octets, recipient_barred, require_room
 from .relay.logins import company_for, require_authors, require_sender
@@ -57,6 +57,11 @@ class Door:
         if size and most is not None and size > most:
             return f"552 5.3.4 The message is larger than any outgoing server takes, at most {most} octets"
         return None
+
+    def per_minute(self, login: str) -> int | None:
+        """The limit of a login of its own."""
+        found = self._ops.logins.find(login)
+        return found.messages_per_minute if found else None
 
     def recipient(self, _login: str | None, address: str) -> str | None:
         """An address that gets no mail at all."""
@@ -116,6 +121,8 @@ def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -
             recipients=settings.max_recipients,
             messages_per_minute=settings.messages_per_minute,
             connections=settings.connections_per_client,
+            patience=settings.patience,
+            bytes_under_way=settings.bytes_under_way,
         ),
         clock=ops.clock,
         door=Door(ops),
@@ -137,6 +144,7 @@ def serve(
     :class:`PlatformError` where the platform lacks what the queue needs (Windows).
     """
     require_journal("mailops serve")
+    give_memory_back()
     install_log_redaction()
     asyncio.run(_serve(ops, make_server(ops, host=host, port=port), queue_every, seconds, webhooks))
 

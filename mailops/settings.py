@@ -75,8 +75,9 @@ class UserSection(_Section):
 
 class ServeSection(_Section):
     """The submission listener of ``mailops serve``. ``messages_per_minute`` is counted per login, or per address
-    without sign-in; 0 = no limit: a queue is there to absorb, and many programs never try again. ``bounces``: where
-    reports about a program's mail go: ``keep`` (its own envelope sender), ``ours`` (mailops reads them) or ``both``.
+    without sign-in; 0 = no limit: a queue is there to absorb, and many programs never try again. An answer is held back
+    up to ``patience`` seconds before a limit refuses; ``bytes_under_way`` bounds large mails at one time. ``bounces``:
+    reports about a program's mail go to its own envelope sender (``keep``), to mailops (``ours``) or ``both``.
     ``reports``: whether a program hears of mail that did not arrive, at most ``reports_per_hour`` times to one address.
     ``hostname`` greets, and stands in Received and reports; empty = this machine's name. ``users``: login → reference
     to its password, or a table with ``password``, ``company``, ``senders``, ``bounces``, ``reports`` and
@@ -88,6 +89,8 @@ class ServeSection(_Section):
     max_recipients: int = Field(default=10_000, ge=1)
     messages_per_minute: int = Field(default=0, ge=0)
     connections_per_client: int = Field(default=20, ge=1)
+    patience: float = Field(default=60.0, ge=0, le=240)
+    bytes_under_way: int = Field(default=67_108_864, ge=1024)
     tls_cert: str | None = None
     tls_key: str | None = None
     require_auth: bool = False

@@ -16,7 +16,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from ..errors import MessageRefused
-from ..mime import decode_words
+from ..mime import decode_words, head_of
 from ..model.address import NULL_PATH, is_valid, parse_single
 from ..model.mail import Submission
 from ..smtp import checks
@@ -145,6 +145,6 @@ def split_fields(head: bytes) -> list[tuple[bytes, bytes]]:
 def check_head(whole: bytes, wanted: Iterable[bytes], own: Collection[bytes] = ()) -> None:
     """The finished head: only fields that were asked for; of the dropped ones those of our ``own`` making, once."""
     allowed = {*wanted, *own}
-    names = [name for name, _ in split_fields(whole.partition(b"\r\n\r\n")[0])]
+    names = [name for name, _ in split_fields(head_of(whole))]
     if any(n not in allowed or (n in DROPPED and (n not in own or names.count(n) > 1)) for n in names):
         raise malformed("a header field that nobody asked for")

@@ -25,6 +25,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from ..errors import RouteError
 from ..ledger import Book, Fact, note
+from ..mime import head_of
 from ..model.address import NULL_PATH, normalise
 from ..model.mail import Submission
 from ..model.setup import BouncePolicy, Setup
@@ -158,7 +159,7 @@ class Reports:
         server = hosts.get(mail.server_key, "") if mail is not None else ""
         company = next((x for x in setup.companies if mail is not None and x.id == mail.company_id), None)
         report = build(
-            bytes(raw or b"").partition(b"\r\n\r\n")[0],
+            head_of(bytes(raw or b"")),
             [
                 Undelivered(
                     row.recipient,

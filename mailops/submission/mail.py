@@ -8,6 +8,7 @@ from datetime import datetime
 from email.utils import format_datetime
 
 from ..errors import ConfigError, MailopsError, MessageRefused, RouteError
+from ..mime import head_of
 
 MAX_HOPS = 50
 _RECEIVED = re.compile(rb"\r\nreceived[ \t]{0,80}:", re.I)  # RFC 5322 §4.5: blanks before the colon are old, and read
@@ -71,7 +72,7 @@ def received(
 
 def hops(data: bytes) -> int:
     """How often this message was passed on: its Received headers."""
-    return len(_RECEIVED.findall(b"\r\n" + data.partition(b"\r\n\r\n")[0]))
+    return len(_RECEIVED.findall(b"\r\n" + head_of(data)))
 
 
 def status_for(error: Exception) -> str:

@@ -12,7 +12,7 @@ import binascii
 import logging
 import re
 import secrets as randomness
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,10 @@ from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, Session, syntax
 from ..errors import MessageRefused
 from ..model.address import is_valid
 from ..smtp.checks import check_data
+from .budget import SMALL
 from .limits import Turn
 from .mail import MAX_HOPS, SubmittedMail, hops, one_line, received, status_for
+from .upload import Upload
 
 if TYPE_CHECKING:
     from .server import SubmissionServer
@@ -39,6 +41,9 @@ _TEXTS = {
 _NO_SMTP = re.compile(rb"(?i)[^a-z\s]|(?:get|post|put|head|delete|options|patch|trace|connect|pri) |ssh-|\S+ \S+ http/")
 """How other protocols begin: a browser, a proxy, TLS. RFC 5321 §4.1.1: a command begins with a letter."""
 _FOREIGN = frozenset(["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PRI"])
+CHUNK = 1024 * 1024
+LONGEST_UPLOAD = 3600.0
+"""Seconds after which pieces that come do not start the time-out anew any more."""
 MAX_UNKNOWN = 2
 """Unknown commands of one client; people who type by hand make one mistake or two."""
 
@@ -242,7 +247,8 @@ class SubmissionSession(SMTP):
     ) -> list[str]:
         session.host_name = hostname
         kept = [line for line in responses[:-1] if not (line.startswith("250-AUTH") and not self._auth_methods)]
-        return [*kept, "250-PIPELINING", responses[-1]]
+        most = f"250-LIMITS RCPTMAX={self.server.meter.limits.recipients}"  # RFC 9422
+        return [*kept, "250-PIPELINING", most, responses[-1]]
 
     @syntax("MAIL FROM: <address>", extended=" [SP <mail-parameters>]")
     async def smtp_MAIL(self, arg: str | None) -> None:
@@ -271,13 +277,30 @@ class SubmissionSession(SMTP):
         sender = "" if address == "<>" else address
         if sender and not is_valid(sender):
             return "553 5.1.7 The sender address is not usable"
-        if no := self.server.meter.mail(self._login or self.client):
+        if no := await self._slow_down():
             return no
         if no := await self._ask("mail", sender, _size_of(options)):
             return no
         envelope.mail_from = sender or "<>"
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
+
+    async def _slow_down(self) -> str | None:
+        """Hold the answer back while this client is over its mails a minute; the refusal once that took too long.
+
+        Many programs never try again after a 450, but all of them wait for an answer (RFC 5321 §4.5.3.2.2: 5 minutes).
+        """
+        who, meter = self._login or self.client, self.server.meter
+        own = await self._ask_number("per_minute")
+        most = meter.limits.messages_per_minute if own is None else own
+        until = self.loop.time() + meter.limits.patience
+        while left := meter.wait(who, most):
+            if self.loop.time() + min(left, 1.0) > until:
+                seconds = max(1, round(left))
+                log.info("%s is over %d mails a minute, and hears 450", who, most)
+                return f"450 4.7.1 More than {most} mails in a minute from you, try again in {seconds} s"
+            await asyncio.sleep(min(left, 1.0))
+        return None
 
     async def handle_RCPT(
         self, _server: Any, _session: Session, envelope: Envelope, address: str, _options: list[str]
@@ -294,11 +317,80 @@ class SubmissionSession(SMTP):
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
+    @syntax("DATA")
+    async def smtp_DATA(self, arg: str) -> None:
+        """Take the message. What a large one needs of memory is reserved before 354, so its client waits; slow but
+        living uploads go on, as each piece that comes starts the time-out anew."""
+        if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
+            return
+        assert self.envelope is not None
+        if not self.envelope.rcpt_tos:
+            await self.push("503 5.5.1 RCPT first")
+            return
+        if arg:
+            await self.push("501 5.5.4 DATA has no parameter")
+            return
+        budget, limits = self.server.budget, self.server.meter.limits
+        announced = _size_of(self.envelope.mail_options)
+        taken = announced if announced > SMALL else 0
+        if not await self._patiently(budget.take(taken, limits.patience)):
+            log.info("%s announced %d octets while %d are under way, and hears 452", self.client, taken, budget.used)
+            await self.push("452 4.3.1 Too many large mails are under way, try again later")
+            self.envelope = self._create_envelope()
+            return
+        try:
+            await self.push("354 End data with <CR><LF>.<CR><LF>")
+            upload = Upload(self.server.max_size)
+            began = self.loop.time()
+            while not upload.complete:
+                piece = await self._reader.read(CHUNK)
+                if not piece:
+                    return
+                if self.loop.time() - began < LONGEST_UPLOAD:
+                    self._reset_timeout()
+                upload.feed(piece)
+                if upload.size > max(taken, SMALL):  # more than it said, or it said nothing
+                    more = max(upload.size, SMALL)
+                    if not await self._patiently(budget.take(more, limits.patience)):
+                        upload.drop()
+                        more = 0
+                    taken += more
+            if upload.rest:
+                self._reader.feed_data(upload.rest)  # commands that were sent along; everything before them is read
+            if upload.too_large:
+                await self.push(_TOO_LARGE)
+            elif upload.dropped:
+                await self.push("452 4.3.1 Too many large mails are under way, try again later")
+            else:
+                self.envelope.content = self.envelope.original_content = upload.message()
+                del upload
+                assert self.session is not None
+                await self.push(await self.handle_DATA(self, self.session, self.envelope))
+            self.envelope = self._create_envelope()
+        finally:
+            budget.give_back(taken)
+
+    async def _patiently(self, turn: Awaitable[bool]) -> bool:
+        """Wait for a turn without being cut off for saying nothing meanwhile."""
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+        try:
+            return await turn
+        finally:
+            self._reset_timeout()
+
+    def _timeout_cb(self) -> None:
+        """RFC 5321 §3.8: say so before the connection is closed."""
+        log.info("%s said nothing for %.0f s; the connection is closed", self.client, self.server.timeout)
+        if isinstance(self.transport, asyncio.WriteTransport) and not self.transport.is_closing():
+            self.transport.write(b"421 4.4.2 Nothing was said for too long\r\n")
+            self.transport.close()
+
     async def handle_DATA(self, _server: Any, session: Session, envelope: Envelope) -> str:
         server = self.server
-        data = bytes(envelope.original_content or b"")
+        data = envelope.original_content or b""
         try:
-            check_data(data, server.max_size)
+            await server.in_thread(check_data, data, server.max_size)
         except MessageRefused as error:
             return status_for(error)
         if hops(data) > MAX_HOPS:
@@ -327,6 +419,8 @@ class SubmissionSession(SMTP):
             protected=protected,
             smtputf8=bool(envelope.smtp_utf8),
         )
+        envelope.content = envelope.original_content = None  # a large message is not kept twice
+        del data
         self.busy = True
         server.waiting += 1
         try:
@@ -338,7 +432,19 @@ class SubmissionSession(SMTP):
         finally:
             self.busy = False
             server.waiting -= 1
+        server.meter.taken(self._login or self.client)
         return f"250 2.0.0 OK queued as {one_line(str(number), 80)}"
+
+    async def _ask_number(self, question: str) -> int | None:
+        """A number that the door knows of a login; None without sign-in."""
+        if self.server.door is None or self._login is None:
+            return None
+        try:
+            found: int | None = await self.server.in_thread(getattr(self.server.door, question), self._login)
+        except Exception as error:
+            log.warning("%s of %s: %s: %s", question, self.client, type(error).__name__, error)
+            return None
+        return found
 
     async def _ask(self, question: str, *about: object) -> str | None:
         """The door's refusal as an answer; None when it lets the command pass."""

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from ..clock import SystemClock
 from ..errors import ConfigError
 from ..ports import Clock, Secrets
+from .budget import Budget
 from .limits import Limits, Meter
 from .mail import SubmittedMail
 from .protocol import SubmissionSession
@@ -33,6 +34,9 @@ class Door(Protocol):
 
     def recipient(self, login: str | None, address: str) -> str | None:
         """About ``RCPT TO``."""
+
+    def per_minute(self, login: str) -> int | None:
+        """The mails a minute that a login may hand over; None: as the listener says."""
 
 
 class SubmissionServer:
@@ -66,6 +70,7 @@ class SubmissionServer:
         hostname: str | None = None,
         clock: Clock | None = None,
         door: Door | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.accept = accept
         self.door = door
@@ -81,6 +86,7 @@ class SubmissionServer:
         self.hostname = hostname or socket.gethostname()
         self.clock: Clock = clock or SystemClock()
         self.meter = Meter(limits or Limits(), self.clock)
+        self.budget = budget or Budget(self.meter.limits.bytes_under_way)
         self.sessions: set[SubmissionSession] = set()
         self.waiting = 0
         self.stopping = False
@@ -145,7 +151,7 @@ class SubmissionServer:
                 host=self.host,
                 port=self.port,
             ) from error
-        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="submission")
+        self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="submission")
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self, timeout: float = 10.0) -> None:
