@@ -13,7 +13,8 @@ import ssl
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, MailopsError
 from .model.address import NULL_PATH
@@ -24,7 +25,9 @@ from .queue.compose import header_of
 from .relay.door import most_octets, recipient_barred, require_room
 from .relay.logins import company_for, require_authors, require_sender
 from .secrets import install_log_redaction
+from .settings import ServeSection
 from .submission import Limits, SubmissionServer, SubmittedMail
+from .submission.server import is_loopback
 
 if TYPE_CHECKING:
     from .ops import Ops
@@ -91,29 +94,60 @@ def accept(ops: Ops, mail: SubmittedMail) -> str:
 
 
 def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -> SubmissionServer:
-    """The submission listener as the settings want it."""
+    """The one listener that ``host``, ``port`` and ``require_auth`` of ``[serve]`` describe."""
     settings = ops.workspace.settings.serve
-    context = None
-    if settings.tls_cert:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            context.load_cert_chain(settings.tls_cert, settings.tls_key)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(
-                "The listener's certificate cannot be read.",
-                code="config.submission_tls",
-                facts={"tls_cert": settings.tls_cert, "tls_key": settings.tls_key, "reason": str(error)},
-                fix="Give PEM files that belong together, readable by this user.",
-            ) from error
-    return SubmissionServer(
-        lambda mail: accept(ops, mail),
+    return _server(
+        ops,
         host or settings.host,
         settings.port if port is None else port,
-        tls_context=context,
+        tls_context=_context(settings),
         users=ops.logins,
-        secrets=ops.secrets,
         require_auth=settings.require_auth or None,
+    )
+
+
+def make_servers(ops: Ops, *, host: str | None = None, port: int | None = None) -> list[SubmissionServer]:
+    """The listeners of ``[[serve.listener]]``, else the one of ``[serve]``; a host or port given here means that one.
+
+    Raises :class:`ConfigError` for one that would not be safe or cannot work, before any of them listens.
+    """
+    settings = ops.workspace.settings.serve
+    if host is not None or port is not None or not settings.listener:
+        return [make_server(ops, host=host, port=port)]
+    context = _context(settings)
+    servers = []
+    for one in settings.listener:
+        if one.tls != "none" and context is None:
+            raise ConfigError(
+                f"The listener {one.host}:{one.port} is to speak TLS, but there is no certificate.",
+                code="config.submission_tls",
+                facts={"host": one.host, "port": one.port, "tls": one.tls},
+                fix="Give tls_cert and tls_key in [serve].",
+            )
+        servers.append(
+            _server(
+                ops,
+                one.host,
+                one.port,
+                tls_context=None if one.tls == "none" else context,
+                implicit_tls=one.tls == "implicit",
+                users=ops.logins if one.sign_in != "none" else {},
+                require_auth=one.sign_in == "required",
+                allow_insecure_loopback=one.tls == "none" and one.sign_in != "none" and is_loopback(one.host),
+            )
+        )
+    for server in servers[1:]:
+        server.budget = servers[0].budget  # memory is one, however many doors there are
+    return servers
+
+
+def _server(ops: Ops, host: str, port: int, **more: Any) -> SubmissionServer:
+    settings = ops.workspace.settings.serve
+    return SubmissionServer(
+        lambda mail: accept(ops, mail),
+        host,
+        port,
+        secrets=ops.secrets,
         allow_public=settings.allow_public,
         max_size=settings.max_size,
         hostname=settings.name,
@@ -126,7 +160,26 @@ def make_server(ops: Ops, *, host: str | None = None, port: int | None = None) -
         ),
         clock=ops.clock,
         door=Door(ops),
+        **more,
     )
+
+
+def _context(settings: ServeSection) -> ssl.SSLContext | None:
+    """TLS as the settings want it; None without a certificate."""
+    if not settings.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            "The listener's certificate cannot be read.",
+            code="config.submission_tls",
+            facts={"tls_cert": settings.tls_cert, "tls_key": settings.tls_key, "reason": str(error)},
+            fix="Give PEM files that belong together, readable by this user.",
+        ) from error
+    return context
 
 
 def serve(
@@ -146,11 +199,11 @@ def serve(
     require_journal("mailops serve")
     give_memory_back()
     install_log_redaction()
-    asyncio.run(_serve(ops, make_server(ops, host=host, port=port), queue_every, seconds, webhooks))
+    asyncio.run(_serve(ops, make_servers(ops, host=host, port=port), queue_every, seconds, webhooks))
 
 
 async def _serve(
-    ops: Ops, server: SubmissionServer, queue_every: float, seconds: float, webhooks: int | None = None
+    ops: Ops, servers: Sequence[SubmissionServer], queue_every: float, seconds: float, webhooks: int | None = None
 ) -> None:
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -158,8 +211,16 @@ async def _serve(
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, over.set)
     runner = _QueueRunner(ops, queue_every)
-    await server.start()
-    sys.stdout.write(f"mailops takes mail on {server.host}:{server.port} (workspace {ops.workspace.path})\n")
+    started: list[SubmissionServer] = []
+    try:
+        for server in servers:
+            await server.start()
+            started.append(server)
+    except BaseException:
+        await asyncio.gather(*(server.stop() for server in started))
+        raise
+    for server in servers:
+        sys.stdout.write(f"mailops takes mail on {server.host}:{server.port} (workspace {ops.workspace.path})\n")
     sys.stdout.flush()
     if queue_every > 0:
         runner.start()
@@ -176,7 +237,7 @@ async def _serve(
             await asyncio.wait_for(over.wait(), seconds or None)
     finally:
         ends = [door.stop()] if door is not None else []
-        await asyncio.gather(*ends, server.stop(), asyncio.to_thread(runner.stop))
+        await asyncio.gather(*ends, *(server.stop() for server in servers), asyncio.to_thread(runner.stop))
 
 
 GRACE = 8.0

@@ -10,7 +10,7 @@ import socket
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -73,6 +73,16 @@ class UserSection(_Section):
     messages_per_minute: int | None = Field(default=None, ge=0)
 
 
+class ListenerSection(_Section):
+    """One address that ``mailops serve`` listens on. ``tls``: ``none``, ``starttls`` or ``implicit`` (from the start,
+    as on port 465, RFC 8314 §3.3); ``sign_in``: ``required``, ``offered`` or ``none``. Without TLS only on loopback."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=2525, ge=0, le=65535)
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    sign_in: Literal["required", "offered", "none"] = "none"
+
+
 class ServeSection(_Section):
     """The submission listener of ``mailops serve``. ``messages_per_minute`` is counted per login, or per address
     without sign-in; 0 = no limit: a queue is there to absorb, and many programs never try again. An answer is held back
@@ -81,7 +91,9 @@ class ServeSection(_Section):
     ``reports``: whether a program hears of mail that did not arrive, at most ``reports_per_hour`` times to one address.
     ``hostname`` greets, and stands in Received and reports; empty = this machine's name. ``users``: login → reference
     to its password, or a table with ``password``, ``company``, ``senders``, ``bounces``, ``reports`` and
-    ``messages_per_minute``; ``mailops serve user add`` keeps logins in the store instead."""
+    ``messages_per_minute``; ``mailops serve user add`` keeps logins in the store instead. ``listener``: a list of
+    ``host``, ``port``, ``tls`` (none, starttls, implicit) and ``sign_in`` (required, offered, none), in place of the
+    one that ``host``, ``port`` and ``require_auth`` describe."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=2525, ge=0, le=65535)
@@ -105,6 +117,7 @@ class ServeSection(_Section):
         """The host's name in greeting, trace and reports."""
         return self.hostname or socket.gethostname()
 
+    listener: tuple[ListenerSection, ...] = ()
     users: dict[str, str | UserSection] = Field(default_factory=dict)
 
 

@@ -65,6 +65,22 @@ def reports(
     say(", ".join(f"{number} {name}" for name, number in counts.items()) + ".")
 
 
+@app.command("check")
+def check(ctx: typer.Context, json: bool = JSON) -> None:
+    """TLS, logins, and one mail round each listener; nothing is stored. Exit 1 when something would not work."""
+    from ..serve_check import check as examine
+
+    found = examine(open_ops(ctx))
+    if json:
+        print_json(found)
+    else:
+        table(
+            ["", "What", "Subject", "Found", "To do"],
+            [(v.state.icon, v.title, v.subject, v.found, v.fix) for v in found],
+        )
+    raise typer.Exit(0 if all(v.passed for v in found) else 1)
+
+
 @users.callback(invoke_without_command=True)
 def user(ctx: typer.Context, json: bool = JSON) -> None:
     """Who may hand mail over (the same as ``list``); add, password and remove change it."""
