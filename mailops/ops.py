@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
     from .queue.service import Queue
+    from .queue.signing import Signing
     from .relay.logins import Logins
     from .relay.reporting import Reports
     from .routing import Route
@@ -187,6 +188,26 @@ class Ops:
             book=self.book,
             tag_key=lambda: self.return_paths.key(),
             tell=lambda: self.reports.tell(),
+            signer=lambda: self.signing.signer(),
+        )
+
+    @cached_property
+    def signing(self) -> Signing:
+        """The DKIM keys that what leaves is signed with."""
+        return self.signing_over()
+
+    def signing_over(self, resolvers: Sequence[str] | None = None, timeout: float | None = None) -> Signing:
+        """As :attr:`signing`, asking other name servers whether records are published."""
+        from .queue.signing import Signing
+
+        domains = self.domains.asking(resolvers or (), timeout)
+        put = self.secrets.vault.put
+        return Signing(
+            lambda: self.engine,
+            self.secrets,
+            self.clock,
+            put=lambda name, value: str(put(name, value)),
+            ask=domains.ask,
         )
 
     @cached_property

@@ -33,6 +33,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "return-path": ("return_path", "Signed return paths: only real reports count."),
     "suppress": ("suppress", "Addresses that get no campaigns or no mail: list, add, undo, diff."),
     "domain": ("domain", "DNS of a mail domain: SPF, DKIM, DMARC and the rest."),
+    "dkim": ("dkim", "Sign what leaves: keys, their records, and the check of a message."),
     "dmarc": ("dmarc", "DMARC aggregate reports."),
     "jobs": ("jobs", "Notebook runs: history, schedules."),
     "store": ("store", "The store's schema: what a migration takes, and to do it now."),

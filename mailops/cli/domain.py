@@ -33,7 +33,7 @@ TIMEOUT = typer.Option(None, "--timeout", help="Seconds a question may take.")
 GROUND = typer.Option(False, "--all", help="Also MX, MTA-STS, TLS-RPT, BIMI, DANE, reverse names.")
 
 
-def _domains(ctx: typer.Context, resolvers: list[str] | None, timeout: float | None) -> Domains:
+def domains_of(ctx: typer.Context, resolvers: list[str] | None, timeout: float | None) -> Domains:
     """The workspace's checks; outside a workspace the same, with nothing kept."""
     try:
         found: Domains = open_ops(ctx).domains
@@ -121,7 +121,7 @@ def check(
     from ..domains.values import state_of
     from ..model.verdict import VerdictState
 
-    domains = _domains(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout)
     options: dict[str, Any] = {
         "service": service,
         "hosting": hosting,
@@ -182,7 +182,7 @@ def fix(
     from ..domains import proof_line
     from ..model.verdict import VerdictState
 
-    domains = _domains(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout)
     made = _setup(
         domains,
         name,
@@ -246,7 +246,7 @@ def export(
     from ..dns.export import exported, known_format
 
     known_format(form)
-    domains = _domains(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout)
     made = _setup(
         domains,
         name,
@@ -281,7 +281,7 @@ def explain(
     json: bool = JSON,
 ) -> None:
     """What receivers make of one send: SPF, alignment, DMARC, and what other policies would do. 1 = DMARC fails."""
-    domains = _domains(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout)
     seen = domains.explain(sender=sender, bounce=bounce or sender, ip=ip, helo=helo, signed_by=signed_by or ())
     if json:
         print_json(seen.as_dict())
@@ -315,7 +315,7 @@ def watch(
     json: bool = JSON,
 ) -> None:
     """Ask the zone's own name servers until the proposed records are out everywhere; ends with 1 when they are not."""
-    domains = _domains(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout)
     made = _setup(
         domains,
         name,

@@ -272,6 +272,7 @@ def _write_mails(
                 "server_key": i.server_key,
                 "sent_from": i.sent_from,
                 "sent_envelope": i.envelope_from,
+                "sent_signature": i.signature,
                 "failure_type": i.outcome.failure_type.value if i.outcome.failure_type else None,
                 "failure_reason": i.outcome.failure_reason,
                 "lease_owner": None,
@@ -295,6 +296,8 @@ def _facts(item: Settled, kept: bool, now: datetime) -> Iterator[Fact]:
                 data["explained"] = dict(row.explained)
         if signed:
             data["tagged"] = True
+        if item.signature:
+            data["signature"] = item.signature
         yield Fact(
             kind,
             now,

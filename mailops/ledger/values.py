@@ -74,3 +74,4 @@ class Settled:
     sent_from: str | None
     envelope_from: str | None
     transcript: str | None = None
+    signature: str | None = None

@@ -23,6 +23,7 @@ from . import actions, view
 from . import submit as submitting
 from .actions import Done, Preview
 from .filters import QueueFilter
+from .signing import Signer
 from .together import Together
 from .vacuum import KEEP, vacuum
 from .worker import RunReport, Worker
@@ -53,6 +54,7 @@ class Queue:
         book: Book | None = None,
         tag_key: Callable[[], bytes | None] = lambda: None,
         tell: Callable[[], int] = lambda: 0,
+        signer: Callable[[], Signer] = lambda: Signer({}, {}),
     ) -> None:
         self._engine = engine
         self._setup = setup
@@ -64,6 +66,7 @@ class Queue:
         self._book = book or Book()
         self._tag_key = tag_key
         self._tell = tell
+        self._signer = signer
         self._together = Together(self._store)
 
     # --- in -----------------------------------------------------------------------------------------------------------
@@ -145,6 +148,7 @@ class Queue:
             on_end=pool.close,
             tag_key=self._tag_key,
             tell=self._tell,
+            signer=self._signer,
         )
 
     def run(

@@ -46,6 +46,7 @@ from .compose import with_from
 from .journal import Journal
 from .outcome import explained, settle, surplus
 from .recover import Recovered, recover
+from .signing import Signer
 from .submit import request_of
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class Worker:
     ``setup`` is called for each batch, so a changed server or filter counts from the next batch on. ``tag_key`` gives
     the key that return paths are signed with; None leaves them plain. ``book`` is the ledger with its listeners.
     ``tell`` is called when nothing is due any more; it hands over mails that follow of the run, and says how many.
+    ``signer`` gives the DKIM signer for a batch.
 
     Raises :class:`PlatformError` where no journal can be kept (Windows).
     """
@@ -105,6 +107,7 @@ class Worker:
         on_end: Callable[[], None] | None = None,
         tag_key: Callable[[], bytes | None] = lambda: None,
         tell: Callable[[], int] = lambda: 0,
+        signer: Callable[[], Signer] = lambda: Signer({}, {}),
     ) -> None:
         require_journal("a worker of the queue")
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -122,6 +125,8 @@ class Worker:
         self._on_end = on_end
         self._tag_key = tag_key
         self._tell = tell
+        self._signer = signer
+        self._sign = Signer({}, {})
         self._key = b""
         self._signed: set[str] = set()  # the bounce addresses that get a signed tag
         self._stop = False
@@ -250,6 +255,7 @@ class Worker:
 
     def _send_batch(self, batch: _Batch, journal: Journal, report: RunReport) -> tuple[list[Settled], list[Leased]]:
         self._refresh()
+        self._sign = self._signer()
         done: list[Settled] = []
         self._renewed = batch.leased_at
         for at, mail in enumerate(batch.mails):
@@ -301,7 +307,7 @@ class Worker:
 
     def _send(self, mail: Leased, journal: Journal) -> Settled:
         try:
-            route, server, outbound = self._prepare(mail)
+            route, server, outbound, signature = self._prepare(mail)
         except MailopsError as error:
             result = SendResult(tuple(_local(r, error) for r in mail.recipients))
             return self._outcome(mail, result, None, None)
@@ -327,7 +333,7 @@ class Worker:
         result = self._send_surplus(mail, outbound, session, journal, result)
         if result.connection_lost:
             self._drop(server.key)
-        return self._outcome(mail, result, server, route, "\n".join(result.transcript) or None)
+        return self._outcome(mail, result, server, route, "\n".join(result.transcript) or None, signature)
 
     def _send_surplus(
         self, mail: Leased, outbound: Outbound, session: Session, journal: Journal, result: SendResult
@@ -349,7 +355,8 @@ class Worker:
             portion = len(then.taken) or portion
         return result
 
-    def _prepare(self, mail: Leased) -> tuple[Route, Server, Outbound]:
+    def _prepare(self, mail: Leased) -> tuple[Route, Server, Outbound, str | None]:
+        """How a mail leaves, as it leaves, and what became of its signatures."""
         assert self._router is not None
         assert self._routed is not None
         route = self._router.route(request_of(mail, self._routed))
@@ -363,13 +370,15 @@ class Worker:
                 fix="Set an alias domain with a default-from address for the company, or give the mail a usable From.",
             )
         raw = mail.raw
-        if route.header_from != mail.header_from:
+        rewritten = route.header_from != mail.header_from
+        if rewritten:
             raw = with_from(raw, mail.from_start, mail.from_end, route.header_from)
+        raw, signature = self._sign.prepare(raw, route.header_from, rewritten=rewritten)
         if self._signed and route.envelope_from.lower() in self._signed:
             route = replace(route, envelope_from=sign(route.envelope_from, mail.mail_id, self._key))
         path = "" if route.envelope_from == NULL_PATH else str(route.envelope_from)
         outbound = Outbound(path, mail.recipients, raw, mail.smtputf8, mail.eightbit)
-        return route, self._server_of(route), outbound
+        return route, self._server_of(route), outbound, signature
 
     def _server_of(self, route: Route) -> Server:
         assert self._routed is not None
@@ -399,6 +408,7 @@ class Worker:
         server: Server | None,
         route: Route | None,
         transcript: str | None = None,
+        signature: str | None = None,
     ) -> Settled:
         outcome = settle(
             result,
@@ -418,6 +428,7 @@ class Worker:
             route.header_from if route and changed else None,
             route.envelope_from if route else None,
             transcript[:20_000] if transcript else None,
+            signature,
         )
 
     def _say(self, step: str) -> None:

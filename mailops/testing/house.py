@@ -66,7 +66,7 @@ TABLE_OWNER: dict[str, str] = {
     **dict.fromkeys(("mails", "deliveries", "attempts", "events", "tallies", "owed"), "ledger"),
     **dict.fromkeys(("people", "facts", "said", "sendings", "counts", "follows"), "ledger"),
     "contents": "queue",
-    "dkim_keys": "store",
+    "dkim_keys": "queue",
     **dict.fromkeys(("logins", "reports"), "relay"),
     "bounces": "bounces",
     "suppressions": "suppression",

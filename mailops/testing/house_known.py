@@ -52,8 +52,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     *_group(
         "uncalled",
-        "wanted by the domain checks: DANE, reverse names, all servers of a zone, watching until published, signing",
-        "dns/dkim_message.py: sign_message has no caller",
+        "wanted by the domain checks: DANE, reverse names, all servers of a zone, watching until published",
         "dns/published.py: check_records has no caller",
         "dns/published.py: compare_servers has no caller",
         "dns/published.py: watch_until has no caller",
