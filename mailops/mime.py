@@ -274,6 +274,12 @@ _NO_CHARSETS = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-esc
 """Codecs of Python that no mail uses; the first takes time by the square of the length."""
 
 
+def head_of(raw: bytes) -> bytes:
+    """The header part of a message, without the empty line; nothing of a large body is copied for it."""
+    end = raw.find(b"\r\n\r\n")
+    return raw if end < 0 else raw[:end]
+
+
 def storable(text: str) -> str:
     """Text that every database and protocol carries: no NUL, no half surrogates."""
     text = text.replace("\x00", "")

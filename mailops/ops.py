@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .clock import SystemClock
 from .model.mail import Attachment, Submission
-from .model.setup import AliasDomain, Company, MailClass, Server, Setup
+from .model.setup import AliasDomain, BouncePolicy, Company, MailClass, Server, Setup
 from .ports import Clock
 from .workspace import Workspace, find
 
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
     from .queue.service import Queue
+    from .queue.signing import Signing
+    from .relay.logins import Logins
+    from .relay.reporting import Reports
     from .routing import Route
     from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
@@ -188,6 +191,54 @@ class Ops:
             keep_sent=timedelta(days=settings.keep_sent_days),
             book=self.book,
             tag_key=lambda: self.return_paths.key(),
+            tell=lambda: self.reports.tell(),
+            signer=lambda: self.signing.signer(),
+        )
+
+    @cached_property
+    def signing(self) -> Signing:
+        """The DKIM keys that what leaves is signed with."""
+        return self.signing_over()
+
+    def signing_over(self, resolvers: Sequence[str] | None = None, timeout: float | None = None) -> Signing:
+        """As :attr:`signing`, asking other name servers whether records are published."""
+        from .queue.signing import Signing
+
+        domains = self.domains.asking(resolvers or (), timeout)
+        put = self.secrets.vault.put
+        return Signing(
+            lambda: self.engine,
+            self.secrets,
+            self.clock,
+            put=lambda name, value: str(put(name, value)),
+            ask=domains.ask,
+        )
+
+    @cached_property
+    def logins(self) -> Logins:
+        """Who may hand mail over to ``mailops serve``: company, senders, bounce policy, limit."""
+        from .relay.logins import Logins
+
+        return Logins(lambda: self.engine, self.workspace.settings.serve.users, self.clock)
+
+    def _wants_reports(self, name: str | None) -> bool:
+        login = self.logins.find(name)
+        return self.workspace.settings.serve.reports and (login is None or login.reports)
+
+    @cached_property
+    def reports(self) -> Reports:
+        """What submitters hear of mail that did not arrive."""
+        from .relay.reporting import Reports
+
+        serve = self.workspace.settings.serve
+        return Reports(
+            lambda: self.engine,
+            setup=lambda: self.setup,
+            clock=self.clock,
+            book=lambda: self.book,
+            host=serve.name,
+            wanted=self._wants_reports,
+            per_hour=serve.reports_per_hour,
         )
 
     def send(
@@ -209,10 +260,12 @@ class Ops:
         scheduled_at: datetime | None = None,
         auto_delete: bool = False,
         urgent: bool = False,
+        return_path: str | None = None,
     ) -> int:
         """Hand a mail over; returns its id in the queue once it is durably stored.
 
-        An ``urgent`` mail is sent at once; any other leaves with the next run of the queue job. Raises
+        An ``urgent`` mail is sent at once; any other leaves with the next run of the queue job. ``return_path`` is an
+        own envelope sender, ``<>`` the null one (of what answers mail, and is not to be answered). Raises
         :class:`mailops.errors.MessageRefused` with nothing stored when the mail cannot be sent as it is.
         """
         submission = Submission(
@@ -231,6 +284,7 @@ class Ops:
             server=server,
             scheduled_at=scheduled_at,
             auto_delete=auto_delete,
+            return_path=return_path,
         )
         return self.queue.submit(submission, urgent=urgent)
 
@@ -241,8 +295,12 @@ class Ops:
         company: str | None = None,
         server: str | None = None,
         return_path: str | None = None,
+        bounces: BouncePolicy | str | None = None,
     ) -> Route:
-        """Which server would carry a mail of this sender, with which From and envelope sender, and why."""
+        """Which server would carry a mail of this sender, with which From and envelope sender, and why.
+
+        With ``bounces`` (keep, ours or both) as mail relayed for a program, whose envelope sender ``return_path`` is.
+        """
         from .queue.submit import alias_domain_of, company_of
         from .routing import Router, RouteRequest
 
@@ -252,6 +310,7 @@ class Ops:
             alias_domain=alias_domain_of(setup, company_of(setup, company)),
             forced_server=server,
             return_path=return_path,
+            bounces=BouncePolicy(bounces) if bounces else None,
         )
         return Router(setup).route(request)
 
@@ -283,10 +342,11 @@ class Ops:
     def book(self) -> Book:
         """The ledger: the one writer of what becomes of mails, with everything that follows of it, in this order."""
         from .ledger import Book
+        from .relay.hearing import RelayListener
         from .suppression.hearing import SuppressionListener
         from .threads.hearing import ThreadsListener
 
-        return Book((ThreadsListener(), SuppressionListener()), self._names)
+        return Book((ThreadsListener(), SuppressionListener(), RelayListener()), self._names)
 
     def books(self, progress: Callable[[int, int], None] | None = None) -> Books:
         """Count states, counters and open attempts again from the facts, and say where the tables differ."""
@@ -350,14 +410,15 @@ class Ops:
         from .ledger.erasure import Erasure
         from .ledger.holding import LedgerHolder
         from .queue.holding import ContentHolder
+        from .relay.holding import SubmitterHolder
         from .store.plan import kept_files
         from .suppression.holding import SuppressionHolder
         from .threads.holding import ThreadHolder
 
-        rows = (ContentHolder(), ThreadHolder(), ReportHolder(), SuppressionHolder(), LedgerHolder(self._names))
+        rows = (ContentHolder(), ThreadHolder(), ReportHolder(), SuppressionHolder(), SubmitterHolder())
         return Erasure(
             self.engine,
-            holders=(*rows, RunHolder(self.workspace.runs)),
+            holders=(*rows, LedgerHolder(self._names), RunHolder(self.workspace.runs)),
             names=self._names,
             clock=self.clock,
             elsewhere=lambda: [f"{file.name}: an older store" for file in kept_files(Path(self.workspace.database))],

@@ -72,3 +72,16 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def give_memory_back() -> None:
+    """Let large messages leave no holes: glibc is told to keep few arenas, and to give blocks above 1 MB back to the
+    system at once (mallopt(3)). Elsewhere nothing is done."""
+    import ctypes
+
+    if not sys.platform.startswith("linux"):
+        return
+    tell = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if tell is not None:
+        tell(-8, 2)  # M_ARENA_MAX
+        tell(-3, 1024 * 1024)  # M_MMAP_THRESHOLD, which else grows with what is freed

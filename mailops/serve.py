@@ -22,15 +22,21 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 from .errors import ConfigError, MailopsError
+from .model.address import NULL_PATH
 from .model.mail import Submission
 from .model.text import harmless
-from .platforms import require_journal
+from .platforms import give_memory_back, require_journal
+from .queue.compose import header_of
+from .relay.door import most_octets, recipient_barred, require_room
+from .relay.logins import company_for, require_authors, require_sender
 from .secrets import install_log_redaction, redact
+from .settings import ServeSection
 from .submission import Limits, SubmissionServer, SubmittedMail
+from .submission.server import is_loopback
 
 if TYPE_CHECKING:
     from .ops import Ops
@@ -39,55 +45,164 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 HOLD_AFTER = 3
 LONGEST = 60.0
+FRESH = 5.0
+"""Seconds for which the servers' sizes are taken as read."""
+
+
+class Door:
+    """What the listener asks before it answers MAIL and RCPT."""
+
+    def __init__(self, ops: Ops) -> None:
+        self._ops = ops
+        self._most: int | None = None
+        self._read_at = -FRESH
+
+    def _refresh(self) -> None:
+        """Read what servers carry, every some seconds: a size is announced with nearly every mail."""
+        now = self._ops.clock.monotonic()
+        if now - self._read_at >= FRESH:
+            self._most, self._read_at = most_octets(self._ops.setup), now
+
+    def mail(self, login: str | None, sender: str, size: int) -> str | None:
+        """A sender that is not the login's; a size that no server may carry."""
+        require_sender(self._ops.logins.find(login), sender)
+        if size:
+            self._refresh()
+        most = self._most
+        if size and most is not None and size > most:
+            return f"552 5.3.4 The message is larger than any outgoing server takes, at most {most} octets"
+        return None
+
+    def per_minute(self, login: str) -> int | None:
+        """The limit of a login of its own."""
+        found = self._ops.logins.find(login)
+        return found.messages_per_minute if found else None
+
+    def recipient(self, _login: str | None, address: str) -> str | None:
+        """An address that gets no mail at all."""
+        why = recipient_barred(self._ops.engine, address, self._ops.clock)
+        return f"550 5.7.1 {why}" if why else None
 
 
 def accept(ops: Ops, mail: SubmittedMail) -> str:
     """Store a submitted mail; its id in the queue, for the answer."""
+    login = ops.logins.find(mail.login)
+    author = header_of(mail.data, b"from") or mail.envelope_from or None
+    require_authors(login, author)
+    setup = ops.setup
+    company, _ = company_for(login, author, setup)
     submission = Submission(
         raw=mail.data,
         sender=mail.envelope_from or None,
+        return_path=mail.envelope_from or NULL_PATH,
+        bounces=(login.bounces if login else None) or ops.workspace.settings.serve.bounces,
+        company=company,
+        login=mail.login,
+        peer=mail.peer[:64],
         envelope_to=mail.recipients,
         origin="smtp",
     )
-    return str(ops.queue.submit(submission))
+    return str(ops.queue.hand_over(submission, setup=setup, check=require_room))
+
+
+def _never() -> bool:
+    return False
 
 
 def make_server(
-    ops: Ops, *, host: str | None = None, port: int | None = None, holding: Callable[[], bool] = lambda: False
+    ops: Ops, *, host: str | None = None, port: int | None = None, holding: Callable[[], bool] = _never
 ) -> SubmissionServer:
-    """The submission listener as the settings want it. While it is ``holding``, mail is answered 451."""
+    """The one listener that ``host``, ``port`` and ``require_auth`` of ``[serve]`` describe. While it is ``holding``,
+    mail is answered 451."""
     settings = ops.workspace.settings.serve
-    context = None
-    if settings.tls_cert:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            context.load_cert_chain(settings.tls_cert, settings.tls_key)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(
-                "The listener's certificate cannot be read.",
-                code="config.submission_tls",
-                facts={"tls_cert": settings.tls_cert, "tls_key": settings.tls_key, "reason": str(error)},
-                fix="Give PEM files that belong together, readable by this user.",
-            ) from error
-    return SubmissionServer(
-        lambda mail: accept(ops, mail),
+    return _server(
+        ops,
         host or settings.host,
         settings.port if port is None else port,
-        tls_context=context,
-        users=settings.users,
-        secrets=ops.secrets,
+        tls_context=_context(settings),
+        users=ops.logins,
         require_auth=settings.require_auth or None,
+        holding=holding,
+    )
+
+
+def make_servers(
+    ops: Ops, *, host: str | None = None, port: int | None = None, holding: Callable[[], bool] = _never
+) -> list[SubmissionServer]:
+    """The listeners of ``[[serve.listener]]``, else the one of ``[serve]``; a host or port given here means that one.
+
+    Raises :class:`ConfigError` for one that would not be safe or cannot work, before any of them listens.
+    """
+    settings = ops.workspace.settings.serve
+    if host is not None or port is not None or not settings.listener:
+        return [make_server(ops, host=host, port=port, holding=holding)]
+    context = _context(settings)
+    servers = []
+    for one in settings.listener:
+        if one.tls != "none" and context is None:
+            raise ConfigError(
+                f"The listener {one.host}:{one.port} is to speak TLS, but there is no certificate.",
+                code="config.submission_tls",
+                facts={"host": one.host, "port": one.port, "tls": one.tls},
+                fix="Give tls_cert and tls_key in [serve].",
+            )
+        servers.append(
+            _server(
+                ops,
+                one.host,
+                one.port,
+                tls_context=None if one.tls == "none" else context,
+                implicit_tls=one.tls == "implicit",
+                users=ops.logins if one.sign_in != "none" else {},
+                require_auth=one.sign_in == "required",
+                allow_insecure_loopback=one.tls == "none" and one.sign_in != "none" and is_loopback(one.host),
+                holding=holding,
+            )
+        )
+    for server in servers[1:]:
+        server.budget = servers[0].budget  # memory is one, however many doors there are
+    return servers
+
+
+def _server(ops: Ops, host: str, port: int, **more: Any) -> SubmissionServer:
+    settings = ops.workspace.settings.serve
+    return SubmissionServer(
+        lambda mail: accept(ops, mail),
+        host,
+        port,
+        secrets=ops.secrets,
         allow_public=settings.allow_public,
         max_size=settings.max_size,
+        hostname=settings.name,
         limits=Limits(
             recipients=settings.max_recipients,
             messages_per_minute=settings.messages_per_minute,
             connections=settings.connections_per_client,
+            patience=settings.patience,
+            bytes_under_way=settings.bytes_under_way,
         ),
         clock=ops.clock,
-        holding=holding,
+        door=Door(ops),
+        **more,
     )
+
+
+def _context(settings: ServeSection) -> ssl.SSLContext | None:
+    """TLS as the settings want it; None without a certificate."""
+    if not settings.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            "The listener's certificate cannot be read.",
+            code="config.submission_tls",
+            facts={"tls_cert": settings.tls_cert, "tls_key": settings.tls_key, "reason": str(error)},
+            fix="Give PEM files that belong together, readable by this user.",
+        ) from error
+    return context
 
 
 def serve(
@@ -106,24 +221,34 @@ def serve(
     ``serve.part_ended`` when a part of it ended by itself.
     """
     require_journal("mailops serve")
+    give_memory_back()
     install_log_redaction()
     runner = _QueueRunner(ops, queue_every)
-    server = make_server(ops, host=host, port=port, holding=lambda: runner.holding)
-    asyncio.run(_serve(ops, server, runner, seconds, webhooks))
+    servers = make_servers(ops, host=host, port=port, holding=lambda: runner.holding)
+    asyncio.run(_serve(ops, servers, runner, seconds, webhooks))
 
 
 async def _serve(
-    ops: Ops, server: SubmissionServer, runner: _QueueRunner, seconds: float, webhooks: int | None = None
+    ops: Ops, servers: Sequence[SubmissionServer], runner: _QueueRunner, seconds: float, webhooks: int | None = None
 ) -> None:
     over, ended = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, over.set)
-    await server.start()
-    sys.stdout.write(f"mailops takes mail on {server.host}:{server.port} (workspace {ops.workspace.path})\n")
+    started: list[SubmissionServer] = []
+    try:
+        for server in servers:
+            await server.start()
+            started.append(server)
+    except BaseException:
+        await asyncio.gather(*(server.stop() for server in started))
+        raise
+    for server in servers:
+        sys.stdout.write(f"mailops takes mail on {server.host}:{server.port} (workspace {ops.workspace.path})\n")
     sys.stdout.flush()
-    parts = [asyncio.create_task(over.wait(), name="stop"), asyncio.create_task(server.ended(), name="listener")]
+    parts: list[asyncio.Task[Any]] = [asyncio.create_task(over.wait(), name="stop")]
+    parts += [asyncio.create_task(server.ended(), name="listener") for server in servers]
     if runner.every > 0:
         runner.start(lambda: loop.call_soon_threadsafe(ended.set))
         parts.append(asyncio.create_task(ended.wait(), name="queue"))
@@ -143,7 +268,8 @@ async def _serve(
         for part in parts:
             part.cancel()
         ends = [door.stop()] if door is not None else []
-        await asyncio.gather(*parts, *ends, server.stop(), asyncio.to_thread(runner.stop), return_exceptions=True)
+        stops = [server.stop() for server in servers]
+        await asyncio.gather(*parts, *ends, *stops, asyncio.to_thread(runner.stop), return_exceptions=True)
     for cause in dead.values():
         if cause is not None:
             log.critical("a part of this process ended", exc_info=cause)

@@ -6,16 +6,17 @@ underscores between section and key). An unknown key is an error that names the 
 
 from __future__ import annotations
 
+import socket
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .errors import ConfigError
-from .model.setup import DefaultServer, Encryption, Hosting, Profile
+from .model.setup import BouncePolicy, DefaultServer, Encryption, Hosting, Profile
 
 
 class _Section(BaseModel):
@@ -79,9 +80,39 @@ class RetentionSection(_Section):
         return {name.removesuffix("_days"): float(value) for name, value in self}
 
 
+class UserSection(_Section):
+    """A login of ``mailops serve``: ``password`` is a hash or a secret reference, ``senders`` are addresses and
+    ``@domains`` (empty = any)."""
+
+    password: str
+    company: str | None = None
+    senders: tuple[str, ...] = ()
+    bounces: BouncePolicy | None = None
+    reports: bool = True
+    messages_per_minute: int | None = Field(default=None, ge=0)
+
+
+class ListenerSection(_Section):
+    """One address that ``mailops serve`` listens on. ``tls``: ``none``, ``starttls`` or ``implicit`` (from the start,
+    as on port 465, RFC 8314 §3.3); ``sign_in``: ``required``, ``offered`` or ``none``. Without TLS only on loopback."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=2525, ge=0, le=65535)
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    sign_in: Literal["required", "offered", "none"] = "none"
+
+
 class ServeSection(_Section):
     """The submission listener of ``mailops serve``. ``messages_per_minute`` is counted per login, or per address
-    without sign-in; 0 = no limit: a queue is there to absorb, and many programs never try again."""
+    without sign-in; 0 = no limit: a queue is there to absorb, and many programs never try again. An answer is held back
+    up to ``patience`` seconds before a limit refuses; ``bytes_under_way`` bounds large mails at one time. ``bounces``:
+    reports about a program's mail go to its own envelope sender (``keep``), to mailops (``ours``) or ``both``.
+    ``reports``: whether a program hears of mail that did not arrive, at most ``reports_per_hour`` times to one address.
+    ``hostname`` greets, and stands in Received and reports; empty = this machine's name. ``users``: login → reference
+    to its password, or a table with ``password``, ``company``, ``senders``, ``bounces``, ``reports`` and
+    ``messages_per_minute``; ``mailops serve user add`` keeps logins in the store instead. ``listener``: a list of
+    ``host``, ``port``, ``tls`` (none, starttls, implicit) and ``sign_in`` (required, offered, none), in place of the
+    one that ``host``, ``port`` and ``require_auth`` describe."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=2525, ge=0, le=65535)
@@ -89,11 +120,24 @@ class ServeSection(_Section):
     max_recipients: int = Field(default=10_000, ge=1)
     messages_per_minute: int = Field(default=0, ge=0)
     connections_per_client: int = Field(default=20, ge=1)
+    patience: float = Field(default=60.0, ge=0, le=240)
+    bytes_under_way: int = Field(default=67_108_864, ge=1024)
     tls_cert: str | None = None
     tls_key: str | None = None
     require_auth: bool = False
     allow_public: bool = False
-    users: dict[str, str] = Field(default_factory=dict)  # login → reference to its password
+    bounces: BouncePolicy = BouncePolicy.KEEP
+    reports: bool = True
+    reports_per_hour: int = Field(default=300, ge=1)
+    hostname: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]{0,252})?$")
+
+    @property
+    def name(self) -> str:
+        """The host's name in greeting, trace and reports."""
+        return self.hostname or socket.gethostname()
+
+    listener: tuple[ListenerSection, ...] = ()
+    users: dict[str, str | UserSection] = Field(default_factory=dict)
 
 
 class DnsSection(_Section):

@@ -22,6 +22,7 @@ _RefusedByParser: Any = next(kind for kind in typer.BadParameter.__mro__ if kind
 
 # name → (module, one line of help); the modules import their heavy parts inside the commands
 GROUPS: dict[str, tuple[str, str]] = {
+    "serve": ("serve", "Listen for mail from applications (SMTP submission) and send what is due."),
     "queue": ("queue", "Look at queued mail; retry, send now, cancel; run the queue job."),
     "server": ("server", "Outgoing servers: list, add, remove, Test Connection."),
     "company": ("company", "Companies and their alias domains; system parameters."),
@@ -32,6 +33,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "return-path": ("return_path", "Signed return paths: only real reports count."),
     "suppress": ("suppress", "Addresses that get no campaigns or no mail: list, add, undo, diff."),
     "domain": ("domain", "DNS of a mail domain: SPF, DKIM, DMARC and the rest."),
+    "dkim": ("dkim", "Sign what leaves: keys, their records, and the check of a message."),
     "dmarc": ("dmarc", "DMARC aggregate reports."),
     "jobs": ("jobs", "Notebook runs: history, schedules."),
     "store": ("store", "The store's schema: what a migration takes, and to do it now."),

@@ -1,4 +1,4 @@
-"""Top-level commands: init, send, serve, run, notebooks."""
+"""Top-level commands: init, send, run, notebooks."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ def send(
     server: str = typer.Option(None, help="Force this outgoing server."),
     at: str = typer.Option(None, help="Not before this time, such as 2026-01-31T14:30+01:00."),
     mass: bool = typer.Option(False, "--mass", help="This is mass mail."),
+    return_path: str = typer.Option(None, help="An own envelope sender; '<>' is the null one."),
     urgent: bool = typer.Option(False, "--urgent", help="Send at once instead of with the next run of the queue job."),
     json: bool = JSON,
 ) -> None:
@@ -87,6 +88,7 @@ def send(
         scheduled_at=parse_when(at) if at else None,
         mail_class=MailClass.MASS if mass else MailClass.TRANSACTIONAL,
         origin="cli",
+        return_path=return_path,
     )
     mail_id = ops.queue.submit(submission, urgent=urgent)
     mail = ops.queue.mail(mail_id)
@@ -94,21 +96,6 @@ def send(
         print_json(mail)
     else:
         say(f"Mail {mail_id} is {mail.state.label}" + (f": {mail.failure_reason}" if mail.failure_reason else "."))
-
-
-@app.command()
-def serve(
-    ctx: typer.Context,
-    host: str = typer.Option(None, help="The address to listen on (default: 127.0.0.1)."),
-    port: int = typer.Option(None, help="The port (default: 2525; 0 = any free one)."),
-    queue_every: float = typer.Option(30.0, help="Seconds between runs of the queue in this process; 0 = never."),
-    seconds: float = typer.Option(0.0, help="Stop after this long; 0 = run until stopped."),
-    webhooks: int = typer.Option(None, help="Also take providers' webhooks on this loopback port (0 = any free one)."),
-) -> None:
-    """Listen for mail from applications (SMTP submission) and send what is due."""
-    from ..serve import serve as run
-
-    run(open_ops(ctx), host=host, port=port, queue_every=queue_every, seconds=seconds, webhooks=webhooks)
 
 
 @app.command()

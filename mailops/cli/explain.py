@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
+from ..errors import ConfigError
+from ..model.setup import BouncePolicy
 from .app import open_ops
 from .output import print_json, say
+
+if TYPE_CHECKING:
+    from ..model.mail import MailView
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Why a mail goes the way it goes; what an error means."
@@ -25,18 +31,50 @@ def send(
     sender: str = typer.Option(None, "--from", help="The From to explain, such as 'Ann <ann@example.com>'."),
     company: str = typer.Option(None, help="The company key."),
     server: str = typer.Option(None, help="A forced server."),
-    mail: int = typer.Option(None, help="Explain this queued mail instead."),
+    return_path: str = typer.Option(None, help="The envelope sender given with the mail; '<>' is the null one."),
+    bounces: str = typer.Option(None, help="Explain it as a program's mail: keep, ours or both."),
+    mail: int | None = typer.Option(None, help="Explain this queued mail instead, and say what left."),
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Rule, server, every server passed over with the reason, From before and after, envelope sender."""
     ops = open_ops(ctx)
+    if bounces is not None and bounces not in [policy.value for policy in BouncePolicy]:
+        raise ConfigError(
+            f"{bounces!r} says not where reports go.",
+            code="config.bounces",
+            facts={"given": bounces},
+            fix="Use keep (the program's own address), ours (mailops reads them) or both.",
+        )
     if mail is not None:
-        sender = ops.queue.mail(mail).header_from
-    route = ops.explain(sender=sender, company=company, server=server)
+        kept, route = ops.queue.mail(mail), ops.queue.route(mail)
+        if json:
+            print_json({**route.as_dict(), "company": kept.company, "left": left_as(kept)})
+        else:
+            whose = [f"It is mail of the company {kept.company}."] if kept.company else []
+            say("\n".join([*whose, *route.sentences(), *left_words(kept)]))
+        return
+    route = ops.explain(sender=sender, company=company, server=server, return_path=return_path, bounces=bounces)
     if json:
         print_json(route.as_dict())
     else:
         say("\n".join(route.sentences()))
+
+
+def left_as(mail: MailView) -> dict[str, str | None] | None:
+    """What a mail left as: From, envelope sender, what became of signatures; None while nothing left."""
+    if mail.sent_envelope is None:
+        return None
+    left = {"from": mail.sent_from or mail.header_from, "envelope": mail.sent_envelope}
+    return {**left, "signature": mail.sent_signature}
+
+
+def left_words(mail: MailView) -> list[str]:
+    """The same in a line for people; none while nothing left."""
+    left = left_as(mail)
+    if left is None:
+        return []
+    signed = f", {left['signature']}" if left["signature"] else ""
+    return [f"Left as {left['from']}, envelope sender {left['envelope']}{signed}."]
 
 
 @app.command("error")

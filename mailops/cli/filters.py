@@ -20,6 +20,9 @@ OPTIONS: dict[str, Any] = {
     "sender": Annotated[str | None, typer.Option("--from", help="A sender address or domain.")],
     "recipient": Annotated[str | None, typer.Option("--to", help="A recipient address or domain.")],
     "reason": Annotated[str | None, typer.Option("--reason", help="A cause, such as userunknown or mailboxfull.")],
+    "login": Annotated[
+        str | None, typer.Option("--login", help="The login that handed the mail over (mailops serve).")
+    ],
     "text": Annotated[str | None, typer.Option("--text", help="Part of the subject or of the failure reason.")],
 }
 

@@ -63,6 +63,12 @@ def print_json(value: object) -> None:
     sys.stdout.write(redact(as_json(value)) + "\n")
 
 
+def print_public(value: object) -> None:
+    """JSON on standard output as it is: of what everybody may read, such as the record of a public key, in which the
+    redactor would find pieces of the private one."""
+    sys.stdout.write(as_json(value) + "\n")
+
+
 def print_error(error: MailopsError, *, json_wanted: bool) -> None:
     """An error's sentence, code, facts and next step, on standard error (or as JSON on standard output)."""
     if json_wanted:

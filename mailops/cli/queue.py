@@ -11,6 +11,7 @@ from ..model.retention import KINDS
 from ..model.states import MailState
 from ..platforms import require_journal
 from .app import open_ops
+from .explain import left_as, left_words
 from .filters import IDS, filtered
 from .output import frame_table, print_json, progress, say, table
 
@@ -94,9 +95,15 @@ def show(
             }
             for t in troubles
         ]
-        print_json({"mail": mail, "history": lines, "explained": explained})
+        reports = ops.reports.listing(mail_id=mail_id)
+        print_json({"mail": mail, "history": lines, "explained": explained, "left": left_as(mail), "reports": reports})
         return
     say(f"Mail {mail.id} {mail.state.label}: {mail.subject}\nFrom {mail.header_from}\n{mail.message_id}")
+    for line in left_words(mail):
+        say(line)
+    if mail.bounces:
+        by = f"login {mail.login}" if mail.login else "no sign-in"
+        say(f"Handed over by {mail.peer} ({by}), envelope sender {mail.return_path}; bounces = {mail.bounces}.")
     if mail.failure_reason:
         say(f"Reason: {mail.failure_reason}")
     told = {(t.explanation.acts, " ".join(t.tasks), t.next_look) for t in troubles if t.explanation.own}
@@ -115,6 +122,9 @@ def show(
             for d in mail.deliveries
         ],
     )
+    for told in ops.reports.listing(mail_id=mail_id):
+        how = {"told": f"by mail {told.report_id}", "due": "not yet", "withheld": f"not: {told.why}"}[told.state]
+        say(f"Submitter {told.address} told of {told.recipient}: {how}.")
     table(
         ["At (UTC)", "Event", "Recipient", "Server", "By"],
         [(h.at, h.kind, h.recipient, h.server_key, h.actor) for h in lines],

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..dns.domain_model import DomainReport, SendingSetup
 from ..dns.names import askable, normalise
@@ -25,11 +25,13 @@ from .history import Difference, Snapshot, at_or_before, differences, keep, snap
 from .sources import Sources
 from .values import endpoint
 
+T = TypeVar("T")
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from ..dns.published import Look
-    from ..dns.resolver import DnsRun
+    from ..dns.resolver import Asker, DnsRun
     from ..dns.send import SendExplanation
     from ..dns.transport import Endpoint
     from ..model.setup import Setup
@@ -245,6 +247,11 @@ class Domains:
         last = at_or_before(self._store(), name, newer)
         first = at_or_before(self._store(), name, older, skip=0 if older else 1)
         return first, last, differences(first, last)
+
+    def ask(self, question: Callable[[Asker], Awaitable[T]]) -> T:
+        """The answer to a question of one's own, with the resolvers of these checks."""
+        with self._run() as run:
+            return run.do(question)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

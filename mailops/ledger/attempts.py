@@ -91,13 +91,29 @@ def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool
         m.c.thread_message_id,
         m.c.queued_at,
         m.c.attempts,
+        m.c.bounces,
         *content,
     ).where(m.c.id.in_(ids))
     if with_content:
         query = query.join(c, c.c.mail_id == m.c.id)
     leased = []
     for row in connection.execute(query):
-        mail_id, message_id, sender, domain, company, forced, path, kind, auto, thread, queued, tries, *rest = row
+        (
+            mail_id,
+            message_id,
+            sender,
+            domain,
+            company,
+            forced,
+            path,
+            kind,
+            auto,
+            thread,
+            queued,
+            tries,
+            bounces,
+            *rest,
+        ) = row
         raw, start, end, utf8, eight = rest or (b"", 0, 0, False, False)
         waiting, others = people[mail_id]
         leased.append(
@@ -122,6 +138,7 @@ def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool
                 end,
                 utf8,
                 eight,
+                bounces,
             )
         )
     order = {mail_id: n for n, mail_id in enumerate(ids)}
@@ -281,6 +298,7 @@ def _write_mails(
                 "server_key": i.server_key,
                 "sent_from": i.sent_from,
                 "sent_envelope": i.envelope_from,
+                "sent_signature": i.signature,
                 "failure_type": i.outcome.failure_type.value if i.outcome.failure_type else None,
                 "failure_reason": i.outcome.failure_reason,
                 "lease_owner": None,
@@ -306,6 +324,8 @@ def _facts(item: Settled, kept: bool, now: datetime) -> Iterator[Fact]:
                 data["explained"] = dict(row.explained)
         if signed:
             data["tagged"] = True
+        if item.signature:
+            data["signature"] = item.signature
         yield Fact(
             kind,
             now,

@@ -50,7 +50,7 @@ class LedgerHolder:
         for number in sorted(wrote):
             named = {"header_from": person.pseudonym, "sent_from": None}
             connection.execute(sa.update(m).where(m.c.id == number).values(**named))
-        for column in (m.c.return_path, m.c.sent_envelope):
+        for column in (m.c.return_path, m.c.sent_envelope, m.c.login):
             same = sa.func.lower(column) == person.address
             connection.execute(sa.update(m).where(same).values({column: person.pseudonym}))
         rows = sa.update(d).where(d.c.normalised == person.address)

@@ -71,7 +71,12 @@ def _handed_over(mail_id: int, row: Mapping[str, Any], recipients: Sequence[str]
         "recipients": len(recipients),
         "size": row["size"],
     }
+    data |= {name: row[key] for name, key in _HANDED if row.get(key)}
     return Fact("submitted", now, None, mail_id, None, row["message_id"], actor=row["origin"], data=data)
+
+
+_HANDED = (("login", "login"), ("client", "peer"), ("envelope", "return_path"))
+"""Who handed a mail over, where a program did, and its envelope sender."""
 
 
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> list[int]:

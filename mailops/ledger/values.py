@@ -62,6 +62,7 @@ class Leased:
     from_end: int
     smtputf8: bool
     eightbit: bool
+    bounces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +75,4 @@ class Settled:
     sent_from: str | None
     envelope_from: str | None
     transcript: str | None = None
+    signature: str | None = None

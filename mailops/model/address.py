@@ -53,6 +53,10 @@ class Address:
         return format_address(self.name, self.spec)
 
 
+NULL_PATH = "<>"
+"""The null reverse-path as a value (RFC 5321 §4.5.5): of mail that answers mail, and that nothing may answer."""
+
+
 def parse_addresses(text: str | None) -> list[Address]:
     """All addresses in an RFC 5322 list, in order; entries whose address has no ``@`` are left out."""
     if not text:

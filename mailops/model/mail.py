@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .setup import MailClass
+from .setup import BouncePolicy, MailClass
 from .states import DeliveryState, MailState
 
 
@@ -25,6 +25,10 @@ class Submission:
     ``to``/``cc``/``bcc`` are address texts (each may be a list in RFC 5322 form). With ``raw``, ``envelope_to`` names
     the recipients; when it is empty they are read from To, Cc and Bcc. ``server`` forces a server by key;
     ``company`` is a company key. ``scheduled_at`` (UTC, with zone) holds the mail back until then.
+
+    ``return_path`` is the reverse-path; ``<>`` (:data:`mailops.model.address.NULL_PATH`) is the null one, which stays
+    null to the wire. With ``bounces`` the mail is relayed for a program, whose reverse-path it is; without, it is
+    composed here, and the bounce address is part of it. ``login`` and ``peer`` say who handed it over.
     """
 
     sender: str | None = None
@@ -50,6 +54,9 @@ class Submission:
     auto_delete: bool = False
     origin: str = "api"
     thread_message_id: int | None = None
+    bounces: BouncePolicy | None = None
+    login: str | None = None
+    peer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,11 @@ class DeliveryView:
 
 @dataclass(frozen=True, slots=True)
 class MailView:
-    """One mail of the queue, for showing; ``deliveries`` only where asked for."""
+    """One mail of the queue, for showing; ``deliveries`` only where asked for.
+
+    What left stands in ``sent_from`` (None: From as it was), ``sent_envelope`` (``<>``: the null path; None: nothing
+    left yet) and ``sent_signature``; what a program gave in ``return_path``, ``login`` and ``peer``.
+    """
 
     id: int
     message_id: str
@@ -101,3 +112,12 @@ class MailView:
     failure_reason: str | None
     mail_class: MailClass
     deliveries: tuple[DeliveryView, ...] = field(default=())
+    origin: str = "api"
+    login: str | None = None
+    peer: str | None = None
+    return_path: str | None = None
+    bounces: BouncePolicy | None = None
+    sent_from: str | None = None
+    sent_envelope: str | None = None
+    sent_signature: str | None = None
+    company: str | None = None

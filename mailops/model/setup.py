@@ -39,6 +39,14 @@ class MailClass(StrEnum):
     MASS = "mass"
 
 
+class BouncePolicy(StrEnum):
+    """To whom reports about a program's mail go."""
+
+    KEEP = "keep"  # to the program's own envelope sender
+    OURS = "ours"  # to the alias domain's bounce address: mailops reads them
+    BOTH = "both"  # mailops reads them, and passes them on to the program's address
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """When a temporarily refused mail is tried again. All values in seconds.

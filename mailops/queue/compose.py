@@ -19,7 +19,7 @@ from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
 
 from ..errors import MessageRefused
-from ..mime import decode_words, head_text, storable
+from ..mime import decode_words, head_of, head_text, storable
 from ..model.address import Address, envelope_address, is_valid, parse_addresses, read_field, reads_alike
 from ..model.mail import Composed, Submission
 from ..routing.envelope import format_address_unencoded
@@ -204,7 +204,8 @@ def _wire(people: Sequence[Address]) -> tuple[str, ...]:
 
 def _from_raw(s: Submission, *, now: datetime, return_path: str | None) -> Composed:
     raw = _crlf(s.raw or b"")
-    head, gap, body = raw.partition(b"\r\n\r\n")
+    head = head_of(raw)
+    body = memoryview(raw)[len(head) + 4 :]
     fields = gate.split_fields(head)
     values: dict[bytes, list[str]] = {}
     for name, line in fields:
@@ -243,10 +244,16 @@ def _from_raw(s: Submission, *, now: datetime, return_path: str | None) -> Compo
     if not end and sender:
         out.insert(0, _from_line(sender))
         end = len(out[0])
-    whole = b"".join(out) + b"\r\n" + (body if gap else b"")
+    whole = b"".join([*out, b"\r\n", body])
     gate.check_head(whole, {*values, b"from", b"message-id", b"date"}, {b"return-path"} if return_path else ())
     subject = decode_words(values.get(b"subject", [""])[0])
     return _finish(whole, start, end, message_id, subject, sender, wire, _shown(sender_text))
+
+
+def header_of(raw: bytes, name: bytes) -> str | None:
+    """The first field of this lower-case name as text, on one line; None where there is none."""
+    head = head_of(_crlf(raw))
+    return next((_unfolded(line) for found, line in gate.split_fields(head) if found == name), None)
 
 
 def _unfolded(line: bytes) -> str:
@@ -271,7 +278,7 @@ def _finish(
 ) -> Composed:
     checks.check_data(raw if end else b"From: set-by-route@mailops.invalid\r\n" + raw)
     eightbit = not raw.isascii()
-    head = raw.partition(b"\r\n\r\n")[0]
+    head = head_of(raw)
     utf8 = not head.isascii() or any(not r.isascii() for r in wire)
     return Composed(
         raw=raw,

@@ -19,9 +19,10 @@ m, d = schema.mails, schema.deliveries
 class QueueFilter:
     """Every field that is set must fit. Text fields compare without case.
 
-    ``state``: a :class:`MailState`; ``server``: key of the last server; ``sender``/``recipient``: an address or a
-    domain; ``reason``: the classifier's word (``userunknown``, ``mailboxfull`` …); ``text``: part of subject or
-    failure reason; ``before``/``after``: bounds on submission; ``ids``: only these.
+    ``state``: a :class:`MailState`, of which *Delivery Failed* has also mails that went out with somebody refused;
+    ``server``: key of the last server; ``sender``/``recipient``: an address or a domain; ``reason``: the classifier's
+    word (``userunknown``, ``mailboxfull`` …); ``text``: part of subject or failure reason; ``login``: the program that
+    handed it over; ``before``/``after``: bounds on submission; ``ids``: only these.
     """
 
     state: MailState | None = None
@@ -34,6 +35,7 @@ class QueueFilter:
     after: datetime | None = None
     mail_class: str | None = None
     message_id: str | None = None
+    login: str | None = None
     ids: tuple[int, ...] | None = None
 
     @property
@@ -44,7 +46,8 @@ class QueueFilter:
         """The conditions on ``mails``."""
         found: list[sa.ColumnElement[bool]] = []
         if self.state is not None:
-            found.append(m.c.state == MailState(self.state).value)
+            state = m.c.state == MailState(self.state).value
+            found.append(sa.or_(state, _partly_failed()) if self.state == MailState.FAILED else state)
         if self.server:
             found.append(m.c.server_key == self.server)
         if self.sender:
@@ -71,6 +74,8 @@ class QueueFilter:
             found.append(m.c.mail_class == self.mail_class)
         if self.message_id:
             found.append(m.c.message_id == self.message_id)
+        if self.login:
+            found.append(m.c.login == self.login)
         if self.ids is not None:
             found.append(m.c.id.in_(self.ids))
         return found
@@ -86,6 +91,12 @@ class QueueFilter:
                 d.c.state.in_([s.value for s in (DeliveryState.FAILED, DeliveryState.BOUNCED, DeliveryState.PENDING)]),
             )
         return query
+
+
+def _partly_failed() -> sa.ColumnElement[bool]:
+    """Of a mail that went out: somebody was refused. Who looks among the failed must find it."""
+    refused = sa.select(d.c.mail_id).where(sa.text(schema.REFUSED))  # as the index says it
+    return sa.and_(m.c.state == MailState.SENT.value, m.c.id.in_(refused))
 
 
 def state_from_label(text: str) -> MailState:

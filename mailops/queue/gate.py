@@ -16,8 +16,8 @@ import re
 from collections.abc import Collection, Iterable
 
 from ..errors import MessageRefused
-from ..mime import decode_words
-from ..model.address import is_valid, parse_single
+from ..mime import decode_words, head_of
+from ..model.address import NULL_PATH, is_valid, parse_single
 from ..model.mail import Submission
 from ..smtp import checks
 
@@ -55,6 +55,8 @@ def check_texts(s: Submission) -> None:
     for what, path in (("return path", s.return_path), *(("recipient", a) for a in s.envelope_to)):
         if path and (hit := _CONTROL.search(path)):
             raise _address(what, path, f"U+{ord(hit.group()):04X} in it")
+    if s.bounces is not None and s.return_path not in (None, "", NULL_PATH) and not is_valid(str(s.return_path)):
+        raise _address("return path", str(s.return_path), "not local@domain")
     for name, kept in (("Message-ID", s.message_id), ("Origin", s.origin), ("Return-Path", s.return_path)):
         if kept and len(kept) > LONGEST[name]:
             raise malformed(f"{len(kept)} characters in {name}, at most {LONGEST[name]} are kept")
@@ -143,6 +145,6 @@ def split_fields(head: bytes) -> list[tuple[bytes, bytes]]:
 def check_head(whole: bytes, wanted: Iterable[bytes], own: Collection[bytes] = ()) -> None:
     """The finished head: only fields that were asked for; of the dropped ones those of our ``own`` making, once."""
     allowed = {*wanted, *own}
-    names = [name for name, _ in split_fields(whole.partition(b"\r\n\r\n")[0])]
+    names = [name for name, _ in split_fields(head_of(whole))]
     if any(n not in allowed or (n in DROPPED and (n not in own or names.count(n) > 1)) for n in names):
         raise malformed("a header field that nobody asked for")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -9,17 +10,21 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Engine
 
+from ..errors import RouteError
 from ..ledger import Book
-from ..model.mail import MailView, Submission
+from ..model.mail import Composed, MailView, Submission
 from ..model.setup import Setup
 from ..model.states import MailState
 from ..platforms import require_journal
 from ..ports import Clock
+from ..routing import Route, RouteRequest, route
 from ..smtp import SessionPool, SmtpTransport
 from . import actions, view
 from . import submit as submitting
 from .actions import Done, Preview
 from .filters import QueueFilter
+from .signing import Signer
+from .together import Together
 from .vacuum import KEEP, vacuum
 from .worker import RunReport, Worker
 
@@ -48,6 +53,8 @@ class Queue:
         keep_sent: timedelta = KEEP,
         book: Book | None = None,
         tag_key: Callable[[], bytes | None] = lambda: None,
+        tell: Callable[[], int] = lambda: 0,
+        signer: Callable[[], Signer] = lambda: Signer({}, {}),
     ) -> None:
         self._engine = engine
         self._setup = setup
@@ -58,6 +65,9 @@ class Queue:
         self._keep = keep_sent
         self._book = book or Book()
         self._tag_key = tag_key
+        self._tell = tell
+        self._signer = signer
+        self._together = Together(self._store)
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
@@ -73,6 +83,38 @@ class Queue:
         if urgent:
             self.run(ids=[mail_id])
         return mail_id
+
+    def hand_over(
+        self,
+        submission: Submission,
+        *,
+        setup: Setup | None = None,
+        check: Callable[[Route, int], None] = lambda _route, _size: None,
+    ) -> int:
+        """As :meth:`submit`, for a listener with many threads: what is handed over at the same time shares a commit.
+
+        ``check`` hears how the mail would leave now, with its size in octets, and may raise
+        :class:`mailops.errors.MessageRefused` for one that is known to fail. ``setup`` is the present one, where the
+        caller has read it already.
+        """
+        setup = setup or self._setup()
+        composed = submitting.prepare(submission, setup, self._clock.now())
+        company = submitting.company_of(setup, submission.company)
+        request = RouteRequest(
+            composed.header_from,
+            submitting.alias_domain_of(setup, company),
+            submission.server,
+            submission.return_path,
+            submission.bounces,
+        )
+        with contextlib.suppress(RouteError):  # who can carry it may be known when it is due
+            check(route(request, setup), len(composed.raw))
+        return self._together.put((submission, composed, setup))
+
+    def _store(self, prepared: Sequence[tuple[Submission, Composed, Setup]]) -> list[int]:
+        mails = [(submission, composed) for submission, composed, _ in prepared]
+        setup, now = prepared[-1][2], self._clock.now()
+        return submitting.commit(self._engine, mails, setup=setup, now=now, book=self._book)
 
     def submit_many(self, submissions: Iterable[Submission]) -> Iterator[int]:
         """Store many mails with group commits; yields each id after its commit."""
@@ -105,6 +147,8 @@ class Queue:
             book=self._book,
             on_end=pool.close,
             tag_key=self._tag_key,
+            tell=self._tell,
+            signer=self._signer,
         )
 
     def run(
@@ -169,6 +213,11 @@ class Queue:
     def mail(self, mail_id: int) -> MailView:
         """One mail with its deliveries."""
         return view.mail(self._engine, mail_id)
+
+    def route(self, mail_id: int) -> Route:
+        """How a mail of the queue would leave now: what the worker decides, with the reasons."""
+        setup = self._setup()
+        return route(view.request(self._engine, mail_id, setup), setup)
 
     def raw(self, mail_id: int) -> bytes:
         """A mail's bytes as stored."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import MessageRefused
 from ..ledger import Book, intake
-from ..model.address import normalise, parse_first
+from ..model.address import NULL_PATH, normalise, parse_first
 from ..model.mail import Composed, Submission
-from ..model.setup import AliasDomain, Company, MailClass, Setup
+from ..model.setup import AliasDomain, BouncePolicy, Company, MailClass, Setup
 from ..ports import Clock
 from ..routing import RouteRequest, composed_return_path
 from ..routing.plan import server_for_class
@@ -62,20 +62,33 @@ def submit_many(
         now = clock.now()
         prepared = [(s, _numbered(before + at, before, s, setup, now)) for at, s in enumerate(chunk)]
         before += len(chunk)
-        with explained("storing the mail"), engine.begin() as connection:
-            ids = store(connection, prepared, setup=setup, now=now, book=book, hold=hold)
-        yield from ids
+        yield from commit(engine, prepared, setup=setup, now=now, book=book, hold=hold)
+
+
+def commit(
+    engine: Engine,
+    prepared: Sequence[tuple[Submission, Composed]],
+    *,
+    setup: Setup,
+    now: datetime,
+    book: Book,
+    hold: timedelta | None = None,
+) -> list[int]:
+    """Store composed mails in one commit; returns their ids in order, once they are durably stored."""
+    with explained("storing the mail"), engine.begin() as connection:
+        return store(connection, prepared, setup=setup, now=now, book=book, hold=hold)
 
 
 def _numbered(position: int, stored: int, submission: Submission, setup: Setup, now: datetime) -> Composed:
     try:
-        return _compose(submission, setup, now)
+        return prepare(submission, setup, now)
     except MessageRefused as error:
         error.facts.update(position=position, stored=stored)
         raise
 
 
-def _compose(submission: Submission, setup: Setup, now: datetime) -> Composed:
+def prepare(submission: Submission, setup: Setup, now: datetime) -> Composed:
+    """A submission as it will be stored. Raises :class:`MessageRefused` for one that cannot be sent."""
     if submission.scheduled_at is not None and submission.scheduled_at.tzinfo is None:
         raise MessageRefused(
             "The scheduled time has no time zone.",
@@ -96,7 +109,10 @@ def _compose(submission: Submission, setup: Setup, now: datetime) -> Composed:
 
 
 def return_path_of(submission: Submission, domain: AliasDomain | None, setup: Setup) -> str | None:
-    """The address for the ``Return-Path`` field of a submission."""
+    """The address for the ``Return-Path`` field of a submission. Relayed mail and notifications have none: it is the
+    trace of final delivery (RFC 5321 §4.4)."""
+    if submission.bounces is not None or submission.return_path == NULL_PATH:
+        return None
     return composed_return_path(
         RouteRequest(submission.sender, domain, submission.server, submission.return_path), setup
     )
@@ -122,6 +138,33 @@ def alias_domain_of(setup: Setup, company: Company | None) -> AliasDomain | None
     if company and company.alias_domain:
         return company.alias_domain
     return min(setup.alias_domains, key=lambda d: (d.sequence, d.id or 0), default=None)
+
+
+class _Kept(Protocol):
+    """What is kept of a mail and decides its way: a leased mail, or a row of the queue."""
+
+    @property
+    def header_from(self) -> str | None: ...
+    @property
+    def company_id(self) -> int | None: ...
+    @property
+    def forced_server(self) -> str | None: ...
+    @property
+    def return_path(self) -> str | None: ...
+    @property
+    def bounces(self) -> str | None: ...
+
+
+def request_of(mail: _Kept, setup: Setup) -> RouteRequest:
+    """What routing is asked about a mail of the queue, by the worker and by who explains it."""
+    company = next((c for c in setup.companies if c.id == mail.company_id), None)
+    return RouteRequest(
+        sender=mail.header_from,
+        alias_domain=alias_domain_of(setup, company),
+        forced_server=mail.forced_server,
+        return_path=mail.return_path,
+        bounces=BouncePolicy(mail.bounces) if mail.bounces else None,
+    )
 
 
 def store(
@@ -157,6 +200,9 @@ def store(
                 "company_id": company.id if company else None,
                 "forced_server": s.server or server_for_class(s.mail_class, setup),
                 "return_path": s.return_path,
+                "bounces": s.bounces.value if s.bounces else None,
+                "login": s.login,
+                "peer": s.peer,
                 "origin": s.origin,
                 "thread_message_id": s.thread_message_id,
                 "auto_delete": s.auto_delete,

@@ -16,13 +16,15 @@ from sqlalchemy.engine import Connection, Engine
 from ..errors import NotFound
 from ..ledger.book import owed
 from ..model.mail import DeliveryView, MailView
-from ..model.setup import MailClass
+from ..model.setup import BouncePolicy, MailClass, Setup
 from ..model.states import DeliveryState, MailState
+from ..routing import RouteRequest
 from ..store import schema
 from ..store.database import explained, reading
 from .filters import QueueFilter
+from .submit import request_of
 
-m, d, c = schema.mails, schema.deliveries, schema.contents
+m, d, c, co = schema.mails, schema.deliveries, schema.contents, schema.companies
 
 SORTS: dict[str, Any] = {
     "id": m.c.id,
@@ -46,6 +48,15 @@ _COLUMNS = (
     m.c.failure_type,
     m.c.failure_reason,
     m.c.mail_class,
+    m.c.origin,
+    m.c.login,
+    m.c.peer,
+    m.c.return_path,
+    m.c.bounces,
+    m.c.sent_from,
+    m.c.sent_envelope,
+    m.c.sent_signature,
+    sa.select(co.c.key).where(co.c.id == m.c.company_id).scalar_subquery().label("company"),
 )
 
 
@@ -139,13 +150,18 @@ def mail(engine: Engine, mail_id: int) -> MailView:
     with explained("reading a mail"), reading(engine) as connection:
         row = connection.execute(sa.select(*_COLUMNS).where(m.c.id == mail_id)).one_or_none()
         if row is None:
-            raise NotFound(
-                f"There is no mail {mail_id} in the queue.",
-                code="queue.mail_unknown",
-                facts={"id": mail_id},
-                fix="It may be sent and removed (auto-delete, Auto-Vacuum): mailops queue history keeps its events.",
-            )
+            raise _unknown(mail_id)
         return _mail(row, _deliveries(connection, [mail_id]).get(mail_id, ()))
+
+
+def request(engine: Engine, mail_id: int, setup: Setup) -> RouteRequest:
+    """What routing is asked about a mail. Raises :class:`NotFound`."""
+    query = sa.select(m.c.header_from, m.c.company_id, m.c.forced_server, m.c.return_path, m.c.bounces)
+    with explained("reading a mail"), reading(engine) as connection:
+        row = connection.execute(query.where(m.c.id == mail_id)).one_or_none()
+    if row is None:
+        raise _unknown(mail_id)
+    return request_of(row, setup)
 
 
 def raw(engine: Engine, mail_id: int) -> bytes:
@@ -186,8 +202,34 @@ def causes(engine: Engine, chosen: QueueFilter | None = None, *, limit: int = 20
         return [(str(word), str(domain), int(n)) for word, domain, n in connection.execute(query)]
 
 
+def _unknown(mail_id: int) -> NotFound:
+    return NotFound(
+        f"There is no mail {mail_id} in the queue.",
+        code="queue.mail_unknown",
+        facts={"id": mail_id},
+        fix="It may be sent and removed (auto-delete, Auto-Vacuum): mailops queue history keeps its events.",
+    )
+
+
 def _mail(row: Any, people: tuple[DeliveryView, ...]) -> MailView:
-    (mail_id, message_id, state, sender, subject, size, created, due, finished, tries, server, kind, why, klass) = row
+    (
+        mail_id,
+        message_id,
+        state,
+        sender,
+        subject,
+        size,
+        created,
+        due,
+        finished,
+        tries,
+        server,
+        kind,
+        why,
+        klass,
+        *rest,
+    ) = row
+    origin, login, peer, path, bounces, *left = rest
     return MailView(
         int(mail_id),
         message_id,
@@ -204,6 +246,12 @@ def _mail(row: Any, people: tuple[DeliveryView, ...]) -> MailView:
         why,
         MailClass(klass),
         people,
+        origin,
+        login,
+        peer,
+        path,
+        BouncePolicy(bounces) if bounces else None,
+        *left,
     )
 
 

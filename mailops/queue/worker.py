@@ -33,22 +33,24 @@ from typing import TypeVar
 
 from sqlalchemy.engine import Engine
 
-from ..errors import ConfigError, DeliveryError, MailopsError, MessageRefused, RouteError, StoreError
+from ..errors import DeliveryError, MailopsError, RouteError, StoreError
 from ..ledger import Book
 from ..ledger.values import Leased, Settled
+from ..model.address import NULL_PATH
 from ..model.setup import MailClass, RetryPolicy, Server, Setup
 from ..model.states import FailureType, MailState
 from ..model.tag import sign
 from ..platforms import require_journal
 from ..ports import Clock, Outbound, RecipientReply, SendResult, Session, Transport
-from ..routing import Route, Router, RouteRequest
+from ..routing import Route, Router
 from ..smtp import SessionPool
 from . import lease as leases
 from .compose import with_from
 from .journal import Journal
 from .outcome import explained, settle, surplus
 from .recover import Recovered, recover
-from .submit import alias_domain_of
+from .signing import Signer
+from .submit import request_of
 
 log = logging.getLogger(__name__)
 REST = 30.0  # seconds before an unreachable server is asked again
@@ -98,6 +100,8 @@ class Worker:
 
     ``setup`` is called for each batch, so a changed server or filter counts from the next batch on. ``tag_key`` gives
     the key that return paths are signed with; None leaves them plain. ``book`` is the ledger with its listeners.
+    ``tell`` is called when nothing is due any more; it hands over mails that follow of the run, and says how many.
+    ``signer`` gives the DKIM signer for a batch.
 
     Raises :class:`PlatformError` where no journal can be kept (Windows).
     """
@@ -117,6 +121,8 @@ class Worker:
         book: Book | None = None,
         on_end: Callable[[], None] | None = None,
         tag_key: Callable[[], bytes | None] = lambda: None,
+        tell: Callable[[], int] = lambda: 0,
+        signer: Callable[[], Signer] = lambda: Signer({}, {}),
     ) -> None:
         require_journal("a worker of the queue")
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -133,6 +139,9 @@ class Worker:
         self._book = book or Book()
         self._on_end = on_end
         self._tag_key = tag_key
+        self._tell = tell
+        self._signer = signer
+        self._sign = Signer({}, {})
         self._key = b""
         self._signed: set[str] = set()  # the bounce addresses that get a signed tag
         self._stop = False
@@ -169,6 +178,8 @@ class Worker:
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="mailops-store") as database:
                 self._drain(report, journal, database, limit, ids)
+                while ids is None and limit is None and not self._stop and self._follow():
+                    self._drain(report, journal, database, limit, ids)  # what came of it: reports to submitters
             clean = True
         finally:
             try:
@@ -181,6 +192,16 @@ class Worker:
                 journal.abandon()
                 report.seconds = self._clock.monotonic() - began
         return report
+
+    def _follow(self) -> int:
+        """What follows of a run, handed over; mail that waits must not suffer from what goes wrong with it."""
+        try:
+            return self._tell()
+        except StoreError:
+            raise
+        except MailopsError as error:
+            log.warning("What follows of this run was not handed over: %s", error)
+            return 0
 
     def _recover(self) -> Recovered:
         """Settle what dead workers left, and tell again what listeners could not take."""
@@ -260,6 +281,7 @@ class Worker:
 
     def _send_batch(self, batch: _Batch, journal: Journal, report: RunReport) -> tuple[list[Settled], list[Leased]]:
         self._refresh()
+        self._sign = self._signer()
         done: list[Settled] = []
         self._renewed = batch.leased_at
         for at, mail in enumerate(batch.mails):
@@ -340,9 +362,11 @@ class Worker:
 
     def _send(self, mail: Leased, journal: Journal) -> Settled:
         try:
-            route, server, parts = self._prepare(mail)
+            route, server, parts, signature = self._prepare(mail)
             self._hand.way = (server, route)
-        except (RouteError, ConfigError, MessageRefused) as error:
+        except StoreError:
+            raise
+        except MailopsError as error:
             result = SendResult(tuple(_local(r, error) for r in mail.recipients))
             return self._outcome(mail, result, None, None)
         if not mail.recipients:
@@ -377,7 +401,7 @@ class Worker:
             result = self._send_each(mail, parts[1:], session, journal, result)
         if result.connection_lost:
             self._drop(server.key)
-        return self._outcome(mail, result, server, route, "\n".join(result.transcript) or None)
+        return self._outcome(mail, result, server, route, "\n".join(result.transcript) or None, signature)
 
     def _note(self, journal: Journal, mail: Leased, result: SendResult) -> None:
         """Journal an answer. One that cannot be is in memory still, and the run ends with it in the store."""
@@ -431,18 +455,12 @@ class Worker:
             self._note(journal, mail, then)
         return result
 
-    def _prepare(self, mail: Leased) -> tuple[Route, Server, list[Outbound]]:
-        """The way of a mail, and its transactions: one, or for a mass mail with signed return paths one a recipient."""
+    def _prepare(self, mail: Leased) -> tuple[Route, Server, list[Outbound], str | None]:
+        """The way of a mail, its transactions (one, or for a mass mail with signed return paths one a recipient), and
+        what became of its signatures."""
         assert self._router is not None
         assert self._routed is not None
-        company = next((c for c in self._routed.companies if c.id == mail.company_id), None)
-        request = RouteRequest(
-            sender=mail.header_from,
-            alias_domain=alias_domain_of(self._routed, company),
-            forced_server=mail.forced_server,
-            return_path=mail.return_path,
-        )
-        route = self._router.route(request)
+        route = self._router.route(request_of(mail, self._routed))
         if route.failure is not None or not route.header_from or not route.envelope_from:
             raise RouteError(
                 "The mail's From cannot be used."
@@ -453,14 +471,17 @@ class Worker:
                 fix="Set an alias domain with a default-from address for the company, or give the mail a usable From.",
             )
         raw = mail.raw
-        if route.header_from != mail.header_from:
+        rewritten = route.header_from != mail.header_from
+        if rewritten:
             raw = with_from(raw, mail.from_start, mail.from_end, route.header_from)
-        outbound = Outbound(route.envelope_from, mail.recipients, raw, mail.smtputf8, mail.eightbit)
+        raw, signature = self._sign.prepare(raw, route.header_from, rewritten=rewritten)
+        path = "" if route.envelope_from == NULL_PATH else str(route.envelope_from)
+        outbound = Outbound(path, mail.recipients, raw, mail.smtputf8, mail.eightbit)
         parts = [outbound]
-        if self._signed and route.envelope_from.lower() in self._signed:
+        if self._signed and path.lower() in self._signed:
             parts = self._tagged(mail, outbound)
             route = replace(route, envelope_from=parts[0].envelope_from)
-        return route, self._server_of(route), parts
+        return route, self._server_of(route), parts, signature
 
     def _tagged(self, mail: Leased, plain: Outbound) -> list[Outbound]:
         """Transactions whose return path says which mail they are of, and to whom where it is to one."""
@@ -502,6 +523,7 @@ class Worker:
         server: Server | None,
         route: Route | None,
         transcript: str | None = None,
+        signature: str | None = None,
     ) -> Settled:
         outcome = settle(
             result,
@@ -522,6 +544,7 @@ class Worker:
             route.header_from if route and changed else None,
             route.envelope_from if route else None,
             transcript[:20_000] if transcript else None,
+            signature,
         )
 
     def _say(self, step: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..mime import decode_words
-from ..model.address import envelope_address, is_valid, normalise, parse_addresses, reads_alike
+from ..model.address import envelope_address, is_valid, normalise, parse_addresses, parse_single, reads_alike
 from ..model.filters import FromFilter
-from ..model.setup import AliasDomain, Hosting, Server, Setup
+from ..model.setup import AliasDomain, BouncePolicy, Hosting, Server, Setup
 from .select import notification_address, sender_of
 from .usage import is_hosted
 
@@ -67,6 +67,23 @@ def envelope_from(candidate: str | None, sender: str | None, allowed: FromFilter
     if bounces and (fits or person is None):
         return envelope_address(bounces[-1].spec)
     return envelope_address(person.spec) if person else None
+
+
+def relayed_paths(given: str | None, bounces: BouncePolicy, alias_domain: AliasDomain | None) -> tuple[str, ...]:
+    """The reverse-paths that relayed mail may leave with, the best first (RFC 5321 §3.3: errors go where the client
+    said); after them comes the From."""
+    ours = alias_domain.bounce_address if alias_domain else None
+    order = (given, ours) if bounces is BouncePolicy.KEEP else (ours, given)
+    return tuple(path for path in order if path)
+
+
+def relayed_envelope(paths: tuple[str, ...], sender: str | None, allowed: FromFilter) -> str | None:
+    """The first of these paths that the server's filter allows, else the From address; domain as A-labels."""
+    for path in paths:
+        found = parse_single(path)
+        if found and is_valid(found.spec) and allowed.allows(found.normalised):
+            return envelope_address(found.spec)
+    return envelope_from(None, sender, allowed)
 
 
 def reply_to(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MailopsError, RouteError
-from ..model.address import is_valid
+from ..model.address import NULL_PATH, is_valid
 from ..model.filters import read_filter
-from ..model.setup import Authentication, Encryption, Hosting, Server, Setup
+from ..model.setup import Authentication, BouncePolicy, Encryption, Hosting, Server, Setup
 from ..model.states import FailureType
 from . import envelope
 from .mailbox import mailbox_finding
@@ -55,11 +55,7 @@ class Route:
             lines.append(f"From is rewritten: {self.header_from_before} → {self.header_from}.")
         else:
             lines.append(f"From stays: {self.header_from}.")
-        lines.append(f"Envelope sender (bounces come back there): {self.envelope_from or 'none'}.")
-        if self.return_path and self.envelope_from and self.return_path.lower() != self.envelope_from.lower():
-            lines.append(
-                f"The bounce address {self.return_path} is not used: the server's FROM filter does not hold it."
-            )
+        lines += self._of_envelope()
         if self.server is not None and self.request.forced_server is None and self.parameter_ignored:
             lines.append("mail.default.from_filter is ignored, since an outgoing server is configured.")
         lines += [f"Not {key}: {reason}." for key, reason in self.passed_over]
@@ -67,6 +63,30 @@ class Route:
         if self.failure:
             lines.append(f"It cannot leave: {self.failure.value}.")
         return lines
+
+    def _of_envelope(self) -> list[str]:
+        if self.envelope_from == NULL_PATH:
+            return ["Envelope sender: the null path (<>), as it was given; nothing answers this mail."]
+        lines = [f"Envelope sender (bounces come back there): {self.envelope_from or 'none'}."]
+        given, policy = self.request.return_path, self.request.bounces
+        if policy is not None and given and self.envelope_from:
+            if given.lower() == self.envelope_from.lower():
+                lines.append("It is the program's own, and is kept.")
+            elif policy is BouncePolicy.KEEP:
+                lines.append(f"The program's own {given} is not used: {self._not_held()}")
+            else:
+                later = " and passes them on there" if policy is BouncePolicy.BOTH else ""
+                lines.append(f"The program's own is {given}; mailops reads the reports{later} (bounces = {policy}).")
+            if policy is BouncePolicy.KEEP:
+                return lines
+        if self.return_path and self.envelope_from and self.return_path.lower() != self.envelope_from.lower():
+            lines.append(f"The bounce address {self.return_path} is not used: {self._not_held()}")
+        return lines
+
+    def _not_held(self) -> str:
+        if self.return_path and self.envelope_from and self.return_path.lower() == self.envelope_from.lower():
+            return "the hosted server forces another."
+        return "the server's FROM filter does not hold it."
 
     def as_dict(self) -> dict[str, Any]:
         """The explanation as JSON-ready values, with stable names."""
@@ -84,6 +104,11 @@ class Route:
             "warnings": list(self.warnings),
             "failure": self.failure.value if self.failure else None,
             "sentences": self.sentences(),
+            **(
+                {"bounces": self.request.bounces.value, "given": self.request.return_path}
+                if self.request.bounces
+                else {}
+            ),
         }
 
 
@@ -116,24 +141,39 @@ def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
     failure = None
     if before and sender is None:
         failure = FailureType.FROM_INVALID
-    after = envelope.header_from(before, choice.send_as) if sender else (choice.send_as or notification)
+    null = request.return_path == NULL_PATH
+    # A notification speaks for the system that wrote it (RFC 3464 §2): its From stays.
+    after = envelope.header_from(before, None if null else choice.send_as) if sender else choice.send_as or notification
     if failure:
         after = before
     elif after is None:
         failure = FailureType.FROM_MISSING
-    forced = envelope.forced_return_path(choice.server, setup)
-    wanted = envelope.return_path(request.return_path, request.alias_domain, setup)
-    bounce = forced or wanted
-    wire = None if failure else envelope.envelope_from(bounce, after, read_filter(_filter_text(choice, setup)))
-    if wire is not None:
-        wire = forced or wire
+    forced = None if null else envelope.forced_return_path(choice.server, setup)
+    allowed = read_filter(_filter_text(choice, setup))
+    wanted: str | None
+    bounce: str | None
+    wire: str | None
+    if null:
+        wanted = bounce = NULL_PATH
+        wire = NULL_PATH if after else None
+    elif request.bounces is not None:
+        paths = envelope.relayed_paths(request.return_path, request.bounces, request.alias_domain)
+        wanted = paths[0] if paths else None
+        bounce = forced or wanted
+        wire = forced or envelope.relayed_envelope(paths, after, allowed)
+    else:
+        wanted = envelope.return_path(request.return_path, request.alias_domain, setup)
+        bounce = forced or wanted
+        wire = envelope.envelope_from(bounce, after, allowed)
+        wire = wire and (forced or wire)
+    wire = None if failure else wire
     warnings = choice.warnings
     if forced and wanted and wanted.lower() != forced.lower():
         warnings = (*warnings, f"reports go to {forced} and not to {wanted}: the hosted server forces it")
     final = sender_of(after)
     if failure is None and (wire is None or final is None or not is_valid(final.spec)):
         failure, wire = FailureType.FROM_INVALID, None
-    if choice.server is not None and wire and (judged := mailbox_finding(choice.server, setup, wire)):
+    if choice.server is not None and wire and not null and (judged := mailbox_finding(choice.server, setup, wire)):
         warnings = (*warnings, f"{judged.message.rstrip('.')}; {judged.fix.rstrip('.')}")
     return Route(
         request=request,

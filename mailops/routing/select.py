@@ -23,18 +23,19 @@ from dataclasses import dataclass
 from ..errors import RouteError
 from ..model.address import Address, normalise, parse_addresses
 from ..model.filters import FromFilter, read_filter
-from ..model.setup import AliasDomain, Hosting, Server, Setup
+from ..model.setup import AliasDomain, BouncePolicy, Hosting, Server, Setup
 
 
 @dataclass(frozen=True, slots=True)
 class RouteRequest:
     """What is asked: the From text (None = the mail has none), the sending company's alias domain, a forced server by
-    key, and a Return-Path the caller gave."""
+    key, and a Return-Path the caller gave (``<>``: the null one). ``bounces`` is set for mail relayed for a program."""
 
     sender: str | None
     alias_domain: AliasDomain | None = None
     forced_server: str | None = None
     return_path: str | None = None
+    bounces: BouncePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,9 +160,10 @@ def check_data(data: bytes, max_size: int | None = None) -> None:
             facts={"position": at},
             fix="Encode binary content as base64.",
         )
-    lengths = [len(line) for line in data.split(b"\r\n")]
-    if max(lengths) > MAX_LINE:
-        line, octets = next((n, size) for n, size in enumerate(lengths, start=1) if size > MAX_LINE)
+    if (long := _long_line(data)) is not None:
+        at = long
+        line, end = data.count(b"\n", 0, at) + 1, data.find(b"\r\n", at)
+        octets = (len(data) if end < 0 else end) - at
         raise MessageRefused(
             f"Line {line} of the message is longer than {MAX_LINE} octets.",
             code="message.line_too_long",
@@ -170,6 +171,18 @@ def check_data(data: bytes, max_size: int | None = None) -> None:
             fix="Encode long text as quoted-printable or base64; fold long headers.",
         )
     check_header_block(data)
+
+
+def _long_line(data: bytes) -> int | None:
+    """Where the first line longer than :data:`MAX_LINE` begins. From the last line end within reach to the next, so
+    a large message is neither cut into its lines nor read octet by octet."""
+    at = 0
+    while len(data) - at > MAX_LINE:
+        end = data.rfind(b"\r\n", at, at + MAX_LINE + 2)
+        if end < 0:
+            return at
+        at = end + 2
+    return None
 
 
 def check_header_block(data: bytes) -> None:

@@ -132,6 +132,32 @@ servers = sa.Table(
     sa.Column("retry_give_up", sa.Integer, nullable=False, server_default="172800"),
 )
 
+dkim_keys = sa.Table(
+    "dkim_keys",
+    metadata,
+    sa.Column("domain", sa.String(253), primary_key=True),
+    sa.Column("selector", sa.String(63), primary_key=True),
+    sa.Column("reference", sa.String(500), nullable=False),  # a reference to the private key, never the key
+    sa.Column("state", sa.String(20), nullable=False),  # published later: next; signs: active; still published: former
+    sa.Column("public_key", sa.Text, nullable=False),  # base64, as p= holds it
+    sa.Column("created_at", Utc, nullable=False),
+    sa.Column("changed_at", Utc, nullable=False),
+)
+
+logins = sa.Table(
+    "logins",
+    metadata,
+    sa.Column("login", sa.String(320), primary_key=True),
+    sa.Column("password", sa.String(500), nullable=False),  # a hash or a reference
+    sa.Column("company", sa.String(100)),
+    sa.Column("senders", sa.JSON, nullable=False),  # addresses and @domains; empty = any
+    sa.Column("bounces", sa.String(10)),
+    sa.Column("reports", sa.Boolean, nullable=False),
+    sa.Column("messages_per_minute", sa.Integer),
+    sa.Column("created_at", Utc, nullable=False),
+    sa.Column("changed_at", Utc, nullable=False),
+)
+
 # --- the queue --------------------------------------------------------------------------------------------------------
 
 mails = sa.Table(
@@ -159,11 +185,21 @@ mails = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("server_key", sa.String(100)),  # the server of the last attempt
     sa.Column("sent_from", sa.Text),  # From on the wire, where it differs
-    sa.Column("sent_envelope", sa.String(320)),
+    sa.Column("sent_envelope", sa.String(320)),  # <> is the null path
     sa.Column("failure_type", sa.String(30)),
     sa.Column("failure_reason", sa.Text),
     sa.Column("lease_owner", sa.String(100)),
     sa.Column("lease_until", Utc),
+    sa.Column("bounces", sa.String(10)),  # keep, ours, both: relayed for a program; null = composed here
+    sa.Column("login", sa.String(320)),  # who handed it over, where a program signed in
+    sa.Column("peer", sa.String(64)),
+    sa.Column("sent_signature", sa.Text),  # what became of signatures on the way out
+    sa.Index(
+        "ix_mails_login",
+        "login",
+        sqlite_where=sa.text("login IS NOT NULL"),
+        postgresql_where=sa.text("login IS NOT NULL"),
+    ),
     sa.Index("ix_mails_queue", "state", "due_at", "id"),
     sa.Index("ix_mails_message_id", "message_id"),
     sa.Index("ix_mails_lease", "lease_owner"),
@@ -182,6 +218,7 @@ contents = sa.Table(
     sa.Column("eightbit", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
+REFUSED = "state IN ('failed', 'bounced')"
 deliveries = sa.Table(
     "deliveries",
     metadata,
@@ -199,6 +236,7 @@ deliveries = sa.Table(
     sa.Column("reason", sa.String(40)),  # the classifier's word
     sa.Column("updated_at", Utc, nullable=False),
     sa.Column("bounce_id", BigId),
+    sa.Index("ix_deliveries_refused", "mail_id", sqlite_where=sa.text(REFUSED), postgresql_where=sa.text(REFUSED)),
 )
 
 attempts = sa.Table(
@@ -347,6 +385,28 @@ webhook_events = sa.Table(
     sa.Column("event_id", sa.String(EVENT_KEY), primary_key=True),
     sa.Column("at", Utc, nullable=False),
     sa.Column("kind", sa.String(40), nullable=False),
+)
+
+# --- what submitters are told -----------------------------------------------------------------------------------------
+
+reports = sa.Table(
+    "reports",
+    metadata,
+    sa.Column("mail_id", BigId, primary_key=True),  # no foreign key: what was told outlives the mail
+    sa.Column("recipient", sa.String(320), primary_key=True),
+    sa.Column("address", sa.String(320), nullable=False),  # the submitter's envelope sender
+    sa.Column("login", sa.String(320)),
+    sa.Column("kind", sa.String(20), nullable=False),  # the fact: failed, barred, bounced
+    sa.Column("state", sa.String(20), nullable=False),  # due, told, withheld
+    sa.Column("why", sa.Text),  # why it was withheld
+    sa.Column("code", sa.Integer),
+    sa.Column("status", sa.String(20)),
+    sa.Column("reply", sa.Text),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("told_at", Utc),
+    sa.Column("report_id", BigId),  # the mail that told it
+    sa.Index("ix_reports_state", "state", "at"),
+    sa.Index("ix_reports_address_told", "address", "told_at"),
 )
 
 # --- threads and the gateway ------------------------------------------------------------------------------------------

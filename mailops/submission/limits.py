@@ -16,6 +16,7 @@ from enum import Enum
 from ..ports import Clock
 
 WINDOW = 60.0
+KEPT = 100_000  # moments kept of one client; no limit counts further
 SPRAY = 5  # times the failures of one login that an address may have with all logins
 
 
@@ -23,12 +24,14 @@ SPRAY = 5  # times the failures of one login that an address may have with all l
 class Limits:
     """The limits of a listener; a client is a signed-in login, else an IP address."""
 
-    messages_per_minute: int = 0  # 0 = no limit
+    messages_per_minute: int = 0  # 0 = no limit; counted are mails that were taken
     connections: int = 20  # at one time, from one address
     total_connections: int = 200  # at one time, from all
     recipients: int = 10_000  # per mail; RFC 5321 §4.5.3.1.8 asks for at least 100, but not all send a second part
     failed_logins_per_minute: int = 10  # from one address with one login
-    waiting: int = 50  # mails being stored at one time; above that clients are asked to come back
+    waiting: int = 200  # mails being stored at one time; above that clients are asked to come back
+    patience: float = 0.0  # seconds for which an answer is held back before one of the limits refuses
+    bytes_under_way: int = 64 * 1024 * 1024  # of large mails at one time
 
 
 class Turn(Enum):
@@ -66,16 +69,15 @@ class Meter:
         if self._open[peer] <= 0:
             del self._open[peer]
 
-    def mail(self, client: str) -> str | None:
-        """Count a mail; the answer to defer it with, or None."""
-        most = self.limits.messages_per_minute
-        if not most:
-            return None
-        if self._recent(self._mails, client) >= most:
-            left = max(1, round(WINDOW - (self._clock.monotonic() - self._mails[client][0])))
-            return f"450 4.7.1 More than {most} mails in a minute from you, try again in {left} s"
+    def wait(self, client: str, most: int) -> float:
+        """Seconds until a client that may hand over ``most`` mails a minute (0 = any number) may go on; 0 = now."""
+        if not most or self._recent(self._mails, client) < most:
+            return 0.0
+        return max(0.01, WINDOW - (self._clock.monotonic() - self._mails[client][0]))
+
+    def taken(self, client: str) -> None:
+        """Count a mail that was taken: what was refused, or given up by its client, cost nobody anything."""
         self._note(self._mails, client)
-        return None
 
     def try_sign_in(self, peer: str, login: str) -> Turn:
         """A place among the tries of this address with this login. Pair ``GO`` with :meth:`signed_in`."""
@@ -113,7 +115,7 @@ class Meter:
         if len(book) > 10_000:  # forget those who did nothing for a minute; addresses are cheap to make up
             for other in list(book):
                 self._recent(book, other)
-        book.setdefault(key, deque()).append(self._clock.monotonic())
+        book.setdefault(key, deque(maxlen=KEPT)).append(self._clock.monotonic())
 
 
 def _pair(peer: str, login: str) -> str:

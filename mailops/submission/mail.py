@@ -8,6 +8,7 @@ from datetime import datetime
 from email.utils import format_datetime
 
 from ..errors import ConfigError, MailopsError, MessageRefused, RouteError
+from ..mime import head_of
 
 MAX_HOPS = 50
 _RECEIVED = re.compile(rb"\r\nreceived[ \t]{0,80}:", re.I)  # RFC 5322 §4.5: blanks before the colon are old, and read
@@ -18,6 +19,7 @@ _CONTENT = (
 )  # fmt: skip
 _STATUS = {
     "message.too_large": "552 5.3.4",
+    "message.sender_not_allowed": "553 5.7.1",
     "message.address_invalid": "550 5.1.3",
     "message.no_recipient": "554 5.5.1",
     "message.too_many_recipients": "550 5.5.3",
@@ -70,7 +72,7 @@ def received(
 
 def hops(data: bytes) -> int:
     """How often this message was passed on: its Received headers."""
-    return len(_RECEIVED.findall(b"\r\n" + data.partition(b"\r\n\r\n")[0]))
+    return len(_RECEIVED.findall(b"\r\n" + head_of(data)))
 
 
 def status_for(error: Exception) -> str:

@@ -12,16 +12,19 @@ import binascii
 import logging
 import re
 import secrets as randomness
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, Session
+from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, Session, syntax
 
 from ..errors import MessageRefused
 from ..model.address import is_valid
 from ..smtp.checks import check_data
+from .budget import SMALL
 from .limits import Turn
 from .mail import MAX_HOPS, SubmittedMail, hops, one_line, received, status_for
+from .upload import Upload
 
 if TYPE_CHECKING:
     from .server import SubmissionServer
@@ -39,8 +42,23 @@ _TEXTS = {
 _NO_SMTP = re.compile(rb"(?i)[^a-z\s]|(?:get|post|put|head|delete|options|patch|trace|connect|pri) |ssh-|\S+ \S+ http/")
 """How other protocols begin: a browser, a proxy, TLS. RFC 5321 §4.1.1: a command begins with a letter."""
 _FOREIGN = frozenset(["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PRI"])
+CHUNK = 1024 * 1024
+LONGEST_UPLOAD = 3600.0
+"""Seconds after which pieces that come do not start the time-out anew any more."""
 MAX_UNKNOWN = 2
 """Unknown commands of one client; people who type by hand make one mistake or two."""
+
+
+_XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+"  # RFC 3461 §4
+_SET_ASIDE = {
+    "MAIL": {"AUTH": re.compile(rf"<>|{_XTEXT}"), "RET": re.compile("FULL|HDRS"), "ENVID": re.compile(_XTEXT)},
+    "RCPT": {
+        "NOTIFY": re.compile("NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2}"),
+        "ORCPT": re.compile(rf"[A-Z0-9-]+;{_XTEXT}"),
+    },
+}
+"""Parameters that are taken, checked, and set aside. A server that offers AUTH takes ``AUTH=`` and may treat it as
+``<>`` (RFC 4954 §5); those of RFC 3461 come from programs that ask without looking whether they are offered."""
 
 
 class _Methods(dict[str, Any]):
@@ -76,6 +94,7 @@ class SubmissionSession(SMTP):
         self._turned_away = False
         self._failures = 0
         self._unknown = 0
+        self._parameters_of = "MAIL"
         self._heard = False
         self._smtp_methods = _Methods(self._smtp_methods, self)
         # Set here and not by argument: aiosmtpd warns about a combination that is safe with TLS from the start.
@@ -229,7 +248,29 @@ class SubmissionSession(SMTP):
     ) -> list[str]:
         session.host_name = hostname
         kept = [line for line in responses[:-1] if not (line.startswith("250-AUTH") and not self._auth_methods)]
-        return [*kept, "250-PIPELINING", responses[-1]]
+        most = f"250-LIMITS RCPTMAX={self.server.meter.limits.recipients}"  # RFC 9422
+        return [*kept, "250-PIPELINING", most, responses[-1]]
+
+    @syntax("MAIL FROM: <address>", extended=" [SP <mail-parameters>]")
+    async def smtp_MAIL(self, arg: str | None) -> None:
+        self._parameters_of = "MAIL"
+        await super().smtp_MAIL(arg)
+
+    @syntax("RCPT TO: <address>", extended=" [SP <mail-parameters>]")
+    async def smtp_RCPT(self, arg: str | None) -> None:
+        self._parameters_of = "RCPT"
+        await super().smtp_RCPT(arg)
+
+    def _getparams(self, params: Sequence[str]) -> dict[str, str | bool] | None:
+        """The parameters of a command but those that are set aside; None (501) where one of these is misspelt."""
+        found = super()._getparams(params)
+        if found is None:
+            return None
+        for name, form in _SET_ASIDE[self._parameters_of].items():
+            value = found.pop(name, None)
+            if value is not None and (not isinstance(value, str) or not form.fullmatch(value)):
+                return None
+        return found
 
     async def handle_MAIL(
         self, _server: Any, _session: Session, envelope: Envelope, address: str, options: list[str]
@@ -239,11 +280,30 @@ class SubmissionSession(SMTP):
         sender = "" if address == "<>" else address
         if sender and not is_valid(sender):
             return "553 5.1.7 The sender address is not usable"
-        if no := self.server.meter.mail(self._login or self.client):
+        if no := await self._slow_down():
+            return no
+        if no := await self._ask("mail", sender, _size_of(options)):
             return no
         envelope.mail_from = sender or "<>"
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
+
+    async def _slow_down(self) -> str | None:
+        """Hold the answer back while this client is over its mails a minute; the refusal once that took too long.
+
+        Many programs never try again after a 450, but all of them wait for an answer (RFC 5321 §4.5.3.2.2: 5 minutes).
+        """
+        who, meter = self._login or self.client, self.server.meter
+        own = await self._ask_number("per_minute")
+        most = meter.limits.messages_per_minute if own is None else own
+        until = self.loop.time() + meter.limits.patience
+        while left := meter.wait(who, most):
+            if self.loop.time() + min(left, 1.0) > until:
+                seconds = max(1, round(left))
+                log.info("%s is over %d mails a minute, and hears 450", who, most)
+                return f"450 4.7.1 More than {most} mails in a minute from you, try again in {seconds} s"
+            await asyncio.sleep(min(left, 1.0))
+        return None
 
     async def handle_RCPT(
         self, _server: Any, _session: Session, envelope: Envelope, address: str, _options: list[str]
@@ -255,16 +315,87 @@ class SubmissionSession(SMTP):
         most = self.server.meter.limits.recipients
         if len(envelope.rcpt_tos) >= most:
             return f"452 4.5.3 Too many recipients, at most {most} in one mail"
+        if no := await self._ask("recipient", address):
+            return no
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
+
+    @syntax("DATA")
+    async def smtp_DATA(self, arg: str) -> None:
+        """Take the message. What a large one needs of memory is reserved before 354, so its client waits; slow but
+        living uploads go on, as each piece that comes starts the time-out anew."""
+        if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
+            return
+        assert self.envelope is not None
+        if not self.envelope.rcpt_tos:
+            await self.push("503 5.5.1 RCPT first")
+            return
+        if arg:
+            await self.push("501 5.5.4 DATA has no parameter")
+            return
+        budget, limits = self.server.budget, self.server.meter.limits
+        announced = _size_of(self.envelope.mail_options)
+        taken = announced if announced > SMALL else 0
+        if not await self._patiently(budget.take(taken, limits.patience)):
+            log.info("%s announced %d octets while %d are under way, and hears 452", self.client, taken, budget.used)
+            await self.push("452 4.3.1 Too many large mails are under way, try again later")
+            self.envelope = self._create_envelope()
+            return
+        try:
+            await self.push("354 End data with <CR><LF>.<CR><LF>")
+            upload = Upload(self.server.max_size)
+            began = self.loop.time()
+            while not upload.complete:
+                piece = await self._reader.read(CHUNK)
+                if not piece:
+                    return
+                if self.loop.time() - began < LONGEST_UPLOAD:
+                    self._reset_timeout()
+                upload.feed(piece)
+                if upload.size > max(taken, SMALL):  # more than it said, or it said nothing
+                    more = max(upload.size, SMALL)
+                    if not await self._patiently(budget.take(more, limits.patience)):
+                        upload.drop()
+                        more = 0
+                    taken += more
+            if upload.rest:
+                self._reader.feed_data(upload.rest)  # commands that were sent along; everything before them is read
+            if upload.too_large:
+                await self.push(_TOO_LARGE)
+            elif upload.dropped:
+                await self.push("452 4.3.1 Too many large mails are under way, try again later")
+            else:
+                self.envelope.content = self.envelope.original_content = upload.message()
+                del upload
+                assert self.session is not None
+                await self.push(await self.handle_DATA(self, self.session, self.envelope))
+            self.envelope = self._create_envelope()
+        finally:
+            budget.give_back(taken)
+
+    async def _patiently(self, turn: Awaitable[bool]) -> bool:
+        """Wait for a turn without being cut off for saying nothing meanwhile."""
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+        try:
+            return await turn
+        finally:
+            self._reset_timeout()
+
+    def _timeout_cb(self) -> None:
+        """RFC 5321 §3.8: say so before the connection is closed."""
+        log.info("%s said nothing for %.0f s; the connection is closed", self.client, self.server.timeout)
+        if isinstance(self.transport, asyncio.WriteTransport) and not self.transport.is_closing():
+            self.transport.write(b"421 4.4.2 Nothing was said for too long\r\n")
+            self.transport.close()
 
     async def handle_DATA(self, _server: Any, session: Session, envelope: Envelope) -> str:
         server = self.server
         if server.holding():
             return HOLDING
-        data = bytes(envelope.original_content or b"")
+        data = envelope.original_content or b""
         try:
-            check_data(data, server.max_size)
+            await server.in_thread(check_data, data, server.max_size)
         except MessageRefused as error:
             return status_for(error)
         if hops(data) > MAX_HOPS:
@@ -293,6 +424,8 @@ class SubmissionSession(SMTP):
             protected=protected,
             smtputf8=bool(envelope.smtp_utf8),
         )
+        envelope.content = envelope.original_content = None  # a large message is not kept twice
+        del data
         self.busy = True
         server.waiting += 1
         try:
@@ -304,12 +437,41 @@ class SubmissionSession(SMTP):
         finally:
             self.busy = False
             server.waiting -= 1
+        server.meter.taken(self._login or self.client)
         return f"250 2.0.0 OK queued as {one_line(str(number), 80)}"
+
+    async def _ask_number(self, question: str) -> int | None:
+        """A number that the door knows of a login; None without sign-in."""
+        if self.server.door is None or self._login is None:
+            return None
+        try:
+            found: int | None = await self.server.in_thread(getattr(self.server.door, question), self._login)
+        except Exception as error:
+            log.warning("%s of %s: %s: %s", question, self.client, type(error).__name__, error)
+            return None
+        return found
+
+    async def _ask(self, question: str, *about: object) -> str | None:
+        """The door's refusal as an answer; None when it lets the command pass."""
+        if self.server.door is None:
+            return None
+        try:
+            no = await self.server.in_thread(getattr(self.server.door, question), self._login, *about)
+        except Exception as error:
+            log.warning("%s of %s: %s: %s", question, self.client, type(error).__name__, error)
+            return status_for(error)
+        return one_line(no) if no else None
 
     @property
     def _login(self) -> str | None:
         who = self.session.auth_data if self.session else None
         return who.login if isinstance(who, _SignedIn) else None
+
+
+def _size_of(options: Sequence[str]) -> int:
+    """The octets a client announced (RFC 1870), 0 when it did not."""
+    said = next((option[5:] for option in options if option.upper().startswith("SIZE=")), "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 20 else 0
 
 
 class _SignedIn:

@@ -14,15 +14,29 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 from ..clock import SystemClock
 from ..errors import ConfigError
 from ..ports import Clock, Secrets
+from .budget import Budget
 from .limits import Limits, Meter
 from .mail import SubmittedMail
 from .protocol import SubmissionSession
 from .users import Users
+
+
+class Door(Protocol):
+    """What is asked, in a thread, before a command is answered: the refusal, code first, or None to let it pass."""
+
+    def mail(self, login: str | None, sender: str, size: int) -> str | None:
+        """About ``MAIL FROM``; ``sender`` is empty for the null path, ``size`` 0 where none was announced."""
+
+    def recipient(self, login: str | None, address: str) -> str | None:
+        """About ``RCPT TO``."""
+
+    def per_minute(self, login: str) -> int | None:
+        """The mails a minute that a login may hand over; None: as the listener says."""
 
 
 class SubmissionServer:
@@ -58,14 +72,17 @@ class SubmissionServer:
         hostname: str | None = None,
         clock: Clock | None = None,
         holding: Callable[[], bool] = lambda: False,
+        door: Door | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.accept = accept
         self.holding = holding
+        self.door = door
         self.host = host
         self.port = port
         self.tls_context = tls_context
         self.implicit_tls = implicit_tls
-        self.users = Users(users or {}, secrets)
+        self.users = Users(users if users is not None else {}, secrets)
         self.require_auth = bool(self.users) if require_auth is None else require_auth
         self.allow_insecure_loopback = allow_insecure_loopback
         self.max_size = max_size
@@ -73,6 +90,7 @@ class SubmissionServer:
         self.hostname = hostname or socket.gethostname()
         self.clock: Clock = clock or SystemClock()
         self.meter = Meter(limits or Limits(), self.clock)
+        self.budget = budget or Budget(self.meter.limits.bytes_under_way)
         self.sessions: set[SubmissionSession] = set()
         self.waiting = 0
         self.stopping = False
@@ -137,7 +155,7 @@ class SubmissionServer:
                 host=self.host,
                 port=self.port,
             ) from error
-        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="submission")
+        self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="submission")
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def ended(self) -> None:

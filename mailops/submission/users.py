@@ -49,12 +49,15 @@ _NOBODY = _encode(b"\0" * 16, b"\0" * 32)
 
 
 class Users:
-    """The logins of a listener. Raises :class:`ConfigError` for an entry that is neither hash nor reference."""
+    """The logins of a listener; ``entries`` is asked at each sign-in.
+
+    Raises :class:`ConfigError` for an entry that is neither hash nor reference.
+    """
 
     def __init__(self, entries: Mapping[str, str], secrets: Secrets | None = None) -> None:
-        self._entries = dict(entries)
+        self._entries = entries
         self._secrets = secrets
-        for login, value in self._entries.items():
+        for login, value in entries.items():
             hashed = value.startswith("scrypt$") and value.count("$") == 5
             if not hashed and (secrets is None or ":" not in value):
                 raise ConfigError(
@@ -65,7 +68,7 @@ class Users:
                 )
 
     def __bool__(self) -> bool:
-        return bool(self._entries)
+        return len(self._entries) > 0
 
     def check(self, login: str, password: bytes) -> bool:
         """Whether the password is right. Slow on purpose; call it off the event loop."""

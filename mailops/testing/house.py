@@ -47,24 +47,26 @@ ROOMS: tuple[str, ...] = (
     "settings", "store", "workspace", "secrets", "smtp", "providers",
     "dns", "routing", "oauth", "submission", "domains",
     "ledger", "limits",
-    "bounces.reading", "bounces", "suppression", "queue", "campaigns", "threads", "inbound",
+    "bounces.reading", "bounces", "suppression", "queue", "relay", "campaigns", "threads", "inbound",
     "logs", "odoo",
     "analysis",
     "checks", "guides", "jobs",
     "ops",
-    "doctor", "service", "webhooks", "serve", "widgets", "cli",
+    "doctor", "service", "webhooks", "serve", "serve_check", "widgets", "cli",
     "testing", "demo", "__main__",
 )
 # fmt: on
-FACES = ("service", "serve", "webhooks", "cli", "widgets", "doctor")
+FACES = ("service", "serve", "serve_check", "webhooks", "cli", "widgets", "doctor")
 READERS = {"analysis": {"analysis", "checks", "jobs", "ops", *FACES, "demo", "testing"}}
-NO_SQL = ("widgets", "cli", "guides", "ops", "serve", "service", "doctor")
+NO_SQL = ("widgets", "cli", "guides", "ops", "serve", "serve_check", "service", "doctor")
 KEEPERS = {"mailops/guides/steps.py": "keeps guide_answers, which the guides own; no other module of the room has SQL"}
 
 TABLE_OWNER: dict[str, str] = {
     **dict.fromkeys(("parameters", "alias_domains", "companies", "servers"), "store"),
     **dict.fromkeys(("mails", "deliveries", "attempts", "events", "counts", "owed", "forgotten"), "ledger"),
     "contents": "queue",
+    "dkim_keys": "queue",
+    **dict.fromkeys(("logins", "reports"), "relay"),
     "bounces": "bounces",
     "suppressions": "suppression",
     "webhook_events": "webhooks",

@@ -41,8 +41,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     *_group(
         "uncalled",
-        "wanted by the domain checks: DANE, reverse names, all servers of a zone, watching until published, signing",
-        "dns/dkim_message.py: sign_message has no caller",
+        "wanted by the domain checks: DANE, reverse names, all servers of a zone, watching until published",
         "dns/published.py: check_records has no caller",
         "dns/published.py: compare_servers has no caller",
         "dns/published.py: watch_until has no caller",
@@ -55,11 +54,6 @@ KNOWN: tuple[Known, ...] = (
         "oauth/redirects.py: gmail_redirect_of_database has no caller",
         "providers/mailjet.py: MailjetApi.add_sender has no caller",
         "providers/mailjet.py: MailjetApi.set_event_address has no caller",
-    ),
-    *_group(
-        "uncalled",
-        "the refusal of a plain password names it; a command is to make the hash",
-        "submission/users.py: hash_password has no caller",
     ),
     *_group(
         "uncalled",

@@ -66,7 +66,7 @@ def test_an_application_hands_mail_over_and_it_leaves(ops_on: Callable[..., Ops]
         assert set(got.recipients) == {"bob@x.example", "hidden@x.example"}
         assert b"hidden" not in got.data
         assert b"Received:" in got.data
-        assert got.envelope_from == "bounce@acme.example"
+        assert got.envelope_from == "ann@acme.example"  # errors go where the program said
         [mail] = ops.queue.page().mails
         assert mail.state is MailState.SENT
 
