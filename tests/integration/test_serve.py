@@ -193,7 +193,7 @@ def test_a_bulk_sender_that_never_tries_again_loses_nothing_with_the_defaults(op
 
 def test_a_limit_a_minute_is_kept_where_one_is_set(ops_factory: Callable[..., Ops]) -> None:
     with SmtpServer() as smtp:
-        ops = ops_factory(toml="\n[serve]\nmessages_per_minute = 3\n")
+        ops = ops_factory(toml="\n[serve]\nmessages_per_minute = 3\npatience = 0.5\n")
         furnish(ops, smtp)
         with serving(ops, "--queue-every", "0") as (_, port), smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
             for n in range(3):
