@@ -15,7 +15,7 @@ ARGS ?=
 DEMO_PEERS = $(if $(MAILOPS_WORKSPACE),,$(if $(wildcard demo-workspace/demo.json),$(PY) -m mailops.demo with-peers))
 ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo test lab app bench doctor check docs clean env
+.PHONY: help demo test fuzz lab app bench doctor check docs clean env
 
 help: ## List the targets (this list)
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -28,6 +28,9 @@ demo: env ## Send, receive, bounce and analyse a month of made mail; leaves repo
 
 test: env ## Run all tests (ARGS='-k queue' for some of them)
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+fuzz: env ## Run the marked set: 2,000 fuzzed submissions and 2,000 fuzzed received mails, fixed seeds
+	@$(PY) -m pytest -m fuzz tests/integration/test_fuzz_set.py $(ARGS)
 
 lab: env ## Open the notebooks in JupyterLab
 	@$(DEMO_PEERS) $(PY) -m jupyterlab --ip=127.0.0.1 --notebook-dir=notebooks $(ROOT) $(ARGS)

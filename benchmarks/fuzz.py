@@ -32,6 +32,7 @@ import subprocess
 import sys
 import time
 import traceback
+import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -55,8 +56,8 @@ sys.path.insert(0, str(FIXTURES.parent.parent))
 
 with _instrumented or contextlib.nullcontext():
     from mailops import mime
-    from mailops.bounces import parse
-    from mailops.bounces.correlate import clues
+    from mailops.bounces import OriginalMessage, RecipientResult, Report, parse
+    from mailops.bounces.correlate import SURE, Candidate, clues, match
     from mailops.dns.aggregate import read_reports
     from mailops.dns.dkim_key import parse_key
     from mailops.dns.dkim_message import signatures
@@ -317,9 +318,12 @@ def recipients(data: bytes) -> None:
     done = compose(Submission(raw=data), now=NOW)
     head = mime.head_text((data if b"\r" in data else data.replace(b"\n", b"\r\n")).partition(b"\r\n\r\n")[0])
     written = [re.sub(pattern, "", head) for pattern in (r"\s+", r"\([^()]*\)|\s+", r"[()]|\s+")]
+    mapped = [
+        unicodedata.normalize("NFKC", text).replace("\xad", "").lower() for text in written
+    ]  # as UTS 46 reads domains
     for person in done.recipients:
         if "xn--" not in person:
-            assert any(person in text for text in written), f"nobody wrote {person!r}"
+            assert any(person.lower() in text for text in (*written, *mapped)), f"nobody wrote {person!r}"
     for text in (done.subject, done.message_id, done.header_from or ""):
         assert mime.storable(text) == text, "not storable"
 
@@ -343,6 +347,69 @@ def tags(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     for piece in text.split("\n"):
         assert tag.read("bounce@acme.example", piece, b"k" * 32) is None, "a tag that nobody signed"
+
+
+TAG_KEY, TAG_PATH, PEOPLE = b"k" * 32, "bounce@acme.example", ("eve@evil.example", "bob@x.example")
+
+
+def real_tags() -> list[bytes]:
+    """Tags as they leave: of a mail, of one of its recipients, of an old day, of another key."""
+    made = [tag.sign(TAG_PATH, 7, TAG_KEY, at=NOW, recipient=who) for who in (None, *PEOPLE)]
+    made += [tag.sign(TAG_PATH, 7, TAG_KEY, at=NOW - timedelta(days=40)), tag.sign(TAG_PATH, 7, b"x", at=NOW)]
+    return [one.encode() for one in made]
+
+
+def proofs(data: bytes) -> None:
+    """A return path proves what a tag says that was signed for it, whatever was done to its octets, and a report about
+    a mail with several recipients proves nothing against one whom its tag does not name."""
+    signed = {one.decode().lower() for one in real_tags()[:3]}
+    for line in data.decode("utf-8", "replace").split("\n")[:20]:
+        path = line.strip("<> \r")
+        text = path.rpartition("@")[0].partition("+")[2]
+        known = f"bounce+{text}@acme.example".lower() in signed
+        assert (tag.read(TAG_PATH, text, TAG_KEY, now=NOW) is not None) == known, (
+            "a tag that nobody signed, or a lost one"
+        )
+        for kind in ("bounce", "complaint"):
+            for who in PEOPLE:
+                result = RecipientResult(who)
+                report = Report(kind, (result,), original=OriginalMessage(envelope_from=path[:400]))  # type: ignore[arg-type]
+                found = clues(b"", report, {TAG_PATH}, (TAG_KEY,), now=NOW)
+                near = [Candidate(7, n, "<7@acme.example>", to, NOW, 2, True) for n, to in enumerate(PEOPLE)]
+                hit = match(result, report, near, now=NOW, found=found)
+                sure = hit.candidate if hit.confidence >= SURE else None
+                assert sure is None or (7, tag.word_of(sure.recipient)) in found.named, "proof by another"
+
+
+def gate(data: bytes) -> None:
+    """Whatever the texts beside a finished message hold: refused, or no field, no recipient and no octet more."""
+    text = [piece.decode("utf-8", "surrogateescape") for piece in data.split(b"\x1e")][:6]
+    text += [""] * (6 - len(text))
+    raw = b"From: Ann <ann@example.com>\r\nTo: Bob <bob@dest.example>\r\nSubject: x\r\n\r\nhello\r\n"
+    given = Submission(
+        raw=raw,
+        message_id=text[0] or None,
+        return_path=text[1] or None,
+        envelope_to=(text[2],) if text[2] else (),
+        sender=text[3] or None,
+        origin=text[4] or "api",
+        company=text[5] or None,
+    )
+    done = compose(given, now=NOW, return_path="bounce@example.com")
+    names = header_names(done.raw)
+    assert sorted(names) == sorted({"return-path", "from", "to", "subject", "message-id", "date"}), f"fields: {names}"
+    assert len(done.recipients) == 1
+    assert re.sub(r"\s", "", done.recipients[0]) == done.recipients[0], "a blank in an address"
+    assert done.recipients[0].rpartition("@")[0] in (text[2] or "bob@dest.example"), "a recipient that nobody named"
+    assert done.raw.endswith(b"\r\n\r\nhello\r\n")
+
+
+def gate_seeds() -> list[bytes]:
+    """Texts beside a raw message, each with a line that is none of ours."""
+    plain = ["<1@example.com>", "reports@example.com", "bob@dest.example", "ann@example.com", "api", ""]
+    marks = ("\r\nX-Evil: 1", "\nBcc: e@evil.example", "\r", "\x00", "\x85X: 1", "=?utf-8?q?=0D=0AX:_1?=", "\ud800")
+    rows = [plain, *([t + mark if n == k else t for n, t in enumerate(plain)] for mark in marks for k in range(5))]
+    return ["\x1e".join(row).encode("utf-8", "surrogatepass") for row in rows]
 
 
 def raw_seeds() -> list[bytes]:
@@ -754,6 +821,8 @@ TARGETS: dict[str, Target] = {
     "recipients": Target(recipients, field_seeds),
     "tags": Target(tags, lambda: [b"1-abcdefghijklmnop", b"bounce+1-abc=x.example", b"1.a.b\n" * 20]),
     "address": Target(address, address_seeds, address_bombs),
+    "proofs": Target(proofs, real_tags),
+    "gate": Target(gate, gate_seeds),
     "webhooks": Target(webhooks, webhook_seeds, webhook_bombs),
     "sanitise": Target(sanitise, html_seeds, html_bombs),
     "records": Target(records, record_seeds, record_bombs),

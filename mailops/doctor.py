@@ -122,10 +122,27 @@ def _serving(given: str | None) -> list[Finding]:
         pid, at, failures, words = int(told["pid"]), str(told["at"])[:19], int(told["failures"]), str(told["words"])
     except (ConfigError, OSError, ValueError, TypeError, LookupError):
         return []
+    if not _alive(pid):
+        return [
+            Finding("Serve", None, f"process {pid} ended without being stopped; last heard of at {at}. {words}".strip())
+        ]
     if not failures:
         return [Finding("Serve", True, f"process {pid}: the queue runs since {at}")]
     seen = f"process {pid}: {failures} runs of the queue in a row failed, the last at {at}: {words}"
     return [Finding("Serve", False, seen, "Mend what it says; the process goes on by itself, or start it again.")]
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process is there; taken for so where the system does not say."""
+    if os.name != "posix" or pid <= 0:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _peers() -> list[Finding]:

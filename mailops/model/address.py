@@ -27,6 +27,7 @@ _UNQUOTED = re.compile(r"[^\"(),:;<>\\]*\Z")
 _ANGLED = re.compile(r"[^\s<>,@]+@[^\s<>,@]+\Z")
 _DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 _QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"\Z')  # RFC 5321 §4.1.2: qtextSMTP
+_QUOTATION = re.compile(r'"[^"]{0,1000}"')
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
 
 
@@ -120,6 +121,30 @@ def read_field(value: str | None) -> list[Address]:
     [Address(name='a@evil.test,', spec='b@x.test')]
     """
     return [Address(_ENDS.sub(" ", decode_words(a.name)).strip(), a.spec) for a in parse_addresses(value)]
+
+
+def unread(text: str) -> bool:
+    """Whether a text holds an ``@`` that is in no address found in it, and in no name, quotation or comment: somebody
+    was meant who would be left out.
+
+    >>> unread("a@x.test, b@x.test c@x.test"), unread('"a@b" <c@x.test> (d@e)')
+    (True, False)
+    """
+    everybody = parse_addresses(text)
+    if text.count("@") == len(everybody):
+        return False
+    rest = _COMMENT.sub("", _GLUE.sub(r"\1", text))
+    for found in everybody:
+        rest = rest.replace(found.spec, "", 1)
+        rest = rest.replace(found.name, "", 1) if "@" in found.name else rest
+    return "@" in _QUOTATION.sub("", rest)
+
+
+def only(text: str) -> Address | None:
+    """The address of an envelope: a text that is one, bare or in angle brackets after a name; None for all else."""
+    found = parse_single(text)
+    written = text.strip()
+    return found if found and (written == found.spec or written.endswith(f"<{found.spec}>")) else None
 
 
 def reads_alike(text: str, address: Address) -> bool:

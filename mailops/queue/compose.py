@@ -20,7 +20,16 @@ from email.utils import format_datetime
 
 from ..errors import MessageRefused
 from ..mime import decode_words, head_of, head_text, storable
-from ..model.address import Address, envelope_address, is_valid, parse_addresses, read_field, reads_alike
+from ..model.address import (
+    Address,
+    envelope_address,
+    is_valid,
+    only,
+    parse_addresses,
+    read_field,
+    reads_alike,
+    unread,
+)
 from ..model.mail import Composed, Submission
 from ..routing.envelope import format_address_unencoded
 from ..smtp import checks
@@ -165,11 +174,16 @@ def _strict(text: str) -> bool:
     return len(found) > 1 or (bool(found) and reads_alike(text, found[0]))
 
 
+FIELDS = ("To", "Cc", "Bcc", "Reply-To")
+"""Given by a program: what cannot be read in them is a fault of the caller, and nobody is left out in silence."""
+
+
 def _people(texts: Sequence[str], field: str) -> list[Address]:
     people: list[Address] = []
     for text in texts:
         found = read_field(text)
-        if not found or not all(is_valid(a.spec) for a in found):
+        lost = only(text) is None if field == "envelope" else field in FIELDS and unread(text)
+        if not found or lost or not all(is_valid(a.spec) for a in found):
             raise MessageRefused(
                 f"An address in {field} cannot be used.",
                 code="message.address_invalid",

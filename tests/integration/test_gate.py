@@ -250,3 +250,55 @@ def test_any_text_is_refused_or_adds_no_field(name: str, text: str, raw: bool) -
     assert all(is_valid(person) for person in made.recipients)
     for stored in (made.subject, made.message_id, made.header_from or "", *made.recipients):
         stored.encode()
+
+
+SEVERAL = (
+    "a@x.example b@x.example",
+    "a@x.example, b@x.example c@x.example",
+    "a@x.example\tb@x.example",
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *SEVERAL,
+        "b@desX-Failed: a@x.example",
+        "b@x.example:c@x.example",
+        "b @x.example",
+        "g: a@x.example;",
+        "a@x.example, b@x.example",
+    ],
+)
+def test_an_envelope_is_the_address_that_was_given_or_none(sqlite_ops: Ops, text: str) -> None:
+    """Never another one that somebody could read into it, and nobody left out in silence."""
+    with pytest.raises(MessageRefused) as refused:
+        sqlite_ops.queue.submit(Submission(raw=RAW, envelope_to=("first@x.example", text)))
+    assert refused.value.code == "message.address_invalid"
+    assert sqlite_ops.queue.page().total == 0
+
+
+@pytest.mark.parametrize("field", ["to", "cc", "bcc"])
+@pytest.mark.parametrize("text", SEVERAL)
+def test_nobody_is_left_out_of_a_field_in_silence(sqlite_ops: Ops, field: str, text: str) -> None:
+    with pytest.raises(MessageRefused) as refused:
+        sqlite_ops.queue.submit(
+            Submission(sender="ann@acme.example", subject="s", text="t", **{"to": ("first@x.example",), field: (text,)})
+        )
+    assert refused.value.code == "message.address_invalid"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a@x.example; b@x.example",
+        "Bob b@x.example",
+        "ann@old.example <b@x.example>",
+        '"ann@old.example" <b@x.example>',
+        "b@x.example (not c@x.example)",
+        "=?utf-8?q?a=40b?= <b@x.example>, friends: c@x.example;",
+    ],
+)
+def test_what_people_write_is_read(sqlite_ops: Ops, text: str) -> None:
+    mail_id = sqlite_ops.send(sender="ann@acme.example", to=[text], subject="s", text="t")
+    assert "b@x.example" in {d.recipient for d in sqlite_ops.queue.mail(mail_id).deliveries}

@@ -224,3 +224,13 @@ def test_a_journal_that_cannot_be_made_leaves_no_lock(tmp_path: Path, monkeypatc
         Journal(tmp_path, "w1")
     assert caught.value.code == "store.journal_in_use"
     held.close()
+
+
+def test_the_doctor_tells_a_process_that_was_killed(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        where = str(served.ops.workspace.path)
+        served.until(lambda: [f.ok for f in examine(workspace=where) if f.what == "Serve"] == [True], "nothing is told")
+        served.child.kill()
+        served.child.wait(timeout=20)
+        [told] = [found for found in examine(workspace=where) if found.what == "Serve"]
+        assert (told.ok, "ended without" in told.seen) == (None, True)
