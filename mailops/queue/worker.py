@@ -43,10 +43,11 @@ from ..routing import Route, Router
 from ..smtp import SessionPool
 from . import lease as leases
 from .compose import with_from
+from .fitting import fit
 from .journal import Journal
 from .outcome import explained, settle, surplus
 from .recover import Recovered, recover
-from .signing import Signer
+from .signing import Signer, without_signatures
 from .submit import request_of
 
 log = logging.getLogger(__name__)
@@ -307,7 +308,7 @@ class Worker:
 
     def _send(self, mail: Leased, journal: Journal) -> Settled:
         try:
-            route, server, outbound, signature = self._prepare(mail)
+            route, server, outbound = self._prepare(mail)
         except MailopsError as error:
             result = SendResult(tuple(_local(r, error) for r in mail.recipients))
             return self._outcome(mail, result, None, None)
@@ -324,6 +325,7 @@ class Worker:
             self._resting[server.key] = (self._clock.monotonic() + REST, reply)
             lines = error.facts.get("transcript") or ()
             return self._outcome(mail, _everyone(mail, reply), server, route, "\n".join(map(str, lines)))
+        outbound, signature = self._dress(mail, route, outbound, session)
         changed = route.header_from if route.header_from != mail.header_from else None
         journal.start(mail.attempt_id, mail.mail_id, server, sent_from=changed, envelope_from=route.envelope_from)
         self._say("journaled")
@@ -355,8 +357,8 @@ class Worker:
             portion = len(then.taken) or portion
         return result
 
-    def _prepare(self, mail: Leased) -> tuple[Route, Server, Outbound, str | None]:
-        """How a mail leaves, as it leaves, and what became of its signatures."""
+    def _prepare(self, mail: Leased) -> tuple[Route, Server, Outbound]:
+        """How a mail leaves, and with which bytes, before the server is known to take them."""
         assert self._router is not None
         assert self._routed is not None
         route = self._router.route(request_of(mail, self._routed))
@@ -373,12 +375,21 @@ class Worker:
         rewritten = route.header_from != mail.header_from
         if rewritten:
             raw = with_from(raw, mail.from_start, mail.from_end, route.header_from)
-        raw, signature = self._sign.prepare(raw, route.header_from, rewritten=rewritten)
+            raw, _ = without_signatures(raw)  # the rewrite broke them
         if self._signed and route.envelope_from.lower() in self._signed:
             route = replace(route, envelope_from=sign(route.envelope_from, mail.mail_id, self._key))
         path = "" if route.envelope_from == NULL_PATH else str(route.envelope_from)
         outbound = Outbound(path, mail.recipients, raw, mail.smtputf8, mail.eightbit)
-        return route, self._server_of(route), outbound, signature
+        return route, self._server_of(route), outbound
+
+    def _dress(self, mail: Leased, route: Route, outbound: Outbound, session: Session) -> tuple[Outbound, str | None]:
+        """The mail as this server takes it, signed last; and what became of it in words."""
+        fitted = fit(outbound.data, getattr(session, "offers", None))
+        before = mail.raw if route.header_from != mail.header_from else b""
+        raw, signature = self._sign.prepare(fitted.data, route.header_from or "", before)
+        told = "; ".join(filter(None, (fitted.told, signature))) or None
+        utf8 = fitted.utf8 or not all(address.isascii() for address in outbound.recipients)
+        return replace(outbound, data=raw, smtputf8=outbound.smtputf8 and utf8, eightbit=fitted.eightbit), told
 
     def _server_of(self, route: Route) -> Server:
         assert self._routed is not None
