@@ -44,6 +44,12 @@ class Analysis:
 
         return bounce_rate(self._engine, by=by, since=since, now=self._clock.now())
 
+    def relay(self, since: str | None = "7d") -> pd.DataFrame:
+        """What programs handed over to ``mailops serve``: a row for each login, the most first."""
+        from .relay import by_login
+
+        return by_login(self._engine, self.period(since))
+
     def overall(self, since: str | None = "30d") -> Rate:
         """The bounce rate of everything sent since then."""
         return self._overall(self.period(since))

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import ConfigError
 from .app import open_ops
-from .output import print_json, say, table
+from .output import frame_table, print_json, say, table
 
 app = typer.Typer(rich_markup_mode=None, help="Listen for mail from applications, and send it.")
 JSON = typer.Option(False, "--json", help="Print JSON.")
@@ -63,6 +63,20 @@ def reports(
         [(x.mail_id, x.recipient, x.state, x.address, x.login, x.report_id, x.why or x.reply) for x in rows],
     )
     say(", ".join(f"{number} {name}" for name, number in counts.items()) + ".")
+
+
+@app.command("usage")
+def usage(
+    ctx: typer.Context,
+    since: str = typer.Option("7d", help="From when on: 7d, 12w or a date."),
+    json: bool = JSON,
+) -> None:
+    """Who hands over how much, what of it was refused, and how long it took: a row for each login."""
+    frame = open_ops(ctx).analysis.relay(since)
+    if json:
+        print_json(frame)
+    else:
+        frame_table(frame)
 
 
 @app.command("check")

@@ -73,18 +73,19 @@ class Signer:
         self._keys = keys
         self._unreadable = unreadable
 
-    def prepare(self, raw: bytes, header_from: str, *, rewritten: bool) -> tuple[bytes, str | None]:
-        """The message as it leaves, and what became of signatures in words; None where there were none and are none."""
+    def prepare(self, raw: bytes, header_from: str, before: bytes = b"") -> tuple[bytes, str | None]:
+        """The message as it leaves, and what became of signatures in words; None where there were none and are none.
+
+        ``before`` is the message as it was handed over, where its From was rewritten since and its signatures are off.
+        """
         told = []
-        if rewritten:
-            raw, broken = without_signatures(raw)
-            if broken:
-                told.append(f"signature of {', '.join(broken)} removed (the From was rewritten)")
+        if broken := _signers(before):
+            told.append(f"signature of {', '.join(broken)} removed (the From was rewritten)")
         sender = parse_first(header_from)
         domain = (ascii_domain(sender.domain) or "") if sender else ""
-        present = {tags.get("d", "").lower() for tags in signatures(head_of(raw) + b"\r\n\r\n")}
+        present = _signers(raw)
         if present:
-            told.append(f"signature of {', '.join(sorted(present))} kept")
+            told.append(f"signature of {', '.join(present)} kept")
         if domain in self._unreadable:
             told.append(f"not signed: {self._unreadable[domain]}")
         elif domain in self._keys and domain not in present:
@@ -100,11 +101,17 @@ class Signer:
 
 def without_signatures(raw: bytes) -> tuple[bytes, list[str]]:
     """A message without its DKIM signatures, and whose they were."""
-    head = head_of(raw) + b"\r\n"
-    broken = sorted({tags.get("d", "an unnamed domain").lower() for tags in signatures(head + b"\r\n")})
+    broken = _signers(raw)
     if not broken:
         return raw, []
+    head = head_of(raw) + b"\r\n"
     return b"".join([_SIGNATURE.sub(b"", head), memoryview(raw)[len(head) :]]), broken
+
+
+def _signers(raw: bytes) -> list[str]:
+    """The domains whose DKIM signatures a message bears."""
+    found = signatures(head_of(raw) + b"\r\n\r\n")
+    return sorted({tags.get("d", "an unnamed domain").lower() for tags in found})
 
 
 class Signing:

@@ -46,10 +46,11 @@ from ..routing import Route, Router
 from ..smtp import SessionPool
 from . import lease as leases
 from .compose import with_from
+from .fitting import fit
 from .journal import Journal
 from .outcome import explained, settle, surplus
 from .recover import Recovered, recover
-from .signing import Signer
+from .signing import Signer, without_signatures
 from .submit import request_of
 
 log = logging.getLogger(__name__)
@@ -362,7 +363,7 @@ class Worker:
 
     def _send(self, mail: Leased, journal: Journal) -> Settled:
         try:
-            route, server, parts, signature = self._prepare(mail)
+            route, server, parts = self._prepare(mail)
             self._hand.way = (server, route)
         except StoreError:
             raise
@@ -382,6 +383,7 @@ class Worker:
             self._resting[server.key] = (self._clock.monotonic() + REST, reply)
             lines = error.facts.get("transcript") or ()
             return self._outcome(mail, _everyone(mail, reply), server, route, "\n".join(map(str, lines)))
+        parts, signature = self._dress(mail, route, parts, session)
         changed = route.header_from if route.header_from != mail.header_from else None
         journal.start(
             mail.attempt_id,
@@ -455,9 +457,9 @@ class Worker:
             self._note(journal, mail, then)
         return result
 
-    def _prepare(self, mail: Leased) -> tuple[Route, Server, list[Outbound], str | None]:
-        """The way of a mail, its transactions (one, or for a mass mail with signed return paths one a recipient), and
-        what became of its signatures."""
+    def _prepare(self, mail: Leased) -> tuple[Route, Server, list[Outbound]]:
+        """The way of a mail and its transactions (one, or for a mass mail with signed return paths one a recipient),
+        with their bytes before the server is known to take them."""
         assert self._router is not None
         assert self._routed is not None
         route = self._router.route(request_of(mail, self._routed))
@@ -474,14 +476,14 @@ class Worker:
         rewritten = route.header_from != mail.header_from
         if rewritten:
             raw = with_from(raw, mail.from_start, mail.from_end, route.header_from)
-        raw, signature = self._sign.prepare(raw, route.header_from, rewritten=rewritten)
+            raw, _ = without_signatures(raw)  # the rewrite broke them
         path = "" if route.envelope_from == NULL_PATH else str(route.envelope_from)
         outbound = Outbound(path, mail.recipients, raw, mail.smtputf8, mail.eightbit)
         parts = [outbound]
         if self._signed and path.lower() in self._signed:
             parts = self._tagged(mail, outbound)
             route = replace(route, envelope_from=parts[0].envelope_from)
-        return route, self._server_of(route), parts, signature
+        return route, self._server_of(route), parts
 
     def _tagged(self, mail: Leased, plain: Outbound) -> list[Outbound]:
         """Transactions whose return path says which mail they are of, and to whom where it is to one."""
@@ -494,6 +496,21 @@ class Worker:
         if mail.mail_class == MailClass.MASS.value:
             return [one((recipient,)) for recipient in plain.recipients]
         return [one(plain.recipients)]
+
+    def _dress(
+        self, mail: Leased, route: Route, parts: Sequence[Outbound], session: Session
+    ) -> tuple[list[Outbound], str | None]:
+        """The mail as this server takes it, signed last; and what became of it in words."""
+        fitted = fit(parts[0].data, getattr(session, "offers", None))
+        before = mail.raw if route.header_from != mail.header_from else b""
+        raw, signature = self._sign.prepare(fitted.data, route.header_from or "", before)
+        told = "; ".join(filter(None, (fitted.told, signature))) or None
+
+        def dressed(part: Outbound) -> Outbound:
+            utf8 = fitted.utf8 or not all(address.isascii() for address in part.recipients)
+            return replace(part, data=raw, smtputf8=part.smtputf8 and utf8, eightbit=fitted.eightbit)
+
+        return [dressed(part) for part in parts], told
 
     def _server_of(self, route: Route) -> Server:
         assert self._routed is not None

@@ -86,6 +86,11 @@ class PooledSession:
         self._server = server
         self.session = session
 
+    @property
+    def offers(self) -> frozenset[str]:
+        """As :attr:`SmtpSession.offers`."""
+        return self.session.offers
+
     def send(self, mail: Outbound, on_step: Callable[[str], None] | None = None) -> SendResult:
         """As :meth:`SmtpSession.send`; reconnects at the messages limit, and once for a stale session."""
         try:

@@ -122,6 +122,11 @@ class SmtpSession:
         self._pipelining = "PIPELINING" in extensions
         self._max_size = min((n for n in (server.max_size, extensions.size) if n), default=None)
 
+    @property
+    def offers(self) -> frozenset[str]:
+        """The extensions that the server offered, upper case."""
+        return frozenset(self.extensions.keywords)
+
     # --- one mail -----------------------------------------------------------------------------------------------------
 
     def send(self, mail: Outbound, on_step: OnStep | None = None) -> SendResult:

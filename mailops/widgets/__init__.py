@@ -29,6 +29,7 @@ _HOMES = {
     "Progress": "progress",
     "QueueView": "queue_view",
     "RatesView": "rates_view",
+    "RelayView": "relay_view",
     "RouteCard": "route_card",
     "SecretField": "form",
     "ServersView": "servers_view",
