@@ -110,6 +110,8 @@ def sources(
              one.reason) for one in found
         ]  # fmt: skip
         table(["Source", "Mails", "Pass", "Name", "Network", "Kind", "Who", "Why"], rows)
+        if len(found) < len(read.surviving):
+            say(f"{len(read.surviving) - len(found):,} smaller sources were not looked up.")
     if any(one.kind == "stranger" for one in found):
         raise typer.Exit(1)
 

@@ -3,7 +3,7 @@
 Branch order, as the providers themselves advise: the OAuth ``error`` value with Microsoft's numeric ``error_codes``
 first, words last; an unknown number falls back to the meaning of ``error``. What was redeemed (``grant``) decides where
 the words do not: ``invalid_grant: Bad Request`` is a used code in a sign-in and an ended token in a renewal. The rows
-are data with sources (``refusals.toml``).
+are data with sources (a file a provider in ``data/refusals/``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Literal
 from ..errors import AuthError
 from ..secrets import redact
 from .model import limits_said
-from .rules import PROVIDERS
+from .rules import CATALOGUED, PROVIDERS
 
 Who = Literal["you", "admin", "person", "recipient", "their admin", "provider", "nobody (wait)"]
 KINDS: dict[str, Who] = {
@@ -75,8 +75,12 @@ class Row:
 @lru_cache(maxsize=1)
 def rows() -> tuple[Row, ...]:
     """All rows, in the order of matching."""
-    raw = tomllib.loads(files(__package__).joinpath("refusals.toml").read_text("utf-8"))
-    return tuple(_row(r, raw["sources"], raw["usual"]) for r in raw["row"])
+    out: list[Row] = []
+    for known in CATALOGUED:
+        name = f"{PROVIDERS[known].dns.key}.toml"
+        raw = tomllib.loads(files(__package__).joinpath("data", "refusals", name).read_text("utf-8"))
+        out += (_row(known, one, raw["sources"], raw["usual"]) for one in raw["row"])
+    return tuple(out)
 
 
 def _several(value: Any) -> tuple[Any, ...]:
@@ -95,11 +99,11 @@ def _figures(found: re.Match[str]) -> str:
     return limits_said(fitting)
 
 
-def _row(raw: Mapping[str, Any], sources: Mapping[str, str], usual: Mapping[str, str]) -> Row:
+def _row(known: str, raw: Mapping[str, Any], sources: Mapping[str, str], usual: Mapping[str, str]) -> Row:
     at, *also = _several(raw["at"])
     return Row(
         id=raw["id"],
-        provider=raw["provider"],
+        provider=known,
         at=at,
         cause=_FIGURES.sub(_figures, raw["cause"]),
         fix=raw["fix"],
@@ -110,7 +114,7 @@ def _row(raw: Mapping[str, Any], sources: Mapping[str, str], usual: Mapping[str,
         grants=_several(raw.get("grant")),
         actor=raw.get("who"),
         also=tuple(also),
-        source=sources[raw.get("source") or usual[f"{raw['provider']}-{at}"]],
+        source=sources[raw.get("source") or usual[at]],
     )
 
 

@@ -34,7 +34,8 @@ def _texts() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and "mailops " in node.value:
                 yield str(path.relative_to(ROOT)), node.value
-    yield "refusals.toml", (ROOT / "providers" / "refusals.toml").read_text("utf-8")
+    for path in sorted((ROOT / "providers" / "data").rglob("*.toml")):
+        yield path.name, path.read_text("utf-8")
     for path in sorted(DOCS.rglob("*.md")):
         yield path.name, path.read_text("utf-8")
 

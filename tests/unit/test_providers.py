@@ -13,17 +13,18 @@ from typer.testing import CliRunner
 from mailops import providers as room
 from mailops.cli.app import app
 from mailops.model.setup import Encryption
-from mailops.providers import PROVIDERS, provider, provider_of_host
+from mailops.providers import CATALOGUED, PROVIDERS, provider, provider_of_host
 from mailops.providers.files import FILES, read
 from mailops.providers.model import Limit
 from mailops.providers.outgoing import server_for
 from mailops.providers.records import SENDERS, service_named
+from mailops.providers.refusals import rows
 
 DATA = files(room) / "data"
 
 
 def test_every_file_is_one_provider_and_nothing_else_holds_one() -> None:
-    names = {one.name.removesuffix(".toml") for one in DATA.iterdir()}
+    names = {one.name.removesuffix(".toml") for one in DATA.iterdir() if one.name.endswith(".toml")}
     assert names == set(FILES) == set(SENDERS)
     ids = [one.id for one in FILES.values() if one.id]
     assert len(ids) == len(set(ids)), "an id names one provider"
@@ -72,10 +73,19 @@ def test_no_figure_of_a_limit_stands_in_prose() -> None:
     figures = {f"{one.count:,}" for p in FILES.values() for one in p.limits if one.count >= 30}
     unit = r"(?:messages?|mails?|recipients?)\b"
     wrong = re.compile(rf"\b(?:{'|'.join(sorted(figures))})\s+(?:{unit}|with Workspace|a user)", re.I)
-    sources = [*Path(room.__file__).parent.parent.rglob("*.py"), *Path(room.__file__).parent.glob("*.toml")]
-    found = [f"{path.name}: {hit[0]}" for path in sources for hit in wrong.finditer(path.read_text("utf-8"))
-             if path.parent.name in ("providers", "guides", "routing", "oauth", "checks", "widgets")]  # fmt: skip
+    rooms = ("providers", "guides", "routing", "oauth", "checks", "widgets")
+    package = Path(room.__file__).parent.parent
+    sources = [*package.rglob("*.py"), *(package / "providers" / "data" / "refusals").glob("*.toml")]
+    found = [f"{path.name}: {hit[0]}" for path in sources if path.relative_to(package).parts[0] in rooms
+             for hit in wrong.finditer(path.read_text("utf-8"))]  # fmt: skip
     assert found == []
+
+
+def test_the_words_of_refusals_stand_in_a_file_a_provider() -> None:
+    held = {one.name.removesuffix(".toml") for one in (DATA / "refusals").iterdir()}
+    assert held == {PROVIDERS[known].dns.key for known in CATALOGUED}
+    assert {one.provider for one in rows()} == set(CATALOGUED)
+    assert all(one.source.startswith("https://") for one in rows())
 
 
 def test_one_figure_is_told_everywhere() -> None:
