@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .clock import SystemClock
+from .model.changes import Saved, changed
 from .model.mail import Attachment, Submission
 from .model.setup import AliasDomain, Company, MailClass, Server, Setup
 from .ports import Clock
@@ -36,11 +38,14 @@ if TYPE_CHECKING:
     from .ledger import Book
     from .ledger.check import Books
     from .model.alias import Alias
+    from .model.verdict import Finding
     from .oauth.calendar import End
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
     from .queue.service import Queue
+    from .queue.told import MailRoute
     from .routing import Route
+    from .routing.impact import Impact
     from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
     from .suppression import Suppressions
@@ -76,27 +81,143 @@ class Ops:
         return load(self.engine, self.workspace.settings.as_profile())
 
     def save_server(self, server: Server) -> Server:
-        """Add or change an outgoing server."""
+        """Add or change an outgoing server. Raises :class:`ConfigError` also for what cannot work in this set-up: a
+        blocked port, or a filter on the hosted subdomain at an external server."""
+        from .routing.plan import refuse_server
         from .store.setup import save_server
 
+        refuse_server(server, self.setup)
         return save_server(self.engine, server)
 
+    def change_server(self, key: str, **named: Any) -> Saved[Server]:
+        """Add a server, or change what is named of the one with this key; all else stays. ``named`` are fields of
+        :class:`~mailops.model.setup.Server`; a host that a provider is known by sets ``provider`` where none is named.
+        """
+        from .providers import provider_of_host
+        from .routing.effect import about, without_effect
+
+        before = next((s for s in self.setup.servers if s.key == key), None)
+        if "host" in named and "provider" not in named and (before is None or before.host != named["host"]):
+            known = provider_of_host(str(named["host"]))
+            named["provider"] = known.id if known else None
+        saved = self.save_server(replace(before or Server(key, key), **named))
+        notes = about(without_effect(self.setup), f"server:{key}")
+        return Saved(saved, changed(before, saved), tuple(notes))
+
+    def change_company(self, key: str, **named: Any) -> Saved[Company]:
+        """Add a company, or change what is named of the one with this key (``name``, ``email``, ``domain``: the name of
+        an alias domain); all else stays."""
+        from .store.setup import not_found
+
+        setup = self.setup
+        before = next((c for c in setup.companies if c.key == key), None)
+        domain = named.pop("domain", None)
+        if domain is not None:
+            wanted = domain.strip().lower()
+            found = next((d for d in setup.alias_domains if d.name == wanted), None)
+            if found is None:
+                raise not_found("alias domain", domain, [d.name for d in setup.alias_domains])
+            named["alias_domain"] = found
+        company = replace(before or Company(key, key), **named)
+        if "alias_domain" not in named and setup.is_hosted_domain(company.alias_domain):
+            company = replace(company, alias_domain=None)  # it has none of its own, and shares the hosted one
+        self.save_company(company)
+        saved = next(c for c in self.setup.companies if c.key == key)
+        return Saved(saved, changed(before, saved))
+
+    def change_alias_domain(self, name: str, **named: Any) -> Saved[AliasDomain]:
+        """Add an alias domain, or change what is named of the one of this name (``bounce_alias``, ``catchall_alias``,
+        ``default_from``, ``sequence``); all else stays. Ask :meth:`impact` first."""
+        from .routing.effect import about, without_effect
+
+        proposed = self.proposed_alias_domain(name, **named)
+        before = next((d for d in self.setup.alias_domains if d.name == proposed.name), None)
+        saved = self.save_alias_domain(proposed)
+        notes = about(without_effect(self.setup), f"domain:{saved.name}")
+        return Saved(saved, changed(before, saved), tuple(notes))
+
+    def proposed_alias_domain(self, name: str, **named: Any) -> AliasDomain:
+        """The alias domain as :meth:`change_alias_domain` would save it."""
+        wanted = name.strip().lower()
+        before = next((d for d in self.setup.alias_domains if d.name == wanted), None)
+        return replace(before or AliasDomain(name), **named)
+
+    def change_parameter(self, key: str, value: str | None) -> Saved[str | None]:
+        """Set or remove a system parameter, with what changed and what has no effect."""
+        from .model.changes import Changed
+        from .routing.effect import about, without_effect
+
+        before = self.setup.parameters.get(key)
+        self.set_parameter(key, value)
+        setup = self.setup
+        now = setup.parameters.get(key)
+        moved = () if before == now else (Changed(key, before or "", now or ""),)
+        return Saved(now, moved if before is not None else (), tuple(about(without_effect(setup), key)))
+
+    def parameter_impact(self, key: str, value: str | None) -> str:
+        """What a change of a parameter touches that is already out, as a question; "" when nothing is."""
+        before = self.setup.parameters.get(key) or ""
+        if key != "web.base.url" or not before or before.rstrip("/") == (value or "").rstrip("/"):
+            return ""
+        signed_in = sum(1 for _ in self.tokens.accounts)
+        return (
+            f"web.base.url: {before} becomes {value or 'empty'}. {signed_in} connected accounts were signed in with "
+            f"redirect addresses below {before}: register the new ones at Microsoft and Google before the next sign-in."
+            "\nChanging it is generally not recommended; freeze it with web.base.url.freeze."
+        )
+
     def remove_server(self, key: str) -> None:
-        """Remove an outgoing server."""
+        """Remove an outgoing server. Raises :class:`StateConflict` for the dedicated mass-mailing server."""
+        from .routing.plan import refuse_without
         from .store.setup import remove_server
 
+        refuse_without(key, self.setup)
         remove_server(self.engine, key)
 
     def save_alias_domain(self, domain: AliasDomain) -> AliasDomain:
-        """Add or change an alias domain; the first one is given to all companies."""
-        from .store.setup import save_alias_domain
+        """Add or change an alias domain; the first one is given to all companies. Names that are given up are still
+        read: mail sent before carries them (:meth:`impact` says how many)."""
+        from .model.setup import FORMER, with_former
+        from .store.setup import checked_alias_domain, save_alias_domain, set_parameter
+        from .threads.alias_names import check_free
 
-        return save_alias_domain(self.engine, domain)
+        domain = checked_alias_domain(domain)
+        setup = self.setup
+        before = next((d for d in setup.alias_domains if d.name == domain.name), None)
+        for alias in self.aliases:
+            if alias.domain == domain.name:
+                check_free(alias.local, domain)
+        hosted = setup.profile.hosted
+        saved = save_alias_domain(self.engine, domain, hosted=hosted.name if hosted else "")
+        if before is not None:
+            said = setup.parameters.get(FORMER, "")
+            now = with_former(said, before, saved)
+            if now != said:
+                set_parameter(self.engine, FORMER, now or None)
+        return saved
+
+    def impact(self, domain: AliasDomain) -> Impact:
+        """What saving this alias domain would do to mail that is already out, with counts; nothing is changed."""
+        from .routing.impact import change_impact
+        from .store.setup import checked_alias_domain
+        from .threads.former import mails_that_carry
+
+        domain = checked_alias_domain(domain)
+        setup = self.setup
+        before = next((d for d in setup.alias_domains if d.name == domain.name), None)
+        return change_impact(before, domain, mails_that_carry(self.engine, before, setup) if before else {})
+
+    def _kept(self, domain: AliasDomain) -> AliasDomain:
+        """An alias domain with a row of its own: the hosted one is there without, until something belongs to it."""
+        known = next((d for d in self.setup.alias_domains if d.name == domain.name.strip().lower()), domain)
+        return self.save_alias_domain(known) if self.setup.is_hosted_domain(known) else known
 
     def save_company(self, company: Company) -> Company:
         """Add or change a company."""
         from .store.setup import save_company
 
+        if company.alias_domain is not None:
+            company = replace(company, alias_domain=self._kept(company.alias_domain))
         return save_company(self.engine, company)
 
     def set_parameter(self, key: str, value: str | None) -> None:
@@ -104,8 +225,10 @@ class Ops:
         from .bounces.hardness import PARAMETER as HARDNESS
         from .bounces.hardness import read_table
         from .inbound.loops import check_limit
+        from .model.filters import parse_filter
         from .model.tag import KEY_PARAMETER
-        from .store.setup import set_parameter
+        from .routing.plan import MASS_PARAMETER, refuse_dedicated
+        from .store.setup import check_identity, set_parameter
         from .suppression.decide import check_mode
         from .threads.alias_names import clean_allowed_domains
 
@@ -120,6 +243,12 @@ class Ops:
             read_table(value)
         if value is not None and key == "mailops.suppression.mode":
             value = check_mode(value)
+        if value is not None and key == MASS_PARAMETER:
+            refuse_dedicated(value, self.setup)
+        if value is not None and key == "mail.default.from_filter":
+            parse_filter(value)
+        if value is not None and key in ("mail.catchall.domain", "mail.default.from"):
+            check_identity(key, value)
         set_parameter(self.engine, key, value)
 
     # --- sending ------------------------------------------------------------------------------------------------------
@@ -237,19 +366,37 @@ class Ops:
         company: str | None = None,
         server: str | None = None,
         return_path: str | None = None,
+        mail_class: MailClass | str = MailClass.TRANSACTIONAL,
     ) -> Route:
         """Which server would carry a mail of this sender, with which From and envelope sender, and why."""
-        from .queue.submit import alias_domain_of, company_of
+        from .queue.submit import company_of
         from .routing import Router, RouteRequest
+        from .routing.plan import server_for_class
 
         setup = self.setup
         request = RouteRequest(
             sender=sender,
-            alias_domain=alias_domain_of(setup, company_of(setup, company)),
-            forced_server=server,
+            alias_domain=setup.domain_of(company_of(setup, company)),
+            forced_server=server or server_for_class(MailClass(mail_class), setup),
             return_path=return_path,
         )
         return Router(setup).route(request)
+
+    def explain_mail(self, mail_id: int) -> MailRoute:
+        """How a mail of the queue leaves or left: with its company, class and forced server, and what was recorded."""
+        from .queue.told import explain_mail
+
+        return explain_mail(self.engine, self.setup, mail_id)
+
+    def findings(self) -> list[Finding]:
+        """The whole set-up held against the rules, the weightiest first: servers, default server, parameters and
+        settings without effect, and what mailops cannot reach."""
+        from .routing.plan import validate
+        from .routing.usage import reach_finding
+
+        setup = self.setup
+        reach = reach_finding(setup)
+        return [*validate(setup), *([reach] if reach else [])]
 
     @staticmethod
     def explain_error(
@@ -325,9 +472,12 @@ class Ops:
         from .threads.aliases import save_alias
 
         domains = self.setup.alias_domains
-        chosen = next((d for d in domains if domain is None or d.name == domain.strip().lower()), None)
-        if chosen is None and domain is not None:
-            raise not_found("alias domain", domain, [d.name for d in domains])
+        chosen = self.setup.domain_of(None)
+        if domain is not None:
+            chosen = next((d for d in domains if d.name == domain.strip().lower()), None)
+            if chosen is None:
+                raise not_found("alias domain", domain, [d.name for d in domains])
+        chosen = self._kept(chosen) if chosen else None
         key = save_alias(self.engine, local, model, domain=chosen, models=self.threads.models, **settings)
         return next(alias for alias in self.aliases if alias.key == key)
 

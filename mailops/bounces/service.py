@@ -23,7 +23,7 @@ from ..ledger import Book, Fact, key_of
 from ..ledger.book import lock
 from ..ledger.returns import returned, unmatched
 from ..model.filters import read_filter
-from ..model.setup import Profile
+from ..model.setup import FORMER, Profile, former_addresses
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, one_report_at_a_time, reading
@@ -192,6 +192,9 @@ class Bounces:
         a = schema.alias_domains
         found = connection.execute(sa.select(a.c.bounce_alias, a.c.name))
         known = {f"{row.bounce_alias}@{row.name}".lower() for row in found if row.bounce_alias}
+        said = sa.select(schema.parameters.c.value).where(schema.parameters.c.key == FORMER)
+        former = former_addresses(connection.execute(said).scalar())
+        known |= {d.bounce_address.lower() for d in former if d.bounce_address}
         return frozenset(known | {str(self._hosted.bounce_address)} if self._hosted else known)
 
     # --- the store ----------------------------------------------------------------------------------------------------

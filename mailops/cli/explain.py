@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+from ..errors import InputRefused
+from ..model.setup import MailClass
 from .app import open_ops
 from .output import print_json, say
+
+if TYPE_CHECKING:
+    from ..queue.told import MailRoute
+    from ..routing import Route
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Why a mail goes the way it goes; what an error means."
@@ -25,18 +33,46 @@ def send(
     sender: str = typer.Option(None, "--from", help="The From to explain, such as 'Ann <ann@example.com>'."),
     company: str = typer.Option(None, help="The company key."),
     server: str = typer.Option(None, help="A forced server."),
-    mail: int = typer.Option(None, help="Explain this queued mail instead."),
+    mass: bool = typer.Option(False, "--mass", help="As mass mail."),
+    mail: int | None = typer.Option(None, help="Explain this mail of the queue instead: how it leaves or left."),
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Rule, server, every server passed over with the reason, From before and after, envelope sender."""
     ops = open_ops(ctx)
     if mail is not None:
-        sender = ops.queue.mail(mail).header_from
-    route = ops.explain(sender=sender, company=company, server=server)
+        given = [
+            name
+            for name, value in (("--from", sender), ("--company", company), ("--server", server), ("--mass", mass))
+            if value
+        ]
+        if given:
+            raise InputRefused(
+                f"{given[0]} has no effect beside --mail: that mail has its own.",
+                code="cli.argument",
+                facts={"given": given},
+                fix="Leave it out, or leave --mail out.",
+            )
+        route: Route | MailRoute = ops.explain_mail(mail)
+    else:
+        kind = MailClass.MASS if mass else MailClass.TRANSACTIONAL
+        route = ops.explain(sender=sender, company=company, server=server, mail_class=kind)
     if json:
-        print_json(route.as_dict())
+        print_json({**route.as_dict(), "reply_to": route.reply_to})
     else:
         say("\n".join(route.sentences()))
+
+
+@app.command("receive")
+def receive(
+    ctx: typer.Context,
+    files: list[Path] = typer.Argument(None, help="Messages, folders or mailboxes (default: standard input)."),
+    model: str = typer.Option(None, help="The kind of record for mail that no alias takes."),
+    json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """What would become of received mail, with every rule it passes; nothing is changed. As mailops inbound explain."""
+    from .inbound import explain
+
+    explain(ctx, files, model, json)
 
 
 @app.command("error")

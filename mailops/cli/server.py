@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from ..errors import ConfigError
 from .app import open_ops
-from .output import print_json, say, table
+from .output import plain, print_json, say, table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,53 +44,51 @@ def listing(ctx: typer.Context, json: bool = JSON) -> None:
 def add(
     ctx: typer.Context,
     key: str = typer.Argument(..., help="A short name, such as notifications."),
-    host: str = typer.Option("", help="The SMTP host."),
+    host: str = typer.Option(None, help="The SMTP host."),
     name: str = typer.Option(None, help="The name people see (default: the key)."),
-    port: int = typer.Option(587, help="The port: 587, 465 or 2525."),
-    encryption: str = typer.Option("starttls", help="starttls, tls or none."),
-    authentication: str = typer.Option("none", help="none, login, certificate, oauth or cli."),
+    port: int = typer.Option(None, help="The port: 587, 465 or 2525 (default: 587)."),
+    encryption: str = typer.Option(None, help="starttls, tls or none (default: starttls)."),
+    authentication: str = typer.Option(None, help="none, login, certificate, oauth or cli (default: none)."),
     login: str = typer.Option(None, help="The user name."),
     password: str = typer.Option(None, help="A reference to the password: env:NAME, file:PATH, keyring:…, vault:NAME."),
-    from_filter: str = typer.Option(None, "--filter", help="FROM filter: domains and addresses, separated by commas."),
-    priority: int = typer.Option(10, help="Lower is asked first."),
+    from_filter: str = typer.Option(
+        None, "--filter", help="FROM Filtering: domains and addresses, separated by commas; '' takes it away."
+    ),
+    priority: int = typer.Option(None, help="Lower is asked first (default: 10)."),
     ca_file: str = typer.Option(None, help="A CA file to verify this server with."),
     mail_class: str = typer.Option(None, help="What it is meant for: transactional or mass."),
     provider: str = typer.Option(None, help="outlook, gmail, mailjet … (default: the one that the host belongs to)."),
-    inactive: bool = typer.Option(False, "--inactive", help="Keep it, but do not use it."),
+    active: bool = typer.Option(None, "--active/--inactive", help="Keep it, but do not use it."),
     json: bool = JSON,
 ) -> None:
-    """Add an outgoing server, or change the one with this key."""
-    from ..model.setup import Authentication, Encryption, MailClass, Server
-    from ..providers import provider_of_host
+    """Add an outgoing server, or change the one with this key: what is not named stays."""
+    from ..model.setup import Authentication, Encryption, MailClass
 
+    given = {
+        "host": host, "name": name, "port": port, "encryption": encryption, "authentication": authentication,
+        "login": login, "password": password, "from_filter": from_filter, "priority": priority, "ca_file": ca_file,
+        "mail_class": mail_class, "provider": provider, "active": active,
+    }  # fmt: skip
+    kinds: dict[str, Any] = {"encryption": Encryption, "authentication": Authentication, "mail_class": MailClass}
     try:
-        server = Server(
-            key=key,
-            name=name or key,
-            host=host,
-            port=port,
-            encryption=Encryption(encryption),
-            authentication=Authentication(authentication),
-            login=login,
-            password=password,
-            from_filter=from_filter,
-            priority=priority,
-            ca_file=ca_file,
-            mail_class=MailClass(mail_class) if mail_class else None,
-            active=not inactive,
-            provider=provider or (about.id if (about := provider_of_host(host)) else None),
-        )
+        named = {
+            field: None if value == "" and field != "host" else kinds.get(field, type(value))(value)
+            for field, value in given.items()
+            if value is not None
+        }
     except ValueError as error:
         raise ConfigError(
             f"This cannot be used for a server: {error}.",
             code="server.option",
             fix="encryption: starttls, tls, none; authentication: none, login, certificate, oauth, cli.",
         ) from error
-    saved = open_ops(ctx).save_server(server)
+    told = open_ops(ctx).change_server(key, **named)
     if json:
-        print_json(saved)
+        more = {"changed": [one.text() for one in told.changes], "findings": told.notes}
+        print_json({**plain(told.value), **{name: value for name, value in more.items() if value}})
     else:
-        say(f"Server {saved.key} saved. Next: mailops server test {saved.key}")
+        say("\n".join([f"Server {told.value.key} saved.", *told.lines()]))
+        say(f"Next: mailops server test {told.value.key}")
 
 
 @app.command("remove")
@@ -122,9 +122,7 @@ def try_connection(
 @app.command("check")
 def check(ctx: typer.Context, json: bool = JSON) -> None:
     """Hold the whole plan of servers against the rules; exit 1 when something blocks."""
-    from ..routing.plan import validate
-
-    findings = validate(open_ops(ctx).setup)
+    findings = open_ops(ctx).findings()
     if json:
         print_json(findings)
     else:

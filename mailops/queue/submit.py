@@ -91,7 +91,7 @@ def _compose(submission: Submission, setup: Setup, now: datetime) -> Composed:
             fix="Use one of the servers listed, or leave the choice to the FROM filters.",
         )
     company = company_of(setup, submission.company)
-    domain = alias_domain_of(setup, company)
+    domain = setup.domain_of(company)
     return compose(submission, now=now, return_path=return_path_of(submission, domain, setup))
 
 
@@ -115,13 +115,6 @@ def company_of(setup: Setup, key: str | None) -> Company | None:
         facts={"company": key, "companies": [c.key for c in setup.companies]},
         fix="Use one of the companies listed.",
     )
-
-
-def alias_domain_of(setup: Setup, company: Company | None) -> AliasDomain | None:
-    """A company's alias domain; a company without one shares the first by sequence."""
-    if company and company.alias_domain:
-        return company.alias_domain
-    return min(setup.alias_domains, key=lambda d: (d.sequence, d.id or 0), default=None)
 
 
 def store(

@@ -41,11 +41,10 @@ from ..ports import Clock, Outbound, RecipientReply, SendResult, Session, Transp
 from ..routing import Route, Router, RouteRequest
 from ..smtp import SessionPool
 from . import lease as leases
-from .compose import with_from
+from .compose import with_from, with_reply_to
 from .journal import Journal
 from .outcome import explained, settle, surplus
 from .recover import Recovered, recover
-from .submit import alias_domain_of
 
 log = logging.getLogger(__name__)
 REST = 30.0  # seconds before an unreachable server is asked again
@@ -339,7 +338,7 @@ class Worker:
         company = next((c for c in self._routed.companies if c.id == mail.company_id), None)
         request = RouteRequest(
             sender=mail.header_from,
-            alias_domain=alias_domain_of(self._routed, company),
+            alias_domain=self._routed.domain_of(company),
             forced_server=mail.forced_server,
             return_path=mail.return_path,
         )
@@ -356,6 +355,8 @@ class Worker:
         raw = mail.raw
         if route.header_from != mail.header_from:
             raw = with_from(raw, mail.from_start, mail.from_end, route.header_from)
+        if route.reply_to:
+            raw = with_reply_to(raw, route.reply_to)
         if self._signed and route.envelope_from.lower() in self._signed:
             route = replace(route, envelope_from=sign(route.envelope_from, mail.mail_id, self._key))
         outbound = Outbound(route.envelope_from or "", mail.recipients, raw, mail.smtputf8, mail.eightbit)

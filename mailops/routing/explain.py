@@ -10,14 +10,13 @@ from typing import Any
 
 from ..errors import MailopsError, RouteError
 from ..model.address import is_valid
-from ..model.filters import read_filter
-from ..model.setup import Authentication, Encryption, Hosting, Server, Setup
+from ..model.filters import FromFilter, read_filter
+from ..model.setup import DEFAULT_KEY, Authentication, Encryption, Hosting, Server, Setup
 from ..model.states import FailureType
 from . import envelope
 from .mailbox import mailbox_finding
-from .select import RULES, Choice, RouteRequest, Rule, choose_server, notification_address, sender_of
-
-DEFAULT_KEY = "default"
+from .select import RULES, Choice, RouteRequest, Rule, choose_server, default_filter, notification_address, sender_of
+from .usage import HOSTED_FIX, HOSTED_ONLY, hosted_sender_finding, stays_inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,7 @@ class Route:
     warnings: tuple[str, ...] = ()
     failure: FailureType | None = None
     parameter_ignored: bool = False
+    reply_to: str | None = None  # put in where the mail has none
 
     @property
     def rewritten(self) -> bool:
@@ -55,6 +55,8 @@ class Route:
             lines.append(f"From is rewritten: {self.header_from_before} → {self.header_from}.")
         else:
             lines.append(f"From stays: {self.header_from}.")
+        if self.reply_to:
+            lines.append(f"Answers go to {self.reply_to}, unless the mail has a Reply-To of its own.")
         lines.append(f"Envelope sender (bounces come back there): {self.envelope_from or 'none'}.")
         if self.return_path and self.envelope_from and self.return_path.lower() != self.envelope_from.lower():
             lines.append(
@@ -124,7 +126,7 @@ def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
     forced = envelope.forced_return_path(choice.server, setup)
     wanted = envelope.return_path(request.return_path, request.alias_domain, setup)
     bounce = forced or wanted
-    wire = None if failure else envelope.envelope_from(bounce, after, read_filter(_filter_text(choice, setup)))
+    wire = None if failure else envelope.envelope_from(bounce, after, _filter_of(choice, setup))
     if wire is not None:
         wire = forced or wire
     warnings = choice.warnings
@@ -133,6 +135,10 @@ def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
     final = sender_of(after)
     if failure is None and (wire is None or final is None or not is_valid(final.spec)):
         failure, wire = FailureType.FROM_INVALID, None
+    if choice.server is not None and final and (refused := hosted_sender_finding(choice.server, final.spec, setup)):
+        raise RouteError(refused.message, code="route.hosted_domain_external", facts=refused.facts, fix=refused.fix)
+    if stays_inside(choice.server, setup):
+        warnings = (*warnings, f"{HOSTED_ONLY.rstrip('.')}; {HOSTED_FIX.rstrip('.')}")
     if choice.server is not None and wire and (judged := mailbox_finding(choice.server, setup, wire)):
         warnings = (*warnings, f"{judged.message.rstrip('.')}; {judged.fix.rstrip('.')}")
     return Route(
@@ -148,6 +154,7 @@ def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
         warnings=warnings,
         failure=failure,
         parameter_ignored=bool(setup.parameters.get("mail.default.from_filter")),
+        reply_to=None if failure else envelope.answers_to(before, after, request.alias_domain),
     )
 
 
@@ -164,11 +171,8 @@ def composed_return_path(request: RouteRequest, setup: Setup) -> str | None:
         return plain
 
 
-def _filter_text(choice: Choice, setup: Setup) -> str | None:
-    if choice.server is not None:
-        return choice.server.from_filter
-    parameter = setup.parameters.get("mail.default.from_filter")
-    return parameter if not read_filter(parameter).is_empty else setup.profile.default_server.from_filter
+def _filter_of(choice: Choice, setup: Setup) -> FromFilter:
+    return read_filter(choice.server.from_filter) if choice.server is not None else default_filter(setup)[0]
 
 
 class Router:

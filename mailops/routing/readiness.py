@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..errors import ConfigError
@@ -26,7 +26,7 @@ from ..model.verdict import Finding, Severity
 from . import steps
 from .impact import complete_default_from_findings
 from .plan import validate
-from .select import in_order
+from .select import in_order, notification_address
 from .steps import Task
 from .usage import is_hosted
 
@@ -57,8 +57,8 @@ class Addresses:
     """The default addresses of a domain: sender, replies, delivery errors."""
 
     notification: str | None
-    reply_to: str | None
-    bounce: str | None
+    reply_to: str | None = None
+    bounce: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,13 @@ def default_addresses(profile: Profile, domain: AliasDomain | None = None) -> Ad
     """``notifications@``, ``catchall@``, ``bounce@`` of the own domain, else of the hosted subdomain."""
     chosen = domain or AliasDomain(profile.hosted_domain)
     return Addresses(chosen.notification_address, chosen.catchall_address, chosen.bounce_address)
+
+
+def addresses(setup: Setup) -> Addresses:
+    """The default addresses as routing and threads use them for the first company; None each where there is none."""
+    domain = setup.domain_of(setup.companies[0] if setup.companies else None)
+    speaks = notification_address(domain, setup)
+    return replace(default_addresses(setup.profile, domain), notification=speaks) if domain else Addresses(speaks)
 
 
 def own_domains(setup: Setup) -> list[AliasDomain]:
@@ -117,7 +124,7 @@ def readiness(setup: Setup, facts: Facts | None = None) -> Readiness:
         ready=not blocked and all(task.done for task in tasks),
         outgoing=outgoing,
         level=TECHNICAL if any(task.technical for task in tasks) else "none",
-        addresses=default_addresses(setup.profile, domains[0] if domains else None),
+        addresses=addresses(setup),
         tasks=tasks,
         findings=findings,
     )

@@ -77,7 +77,6 @@ KNOWN: tuple[Known, ...] = (
     *_group(
         "uncalled",
         "AZ-30, 31, 33, 34, 38, 40, OUT-21, 37, 43, 49: plans and quotas that no command or card shows yet",
-        "routing/impact.py: Impact.confirmation has no caller",
         "routing/plan.py: campaign_findings has no caller",
         "routing/plan.py: per_user_plan has no caller",
         "routing/plan.py: single_plan has no caller",

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 from ..model.alias import Alias
 from ..model.setup import AliasDomain, Company, Setup
-from ..queue.submit import alias_domain_of
 from ..routing.envelope import reply_to
 from .store import Record
 
@@ -24,7 +23,7 @@ def company_of(record: Record, setup: Setup) -> Company | None:
 
 def domain_of(record: Record, setup: Setup) -> AliasDomain | None:
     """The alias domain of the record's company; a company without one shares the first by sequence."""
-    return alias_domain_of(setup, company_of(record, setup))
+    return setup.domain_of(company_of(record, setup))
 
 
 def record_alias(record: Record, aliases: Iterable[Alias], domain: AliasDomain | None) -> Alias | None:

@@ -21,7 +21,6 @@ from mailops.model.setup import (
     Setup,
 )
 from mailops.model.verdict import Severity
-from mailops.queue.submit import alias_domain_of
 from mailops.routing import RouteRequest, route
 from mailops.routing.impact import change_impact
 from mailops.routing.readiness import (
@@ -146,20 +145,20 @@ def test_without_an_inbound_method_replies_are_lost() -> None:
 @pytest.mark.req("GEN-07")
 def test_one_alias_domain_is_shared_by_all_companies() -> None:
     s = setup(Hosting.ONLINE, ACME)
-    assert [alias_domain_of(s, Company(k, k)) for k in "abc"] == [ACME] * 3
+    assert [s.domain_of(Company(k, k)) for k in "abc"] == [ACME] * 3
 
 
 @pytest.mark.req("OUT-13")
 def test_a_company_without_domain_gets_the_lowest_number() -> None:
     five, ten = AliasDomain("five.test", sequence=5, id=2), AliasDomain("ten.test", sequence=10, id=1)
-    assert alias_domain_of(setup(Hosting.ONLINE, ten, five), Company("new", "New")) == five
+    assert setup(Hosting.ONLINE, ten, five).domain_of(Company("new", "New")) == five
 
 
 @pytest.mark.req("OUT-47")
 def test_each_company_may_have_its_own_domain() -> None:
     a, b = AliasDomain("a.test"), AliasDomain("b.test")
     s = Setup(Profile(Hosting.ONLINE), (), (Company("a", "A", None, a), Company("b", "B", None, b)), (a, b))
-    seen = [route(RouteRequest(None, alias_domain_of(s, c)), s).header_from for c in s.companies]
+    seen = [route(RouteRequest(None, s.domain_of(c)), s).header_from for c in s.companies]
     assert seen == ["notifications@a.test", "notifications@b.test"]
 
 
