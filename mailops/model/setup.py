@@ -211,6 +211,11 @@ class Setup:
         hosted = self.profile.hosted
         return tuple(d for d in self.alias_domains if d.name in used or hosted is None or d != hosted)
 
+    @property
+    def saved(self) -> tuple[AliasDomain, ...]:
+        """The alias domains that somebody saved: without the hosted one as it is by itself."""
+        return tuple(d for d in self.alias_domains if not self.is_hosted_domain(d))
+
     def company_at(self, domain: str) -> Company | None:
         """The company that speaks with an alias domain, by the domain's name."""
         wanted = domain.lower()

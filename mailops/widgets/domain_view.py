@@ -177,10 +177,10 @@ class DomainView(Card):
         return self._report
 
     def _take(self, report: DomainReport) -> None:
-        from ..domains.values import folded
+        from ..domains.values import verdicts_of
 
         self._report = report
-        for verdict in folded(report.results):
+        for verdict in verdicts_of(report):
             self._record(verdict)
 
     def wait(self) -> bool:

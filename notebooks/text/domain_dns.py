@@ -1,3 +1,18 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,text//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # DNS of a mail domain
 # Does the domain's DNS let its mail arrive, and if not, which record has to be published?
@@ -9,8 +24,9 @@
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 domain: str = ""  # the domain after the @ sign (empty: the first alias domain)
-service: str = "odoo"  # who sends: odoo, mailjet, microsoft365, google …; several with commas; "own" = your own
-database: str = ""  # the database's name, where the hosted server sends
+service: str = ""  # who sends (empty: whom the workspace sends by): odoo, mailjet, google …, several with commas, own
+database: str = ""  # the database's name, where the hosted server sends (empty: the workspace's)
+bounce_domain: str = ""  # the bounce address's domain (empty: the workspace's)
 selectors: str = ""  # further DKIM selectors, separated by commas
 spf_terms: str = ""  # what SPF must permit besides, separated by spaces, such as ip4:192.0.2.25
 volume: int = -1  # messages a day to one receiver: also what large receivers ask of bulk senders (-1: not asked)
@@ -24,14 +40,14 @@ from mailops.widgets import DomainView, comparison, domains_overview, expectatio
 
 ops = Ops.open(workspace or None)
 options = {
-    "hosting": ops.setup.profile.hosting.value,
-    "service": "" if service == "own" else service,
-    "database": database,
+    "service": "" if service == "own" else service or None,
+    "database": database or None,
+    "bounce_domain": bounce_domain or None,
     "selectors": tuple(selectors.replace(",", " ").split()),
     "spf_terms": tuple(spf_terms.split()),
     "volume": volume if volume >= 0 else None,
 }
-setup = ops.domains.setup(domain or ops.domains.first(ops.setup), **options)
+setup = ops.domains.of(ops.setup, domain or ops.domains.first(ops.setup), **options)
 view = DomainView(ops, setup, ground=everything, record=ops.run.record, watch_minutes=watch_minutes or 60.0)
 
 # %%
