@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .queue.told import MailRoute
     from .routing import Route
     from .routing.impact import Impact
+    from .routing.readiness import Readiness
     from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
     from .suppression import Suppressions
@@ -165,6 +166,65 @@ class Ops:
             f"redirect addresses below {before}: register the new ones at Microsoft and Google before the next sign-in."
             "\nChanging it is generally not recommended; freeze it with web.base.url.freeze."
         )
+
+    def readiness(
+        self,
+        *,
+        methods: Sequence[str] | None = None,
+        done: Sequence[str] = (),
+        undone: Sequence[str] = (),
+        fetch_minutes: int | None = None,
+        outgoing: str | None = None,
+        admin: str | None = None,
+        dns: bool = True,
+    ) -> Readiness:
+        """What is still to do until mail works both ways. What is given is kept in the store: the inbound ``methods``
+        in use, tasks ``done`` (or ``undone`` again), minutes between two fetches, the way mail goes ``outgoing``
+        (hosted, own; "" decides by the servers), the administrator's address.
+
+        With ``dns`` the own domains are looked at, for some seconds at most, and mark the tasks whose records are
+        published.
+        """
+        import json
+
+        from .domains.known import Known, known_of
+        from .routing import steps
+        from .routing.readiness import Facts, checked_outgoing, own_domains, readiness
+        from .store.setup import READINESS, set_parameter
+
+        setup = self.setup
+        kept: dict[str, Any] = json.loads(setup.parameters.get(READINESS) or "{}")
+        given: dict[str, Any] = {"fetch_minutes": fetch_minutes, "admin": admin}
+        if methods is not None:
+            given["methods"] = sorted({steps.method_named(method) for method in methods})
+        if outgoing is not None:
+            given["outgoing"] = checked_outgoing(outgoing)
+        now = {**kept, **{name: value for name, value in given.items() if value is not None}}
+        names = [d.name for d in own_domains(setup)]
+        known = known_of(self.domains, setup, names) if dns and names else Known()
+
+        def report(marks: frozenset[str]) -> Readiness:
+            facts = Facts(
+                outgoing=now.get("outgoing") or None,
+                methods=frozenset(now.get("methods", ())),
+                fetch_minutes=now.get("fetch_minutes"),
+                domains=known.exists,
+                aliases=tuple(a.address for a in self.aliases if a.address),
+                spf=known.spf,
+                done=marks,
+                admin=now.get("admin"),
+                sends_itself=True,
+            )
+            return readiness(setup, facts)
+
+        marks = frozenset(now.get("done", ()))
+        if done or undone:
+            tasks = report(marks).tasks
+            marks = (marks | steps.chosen(tasks, done)) - steps.chosen(tasks, undone)
+            now["done"] = sorted(marks)
+        if now != kept:
+            set_parameter(self.engine, READINESS, json.dumps(now))
+        return report(marks | known.done)
 
     def remove_server(self, key: str) -> None:
         """Remove an outgoing server. Raises :class:`StateConflict` for the dedicated mass-mailing server."""

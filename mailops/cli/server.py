@@ -137,21 +137,29 @@ def check(ctx: typer.Context, json: bool = JSON) -> None:
 @app.command("readiness")
 def ready(
     ctx: typer.Context,
-    methods: list[str] = typer.Option([], "--method", help="An inbound method in use; may be given more than once."),
+    methods: list[str] = typer.Option(
+        None, "--method", help="An inbound method in use: incoming mail server, redirection, MX record; repeat it."
+    ),
     fetch: int = typer.Option(None, help="Minutes between two fetches of incoming mail."),
     done: list[str] = typer.Option([], "--done", help="The id of a finished task; may be given more than once."),
+    undone: list[str] = typer.Option([], "--undone", help="The id of a task that is not finished after all."),
+    outgoing: str = typer.Option(None, "--server", help="hosted or own: the way mail is to go out."),
+    admin: str = typer.Option(None, help="The administrator's address in the database."),
+    dns: bool = typer.Option(True, "--dns/--no-dns", help="Look at the own domains, for some seconds at most."),
     json: bool = JSON,
 ) -> None:
-    """What is still to do until mail works both ways; exit 1 while something is missing."""
-    from ..routing.readiness import Facts, readiness
-
-    facts = Facts(methods=frozenset(methods), fetch_minutes=fetch, done=frozenset(done))
-    report = readiness(open_ops(ctx).setup, facts)
+    """What is still to do until mail works both ways; exit 1 while something is missing. What is given is kept."""
+    report = open_ops(ctx).readiness(
+        methods=methods or None, done=done, undone=undone, fetch_minutes=fetch, outgoing=outgoing, admin=admin, dns=dns
+    )
     if json:
         print_json(report)
         raise typer.Exit(0 if report.ready else 1)
     found = report.addresses
-    say(f"From {found.notification}, replies to {found.reply_to}, delivery errors to {found.bounce}.")
+    if found.notification:
+        say(f"From {found.notification}, replies to {found.reply_to}, delivery errors to {found.bounce}.")
+    else:
+        say("There is no alias domain yet, so there is no default sender, and replies go to whoever wrote.")
     if report.findings:
         table(["Weight", "Finding", "What to do"], [(f.severity.value, f.message, f.fix) for f in report.findings])
     for task in report.open_tasks:
@@ -160,9 +168,6 @@ def ready(
             say(f"    {task.click_path}")
         for what, value in task.values:
             say(f"    {what}: {value}")
-    if report.ready:
-        say("Ready: nothing to do.")
-    else:
-        level = " This needs technical knowledge (DNS, mail protocols)." if report.level == "technical" else ""
-        say(f"{len(report.open_tasks)} tasks to do.{level}")
+    level = " This needs technical knowledge (DNS, mail protocols)." if report.level == "technical" else ""
+    say(report.why() + (level if report.open_tasks else ""))
     raise typer.Exit(0 if report.ready else 1)
