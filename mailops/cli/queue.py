@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..errors import NotFound
 from ..model.states import MailState
 from ..platforms import require_journal
 from .app import open_ops
@@ -31,6 +32,8 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
         print_json(health)
         return
     table(["State", "Mails"], [(s.label, health.counts[s]) for s in MailState])
+    if health.partly:
+        say(f"Of the sent ones {health.partly} are partly sent: recipients failed (mailops queue list --state failed).")
     since = health.oldest.isoformat() if health.oldest else "-"
     say(f"Due now: {health.due}; with workers: {health.held}; oldest waits since: {since}")
     if health.owed:
@@ -57,9 +60,7 @@ def listing(
     for mail in page.mails:
         people = ", ".join(d.recipient for d in mail.deliveries[:2]) + (" …" if len(mail.deliveries) > 2 else "")
         why = (mail.failure_reason or "")[:90]
-        rows.append(
-            (mail.id, mail.state.label, mail.header_from, people, (mail.subject or "")[:40], mail.server_key, why)
-        )
+        rows.append((mail.id, mail.label, mail.header_from, people, (mail.subject or "")[:40], mail.server_key, why))
     table(["Id", "State", "From", "To", "Subject", "Server", "Reason"], rows)
     say(f"{page.total} mails fit; shown from {page.offset + 1 if page.mails else 0}.")
 
@@ -87,7 +88,7 @@ def show(
         ]
         print_json({"mail": mail, "history": lines, "explained": explained})
         return
-    say(f"Mail {mail.id} {mail.state.label}: {mail.subject}\nFrom {mail.header_from}\n{mail.message_id}")
+    say(f"Mail {mail.id} {mail.label}: {mail.subject}\nFrom {mail.header_from}\n{mail.message_id}")
     if mail.failure_reason:
         say(f"Reason: {mail.failure_reason}")
     told = {(t.explanation.acts, t.explanation.fix, t.next_look) for t in troubles if t.explanation.own}
@@ -151,6 +152,13 @@ def cancel(ctx: typer.Context, chosen: QueueFilter, yes: bool = YES, json: bool 
     _act(ctx, "cancel", chosen, yes, json)
 
 
+@app.command("ignore")
+@filtered()
+def ignore(ctx: typer.Context, chosen: QueueFilter, yes: bool = YES, json: bool = JSON) -> None:
+    """Settle partly sent mails: who did not get them needs nobody any more; Auto-Vacuum then takes them."""
+    _act(ctx, "ignore", chosen, yes, json)
+
+
 @app.command("send-now")
 @filtered("state", "reason")
 def send_now(ctx: typer.Context, chosen: QueueFilter, yes: bool = YES, json: bool = JSON) -> None:
@@ -163,13 +171,18 @@ def _act(ctx: typer.Context, action: str, chosen: QueueFilter, yes: bool, json: 
         require_journal("mailops queue send-now")
     queue = open_ops(ctx).queue
     seen = queue.preview(action, chosen)
-    words = {"retry": "Retry", "cancel": "Cancel Email", "send_now": "Send Now"}[action]
+    words = {"retry": "Retry", "cancel": "Cancel Email", "send_now": "Send Now", "ignore": "Ignore"}[action]
+    if seen.count == 0:
+        raise NotFound(
+            f"{words} has nothing to do: no mail fits.",
+            code="queue.nothing",
+            facts={"fit_the_filter": seen.left_out, "takes": seen.reason},
+            fix="Look with mailops queue list; a sent or removed mail is in mailops queue history.",
+        )
     if not yes and not json:
         say(f"{words}: {seen.count} mails ({seen.left_out} more fit the filter and are left out: {seen.reason}).")
         for example in seen.examples:
             say(f"  {example}")
-        if seen.count == 0:
-            return
         typer.confirm("Go on?", abort=True)
     if action == "send_now":
         with progress("Sending", seen.count, quiet=json) as update:

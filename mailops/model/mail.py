@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from .setup import MailClass
-from .states import DeliveryState, MailState
+from .states import FAILED_DELIVERIES, DeliveryState, MailState
+
+URGENT = ", urgent"
+"""Ends the origin of a mail that was sent at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +104,13 @@ class MailView:
     failure_reason: str | None
     mail_class: MailClass
     deliveries: tuple[DeliveryView, ...] = field(default=())
+
+    @property
+    def partly(self) -> bool:
+        """Whether it was sent, and some of its recipients did not get it."""
+        return self.state is MailState.SENT and any(d.state in FAILED_DELIVERIES for d in self.deliveries)
+
+    @property
+    def label(self) -> str:
+        """Its state as people see it."""
+        return "Partly sent" if self.partly else self.state.label

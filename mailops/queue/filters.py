@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..errors import ConfigError
-from ..model.states import DeliveryState, MailState
+from ..model.mail import URGENT
+from ..model.states import FAILED_DELIVERIES, DeliveryState, MailState
 from ..store import schema
 
 m, d = schema.mails, schema.deliveries
@@ -44,7 +45,10 @@ class QueueFilter:
         """The conditions on ``mails``."""
         found: list[sa.ColumnElement[bool]] = []
         if self.state is not None:
-            found.append(m.c.state == MailState(self.state).value)
+            state = MailState(self.state)
+            found.append(
+                sa.or_(m.c.state == state.value, PARTLY) if state is MailState.FAILED else m.c.state == state.value
+            )
         if self.server:
             found.append(m.c.server_key == self.server)
         if self.sender:
@@ -86,6 +90,13 @@ class QueueFilter:
                 d.c.state.in_([s.value for s in (DeliveryState.FAILED, DeliveryState.BOUNCED, DeliveryState.PENDING)]),
             )
         return query
+
+
+_failed = sa.exists().where(d.c.mail_id == m.c.id, d.c.state.in_([s.value for s in FAILED_DELIVERIES]))
+PARTLY = sa.and_(m.c.state == MailState.SENT.value, _failed)
+"""*Sent* mails with recipients who did not get it: they are work as *Delivery Failed* ones are."""
+LEFT_AT_ONCE = sa.and_(m.c.state == MailState.SENT.value, m.c.origin.endswith(URGENT), sa.not_(_failed))
+"""Urgent mails that left: they are in no list (QUE-11), until somebody asks for them by state or number."""
 
 
 def state_from_label(text: str) -> MailState:

@@ -20,7 +20,7 @@ from ..model.setup import MailClass
 from ..model.states import DeliveryState, MailState
 from ..store import schema
 from ..store.database import explained, reading
-from .filters import QueueFilter
+from .filters import LEFT_AT_ONCE, PARTLY, QueueFilter
 
 m, d, c = schema.mails, schema.deliveries, schema.contents
 
@@ -73,6 +73,8 @@ class QueueHealth:
     """Mails that a worker has taken."""
     owed: int = 0
     """Facts that threads or the suppression list have not taken yet; each run of the queue tells them again."""
+    partly: int = 0
+    """*Sent* mails with recipients who did not get it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ class HistoryLine:
 def counts(engine: Engine) -> dict[MailState, int]:
     """How many mails are in each state (every state is named)."""
     with explained("counting the queue"), reading(engine) as connection:
-        rows = connection.execute(sa.select(m.c.state, sa.func.count()).group_by(m.c.state)).all()
+        query = sa.select(m.c.state, sa.func.count()).where(sa.not_(LEFT_AT_ONCE)).group_by(m.c.state)
+        rows = connection.execute(query).all()
     found = {MailState(state): int(number) for state, number in rows}
     return {state: found.get(state, 0) for state in MailState}
 
@@ -107,7 +110,8 @@ def health(engine: Engine, *, now: datetime) -> QueueHealth:
             sa.select(sa.func.min(since, type_=m.c.queued_at.type)).where(outgoing, may_leave)
         ).scalar()
         held = connection.execute(sa.select(sa.func.count()).where(m.c.lease_owner.is_not(None))).scalar_one()
-    return QueueHealth(counts(engine), int(due), oldest, int(held), owed(engine))
+        partly = connection.execute(sa.select(sa.func.count()).select_from(m).where(PARTLY)).scalar_one()
+    return QueueHealth(counts(engine), int(due), oldest, int(held), owed(engine), int(partly))
 
 
 def page(
@@ -121,6 +125,8 @@ def page(
 ) -> Page:
     """One page of mails with their deliveries, newest first by default."""
     where = (chosen or QueueFilter()).where()
+    if chosen is None or (chosen.state is None and chosen.ids is None and chosen.message_id is None):
+        where.append(sa.not_(LEFT_AT_ONCE))
     column = SORTS[sort]
     order = (column.desc(), m.c.id.desc()) if descending else (column, m.c.id)
     with explained("reading the queue"), reading(engine) as connection:
