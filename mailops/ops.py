@@ -46,12 +46,17 @@ if TYPE_CHECKING:
     from .queue.told import MailRoute
     from .routing import Route
     from .routing.impact import Impact
+    from .routing.plan import Plan
     from .routing.readiness import Readiness
+    from .routing.senders import PossibleSender
+    from .routing.usage import Usage
     from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
     from .suppression import Suppressions
     from .threads.envelope import Envelopes
+    from .threads.models import RecordModel
     from .threads.service import Threads
+    from .threads.verification import SenderVerification, Waiting
 
 
 class Ops:
@@ -456,7 +461,91 @@ class Ops:
 
         setup = self.setup
         reach = reach_finding(setup)
-        return [*validate(setup), *([reach] if reach else [])]
+        return [*self._unrestored(), *validate(setup), *([reach] if reach else [])]
+
+    def _unrestored(self) -> list[Finding]:
+        """A verification of sender addresses that waits for its end (IN-34)."""
+        from .model.verdict import Finding, Severity
+
+        return [
+            Finding(
+                "verification.pending",
+                Severity.WARNING,
+                f"The verification of the sender addresses of {one.domain} is not ended: they still make leads.",
+                f"Restore the addresses: mailops domain senders {one.domain} --restore",
+                {"domain": one.domain, "addresses": [f"{part}@{one.domain}" for part in one.local_parts]},
+            )
+            for one in self.verifications
+        ]
+
+    def senders(self, key: str) -> list[PossibleSender]:
+        """Every address that may stand as sender, and whether the FROM filter of this server covers it (OUT-21)."""
+        import json
+
+        from .routing.senders import inventory
+        from .store.setup import READINESS, not_found
+
+        setup = self.setup
+        server = next((s for s in setup.servers if s.key == key), None)
+        if server is None:
+            raise not_found("outgoing server", key, [s.key for s in setup.servers])
+        kept = json.loads(setup.parameters.get(READINESS) or "{}")
+        return inventory(setup, server, admin=kept.get("admin"))
+
+    def campaign_findings(
+        self, recipients: int, sender: str | None, *, company: str | None = None, server: str | None = None
+    ) -> list[Finding]:
+        """What to say before mail to many is queued: too much for its provider or the daily limit, or a From that the
+        server's filter refuses."""
+        from .routing.plan import campaign_findings
+        from .routing.usage import quota_findings
+
+        found = self.explain(sender=sender, company=company, server=server, mail_class=MailClass.MASS)
+        told = campaign_findings(found.server, recipients, found.header_from or "") if found.server else []
+        return [*told, *quota_findings(self.usage(found.server.key if found.server else None), recipients)]
+
+    def _left_today(self) -> int:
+        """Recipients' mails that left through the hosted server since the limit started anew."""
+        from .model.setup import DEFAULT_KEY
+        from .queue.view import left_since
+        from .routing.usage import is_hosted, next_reset
+
+        setup = self.setup
+        keys = [DEFAULT_KEY, *(s.key for s in setup.servers if is_hosted(s, setup))]
+        return left_since(self.engine, next_reset(self.clock.now()) - timedelta(days=1), keys)
+
+    def usage(self, key: str | None = None) -> Usage:
+        """Today's usage of a server (None: the default one): sent, limit, remaining."""
+        from .routing.usage import usage
+        from .store.setup import not_found
+
+        setup = self.setup
+        server = next((s for s in setup.servers if s.key == key), None)
+        if key is not None and server is None:
+            raise not_found("outgoing server", key, [s.key for s in setup.servers])
+        return usage(setup, server, self._left_today())
+
+    def plan(self, kind: str, **options: Any) -> Plan:
+        """A usual plan of servers, not saved: ``single`` (mailbox), ``per user`` (users, notification) or
+        ``transactional + mass`` (transactional, mass: keys of servers). See :func:`mailops.routing.plan.made_plan`."""
+        from .routing.plan import made_plan
+
+        return made_plan(kind, self.setup, **options)
+
+    def save_plan(self, plan: Plan) -> list[Saved[Server]]:
+        """Write a plan: its servers, the Dedicated Server, and the alias domain or parameters that it needs."""
+        from .routing.plan import MASS_PARAMETER
+
+        done = []
+        before = {s.key: s for s in self.setup.servers}
+        for server in plan.servers:
+            saved = self.save_server(server)
+            done.append(Saved(saved, changed(before.get(server.key), saved)))
+        if plan.dedicated:
+            self.set_parameter(MASS_PARAMETER, plan.dedicated)
+        for key, value in plan.parameters:
+            self.set_parameter(key, value)
+        return done
 
     @staticmethod
     def explain_error(
@@ -502,11 +591,42 @@ class Ops:
     @cached_property
     def threads(self) -> Threads:
         """Records with their discussions, followers and notifications."""
+        from .store.setup import MODELS, parameter
+        from .threads.models import models_from
         from .threads.outbox import queue_outbox
         from .threads.service import Threads
 
         outbox = queue_outbox(lambda: self.setup, self.clock, self.book)
-        return Threads(self.engine, setup=lambda: self.setup, clock=self.clock, submit=outbox)
+        models = models_from(parameter(self.engine, MODELS))
+        return Threads(self.engine, setup=lambda: self.setup, clock=self.clock, submit=outbox, models=models)
+
+    def register_model(self, name: str, label: str = "", *, bounce_counter: bool = False) -> RecordModel:
+        """A kind of record of your own that aliases may make; kept in the workspace."""
+        from .store.setup import MODELS, set_parameter
+        from .threads.models import RecordModel
+
+        model = RecordModel(name, label or name.replace("_", " ").capitalize(), bounce_counter)
+        self.threads.models.register(model)
+        set_parameter(self.engine, MODELS, self.threads.models.as_text())
+        return model
+
+    @property
+    def models(self) -> tuple[RecordModel, ...]:
+        """The kinds of record there are."""
+        return tuple(self.threads.models)
+
+    def verification(self, domain: str) -> SenderVerification:
+        """The helper that receives a provider's activation mails: ``begin``, ``arrived``, ``restore``."""
+        from .threads.verification import SenderVerification
+
+        return SenderVerification(self.engine, domain, clock=self.clock)
+
+    @property
+    def verifications(self) -> list[Waiting]:
+        """Verifications that were begun and not restored."""
+        from .threads.verification import pending
+
+        return pending(self.engine)
 
     @cached_property
     def envelopes(self) -> Envelopes:

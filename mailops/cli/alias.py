@@ -93,6 +93,35 @@ def remove(ctx: typer.Context, address: str = typer.Argument(..., help="The alia
         say(f"{gone.address or gone.local} is no alias any more.")
 
 
+@app.command("models")
+def models(ctx: typer.Context, json: bool = JSON) -> None:
+    """The kinds of record that aliases can make."""
+    found = open_ops(ctx).models
+    if json:
+        print_json(found)
+    else:
+        table(
+            ["Model", "Label", "Counts bounces"],
+            [(m.name, m.label, "yes" if m.bounce_counter else "no") for m in found],
+        )
+
+
+@app.command("model")
+def model(
+    ctx: typer.Context,
+    name: str = typer.Argument(..., help="Lower-case letters, digits, dots and underscores."),
+    label: str = typer.Option("", help="What people read."),
+    bounce_counter: bool = typer.Option(False, "--bounce-counter", help="Count bounces of its address on it."),
+    json: bool = JSON,
+) -> None:
+    """Add a kind of record of your own; it is kept in the workspace."""
+    made = open_ops(ctx).register_model(name, label, bounce_counter=bounce_counter)
+    if json:
+        print_json(made)
+    else:
+        say(f"Aliases can make records of kind {made.name} ({made.label}) now.")
+
+
 def _say(alias: Alias, json: bool) -> None:
     if json:
         print_json(alias)

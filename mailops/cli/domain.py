@@ -383,6 +383,40 @@ def watch(
         raise typer.Exit(1)
 
 
+@app.command("senders")
+def verify_senders(
+    ctx: typer.Context,
+    name: str = DOMAIN,
+    begin: bool = typer.Option(False, "--begin", help="Let the three technical addresses make leads for now."),
+    restore: bool = typer.Option(False, "--restore", help="Put everything back."),
+    json: bool = JSON,
+) -> None:
+    """Receive the activation mails of a provider that verifies sender addresses by a link, and show the links. Outgoing
+    mail, answers and reports go on as before."""
+    helper = open_ops(ctx).verification(name)
+    if begin and restore:
+        raise InputRefused("Begin or restore: not both.", code="cli.argument", fix="Leave one out.")
+    if begin or restore:
+        waiting = helper.begin() if begin else helper.restore()
+        addresses = [f"{part}@{waiting.domain}" for part in waiting.local_parts]
+        words = "make leads now; ask the provider to send its mails" if begin else "are technical addresses again"
+        if json:
+            print_json({"domain": waiting.domain, "addresses": addresses, "pending": begin})
+        else:
+            say(f"{', '.join(addresses)} {words}.")
+        return
+    found = helper.arrived()
+    if json:
+        print_json(found)
+        return
+    for one in found:
+        say(f"{one.subject} (from {one.sender})")
+        for link in one.links:
+            say(f"    {link}")
+    if not found:
+        say("Nothing has arrived yet.")
+
+
 @app.command("history")
 def history(
     ctx: typer.Context, name: str = DOMAIN, limit: int = typer.Option(25, help="How many."), json: bool = JSON

@@ -134,6 +134,58 @@ def check(ctx: typer.Context, json: bool = JSON) -> None:
     raise typer.Exit(1 if any(f.severity.value in ("blocking", "error") for f in findings) else 0)
 
 
+@app.command("senders")
+def senders(ctx: typer.Context, key: str, json: bool = JSON) -> None:
+    """Every address that may stand as sender (the provider may want each allowed), and whether the FROM filter of this
+    server covers it."""
+    found = open_ops(ctx).senders(key)
+    if json:
+        print_json([{"address": s.address, "sources": s.sources, "covered": s.covered} for s in found])
+    else:
+        table(["Address", "Where from", "Filter"], [(s.address, ", ".join(s.sources), s.mark) for s in found])
+
+
+@app.command("usage")
+def usage(ctx: typer.Context, key: str = typer.Argument(None, help="A server."), json: bool = JSON) -> None:
+    """How much left today, the daily limit, and what may still leave (default: through the default server)."""
+    found = open_ops(ctx).usage(key)
+    if json:
+        print_json({"sent": found.sent, "limit": found.limit, "remaining": found.remaining, "reason": found.reason})
+    else:
+        say(found.text())
+
+
+@app.command("plan")
+def plan(
+    ctx: typer.Context,
+    kind: str = typer.Argument(..., help="single, per-user or two-class (transactional + mass)."),
+    mailbox: str = typer.Option("", help="single: the mailbox that sends for everybody; per-user: the fallback."),
+    users: list[str] = typer.Option([], "--user", help="per-user: a user's mailbox; repeat it."),
+    provider: str = typer.Option("outlook", help="outlook or gmail."),
+    transactional: str = typer.Option("", help="two-class: the key of the server for day-to-day mail."),
+    mass: str = typer.Option("", help="two-class: the key of the server for mass mail."),
+    yes: bool = typer.Option(False, "--yes", "-y", help="Write the plan into the set-up."),
+    json: bool = JSON,
+) -> None:
+    """One of the usual plans of servers: shown, and with --yes written."""
+    ops = open_ops(ctx)
+    made = ops.plan(kind, mailbox=mailbox, users=users, provider=provider, transactional=transactional, mass=mass)
+    if yes:
+        ops.save_plan(made)
+    if json:
+        print_json({**plain(made), "saved": yes})
+        return
+    rows = [(s.key, s.name, s.login, s.from_filter, s.priority, s.mail_class) for s in made.servers]
+    table(["Key", "Name", "Username", "FROM Filtering", "Priority", "Class"], rows)
+    for name, value in made.parameters:
+        say(f"Parameter {name} = {value}")
+    if made.dedicated:
+        say(f"Dedicated Server: {made.dedicated}")
+    for task in made.tasks:
+        say(f"To do: {task}")
+    say("Saved. Next: mailops server check" if yes else "Nothing is saved yet; give --yes to write it.")
+
+
 @app.command("readiness")
 def ready(
     ctx: typer.Context,

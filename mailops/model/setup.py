@@ -201,8 +201,15 @@ class Setup:
         """The alias domain that speaks for a company (None: for no company in particular): its own, else the one of the
         lowest sequence. None only on premise, while there is no alias domain."""
         if company is not None and company.alias_domain is not None:
-            return company.alias_domain
-        return min(self.alias_domains, key=_precedence, default=None)
+            return self._live(company.alias_domain)
+        found = min(self.alias_domains, key=_precedence, default=None)
+        return self._live(found) if found else None
+
+    def _live(self, domain: AliasDomain) -> AliasDomain:
+        """The domain with the names that mail goes on leaving with while its addresses are verified."""
+        name, _, names = self.parameters.get(VERIFYING, "").partition(":")
+        bounce, _, catchall = names.partition(":")
+        return replace(domain, bounce_alias=bounce, catchall_alias=catchall) if name == domain.name else domain
 
     @property
     def speaking(self) -> tuple[AliasDomain, ...]:
@@ -236,6 +243,7 @@ def _precedence(domain: AliasDomain) -> tuple[int, bool, int]:
 
 
 FORMER = "mailops.former_addresses"
+VERIFYING = "mailops.verifying"  # domain:bounce:catchall, the names in use while sender addresses are verified
 _ROLES = ("bounce", "catchall", "notification")
 
 

@@ -5,7 +5,7 @@ Nothing here reads message bodies, and a page is found by an index, so a million
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -171,6 +171,14 @@ def history(engine: Engine, mail_id: int) -> list[HistoryLine]:
     )
     with explained("reading the history"), reading(engine) as connection:
         return [HistoryLine(*row) for row in connection.execute(query.order_by(e.c.id))]
+
+
+def left_since(engine: Engine, since: datetime, servers: Collection[str]) -> int:
+    """How many recipients' mails left through these servers since then."""
+    e = schema.events
+    query = sa.select(sa.func.count()).where(e.c.kind == "sent", e.c.at >= since, e.c.server_key.in_(list(servers)))
+    with explained("counting what left"), reading(engine) as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def causes(engine: Engine, chosen: QueueFilter | None = None, *, limit: int = 20) -> list[tuple[str, str, int]]:

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import ConfigError, StateConflict
-from ..model.address import normalise
-from ..model.filters import read_filter
+from ..model.address import is_valid, normalise
+from ..model.filters import is_domain, read_filter
 from ..model.setup import AliasDomain, Authentication, Hosting, MailClass, Server, Setup
 from ..model.verdict import Finding, Severity
 from ..providers.outgoing import CAMPAIGN_LIMIT, SUGGESTED, server_for
-from .effect import PARAMETERS_PATH, without_effect
+from .effect import ALIAS_DOMAINS_PATH, PARAMETERS_PATH, without_effect
 from .mailbox import mailbox_finding, profile_of
 from .ports import encryption_finding, port_finding
 from .select import in_order, notification_address
@@ -26,10 +26,12 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A generated plan: servers to make, and what each person has to do."""
+    """A generated plan: servers to make, what each person has to do, the Dedicated Server, and parameters to set."""
 
     servers: tuple[Server, ...]
     tasks: tuple[str, ...]
+    dedicated: str | None = None
+    parameters: tuple[tuple[str, str], ...] = ()
 
 
 def validate(setup: Setup) -> list[Finding]:
@@ -282,6 +284,72 @@ def two_class_plan(transactional: Server, mass: Server) -> Plan:
         ),
         (f"Choose {mass.name} as Dedicated Server: Email Marketing → Configuration → Settings.",),
     )
+
+
+KINDS = ("single", "per user", "transactional + mass")
+
+
+def made_plan(
+    kind: str,
+    setup: Setup,
+    *,
+    provider: str = "outlook",
+    mailbox: str = "",
+    users: Sequence[str] = (),
+    transactional: str = "",
+    mass: str = "",
+) -> Plan:
+    """One of :data:`KINDS` for this set-up. ``mailbox`` is the generic mailbox, or (per user) the notification address;
+    ``transactional`` and ``mass`` are keys of servers. Raises :class:`ConfigError` for what is missing or not known.
+    """
+    wanted = " ".join(kind.lower().replace("-", " ").replace("_", " ").split())
+    if wanted in ("two class", "transactional mass"):
+        wanted = KINDS[2]
+    if wanted not in KINDS:
+        raise ConfigError(
+            f"There is no plan {kind[:60]!r}.",
+            code="plan.kind",
+            facts={"given": kind[:100], "plans": list(KINDS)},
+            fix=f"Use one of: {', '.join(KINDS)}.",
+        )
+    if wanted == KINDS[2]:
+        by_key = {s.key: s for s in setup.servers}
+        missing = [key or "(none)" for key in (transactional, mass) if key not in by_key]
+        if missing or transactional == mass:
+            raise ConfigError(
+                "The plan needs two outgoing servers that there are.",
+                code="plan.servers",
+                facts={"missing": missing, "servers": list(by_key)},
+                fix="Name both: mailops server plan two-class --transactional KEY --mass KEY.",
+            )
+        return replace(two_class_plan(by_key[transactional], by_key[mass]), dedicated=mass)
+    for address in (mailbox, *users):
+        if not is_valid(address) or not is_domain(address.rpartition("@")[2]):
+            raise ConfigError(
+                f"{address[:100]!r} is no mailbox.",
+                code="plan.mailbox",
+                facts={"given": address[:200]},
+                fix="Give complete addresses: --mailbox notifications@example.com, --user jane@example.com.",
+            )
+    made = (
+        single_plan(mailbox, provider=provider)
+        if wanted == KINDS[0]
+        else per_user_plan(users, mailbox, provider=provider)
+    )
+    return replace(made, parameters=_identity(mailbox, setup), tasks=(*made.tasks, *_identity_tasks(mailbox, setup)))
+
+
+def _identity(mailbox: str, setup: Setup) -> tuple[tuple[str, str], ...]:
+    """The parameters that make the mailbox the notification address, where no alias domain speaks (AZ-31, AZ-33)."""
+    local, _, domain = mailbox.partition("@")
+    return () if setup.saved else (("mail.catchall.domain", domain), ("mail.default.from", local))
+
+
+def _identity_tasks(mailbox: str, setup: Setup) -> tuple[str, ...]:
+    speaks = notification_address(setup.domain_of(None), setup) if setup.saved else mailbox
+    if speaks is not None and normalise(speaks) == normalise(mailbox):
+        return ()
+    return (f"Make {mailbox} the notification address instead of {speaks}: {ALIAS_DOMAINS_PATH}, Default From Alias.",)
 
 
 def campaign_findings(server: Server, recipients: int, sender: str) -> list[Finding]:

@@ -17,6 +17,7 @@ from ..model.address import is_valid
 from ..model.filters import is_domain
 from ..model.setup import (
     FORMER,
+    VERIFYING,
     AliasDomain,
     Authentication,
     Company,
@@ -43,6 +44,7 @@ PARAMETERS = (
     "mailops.bounce.hardness",
     "mailops.bounce.tag_key",
     FORMER,
+    VERIFYING,
     READINESS,
     MODELS,
     "mailops.suppression.mode",
@@ -343,11 +345,16 @@ def set_parameter(engine: Engine, key: str, value: str | None) -> None:
             fix=f"Did you mean {near[0]}?" if near else "Use one of the names listed.",
         )
     with explained("saving the parameter"), engine.begin() as connection:
-        if value is None:
-            connection.execute(sa.delete(t.parameters).where(t.parameters.c.key == key))
-            return
-        insert = dialect_insert(engine)(t.parameters).values(key=key, value=value)
-        connection.execute(insert.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+        put_parameter(connection, key, value)
+
+
+def put_parameter(connection: Connection, key: str, value: str | None) -> None:
+    """As :func:`set_parameter`, for a known key in the caller's transaction."""
+    if value is None:
+        connection.execute(sa.delete(t.parameters).where(t.parameters.c.key == key))
+        return
+    insert = dialect_insert(connection.engine)(t.parameters).values(key=key, value=value)
+    connection.execute(insert.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
 
 def not_found(what: str, name: str, known: list[str]) -> NotFound:

@@ -13,6 +13,8 @@ from ..model.setup import AliasDomain, Company, Setup
 from ..routing.envelope import reply_to
 from .store import Record
 
+PURPOSE = "sender-verification"
+
 
 def company_of(record: Record, setup: Setup) -> Company | None:
     """The record's company; a record without one belongs to the first."""
@@ -28,7 +30,8 @@ def domain_of(record: Record, setup: Setup) -> AliasDomain | None:
 
 def record_alias(record: Record, aliases: Iterable[Alias], domain: AliasDomain | None) -> Alias | None:
     """The alias that stands for a record: bound to it, else the one that made it, else one that makes such records."""
-    usable = [a for a in aliases if a.address is not None]
+    # while sender addresses are verified they are aliases too, and no answer is to go there
+    usable = [a for a in aliases if a.address is not None and a.defaults.get("purpose") != PURPOSE]
     own = next((a for a in usable if a.record == record.id), None)
     maker = next((a for a in usable if a.key == record.values.get("alias_id")), None)
     same = [a for a in usable if a.model == record.model and a.record is None]
