@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .clock import SystemClock
 from .model.changes import Saved, changed
 from .model.mail import Attachment, Submission
-from .model.setup import AliasDomain, Company, MailClass, Server, Setup
+from .model.setup import AliasDomain, Company, MailClass, Profile, Server, Setup
 from .ports import Clock
 from .workspace import Workspace, find
 
@@ -230,6 +230,15 @@ class Ops:
         if now != kept:
             set_parameter(self.engine, READINESS, json.dumps(now))
         return report(marks | known.done)
+
+    def change_profile(self, *, hosting: str | None = None, database: str | None = None) -> Saved[Profile]:
+        """Change hosting kind or database in ``mailops.toml``; what is not named stays. This object goes on with it."""
+        from .workspace import with_profile
+
+        before = self.setup.profile
+        self.workspace = with_profile(self.workspace, hosting=hosting, database=database)
+        after = self.setup.profile
+        return Saved(after, changed(before, after))
 
     def remove_server(self, key: str) -> None:
         """Remove an outgoing server. Raises :class:`StateConflict` for the dedicated mass-mailing server."""

@@ -73,6 +73,7 @@ class Readiness:
     addresses: Addresses
     tasks: tuple[Task, ...]
     findings: tuple[Finding, ...]
+    methods: tuple[str, ...] = ()
 
     def why(self) -> str:
         """In one sentence, whether it is ready, and what is missing where it is not."""
@@ -137,6 +138,7 @@ def readiness(setup: Setup, facts: Facts | None = None) -> Readiness:
         addresses=addresses(setup),
         tasks=tasks,
         findings=findings,
+        methods=tuple(sorted(facts.methods)),
     )
 
 
