@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .clock import SystemClock
+from .errors import NotFound
 from .model.changes import Saved, changed
 from .model.mail import Attachment, Submission
 from .model.setup import AliasDomain, Company, MailClass, Profile, Server, Setup
@@ -642,7 +643,13 @@ class Ops:
         """The envelope marks of messages: who got it, who did not, try again or ignore."""
         from .threads.envelope import Envelopes
 
-        return Envelopes(self.threads, retry=lambda mail_id: self.queue.retry(mail_id).count == 1, book=self.book)
+        def again(mail_id: int) -> bool:
+            try:
+                return self.queue.retry(mail_id).count == 1
+            except NotFound:  # it left the queue meanwhile
+                return False
+
+        return Envelopes(self.threads, retry=again, book=self.book)
 
     @cached_property
     def inbound(self) -> Gateway:

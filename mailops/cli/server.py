@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -153,6 +154,26 @@ def usage(ctx: typer.Context, key: str = typer.Argument(None, help="A server."),
         print_json({"sent": found.sent, "limit": found.limit, "remaining": found.remaining, "reason": found.reason})
     else:
         say(found.text())
+
+
+@app.command("default")
+def default(
+    ctx: typer.Context,
+    file: Path = typer.Argument(..., help="A configuration file of the database (section [options]).", exists=True),
+    json: bool = JSON,
+) -> None:
+    """Read the default server (smtp_server, smtp_port, from_filter …) out of a database's configuration file, as the
+    section [default_server] of mailops.toml. Nothing is changed; the password is left out."""
+    from ..routing.readiness import read_default_server
+
+    found = read_default_server(file.read_text("utf-8", "replace"))
+    if json:
+        print_json(found)
+        return
+    say("[default_server]")
+    for name, value in plain(found).items():
+        if value is not None:
+            say(f"{name} = {value}" if isinstance(value, int) else f'{name} = "{value}"')
 
 
 @app.command("plan")

@@ -77,7 +77,6 @@ KNOWN: tuple[Known, ...] = (
     *_group(
         "uncalled",
         "AZ-30, 31, 33, 34, 38, 40, OUT-21, 37, 43, 49: plans and quotas that no command or card shows yet",
-        "routing/readiness.py: read_default_server has no caller",
         "routing/usage.py: Usage.reached has no caller",
         "routing/usage.py: counted_today has no caller",
     ),
@@ -96,6 +95,5 @@ KNOWN: tuple[Known, ...] = (
     *_group(
         "uncalled",
         "IN-33, IN-34, MJ-13, QUE-04: records, aliases and the envelope have no face yet",
-        "ops.py: Ops.envelopes has no caller",
     ),
 )

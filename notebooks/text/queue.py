@@ -14,7 +14,7 @@ from datetime import timedelta
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.queue.filters import state_from_label
-from mailops.widgets import CheckCard, Headline, QueueView
+from mailops.widgets import CheckCard, Headline, QueueView, envelopes_panel
 
 ops = Ops.open(workspace or None)
 
@@ -45,7 +45,12 @@ CheckCard(
     )
 )
 
+# %%
+envelopes_panel(ops)
+
 # %% [markdown]
+# Unsent mails are in *Settings → Technical → Email: Emails* (developer mode).
+#
 # ## No mailbox
 # A sent mail leaves the queue when it is auto-deleted or vacuumed; its history and all figures stay, and the content of a
 # notification lives in the record's thread. There is no CC and no BCC for a thread: followers decide who gets a copy.

@@ -65,6 +65,17 @@ def test_the_hosted_records_have_no_effect_where_mail_leaves_through_mailjet(at:
     assert both["service"] == "mailjet"
 
 
+@pytest.mark.req("DNS-01", "DNS-05")
+def test_one_report_has_three_verdicts_and_a_pass_is_no_promise(at: Make) -> None:
+    dmarc = {"_dmarc.company-name.com": ["TXT v=DMARC1; p=none; rua=mailto:postmaster@company-name.com"]}
+    desk = at({**HOSTED_ONLY, **dmarc})
+    desk("company", "domain", "company-name.com")
+    told = desk.json("domain", "check", "company-name.com")
+    assert {row["check"] for row in told["results"]} == {"spf", "dkim", "dmarc"}
+    assert "A pass is no promise" in " ".join(told["notes"])
+    assert "A pass is no promise" in desk("domain", "check", "company-name.com")
+
+
 @pytest.mark.req("DNS-03", "GEN-05")
 @pytest.mark.parametrize("service", ["google", "microsoft365", "mailjet", "brevo", "sendgrid", "amazonses"])
 def test_an_external_service_with_nothing_published_fails(at: Make, service: str) -> None:

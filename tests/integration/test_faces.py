@@ -143,3 +143,49 @@ def test_a_verification_harms_no_live_mail_and_is_reported_until_it_is_restored(
     [domain] = desk.json("company", "list")["alias_domains"]
     assert (domain["bounce_alias"], domain["catchall_alias"]) == ("bounce", "catchall")
     assert desk.json("alias", "list") == []
+
+
+@pytest.mark.req("QUE-01", "QUE-02", "QUE-03", "QUE-04", "QUE-05")
+def test_a_red_envelope_is_looked_at_tried_again_and_ignored(desk: Desk) -> None:
+    from mailops.testing import refuse
+
+    with SmtpServer([refuse("*@gone.example", 550, "5.1.1", "No such user")]) as smtp:
+        desk("company", "domain", "acme.com")
+        desk("server", "add", "s", "--host", "127.0.0.1", "--port", str(smtp.port), "--encryption", "none", "--filter", "acme.com")  # fmt: skip
+        with closing(desk.ops()) as ops:
+            record = ops.threads.create_record("lead", "Order")
+            for who in ("a@gone.example", "b@gone.example", "c@x.example"):
+                ops.threads.follow(record, ops.threads.add_contact(who, who))
+            message = ops.threads.post(record, Entry("Hello", author_email="ann@acme.com")).id
+            ops.queue.run()
+        [red] = desk.json("envelope", "list")
+        assert (red["message"], red["mark"]) == (message, "red")
+        assert "See Error Details, a@gone.example" in desk("envelope", "show", str(message))
+        page = Path(desk.json("run", "queue", "-p", "max_failed=9")["report"]).read_text("utf-8")
+        for label in ("See Error Details", "Send &amp; close", "Try Again", "Ignore all", "Email: Emails"):
+            assert label in page, label
+        after = desk.json("envelope", "send-and-close", str(message), "--try-again", "a@gone.example")
+        assert sorted(x["state"] for x in after["lines"]) == ["canceled", "ready", "sent"]
+        desk("queue", "run")
+        assert desk.json("envelope", "show", str(message))["mark"] == "red"
+        assert desk.json("envelope", "ignore-all", str(message))["mark"] == "white"
+        assert desk.json("envelope", "list") == []
+        assert "envelope.nobody" in desk("envelope", "send-and-close", str(message), status=2)
+
+
+@pytest.mark.req("OUT-42")
+def test_the_default_server_is_read_from_the_databases_file(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "sh", hosting="sh")
+    desk("server", "add", "h", "--authentication", "cli", "--filter", "company-name.odoo.com")
+    tasks = {t["id"]: t for t in desk.json("server", "readiness", status=1)["tasks"]}
+    assert "configuration file" in tasks["server.configuration_file"]["text"]
+    file = tmp_path / "odoo.conf"
+    file.write_text("[options]\nsmtp_server = mx.acme.com\nsmtp_port = 465\nsmtp_ssl = True\nfrom_filter = acme.com\n")
+    found = desk.json("server", "default", str(file))
+    assert (found["host"], found["port"], found["encryption"], found["from_filter"]) == (
+        "mx.acme.com",
+        465,
+        "tls",
+        "acme.com",
+    )
+    assert '[default_server]\nhost = "mx.acme.com"\nport = 465' in desk("server", "default", str(file))
