@@ -98,11 +98,18 @@ def _version(wanted: bool) -> None:
 def common(
     ctx: typer.Context,
     workspace: str = typer.Option(None, "--workspace", "-w", help="The workspace folder (default: found upwards)."),
+    smtp_server: str = typer.Option(
+        None, "--smtp-server", help="The default server's host, used while no outgoing server is defined."
+    ),
+    smtp_port: int = typer.Option(None, "--smtp-port", help="The default server's port.", min=1, max=65535),
     version: bool = typer.Option(
         False, "--version", help="Say which version this is.", is_eager=True, callback=_version
     ),
 ) -> None:
     ctx.obj = {"workspace": workspace}
+    for name, value in (("HOST", smtp_server), ("PORT", smtp_port)):
+        if value is not None:  # for this command, over the settings and the environment
+            os.environ[f"MAILOPS_DEFAULT_SERVER__{name}"] = str(value)
 
 
 def workspace_of(ctx: typer.Context) -> str | None:

@@ -280,7 +280,7 @@ def _finish(
     wire: tuple[str, ...],
     header_from: str | None,
 ) -> Composed:
-    checks.check_data(raw if end else b"From: set-by-route@mailops.invalid\r\n" + raw)
+    checks.check_data(raw if end > start else b"From: set-by-route@mailops.invalid\r\n" + raw)
     eightbit = not raw.isascii()
     head = raw.partition(b"\r\n\r\n")[0]
     utf8 = not head.isascii() or any(not r.isascii() for r in wire)

@@ -14,6 +14,7 @@ from ..model.filters import FromFilter, read_filter
 from ..model.setup import DEFAULT_KEY, Authentication, Encryption, Hosting, Server, Setup
 from ..model.states import FailureType
 from . import envelope
+from .effect import PARAMETERS_PATH
 from .mailbox import mailbox_finding
 from .select import RULES, Choice, RouteRequest, Rule, choose_server, default_filter, notification_address, sender_of
 from .usage import HOSTED_FIX, HOSTED_ONLY, hosted_sender_finding, stays_inside
@@ -63,7 +64,9 @@ class Route:
                 f"The bounce address {self.return_path} is not used: the server's FROM filter does not hold it."
             )
         if self.server is not None and self.request.forced_server is None and self.parameter_ignored:
-            lines.append("mail.default.from_filter is ignored, since an outgoing server is configured.")
+            lines.append(
+                f"mail.default.from_filter is ignored, since an outgoing server is configured ({PARAMETERS_PATH})."
+            )
         lines += [f"Not {key}: {reason}." for key, reason in self.passed_over]
         lines += [f"Warning: {text}" for text in self.warnings]
         if self.failure:

@@ -225,3 +225,42 @@ def test_an_answer_to_a_mail_nobody_wrote_is_answered(tmp_path: Path, smtp: Smtp
         decision = ops.inbound.receive(mail("notifications@acme.com", answers=head(got.data, "Message-ID")))
     assert decision.kind == "refused"
     assert "info@acme.com" in decision.notices[0].text
+
+
+@pytest.mark.req("GEN-14")
+def test_the_default_server_may_be_named_on_the_command_line(
+    tmp_path: Path, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOST", "PORT"):  # what the command sets is taken back after the test
+        monkeypatch.setenv(f"MAILOPS_DEFAULT_SERVER__{name}", "")
+    desk = Desk(tmp_path / "w", hosting="online")
+    options = ("--smtp-server", "127.0.0.1", "--smtp-port", str(smtp.port))
+    desk(*options, "send", "--from", f"x@{HOSTED}", "--to", "b@x.example", "--text", "t", "--urgent")
+    assert smtp.messages[-1].envelope_from == f"bounce@{HOSTED}"
+
+
+@pytest.mark.req("IN-05", "OUT-02", "GEN-12")
+def test_a_post_without_an_author_leaves_as_the_notification_address(tmp_path: Path, smtp: SmtpServer) -> None:
+    desk = Desk(tmp_path / "w", hosting="online", toml=peer(smtp.port))
+    desk("alias", "add", "info", "--model", "lead")
+    with closing(desk.ops()) as ops:
+        [route] = ops.inbound.receive(mail(f"info@{HOSTED}")).routes  # a record that a mail made
+        assert route.creates
+        ops.threads.follow(1, ops.threads.add_contact("Ben", "ben@x.example"))
+        posted = ops.threads.post(1, Entry("From the system"))
+        assert [n.state for n in ops.threads.notifications(posted.id)] == ["ready"]
+        ops.queue.run()
+    got = smtp.messages[-1]
+    assert (head(got.data, "From"), got.recipients) == (f"notifications@{HOSTED}", ("ben@x.example",))
+    assert head(got.data, "Reply-To").endswith(f"<info@{HOSTED}>")
+
+
+@pytest.mark.req("AZ-40", "IN-49")
+def test_the_path_to_a_parameter_stands_where_one_is_named(tmp_path: Path) -> None:
+    path = "Settings → Technical → Parameters → System Parameters"
+    desk = Desk(tmp_path / "w")
+    for key, value in (("mail.gateway.loop.minutes", "0"), ("mail.catchall.domain.allowed", ","), ("mail.gateway.loop.threshold", "x")):  # fmt: skip
+        assert path in desk("company", "parameter", key, value, status=2)
+    desk("server", "add", "s", "--host", "mx.acme.com", "--filter", "acme.com")
+    assert path in desk("company", "parameter", "mail.default.from_filter", "acme.com")
+    assert path in desk("explain", "send", "--from", "a@acme.com")
