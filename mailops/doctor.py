@@ -37,7 +37,16 @@ class Finding:
 def examine(folder: Path | None = None, *, workspace: str | None = None) -> list[Finding]:
     """Look at Python, packages, disk and workspace (the one named, else the one that would be found). Reads only."""
     here = folder or Path.cwd()
-    return [_python(), *_platform(), *_packages(), _disk(here), _workspace(workspace), *_serving(workspace), *_peers()]
+    return [
+        _python(),
+        *_platform(),
+        *_packages(),
+        _disk(here),
+        _workspace(workspace),
+        *_serving(workspace),
+        *_verifications(workspace),
+        *_peers(),
+    ]
 
 
 def _python() -> Finding:
@@ -89,6 +98,26 @@ def _packages() -> list[Finding]:
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free / 1e9
     return Finding("Disk", free > 1, f"{free:.1f} GB free at {folder}", "Free at least 1 GB.")
+
+
+def _verifications(given: str | None) -> list[Finding]:
+    """Verifications of sender addresses that wait for their end (IN-34)."""
+    from .errors import MailopsError
+    from .ops import Ops
+
+    try:
+        ops = Ops.open(given)
+        if "://" not in ops.workspace.database and not Path(ops.workspace.database).exists():
+            return []
+        found = ops.verifications
+        ops.close()
+    except MailopsError:
+        return []  # said of the workspace, or by the command that needs the store
+    fix = "mailops domain senders {} --restore"
+    return [
+        Finding("Verification", False, f"the sender addresses of {w.domain} still make leads", fix.format(w.domain))
+        for w in found
+    ]
 
 
 def _workspace(given: str | None) -> Finding:

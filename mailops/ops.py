@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .clock import SystemClock
+from .errors import NotFound
+from .model.changes import Saved, changed
 from .model.mail import Attachment, Submission
-from .model.setup import AliasDomain, BouncePolicy, Company, MailClass, Server, Setup
+from .model.setup import AliasDomain, BouncePolicy, Company, MailClass, Profile, Server, Setup
 from .ports import Clock
 from .workspace import Workspace, find
 
@@ -38,20 +41,29 @@ if TYPE_CHECKING:
     from .ledger.erasure import About, Erasure, Receipt, Vacuumed
     from .ledger.names import Names
     from .model.alias import Alias
+    from .model.verdict import Finding
     from .oauth.calendar import End
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
     from .queue.service import Queue
     from .queue.signing import Signing
+    from .queue.told import MailRoute
     from .relay.logins import Logins
     from .relay.reporting import Reports
     from .routing import Route
+    from .routing.impact import Impact
+    from .routing.plan import Plan
+    from .routing.readiness import Readiness
+    from .routing.senders import PossibleSender
+    from .routing.usage import Usage
     from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
     from .store.backup import Backup
     from .suppression import Suppressions
     from .threads.envelope import Envelopes
+    from .threads.models import RecordModel
     from .threads.service import Threads
+    from .threads.verification import SenderVerification, Waiting
 
 
 class Ops:
@@ -82,27 +94,211 @@ class Ops:
         return load(self.engine, self.workspace.settings.as_profile())
 
     def save_server(self, server: Server) -> Server:
-        """Add or change an outgoing server."""
+        """Add or change an outgoing server. Raises :class:`ConfigError` also for what cannot work in this set-up: a
+        blocked port, or a filter on the hosted subdomain at an external server."""
+        from .routing.plan import refuse_server
         from .store.setup import save_server
 
+        refuse_server(server, self.setup)
         return save_server(self.engine, server)
 
+    def change_server(self, key: str, **named: Any) -> Saved[Server]:
+        """Add a server, or change what is named of the one with this key; all else stays. ``named`` are fields of
+        :class:`~mailops.model.setup.Server`; a host that a provider is known by sets ``provider`` where none is named.
+        """
+        from .providers import provider_of_host
+        from .routing.effect import about, without_effect
+
+        before = next((s for s in self.setup.servers if s.key == key), None)
+        if "host" in named and "provider" not in named and (before is None or before.host != named["host"]):
+            known = provider_of_host(str(named["host"]))
+            named["provider"] = known.id if known else None
+        saved = self.save_server(replace(before or Server(key, key), **named))
+        notes = about(without_effect(self.setup), f"server:{key}")
+        return Saved(saved, changed(before, saved), tuple(notes))
+
+    def change_company(self, key: str, **named: Any) -> Saved[Company]:
+        """Add a company, or change what is named of the one with this key (``name``, ``email``, ``domain``: the name of
+        an alias domain); all else stays."""
+        from .store.setup import not_found
+
+        setup = self.setup
+        before = next((c for c in setup.companies if c.key == key), None)
+        domain = named.pop("domain", None)
+        if domain is not None:
+            wanted = domain.strip().lower()
+            found = next((d for d in setup.alias_domains if d.name == wanted), None)
+            if found is None:
+                raise not_found("alias domain", domain, [d.name for d in setup.alias_domains])
+            named["alias_domain"] = found
+        company = replace(before or Company(key, key), **named)
+        if "alias_domain" not in named and setup.is_hosted_domain(company.alias_domain):
+            company = replace(company, alias_domain=None)  # it has none of its own, and shares the hosted one
+        self.save_company(company)
+        saved = next(c for c in self.setup.companies if c.key == key)
+        return Saved(saved, changed(before, saved))
+
+    def change_alias_domain(self, name: str, **named: Any) -> Saved[AliasDomain]:
+        """Add an alias domain, or change what is named of the one of this name (``bounce_alias``, ``catchall_alias``,
+        ``default_from``, ``sequence``); all else stays. Ask :meth:`impact` first."""
+        from .routing.effect import about, without_effect
+
+        proposed = self.proposed_alias_domain(name, **named)
+        before = next((d for d in self.setup.alias_domains if d.name == proposed.name), None)
+        saved = self.save_alias_domain(proposed)
+        notes = about(without_effect(self.setup), f"domain:{saved.name}")
+        return Saved(saved, changed(before, saved), tuple(notes))
+
+    def proposed_alias_domain(self, name: str, **named: Any) -> AliasDomain:
+        """The alias domain as :meth:`change_alias_domain` would save it."""
+        wanted = name.strip().lower()
+        before = next((d for d in self.setup.alias_domains if d.name == wanted), None)
+        return replace(before or AliasDomain(name), **named)
+
+    def change_parameter(self, key: str, value: str | None) -> Saved[str | None]:
+        """Set or remove a system parameter, with what changed and what has no effect."""
+        from .model.changes import Changed
+        from .routing.effect import about, without_effect
+
+        before = self.setup.parameters.get(key)
+        self.set_parameter(key, value)
+        setup = self.setup
+        now = setup.parameters.get(key)
+        moved = () if before == now else (Changed(key, before or "", now or ""),)
+        return Saved(now, moved if before is not None else (), tuple(about(without_effect(setup), key)))
+
+    def parameter_impact(self, key: str, value: str | None) -> str:
+        """What a change of a parameter touches that is already out, as a question; "" when nothing is."""
+        before = self.setup.parameters.get(key) or ""
+        if key != "web.base.url" or not before or before.rstrip("/") == (value or "").rstrip("/"):
+            return ""
+        signed_in = sum(1 for _ in self.tokens.accounts)
+        return (
+            f"web.base.url: {before} becomes {value or 'empty'}. {signed_in} connected accounts were signed in with "
+            f"redirect addresses below {before}: register the new ones at Microsoft and Google before the next sign-in."
+            "\nChanging it is generally not recommended; freeze it with web.base.url.freeze."
+        )
+
+    def readiness(
+        self,
+        *,
+        methods: Sequence[str] | None = None,
+        done: Sequence[str] = (),
+        undone: Sequence[str] = (),
+        fetch_minutes: int | None = None,
+        outgoing: str | None = None,
+        admin: str | None = None,
+        dns: bool = True,
+    ) -> Readiness:
+        """What is still to do until mail works both ways. What is given is kept in the store: the inbound ``methods``
+        in use, tasks ``done`` (or ``undone`` again), minutes between two fetches, the way mail goes ``outgoing``
+        (hosted, own; "" decides by the servers), the administrator's address.
+
+        With ``dns`` the own domains are looked at, for some seconds at most, and mark the tasks whose records are
+        published.
+        """
+        import json
+
+        from .domains.known import Known, known_of
+        from .routing import steps
+        from .routing.readiness import Facts, checked_outgoing, own_domains, readiness
+        from .store.setup import READINESS, set_parameter
+
+        setup = self.setup
+        kept: dict[str, Any] = json.loads(setup.parameters.get(READINESS) or "{}")
+        given: dict[str, Any] = {"fetch_minutes": fetch_minutes, "admin": admin}
+        if methods is not None:
+            given["methods"] = sorted({steps.method_named(method) for method in methods})
+        if outgoing is not None:
+            given["outgoing"] = checked_outgoing(outgoing)
+        now = {**kept, **{name: value for name, value in given.items() if value is not None}}
+        names = [d.name for d in own_domains(setup)]
+        known = known_of(self.domains, setup, names) if dns and names else Known()
+
+        def report(marks: frozenset[str]) -> Readiness:
+            facts = Facts(
+                outgoing=now.get("outgoing") or None,
+                methods=frozenset(now.get("methods", ())),
+                fetch_minutes=now.get("fetch_minutes"),
+                domains=known.exists,
+                aliases=tuple(a.address for a in self.aliases if a.address),
+                spf=known.spf,
+                done=marks,
+                admin=now.get("admin"),
+                sends_itself=True,
+            )
+            return readiness(setup, facts)
+
+        marks = frozenset(now.get("done", ()))
+        if done or undone:
+            tasks = report(marks).tasks
+            marks = (marks | steps.chosen(tasks, done)) - steps.chosen(tasks, undone)
+            now["done"] = sorted(marks)
+        if now != kept:
+            set_parameter(self.engine, READINESS, json.dumps(now))
+        return report(marks | known.done)
+
+    def change_profile(self, *, hosting: str | None = None, database: str | None = None) -> Saved[Profile]:
+        """Change hosting kind or database in ``mailops.toml``; what is not named stays. This object goes on with it."""
+        from .workspace import with_profile
+
+        before = self.setup.profile
+        self.workspace = with_profile(self.workspace, hosting=hosting, database=database)
+        after = self.setup.profile
+        return Saved(after, changed(before, after))
+
     def remove_server(self, key: str) -> None:
-        """Remove an outgoing server."""
+        """Remove an outgoing server. Raises :class:`StateConflict` for the dedicated mass-mailing server."""
+        from .routing.plan import refuse_without
         from .store.setup import remove_server
 
+        refuse_without(key, self.setup)
         remove_server(self.engine, key)
 
     def save_alias_domain(self, domain: AliasDomain) -> AliasDomain:
-        """Add or change an alias domain; the first one is given to all companies."""
-        from .store.setup import save_alias_domain
+        """Add or change an alias domain; the first one is given to all companies. Names that are given up are still
+        read: mail sent before carries them (:meth:`impact` says how many)."""
+        from .model.setup import FORMER, with_former
+        from .store.setup import checked_alias_domain, save_alias_domain, set_parameter
+        from .threads.alias_names import check_free
 
-        return save_alias_domain(self.engine, domain)
+        domain = checked_alias_domain(domain)
+        setup = self.setup
+        before = next((d for d in setup.alias_domains if d.name == domain.name), None)
+        for alias in self.aliases:
+            if alias.domain == domain.name:
+                check_free(alias.local, domain)
+        hosted = setup.profile.hosted
+        saved = save_alias_domain(self.engine, domain, hosted=hosted.name if hosted else "")
+        if before is not None:
+            said = setup.parameters.get(FORMER, "")
+            now = with_former(said, before, saved)
+            if now != said:
+                set_parameter(self.engine, FORMER, now or None)
+        return saved
+
+    def impact(self, domain: AliasDomain) -> Impact:
+        """What saving this alias domain would do to mail that is already out, with counts; nothing is changed."""
+        from .routing.impact import change_impact
+        from .store.setup import checked_alias_domain
+        from .threads.former import mails_that_carry
+
+        domain = checked_alias_domain(domain)
+        setup = self.setup
+        before = next((d for d in setup.alias_domains if d.name == domain.name), None)
+        return change_impact(before, domain, mails_that_carry(self.engine, before, setup) if before else {})
+
+    def _kept(self, domain: AliasDomain) -> AliasDomain:
+        """An alias domain with a row of its own: the hosted one is there without, until something belongs to it."""
+        known = next((d for d in self.setup.alias_domains if d.name == domain.name.strip().lower()), domain)
+        return self.save_alias_domain(known) if self.setup.is_hosted_domain(known) else known
 
     def save_company(self, company: Company) -> Company:
         """Add or change a company."""
         from .store.setup import save_company
 
+        if company.alias_domain is not None:
+            company = replace(company, alias_domain=self._kept(company.alias_domain))
         return save_company(self.engine, company)
 
     def set_parameter(self, key: str, value: str | None) -> None:
@@ -110,8 +306,10 @@ class Ops:
         from .bounces.hardness import PARAMETER as HARDNESS
         from .bounces.hardness import read_table
         from .inbound.loops import check_limit
+        from .model.filters import parse_filter
         from .model.tag import KEY_PARAMETER
-        from .store.setup import set_parameter
+        from .routing.plan import MASS_PARAMETER, refuse_dedicated
+        from .store.setup import check_identity, set_parameter
         from .suppression.decide import check_mode
         from .threads.alias_names import clean_allowed_domains
 
@@ -126,6 +324,12 @@ class Ops:
             read_table(value)
         if value is not None and key == "mailops.suppression.mode":
             value = check_mode(value)
+        if value is not None and key == MASS_PARAMETER:
+            refuse_dedicated(value, self.setup)
+        if value is not None and key == "mail.default.from_filter":
+            parse_filter(value)
+        if value is not None and key in ("mail.catchall.domain", "mail.default.from"):
+            check_identity(key, value)
         set_parameter(self.engine, key, value)
 
     # --- sending ------------------------------------------------------------------------------------------------------
@@ -296,23 +500,125 @@ class Ops:
         server: str | None = None,
         return_path: str | None = None,
         bounces: BouncePolicy | str | None = None,
+        mail_class: MailClass | str = MailClass.TRANSACTIONAL,
     ) -> Route:
         """Which server would carry a mail of this sender, with which From and envelope sender, and why.
 
         With ``bounces`` (keep, ours or both) as mail relayed for a program, whose envelope sender ``return_path`` is.
         """
-        from .queue.submit import alias_domain_of, company_of
+        from .queue.submit import company_of
         from .routing import Router, RouteRequest
+        from .routing.plan import server_for_class
 
         setup = self.setup
         request = RouteRequest(
             sender=sender,
-            alias_domain=alias_domain_of(setup, company_of(setup, company)),
-            forced_server=server,
+            alias_domain=setup.domain_of(company_of(setup, company)),
+            forced_server=server or server_for_class(MailClass(mail_class), setup),
             return_path=return_path,
             bounces=BouncePolicy(bounces) if bounces else None,
         )
         return Router(setup).route(request)
+
+    def explain_mail(self, mail_id: int) -> MailRoute:
+        """How a mail of the queue leaves or left: with its company, class and forced server, and what was recorded."""
+        from .queue.told import explain_mail
+
+        return explain_mail(self.engine, self.setup, mail_id)
+
+    def findings(self) -> list[Finding]:
+        """The whole set-up held against the rules, the weightiest first: servers, default server, parameters and
+        settings without effect, and what mailops cannot reach."""
+        from .routing.plan import validate
+        from .routing.usage import reach_finding
+
+        setup = self.setup
+        reach = reach_finding(setup)
+        return [*self._unrestored(), *validate(setup), *([reach] if reach else [])]
+
+    def _unrestored(self) -> list[Finding]:
+        """A verification of sender addresses that waits for its end (IN-34)."""
+        from .model.verdict import Finding, Severity
+
+        return [
+            Finding(
+                "verification.pending",
+                Severity.WARNING,
+                f"The verification of the sender addresses of {one.domain} is not ended: they still make leads.",
+                f"Restore the addresses: mailops domain senders {one.domain} --restore",
+                {"domain": one.domain, "addresses": [f"{part}@{one.domain}" for part in one.local_parts]},
+            )
+            for one in self.verifications
+        ]
+
+    def senders(self, key: str) -> list[PossibleSender]:
+        """Every address that may stand as sender, and whether the FROM filter of this server covers it (OUT-21)."""
+        import json
+
+        from .routing.senders import inventory
+        from .store.setup import READINESS, not_found
+
+        setup = self.setup
+        server = next((s for s in setup.servers if s.key == key), None)
+        if server is None:
+            raise not_found("outgoing server", key, [s.key for s in setup.servers])
+        kept = json.loads(setup.parameters.get(READINESS) or "{}")
+        return inventory(setup, server, admin=kept.get("admin"))
+
+    def campaign_findings(
+        self, recipients: int, sender: str | None, *, company: str | None = None, server: str | None = None
+    ) -> list[Finding]:
+        """What to say before mail to many is queued: too much for its provider or the daily limit, or a From that the
+        server's filter refuses."""
+        from .routing.plan import campaign_findings
+        from .routing.usage import quota_findings
+
+        found = self.explain(sender=sender, company=company, server=server, mail_class=MailClass.MASS)
+        told = campaign_findings(found.server, recipients, found.header_from or "") if found.server else []
+        return [*told, *quota_findings(self.usage(found.server.key if found.server else None), recipients)]
+
+    def _left_today(self) -> int:
+        """Recipients' mails that left through the hosted server since the limit started anew."""
+        from .model.setup import DEFAULT_KEY
+        from .queue.view import left_since
+        from .routing.usage import is_hosted, next_reset
+
+        setup = self.setup
+        keys = [DEFAULT_KEY, *(s.key for s in setup.servers if is_hosted(s, setup))]
+        return left_since(self.engine, next_reset(self.clock.now()) - timedelta(days=1), keys)
+
+    def usage(self, key: str | None = None) -> Usage:
+        """Today's usage of a server (None: the default one): sent, limit, remaining."""
+        from .routing.usage import usage
+        from .store.setup import not_found
+
+        setup = self.setup
+        server = next((s for s in setup.servers if s.key == key), None)
+        if key is not None and server is None:
+            raise not_found("outgoing server", key, [s.key for s in setup.servers])
+        return usage(setup, server, self._left_today())
+
+    def plan(self, kind: str, **options: Any) -> Plan:
+        """A usual plan of servers, not saved: ``single`` (mailbox), ``per user`` (users, notification) or
+        ``transactional + mass`` (transactional, mass: keys of servers). See :func:`mailops.routing.plan.made_plan`."""
+        from .routing.plan import made_plan
+
+        return made_plan(kind, self.setup, **options)
+
+    def save_plan(self, plan: Plan) -> list[Saved[Server]]:
+        """Write a plan: its servers, the Dedicated Server, and the alias domain or parameters that it needs."""
+        from .routing.plan import MASS_PARAMETER
+
+        done = []
+        before = {s.key: s for s in self.setup.servers}
+        for server in plan.servers:
+            saved = self.save_server(server)
+            done.append(Saved(saved, changed(before.get(server.key), saved)))
+        if plan.dedicated:
+            self.set_parameter(MASS_PARAMETER, plan.dedicated)
+        for key, value in plan.parameters:
+            self.set_parameter(key, value)
+        return done
 
     @staticmethod
     def explain_error(
@@ -450,18 +756,55 @@ class Ops:
     @cached_property
     def threads(self) -> Threads:
         """Records with their discussions, followers and notifications."""
+        from .store.setup import MODELS, parameter
+        from .threads.models import models_from
         from .threads.outbox import queue_outbox
         from .threads.service import Threads
 
         outbox = queue_outbox(lambda: self.setup, self.clock, self.book)
-        return Threads(self.engine, setup=lambda: self.setup, clock=self.clock, submit=outbox)
+        models = models_from(parameter(self.engine, MODELS))
+        return Threads(self.engine, setup=lambda: self.setup, clock=self.clock, submit=outbox, models=models)
+
+    def register_model(self, name: str, label: str = "", *, bounce_counter: bool = False) -> RecordModel:
+        """A kind of record of your own that aliases may make; kept in the workspace."""
+        from .store.setup import MODELS, set_parameter
+        from .threads.models import RecordModel
+
+        model = RecordModel(name, label or name.replace("_", " ").capitalize(), bounce_counter)
+        self.threads.models.register(model)
+        set_parameter(self.engine, MODELS, self.threads.models.as_text())
+        return model
+
+    @property
+    def models(self) -> tuple[RecordModel, ...]:
+        """The kinds of record there are."""
+        return tuple(self.threads.models)
+
+    def verification(self, domain: str) -> SenderVerification:
+        """The helper that receives a provider's activation mails: ``begin``, ``arrived``, ``restore``."""
+        from .threads.verification import SenderVerification
+
+        return SenderVerification(self.engine, domain, clock=self.clock)
+
+    @property
+    def verifications(self) -> list[Waiting]:
+        """Verifications that were begun and not restored."""
+        from .threads.verification import pending
+
+        return pending(self.engine)
 
     @cached_property
     def envelopes(self) -> Envelopes:
         """The envelope marks of messages: who got it, who did not, try again or ignore."""
         from .threads.envelope import Envelopes
 
-        return Envelopes(self.threads, retry=lambda mail_id: self.queue.retry(mail_id).count == 1, book=self.book)
+        def again(mail_id: int) -> bool:
+            try:
+                return self.queue.retry(mail_id).count == 1
+            except NotFound:  # it left the queue meanwhile
+                return False
+
+        return Envelopes(self.threads, retry=again, book=self.book)
 
     @cached_property
     def inbound(self) -> Gateway:
@@ -480,9 +823,12 @@ class Ops:
         from .threads.aliases import save_alias
 
         domains = self.setup.alias_domains
-        chosen = next((d for d in domains if domain is None or d.name == domain.strip().lower()), None)
-        if chosen is None and domain is not None:
-            raise not_found("alias domain", domain, [d.name for d in domains])
+        chosen = self.setup.domain_of(None)
+        if domain is not None:
+            chosen = next((d for d in domains if d.name == domain.strip().lower()), None)
+            if chosen is None:
+                raise not_found("alias domain", domain, [d.name for d in domains])
+        chosen = self._kept(chosen) if chosen else None
         key = save_alias(self.engine, local, model, domain=chosen, models=self.threads.models, **settings)
         return next(alias for alias in self.aliases if alias.key == key)
 

@@ -16,6 +16,7 @@ It is found by argument, by ``MAILOPS_WORKSPACE``, or by walking up from the cur
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sqlite3
 from collections.abc import Iterator
@@ -178,6 +179,40 @@ def init(path: Path, *, hosting: str = "on_premise", database: str = "mailops") 
             fix="Choose a folder you may write to.",
         ) from error
     return Workspace(path.resolve())
+
+
+def with_profile(workspace: Workspace, *, hosting: str | None, database: str | None) -> Workspace:
+    """The workspace with another hosting kind or database in its ``mailops.toml``; everything else of the file stays.
+    Raises :class:`ConfigError` with the file as it was."""
+    from .settings import load_settings
+
+    file = workspace.path / FILE
+    before = text = file.read_text("utf-8")
+    for key, value in (("hosting", hosting), ("database", database)):
+        if value is None:
+            continue
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+            raise ConfigError(
+                f"{key} cannot be {value[:60]!r}.",
+                code="config.bad_setting",
+                facts={"setting": f"profile.{key}", "value": value[:100]},
+                fix="hosting: online, sh or on_premise; database: its name, as in name.odoo.com.",
+            )
+        line = f'{key} = "{value}"'
+        text, known = re.subn(rf'(?m)^(\[profile\](?:\n(?!\[).*)*?\n){key} *= *"[^"]*"', rf"\g<1>{line}", text, count=1)
+        if not known:
+            text = re.sub(r"(?m)^\[profile\]$", f"[profile]\n{line}", text, count=1)
+            text = text if line in text else f"{text.rstrip()}\n\n[profile]\n{line}\n"
+    file.write_text(text, "utf-8")
+    try:
+        load_settings(file)
+    except ConfigError:
+        file.write_text(before, "utf-8")
+        raise
+    fresh = Workspace(workspace.path)
+    if "engine" in workspace.__dict__:
+        fresh.__dict__["engine"] = workspace.engine
+    return fresh
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..model.address import parse_first
-from ..model.setup import AliasDomain
+from ..model.setup import FORMER, AliasDomain, former_addresses
 from ..store import schema
 from ..store.database import explained, reading
 from .reading.entities import about_us, entities
@@ -29,16 +29,18 @@ _NUMBER = re.compile(r"(\d{1,18})(?:-.*)?\Z")
 
 
 def own_names(connection: Connection, hosted: AliasDomain | None = None) -> Ours:
-    """The names of a workspace: its alias domains and the hosted one with their bounce addresses, and the hosts of its
-    outgoing servers."""
-    a, s = schema.alias_domains, schema.servers
+    """The names of a workspace: its alias domains and the hosted one with their bounce addresses (those that were given
+    up are still read), and the hosts of its outgoing servers."""
+    a, s, p = schema.alias_domains, schema.servers, schema.parameters
     rows = [(str(r.name), r.bounce_alias) for r in connection.execute(sa.select(a.c.name, a.c.bounce_alias))]
     rows += [(hosted.name, hosted.bounce_address.partition("@")[0])] if hosted and hosted.bounce_address else []
+    said = connection.execute(sa.select(p.c.value).where(p.c.key == FORMER)).scalar()
+    former = [one.bounce_address for one in former_addresses(said) if one.bounce_address]
     hosts = connection.execute(sa.select(s.c.host).where(s.c.host != "")).scalars()
     return Ours.of(
         {
             "domains": [name for name, _ in rows],
-            "bounce_addresses": [f"{local}@{name}" for name, local in rows if local],
+            "bounce_addresses": [*(f"{local}@{name}" for name, local in rows if local), *former],
             "hosts": [str(host) for host in hosts],
         }
     )

@@ -190,7 +190,8 @@ class Bounces:
         address that makes records is none of them: what comes to it is a report only if it reads as one."""
         bounces = self._bounce_addresses(connection)
         written = {untagged(address) for address in heading.to} if heading.null_path else set()
-        return Ours(bounces, _sent_from(connection, written) if written else frozenset())
+        makers = _addresses_of_aliases(connection)  # while sender addresses are verified, they make records
+        return Ours(bounces - makers, _sent_from(connection, written) if written else frozenset())
 
     def names(self, connection: Connection) -> Names:
         """The names that are ours, for judging what a provider tells."""
@@ -361,7 +362,7 @@ def _by_place(found: Clues) -> list[tuple[str, ...]]:
 
 def _sent_from(connection: Connection, written: set[str]) -> frozenset[str]:
     """Which of these addresses we sent mail from, and make no records of."""
-    al, ad, sv, ml = schema.aliases, schema.alias_domains, schema.servers, schema.mails
+    ad, sv, ml = schema.alias_domains, schema.servers, schema.mails
     names = connection.execute(sa.select(ad.c.name, ad.c.default_from).where(ad.c.default_from.is_not(None)))
     senders = {(r.default_from if "@" in r.default_from else f"{r.default_from}@{r.name}").lower() for r in names}
     for text in connection.execute(sa.select(sv.c.from_filter)).scalars():
@@ -370,6 +371,10 @@ def _sent_from(connection: Connection, written: set[str]) -> frozenset[str]:
         for address in written - senders:
             if connection.execute(sa.select(ml.c.id).where(sa.func.lower(column) == address).limit(1)).first():
                 senders.add(address)
+    return frozenset(written & senders - _addresses_of_aliases(connection))
+
+
+def _addresses_of_aliases(connection: Connection) -> frozenset[str]:
+    al, ad = schema.aliases, schema.alias_domains
     makers = sa.select(al.c.local, ad.c.name).join(ad, ad.c.id == al.c.alias_domain_id)
-    taken = {f"{row.local}@{row.name}".lower() for row in connection.execute(makers)}
-    return frozenset(written & senders - taken)
+    return frozenset(f"{row.local}@{row.name}".lower() for row in connection.execute(makers))

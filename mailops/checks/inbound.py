@@ -18,7 +18,7 @@ def refused(lines: Sequence[str], *, now: datetime) -> Verdict:
         title="Mail was refused for a fault of the set-up" if bad else "No mail was refused for a fault of the set-up",
         found=f"{len(bad)} of the latest {len(lines)} mails",
         expected="Aliases whose records can be made, and followed where only followers may write",
-        fix="Look at the reason in the log, and mend the alias: mailops alias list, mailops alias set.",
+        fix="Look at the reason in the log, and mend the alias: mailops alias list, mailops alias change.",
         code="inbound.refused" if bad else "",
         at=now,
     )

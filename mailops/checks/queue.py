@@ -36,10 +36,15 @@ def waiting(health: QueueHealth, *, now: datetime, limit: timedelta) -> Verdict:
 
 
 def failures(
-    counts: Mapping[MailState, int], causes: Sequence[tuple[str, str, int]], *, now: datetime, limit: int
+    counts: Mapping[MailState, int],
+    causes: Sequence[tuple[str, str, int]],
+    *,
+    now: datetime,
+    limit: int,
+    partly: int = 0,
 ) -> Verdict:
-    """At most ``limit`` mails stand in *Delivery Failed*."""
-    failed = counts[MailState.FAILED]
+    """At most ``limit`` mails stand in *Delivery Failed*, the ``partly`` sent ones with them."""
+    failed = counts[MailState.FAILED] + partly
     bad = failed > limit
     top = "; ".join(f"{n} × {reason} at {domain}" for reason, domain, n in causes[:3])
     return Verdict(
@@ -47,7 +52,9 @@ def failures(
         subject="mails in state Delivery Failed",
         state=VerdictState.FAILED if bad else VerdictState.PASSED,
         title=f"{failed} mails failed" if failed else "No mail failed",
-        found=f"{failed} in Delivery Failed" + (f" ({top})" if top and failed else ""),
+        found=f"{failed} in Delivery Failed"
+        + (f", {partly} of them sent to others" if partly else "")
+        + (f" ({top})" if top and failed else ""),
         expected=f"At most {limit}.",
         fix="Open the queue notebook, group by cause, mend the cause, then Retry those mails or Cancel them.",
         code="queue.too_many_failures" if bad else "",

@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "Why a mail goes the way it goes; what an error means."),
     "alias": ("alias", "Addresses that make records from mail, and who may write to them."),
     "inbound": ("inbound", "Received mail: take it in, explain it, what became of it."),
+    "envelope": ("envelope", "Red envelopes of messages: who did not get it, try again, ignore."),
     "bounces": ("bounces", "Read reports that came back: parse, explain, take in, rates."),
     "return-path": ("return_path", "Signed return paths: only real reports count."),
     "suppress": ("suppress", "Addresses that get no campaigns or no mail: list, add, undo, diff."),
@@ -99,11 +100,18 @@ def _version(wanted: bool) -> None:
 def common(
     ctx: typer.Context,
     workspace: str = typer.Option(None, "--workspace", "-w", help="The workspace folder (default: found upwards)."),
+    smtp_server: str = typer.Option(
+        None, "--smtp-server", help="The default server's host, used while no outgoing server is defined."
+    ),
+    smtp_port: int = typer.Option(None, "--smtp-port", help="The default server's port.", min=1, max=65535),
     version: bool = typer.Option(
         False, "--version", help="Say which version this is.", is_eager=True, callback=_version
     ),
 ) -> None:
     ctx.obj = {"workspace": workspace}
+    for name, value in (("HOST", smtp_server), ("PORT", smtp_port)):
+        if value is not None:  # for this command, over the settings and the environment
+            os.environ[f"MAILOPS_DEFAULT_SERVER__{name}"] = str(value)
 
 
 def workspace_of(ctx: typer.Context) -> str | None:

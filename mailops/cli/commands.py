@@ -10,7 +10,7 @@ import typer
 
 from ..errors import ConfigError
 from .app import app, open_ops, workspace_of
-from .output import print_json, say
+from .output import plain, print_json, say
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
@@ -60,6 +60,7 @@ def send(
     at: str = typer.Option(None, help="Not before this time, such as 2026-01-31T14:30+01:00."),
     mass: bool = typer.Option(False, "--mass", help="This is mass mail."),
     return_path: str = typer.Option(None, help="An own envelope sender; '<>' is the null one."),
+    batch: bool = typer.Option(False, "--batch", help="One of a batch of invoices or quotations, which is mass mail."),
     urgent: bool = typer.Option(False, "--urgent", help="Send at once instead of with the next run of the queue job."),
     json: bool = JSON,
 ) -> None:
@@ -67,8 +68,15 @@ def send(
     from ..model.mail import Attachment, Submission
     from ..model.setup import MailClass
     from ..queue.submit import parse_when
+    from ..routing.plan import mail_class
 
     ops = open_ops(ctx)
+    klass = mail_class(batch=batch, marketing=mass)
+    people = len(to) + len(cc) + len(bcc)
+    many = klass is MailClass.MASS and raw is None
+    told = ops.campaign_findings(people, sender, company=company, server=server) if many else []
+    for finding in () if json else told:
+        say(f"Warning: {finding.message}\nWhat to do: {finding.fix}")
     content = None
     if raw is not None:
         content = sys.stdin.buffer.read() if str(raw) == "-" else raw.read_bytes()
@@ -86,14 +94,14 @@ def send(
         company=company,
         server=server,
         scheduled_at=parse_when(at) if at else None,
-        mail_class=MailClass.MASS if mass else MailClass.TRANSACTIONAL,
+        mail_class=klass,
         origin="cli",
         return_path=return_path,
     )
     mail_id = ops.queue.submit(submission, urgent=urgent)
     mail = ops.queue.mail(mail_id)
     if json:
-        print_json(mail)
+        print_json({**plain(mail), **({"findings": told} if told else {})})
     else:
         say(f"Mail {mail_id} is {mail.state.label}" + (f": {mail.failure_reason}" if mail.failure_reason else "."))
 

@@ -14,16 +14,20 @@ from .output import print_json, say, table
 if TYPE_CHECKING:
     from ..dns.domain_model import DomainReport, SendingSetup
     from ..domains import Domains
+    from ..model.setup import Setup
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="DNS of a mail domain: SPF, DKIM, DMARC and the rest."
 )
 JSON = typer.Option(False, "--json", help="Print JSON.")
 DOMAIN = typer.Argument(..., help="The domain after the @ sign.")
-SERVICE = typer.Option("odoo", help="Who sends: odoo, mailjet, … (several with commas); empty for an own server.")
-HOSTING = typer.Option("online", help="online, sh or on_premise.")
-BOUNCE = typer.Option("", "--bounce-domain", help="The alias domain, where it is another one.")
-DATABASE = typer.Option("", help="The database's name (part of some DKIM targets).")
+SERVICE = typer.Option(
+    None,
+    help="Who sends: odoo, mailjet, … (several with commas), or own (default: whom the workspace sends by).",
+)
+HOSTING = typer.Option(None, help="online, sh or on_premise (default: the workspace's).")
+BOUNCE = typer.Option(None, "--bounce-domain", help="The bounce address's domain (default: the workspace's).")
+DATABASE = typer.Option(None, help="The database's name, part of some DKIM targets (default: the workspace's).")
 SELECTOR = typer.Option(None, "--selector", help="A DKIM selector more; repeat it.")
 SPF_TERM = typer.Option(None, "--spf-term", help="What SPF must permit more, such as ip4:192.0.2.25; repeat it.")
 SENDING = typer.Option(None, "--ip", help="An address your own server sends from; repeat it.")
@@ -49,19 +53,22 @@ def domains_of(ctx: typer.Context, resolvers: list[str] | None, timeout: float |
 
 
 def _setup(
+    ctx: typer.Context,
     domains: Domains,
     name: str,
     *,
-    service: str = "odoo",
-    hosting: str = "online",
-    bounce: str = "",
-    database: str = "",
+    service: str | None = None,
+    hosting: str | None = None,
+    bounce: str | None = None,
+    database: str | None = None,
     selectors: list[str] | None = None,
     spf_terms: list[str] | None = None,
     addresses: list[str] | None = None,
     report_to: str = "",
 ) -> SendingSetup:
-    return domains.setup(
+    return _asked(
+        ctx,
+        domains,
         name,
         service=service,
         hosting=hosting,
@@ -74,10 +81,34 @@ def _setup(
     )
 
 
+def _asked(ctx: typer.Context, domains: Domains, name: str, **options: Any) -> SendingSetup:
+    """What is asked of a domain: as the workspace sends; outside one as the hosted server does. Options override."""
+    if options.get("service") == "own":
+        options["service"] = ""
+    known = _workspace_setup(ctx)
+    if known is not None:
+        return domains.of(known, name, **options)
+    return domains.setup(name, **{key: value for key, value in options.items() if value is not None})
+
+
+def _workspace_setup(ctx: typer.Context) -> Setup | None:
+    try:
+        found: Setup = open_ops(ctx).setup
+    except ConfigError as error:
+        if error.code != "workspace.not_found" or "missing" in error.facts:
+            raise
+        return None
+    return found
+
+
 def _print_report(report: DomainReport, *, evidence: bool) -> None:
     from ..domains import proof_line
+    from ..domains.values import nothing_published
 
-    say(f"{report.setup.name}: {'in order' if report.green else 'not in order'}; asked {report.asked_of}")
+    name, sends = report.setup.name, report.setup.service_key or "an own server"
+    say(f"{name}: {'in order' if report.green else 'not in order'}; asked {report.asked_of}; {sends} sends")
+    if nothing_published(report):
+        say(f"✗ Neither SPF nor DKIM of {name} is published for {sends}: its mail will not arrive reliably.")
     for result in report.results:
         verdict = result.verdict
         say(f"{verdict.state.icon} {verdict.title}  [{verdict.state}, {verdict.code}]")
@@ -135,6 +166,7 @@ def check(
         "volume": volume,
     }
     if all_domains:
+        options["service"] = "" if service == "own" else service
         setups = list(domains.all_of(open_ops(ctx).setup, **options))
     elif not names:
         raise InputRefused(
@@ -143,10 +175,10 @@ def check(
             fix="Name one or many, or give --all-domains for every mail domain of the workspace.",
         )
     else:
-        setups = [domains.setup(name, **options) for name in dict.fromkeys(names)]
+        setups = [_asked(ctx, domains, name, **options) for name in dict.fromkeys(names)]
     reports = domains.check_all(setups, ground=ground)
     if json:
-        shown = [report.as_dict() for report in reports]
+        shown = [{**report.as_dict(), "state": str(state_of(report))} for report in reports]
         print_json(shown[0] if len(shown) == 1 and not all_domains else shown)
     elif all_domains:
         from ..domains.values import OVERVIEW, overview
@@ -187,6 +219,7 @@ def fix(
 
     domains = domains_of(ctx, resolvers, timeout)
     made = _setup(
+        ctx,
         domains,
         name,
         service=service,
@@ -257,6 +290,7 @@ def export(
     known_format(form)
     domains = domains_of(ctx, resolvers, timeout)
     made = _setup(
+        ctx,
         domains,
         name,
         service=service,
@@ -287,7 +321,9 @@ def explain(
     ctx: typer.Context,
     sender: str = typer.Option(..., "--from", help="The visible From address."),
     ip: str = typer.Option(..., "--ip", help="The address the mail leaves from."),
-    bounce: str = typer.Option("", "--bounce", help="The envelope sender (default: the From address)."),
+    bounce: str = typer.Option(
+        "", "--bounce", help="The envelope sender (default: the one this workspace would use, else the From address)."
+    ),
     helo: str = typer.Option("", "--helo", help="The name the server greets with."),
     signed_by: list[str] = typer.Option(None, "--signed-by", help="A d= domain whose signature verifies; repeat it."),
     resolvers: list[str] = RESOLVER,
@@ -296,6 +332,10 @@ def explain(
 ) -> None:
     """What receivers make of one send: SPF, alignment, DMARC, and what other policies would do. 1 = DMARC fails."""
     domains = domains_of(ctx, resolvers, timeout)
+    from ..domains.sending import envelope_for
+
+    known = _workspace_setup(ctx)
+    bounce = bounce or (envelope_for(known, sender) if known and known.saved else "")
     seen = domains.explain(sender=sender, bounce=bounce or sender, ip=ip, helo=helo, signed_by=signed_by or ())
     if json:
         print_json(seen.as_dict())
@@ -331,6 +371,7 @@ def watch(
     """Ask the zone's own name servers until the proposed records are out everywhere; ends with 1 when they are not."""
     domains = domains_of(ctx, resolvers, timeout)
     made = _setup(
+        ctx,
         domains,
         name,
         service=service,
@@ -354,6 +395,40 @@ def watch(
         print_json({"domain": made.name, "cleared": last.cleared, "looks": last.looks, "line": last.line})
     if not last.cleared:
         raise typer.Exit(1)
+
+
+@app.command("senders")
+def verify_senders(
+    ctx: typer.Context,
+    name: str = DOMAIN,
+    begin: bool = typer.Option(False, "--begin", help="Let the three technical addresses make leads for now."),
+    restore: bool = typer.Option(False, "--restore", help="Put everything back."),
+    json: bool = JSON,
+) -> None:
+    """Receive the activation mails of a provider that verifies sender addresses by a link, and show the links. Outgoing
+    mail, answers and reports go on as before."""
+    helper = open_ops(ctx).verification(name)
+    if begin and restore:
+        raise InputRefused("Begin or restore: not both.", code="cli.argument", fix="Leave one out.")
+    if begin or restore:
+        waiting = helper.begin() if begin else helper.restore()
+        addresses = [f"{part}@{waiting.domain}" for part in waiting.local_parts]
+        words = "make leads now; ask the provider to send its mails" if begin else "are technical addresses again"
+        if json:
+            print_json({"domain": waiting.domain, "addresses": addresses, "pending": begin})
+        else:
+            say(f"{', '.join(addresses)} {words}.")
+        return
+    found = helper.arrived()
+    if json:
+        print_json(found)
+        return
+    for one in found:
+        say(f"{one.subject} (from {one.sender})")
+        for link in one.links:
+            say(f"    {link}")
+    if not found:
+        say("Nothing has arrived yet.")
 
 
 @app.command("history")

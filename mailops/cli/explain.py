@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from ..errors import ConfigError
-from ..model.setup import BouncePolicy
+from ..errors import ConfigError, InputRefused
+from ..model.setup import BouncePolicy, MailClass
 from .app import open_ops
 from .output import print_json, say
 
 if TYPE_CHECKING:
-    from ..model.mail import MailView
+    from ..queue.told import MailRoute
+    from ..routing import Route
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Why a mail goes the way it goes; what an error means."
@@ -31,9 +33,10 @@ def send(
     sender: str = typer.Option(None, "--from", help="The From to explain, such as 'Ann <ann@example.com>'."),
     company: str = typer.Option(None, help="The company key."),
     server: str = typer.Option(None, help="A forced server."),
+    mass: bool = typer.Option(False, "--mass", help="As mass mail."),
     return_path: str = typer.Option(None, help="The envelope sender given with the mail; '<>' is the null one."),
     bounces: str = typer.Option(None, help="Explain it as a program's mail: keep, ours or both."),
-    mail: int | None = typer.Option(None, help="Explain this queued mail instead, and say what left."),
+    mail: int | None = typer.Option(None, help="Explain this mail of the queue instead: how it leaves, or what left."),
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Rule, server, every server passed over with the reason, From before and after, envelope sender."""
@@ -46,35 +49,43 @@ def send(
             fix="Use keep (the program's own address), ours (mailops reads them) or both.",
         )
     if mail is not None:
-        kept, route = ops.queue.mail(mail), ops.queue.route(mail)
-        if json:
-            print_json({**route.as_dict(), "company": kept.company, "left": left_as(kept)})
-        else:
-            whose = [f"It is mail of the company {kept.company}."] if kept.company else []
-            say("\n".join([*whose, *route.sentences(), *left_words(kept)]))
-        return
-    route = ops.explain(sender=sender, company=company, server=server, return_path=return_path, bounces=bounces)
+        asked = {"--from": sender, "--company": company, "--server": server, "--mass": mass}
+        given = [
+            name for name, value in (asked | {"--return-path": return_path, "--bounces": bounces}).items() if value
+        ]
+        if given:
+            raise InputRefused(
+                f"{given[0]} has no effect beside --mail: that mail has its own.",
+                code="cli.argument",
+                facts={"given": given},
+                fix="Leave it out, or leave --mail out.",
+            )
+        route: Route | MailRoute = ops.explain_mail(mail)
+    else:
+        kind = MailClass.MASS if mass else MailClass.TRANSACTIONAL
+        route = ops.explain(
+            sender=sender, company=company, server=server, return_path=return_path, bounces=bounces, mail_class=kind
+        )
     if json:
-        print_json(route.as_dict())
+        print_json({**route.as_dict(), "reply_to": route.reply_to})
     else:
         say("\n".join(route.sentences()))
 
 
-def left_as(mail: MailView) -> dict[str, str | None] | None:
-    """What a mail left as: From, envelope sender, what became of signatures; None while nothing left."""
-    if mail.sent_envelope is None:
-        return None
-    left = {"from": mail.sent_from or mail.header_from, "envelope": mail.sent_envelope}
-    return {**left, "signature": mail.sent_signature}
+@app.command("receive")
+def receive(
+    ctx: typer.Context,
+    files: list[Path] = typer.Argument(None, help="Messages, folders or mailboxes (default: standard input)."),
+    model: str = typer.Option(None, help="The kind of record for mail that no alias takes."),
+    delivered_to: str = typer.Option(
+        "", "--delivered-to", help="The address it was delivered to (envelope recipient)."
+    ),
+    json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """What would become of received mail, with every rule it passes; nothing is changed. As mailops inbound explain."""
+    from .inbound import explain
 
-
-def left_words(mail: MailView) -> list[str]:
-    """The same in a line for people; none while nothing left."""
-    left = left_as(mail)
-    if left is None:
-        return []
-    signed = f", {left['signature']}" if left["signature"] else ""
-    return [f"Left as {left['from']}, envelope sender {left['envelope']}{signed}."]
+    explain(ctx, files, model, delivered_to, json)
 
 
 @app.command("error")

@@ -87,6 +87,11 @@ def _row(decision: Decision, *, trace: bool = False) -> dict[str, Any]:
         "accepted": decision.accepted,
         "report": decision.report.kind if decision.report else None,
         "blocks": decision.blocks,
+        "routes": [
+            {"model": r.model, "record": r.record, "alias": (r.alias.address or r.alias.local) if r.alias else None}
+            for r in decision.routes
+        ],
+        "forward_to": decision.forward_to,
         "notices": [{"to": n.to, "reason": n.reason, "return_path": n.return_path} for n in decision.notices],
     }
     return {**row, "trace": decision.trace} if trace else row

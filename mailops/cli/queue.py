@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..errors import NotFound
 from ..model.retention import KINDS
 from ..model.states import MailState
 from ..platforms import require_journal
 from .app import open_ops
-from .explain import left_as, left_words
 from .filters import IDS, filtered
 from .output import frame_table, print_json, progress, say, table
 
@@ -33,6 +33,8 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
         print_json(health)
         return
     table(["State", "Mails"], [(s.label, health.counts[s]) for s in MailState])
+    if health.partly:
+        say(f"Of the sent ones {health.partly} are partly sent: recipients failed (mailops queue list --state failed).")
     since = health.oldest.isoformat() if health.oldest else "-"
     say(f"Due now: {health.due}; with workers: {health.held}; oldest waits since: {since}")
     if health.owed:
@@ -59,9 +61,7 @@ def listing(
     for mail in page.mails:
         people = ", ".join(d.recipient for d in mail.deliveries[:2]) + (" …" if len(mail.deliveries) > 2 else "")
         why = (mail.failure_reason or "")[:90]
-        rows.append(
-            (mail.id, mail.state.label, mail.header_from, people, (mail.subject or "")[:40], mail.server_key, why)
-        )
+        rows.append((mail.id, mail.label, mail.header_from, people, (mail.subject or "")[:40], mail.server_key, why))
     table(["Id", "State", "From", "To", "Subject", "Server", "Reason"], rows)
     say(f"{page.total} mails fit; shown from {page.offset + 1 if page.mails else 0}.")
 
@@ -96,11 +96,14 @@ def show(
             for t in troubles
         ]
         reports = ops.reports.listing(mail_id=mail_id)
-        print_json({"mail": mail, "history": lines, "explained": explained, "left": left_as(mail), "reports": reports})
+        print_json({"mail": mail, "history": lines, "explained": explained, "left": mail.left, "reports": reports})
         return
-    say(f"Mail {mail.id} {mail.state.label}: {mail.subject}\nFrom {mail.header_from}\n{mail.message_id}")
-    for line in left_words(mail):
-        say(line)
+    say(f"Mail {mail.id} {mail.label}: {mail.subject}\nFrom {mail.header_from}\n{mail.message_id}")
+    if left := mail.left:
+        say(
+            f"Left as {left['from']}, envelope sender {left['envelope']}"
+            + (f", {left['signature']}." if left["signature"] else ".")
+        )
     if mail.bounces:
         by = f"login {mail.login}" if mail.login else "no sign-in"
         say(f"Handed over by {mail.peer} ({by}), envelope sender {mail.return_path}; bounces = {mail.bounces}.")
@@ -170,6 +173,13 @@ def cancel(ctx: typer.Context, chosen: QueueFilter, yes: bool = YES, json: bool 
     _act(ctx, "cancel", chosen, yes, json)
 
 
+@app.command("ignore")
+@filtered()
+def ignore(ctx: typer.Context, chosen: QueueFilter, yes: bool = YES, json: bool = JSON) -> None:
+    """Settle partly sent mails: who did not get them needs nobody any more; Auto-Vacuum then takes them."""
+    _act(ctx, "ignore", chosen, yes, json)
+
+
 @app.command("send-now")
 @filtered("state", "reason")
 def send_now(ctx: typer.Context, chosen: QueueFilter, yes: bool = YES, json: bool = JSON) -> None:
@@ -182,13 +192,18 @@ def _act(ctx: typer.Context, action: str, chosen: QueueFilter, yes: bool, json: 
         require_journal("mailops queue send-now")
     queue = open_ops(ctx).queue
     seen = queue.preview(action, chosen)
-    words = {"retry": "Retry", "cancel": "Cancel Email", "send_now": "Send Now"}[action]
+    words = {"retry": "Retry", "cancel": "Cancel Email", "send_now": "Send Now", "ignore": "Ignore"}[action]
+    if seen.count == 0:
+        raise NotFound(
+            f"{words} has nothing to do: no mail fits.",
+            code="queue.nothing",
+            facts={"fit_the_filter": seen.left_out, "takes": seen.reason},
+            fix="Look with mailops queue list; a sent or removed mail is in mailops queue history.",
+        )
     if not yes and not json:
         say(f"{words}: {seen.count} mails ({seen.left_out} more fit the filter and are left out: {seen.reason}).")
         for example in seen.examples:
             say(f"  {example}")
-        if seen.count == 0:
-            return
         typer.confirm("Go on?", abort=True)
     if action == "send_now":
         with progress("Sending", seen.count, quiet=json) as update:

@@ -55,7 +55,8 @@ async def check_spf(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
     """SPF of the bounce address's domain (RFC 7208 section 2.4), never of the visible From's."""
     domain, profiles = setup.bounce, profiles_of(setup)
     wanted = wanted_terms(setup)
-    serious = S.FAILED if not profiles or any(profile.essential for profile in profiles) else S.WARNING
+    needed = any(_essential(setup, term) for term in wanted)
+    serious = S.FAILED if not profiles or needed else S.WARNING
     tree = await analyse(resolver, domain)
     ways = plan(tree)
     evidence: dict[str, Any] = {

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import MailopsError
-from ..model.setup import Hosting
 from ..model.verdict import VerdictState
 
 if TYPE_CHECKING:
@@ -57,10 +56,7 @@ def sender_report(domains: Domains, setup: Setup, domain: str, *, seconds: float
 
     def look() -> None:
         try:
-            service, profile = service_of(setup), setup.profile
-            database = profile.database if service == "odoo" else ""
-            asked = domains.setup(domain, hosting=profile.hosting.value, service=service, database=database)
-            answer.append(SenderReport(domain, domains.check(asked)))
+            answer.append(SenderReport(domain, domains.check(domains.of(setup, domain))))
         except MailopsError as error:
             answer.append(SenderReport(domain, trouble=f"{error.message} {error.fix}".strip()))
         except Exception as error:  # the failure is to be shown all the same
@@ -71,12 +67,3 @@ def sender_report(domains: Domains, setup: Setup, domain: str, *, seconds: float
     worker.join(seconds)
     late = f"no answer within {seconds:.0f} s. Run: mailops domain check {domain}"
     return answer[0] if answer else SenderReport(domain, trouble=late)
-
-
-def service_of(setup: Setup) -> str:
-    """Who sends, as the domain check names it: the provider of the first server, else the hosted one or our own."""
-    from ..providers.records import service_named
-
-    for server in sorted((s for s in setup.servers if s.active), key=lambda s: s.priority):
-        return service_named(server.provider or "")
-    return "odoo" if setup.profile.hosting is Hosting.ONLINE else ""

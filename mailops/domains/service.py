@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..dns.answer import Status
 from ..dns.domain_model import DomainReport, SendingSetup
 from ..dns.names import askable, normalise
 from ..dns.records import ZoneRecord
@@ -117,17 +119,25 @@ class Domains:
             )
         return made
 
+    def of(self, setup: Setup, domain: str, **options: Any) -> SendingSetup:
+        """What is to be checked of a domain, as the workspace's set-up has it (:func:`.sending.sending_of`); options
+        that are not None override it."""
+        from .sending import sending_of
+
+        known = sending_of(setup, _mail_domain(domain)).options()
+        return self.setup(domain, **{**known, **{name: value for name, value in options.items() if value is not None}})
+
     def all_of(self, setup: Setup, **options: Any) -> tuple[SendingSetup, ...]:
-        """Every mail domain of a workspace: alias domains and those of FROM filters. Options as in :meth:`setup`.
+        """Every mail domain of a workspace: alias domains and those of FROM filters. Options as in :meth:`of`.
 
         Raises :class:`NotFound` when there is none.
         """
         self.first(setup)
-        names = [one.name for one in sorted(setup.alias_domains, key=lambda one: one.sequence)]
+        names = [one.name for one in sorted(setup.speaking, key=lambda one: one.sequence)]
         for server in setup.servers:
             filters = (server.from_filter or "").replace(",", " ").split() if server.active else ()
             names += [domain for one in filters if "." in (domain := one.rpartition("@")[2])]
-        return tuple(self.setup(name, **options) for name in dict.fromkeys(map(normalise, names)))
+        return tuple(self.of(setup, name, **options) for name in dict.fromkeys(map(normalise, names)))
 
     @staticmethod
     def first(setup: Setup) -> str:
@@ -139,6 +149,20 @@ class Domains:
                 fix="Name one with the parameter domain, or add one: mailops company domain.",
             )
         return min(setup.alias_domains, key=lambda one: one.sequence).name
+
+    def exists(self, domain: str, *, seconds: float = 5.0) -> bool | None:
+        """Whether DNS knows a domain; None when nobody said so within ``seconds``."""
+        found: list[bool | None] = []
+
+        def look() -> None:
+            with suppress(Exception), self._run() as run:
+                answer = run.do(lambda resolver: resolver.ask(_mail_domain(domain), "SOA"))
+                found.append(None if answer.unknown else answer.status is not Status.NXDOMAIN)
+
+        worker = threading.Thread(target=look, daemon=True)
+        worker.start()
+        worker.join(seconds)
+        return found[0] if found else None
 
     def check(self, setup: SendingSetup, *, ground: bool = False) -> DomainReport:
         """A fresh look at a domain, kept in the store."""

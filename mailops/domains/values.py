@@ -60,12 +60,42 @@ def folded(results: Iterable[CheckResult]) -> tuple[Verdict, ...]:
 
 
 def state_of(report: DomainReport) -> VerdictState:
-    """The state of a whole report: the worst of its results."""
+    """The state of a whole report: the worst of its results; failed too where an external service sends and neither SPF
+    nor DKIM is published for it: each alone is recommended, one of them is what its mail needs to arrive."""
+    if nothing_published(report):
+        return VerdictState.FAILED
     worst = max((result.state for result in report.results), key=lambda s: _WEIGHT.get(s, 0), default=None)
     return worst if worst in _WEIGHT else VerdictState.PASSED
 
 
 TO_CONFIRM = "Held back until you agree to that: give --accept-losses, or confirm it in the notebook."
+
+
+def nothing_published(report: DomainReport) -> bool:
+    """Whether an external service sends for the domain, and neither its SPF nor its DKIM is there."""
+    if not any(key != "odoo" for key in report.setup.services):
+        return False
+    states = [r.state for r in report.results if r.verdict.check in ("spf", "dkim")]
+    return bool(states) and not {VerdictState.PASSED, VerdictState.UNKNOWN}.intersection(states)
+
+
+def verdicts_of(report: DomainReport) -> tuple[Verdict, ...]:
+    """What a run records of a report: one verdict for each check and subject, and the one that fails where an external
+    service sends and nothing is published for it."""
+    found = folded(report.results)
+    if not nothing_published(report):
+        return found
+    name, service = report.setup.name, report.setup.service_key
+    sends = Verdict(
+        check="domain.sends",
+        subject=name,
+        state=VerdictState.FAILED,
+        title=f"Neither SPF nor DKIM of {name} is published for {service}: its mail will not arrive reliably",
+        expected="At least one of both, better both",
+        fix=f"Publish what the findings below name: mailops domain fix {name}",
+        code="domain.nothing_published",
+    )
+    return (sends, *found)
 
 
 def proof_line(result: CheckResult) -> str:

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 from ..errors import MailopsError
-from ..model.setup import Encryption, Server, Setup
+from ..model.setup import Encryption, MailClass, Server, Setup
 from ..model.verdict import Verdict, VerdictState
 from ..oauth.account import Account, FlowKind
 from ..oauth.claims import judge_claims, read_claims
@@ -124,10 +124,19 @@ def server_of(run: GuideRun, **overrides: Any) -> Server:
             server = replace(server, port=port)
         if answers.get("security") == "none":
             server = replace(server, encryption=Encryption.NONE)
+        server = replace(server, mail_class=MailClass.MASS, from_filter=mailjet_filter(answers) or None)
         return replace(server, **{"host": str(answers.get("smtp_server") or server.host), **overrides})
     mailbox = str(answers.get("username") or answers.get("shared") or answers.get("mailbox") or "")
     server = server_for(run.guide.provider, login=mailbox, name=name)
     return replace(server, **{"from_filter": str(answers.get("from_filter") or mailbox), **overrides})
+
+
+def mailjet_filter(answers: Mapping[str, Any]) -> str:
+    """What Mailjet verified, as a FROM filter: the whole domain, or the single addresses."""
+    domain = str(answers.get("domain") or "").strip().lower()
+    if str(answers.get("sender_way") or "domain") == "domain":
+        return domain
+    return ", ".join(sender_addresses(str(answers.get("senders") or ""), domain))
 
 
 def authentication_options(enabled: Sequence[str]) -> tuple[str, ...]:
@@ -198,7 +207,9 @@ class _Checks:
             told = warnings[0]
             found = f"{result.message} But mail will not leave: {told.message}"
             return _verdict(run, step, VerdictState.WARNING, found, told.fix, told.code, **dict(told.facts))
-        return _verdict(run, step, state, result.message, result.fix, result.code, **dict(result.facts))
+        judged = _verdict(run, step, state, result.message, result.fix, result.code, **dict(result.facts))
+        # a passed test is no proof that mail goes out (OUT-20)
+        return replace(judged, fix=getattr(result, "note", "")) if result.ok else judged
 
     def incoming(self, run: GuideRun, step: Step) -> Verdict:
         """AZ-39: the incoming server goes from draft to confirmed only after a good login."""
@@ -318,14 +329,19 @@ class _Checks:
                 step,
                 VerdictState.WARNING,
                 f"Mailjet does not see {' and '.join(wrong)} of {domain} yet.",
-                f"Publish the records; see them with: mailops domain check {domain}.",
+                f"Publish the records; see them with: mailops domain check {domain} --service mailjet",
                 "auth.mailjet-dns",
                 **facts,
             )
         return _verdict(run, step, VerdictState.PASSED, f"SPF and DKIM of {domain} are right.", **facts)
 
     def mailjet_server(self, run: GuideRun, step: Step) -> Verdict:
-        """MJ-04, MJ-21 to MJ-23: port, encryption, and a priority above every server for day-to-day mail."""
+        """MJ-04, MJ-21 to MJ-23: port, encryption, and a priority above every server for day-to-day mail; with the
+        domain way (MJ-14) Mailjet is asked whether the domain, and so every sender, is verified."""
+        if self.services.mailjet is not None and run.answers().get("sender_way") == "domain":
+            asked = self.mailjet_senders(run, step)
+            if not asked.passed:
+                return asked
         server = self._server(run)
         findings = [
             port_finding(run.profile.hosting, server.port, server.name),
@@ -392,4 +408,6 @@ def _verdict(
 
 def _from_error(run: GuideRun, step: Step, error: MailopsError) -> Verdict:
     facts = {k: v for k, v in error.facts.items() if k != "transcript"}
-    return _verdict(run, step, VerdictState.FAILED, error.message, error.fix, error.code, **facts)
+    said = " ".join(str(facts.get("said") or "").split())[:300]
+    words = f"{error.message} The provider said: {said}" if said and said not in error.message else error.message
+    return _verdict(run, step, VerdictState.FAILED, words, error.fix, error.code, **facts)

@@ -57,6 +57,11 @@ class StepView:
     today: tuple[Label, ...] = ()
 
 
+def _holds_code(said: str, code: str) -> bool:
+    """Whether a text holds this error code as a word: ``auth.ms-7000222 The client secret's end date has passed.``"""
+    return bool(code) and re.search(rf"(?<![\w.-]){re.escape(code)}(?![\w-]|\.\w)", said) is not None
+
+
 class GuideRun:
     """One guide for one subject. ``checks`` are by name; ``actor`` is who answers."""
 
@@ -135,7 +140,9 @@ class GuideRun:
             for trouble in step.troubles:
                 if trouble.when and not holds(trouble.when, answers):
                     continue
-                if said and (trouble.code.lower() == said or any(_says(said, s.lower()) for s in trouble.symptoms)):
+                if said and (
+                    _holds_code(said, trouble.code.lower()) or any(_says(said, s.lower()) for s in trouble.symptoms)
+                ):
                     found.append((step, trouble))
         return tuple(found)
 

@@ -90,7 +90,8 @@ STEPS = (
             "*Add a sender address* for each of: {senders}.",
             "Fill in the form *Email Information* with the type of mail; an activation mail arrives at the address.",
             Do("Make a temporary alias (one that creates leads) for each of the three addresses, so that the database "
-               "receives the activation mails; open them there, then remove the aliases.", _NO_DOMAIN),
+               "receives the activation mails; open them there, then remove the aliases "
+               "(`mailops domain senders DOMAIN --begin`, then `--restore`).", _NO_DOMAIN),
             Do("Open the activation mail in each mailbox and follow its link.", _ADDRESSES),
         ),
         inputs=(Input("sending_type", "Type of mail", "choice", choices=(
@@ -125,6 +126,7 @@ STEPS = (
             "Or: `https://app.mailjet.com/account/sender` → *Manage*.",
             "Press *Check Now*; a success screen shows.",
         ),
+        check="mailjet_senders",
         links=(Link("Senders", "https://app.mailjet.com/account/sender"),),
         rows=("MJ-17", "MJ-18"),
     ),
@@ -139,17 +141,22 @@ STEPS = (
         rows=("MJ-12", "MJ-19"),
     ),
     Step(
-        "server", "Make the outgoing server", part=3, face="database", needs=("keys", "senders"),
+        "server", "Make the outgoing server", part=3, face="database",
+        needs=("keys", "senders"),
         do=(
             "Switch developer mode on.",
             "*Technical Menu → Email → Outgoing Mail Servers → Create*.",
             "SMTP server `{smtp_server}`, port `{port}`, security SSL/TLS.",
             "Username: the API key. The password is the Secret Key.",
             "Priority: a higher number than that of every server for day-to-day mail.",
+            "*Email Marketing → Configuration → Settings*, *Dedicated Server*: choose it, so that it carries mass mail "
+            "and no other.",
         ),
         inputs=(
             Input("server_name", "Name", preset="Mailjet"),
             Input("priority", "Priority", "number", preset="20"),
+            Input("dedicated", "Dedicated Server", "choice", preset="yes", choices=(
+                Choice("yes", "It sends mass mail"), Choice("no", "It stands beside the others"))),
         ),
         check="mailjet_server",
         rows=("MJ-20", "MJ-21", "MJ-22", "MJ-23"),

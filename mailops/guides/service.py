@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, MailopsError, StateConflict
-from ..model.setup import Server
+from ..model.setup import MailClass, Server
 from ..model.verdict import Finding, Severity, Verdict, VerdictState
 from ..oauth.account import Account, FlowKind
 from ..oauth.redirects import compare_uris
@@ -292,8 +292,16 @@ class Guided:
         verdict = self.run.run_check(step_id)
         tested = self.run.guide.step(step_id).check == "test_connection"
         if verdict.passed and tested and not self.run.store.subject.startswith(PRACTICE):
-            self.ops.save_server(server_of(self.run, **self.services.server_overrides))
+            self._save_server()
         return verdict
+
+    def _save_server(self) -> None:
+        """Save the server that was tested; Mailjet's is the dedicated one for mass mail, unless that was declined."""
+        from ..routing.plan import MASS_PARAMETER
+
+        saved = self.ops.save_server(server_of(self.run, **self.services.server_overrides))
+        if saved.mail_class is MailClass.MASS and str(self.run.answers().get("dedicated") or "yes") == "yes":
+            self.ops.set_parameter(MASS_PARAMETER, saved.key)
 
     # --- signing in ---------------------------------------------------------------------------------------------------
 

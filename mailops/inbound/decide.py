@@ -7,7 +7,8 @@
     3 a report ────────────────────▶ bounce service     8 the server's own model ─▶ create
     4 (sender's counters to 0)                          9 catchall beside others ─▶ notice, refused
     5 a reply ─────────────────────▶ posted            10 nothing fits ───────────▶ no route
-                                                       11 routes that create pass the loop check
+   5b answers a mail sent without a                    11 routes that create pass the loop check
+      record ─────────────────────▶ to its author
 
 Whether a mail is a report, and what it says, is :mod:`mailops.bounces.addressed`. ``to`` (Delivered-To and To) decides
 about catchall and forwards; ``recipients`` (with Cc and Resent-*) about aliases. Nothing here reads a clock, a database
@@ -16,16 +17,19 @@ or the network.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
 from ..bounces.addressed import REPORTS, foreseen, sign, understood
 from ..bounces.reading.report import Report
+from ..model.address import parse_first
 from ..model.alias import Alias, AliasStatus, Key, Policy
+from ..model.setup import AliasDomain
 from ..threads.alias_names import matching
 from . import notices
 from .loops import is_marked
-from .values import Decision, GatewayView, InboundMail, Kind, MessageFacts, Notice, Route, Step
+from .values import Decision, GatewayView, InboundMail, Kind, MessageFacts, Notice, Route, SentFacts, Step
 
 MAX_REFERENCES = 32
 MAX_BLOCKS = 32  # of a report, told in the trace
@@ -89,7 +93,13 @@ class _Run:
     def ordinary(self) -> Decision:
         mail, view = self.mail, self.view
         found = self.answered()
-        aliases: tuple[Alias, ...] = matching(view.aliases, mail.recipients, view.allowed_domains)
+        technical = technical_addresses(view.domains)
+        people = [a for a in mail.recipients if a not in technical]
+        aliases: tuple[Alias, ...] = tuple(
+            a
+            for a in matching(view.aliases, mail.recipients, view.allowed_domains)
+            if (a.address or "").lower() in mail.recipients or matching([a], people, view.allowed_domains)
+        )
         if found is not None and found.record is not None:
             others = self.other_models(found)
             if others:
@@ -100,6 +110,10 @@ class _Run:
                 if decision:
                     return decision
         catchalls = {d.catchall_address.lower() for d in view.domains if d.catchall_address}
+        only_technical = bool(mail.to or mail.recipients) and technical.issuperset(mail.to or mail.recipients)
+        sent = None if aliases or found or (view.fallback_model and not only_technical) else self.sent_mail()
+        if sent is not None:
+            return self.to_author(sent, technical)
         if mail.to and all(address in catchalls for address in mail.to):
             self.note("catchall", "every address in To is a catchall and no known mail is answered")
             return self.catchall()
@@ -108,7 +122,7 @@ class _Run:
             self.note("aliases", f"addressed: {_names(aliases)}")
             return self.by_aliases(aliases)
         self.note("aliases", "no alias has one of these addresses")
-        decision = self.fallback(catchalls)
+        decision = self.fallback(only_technical)
         if decision:
             return decision
         if any(address in catchalls for address in mail.to):
@@ -181,6 +195,31 @@ class _Run:
         words = f"It answers {parent.message_id}."
         return self.end(Kind.REPLY, "reply", words, routes=(route,), parent=parent, internal=parent.internal)
 
+    # --- answers to mail without a record -----------------------------------------------------------------------------
+
+    def sent_mail(self) -> SentFacts | None:
+        """The mail of ours that is answered, where no record knows it."""
+        ids = dict.fromkeys((*self.mail.in_reply_to, *reversed(self.mail.references[-MAX_REFERENCES:])))
+        found = next((sent for i in ids if (sent := self.view.sent(i)) is not None), None)
+        if found is not None:
+            self.note("sent", f"it answers {found.message_id}, a mail without a record")
+        return found
+
+    def to_author(self, sent: SentFacts, technical: frozenset[str]) -> Decision:
+        """Pass an answer on to who sent the mail; where nobody did (a mail without From), say where to write."""
+        author, mail = parse_first(sent.sender), self.mail
+        own = technical | {a.address.lower() for a in self.view.aliases if a.address}
+        if author is None or author.normalised in own or (sent.by_gateway and mail.automatic):
+            notice = notices.catchall_notice(mail, self.view)
+            self.notices = [notice] if notice else []
+            words = f"It answers {sent.message_id}, which no person sent; the sender is told where to write."
+            return self.end(Kind.REFUSED, "no_author", words)
+        if author.normalised in (*mail.recipients, mail.sender_address):
+            words = f"It answers {sent.message_id}, and {author.spec} has it already."
+            return self.end(Kind.FORWARDED, "author_has_it", words)
+        words = f"It answers {sent.message_id}, which belongs to no record; it is passed on to {author.spec}."
+        return self.end(Kind.FORWARDED, "forwarded", words, forward_to=author.spec)
+
     # --- aliases ------------------------------------------------------------------------------------------------------
 
     def by_aliases(self, aliases: tuple[Alias, ...]) -> Decision:
@@ -204,13 +243,12 @@ class _Run:
             return self.refused()
         return self.end(Kind.NO_ROUTE, "model_refuses", f"{_names(aliases)} lead to records that take no mail.")
 
-    def fallback(self, catchalls: set[str]) -> Decision | None:
+    def fallback(self, only_technical: bool) -> Decision | None:
         """The target model of the incoming server; technical addresses alone never make a record."""
         name = self.view.fallback_model
         if not name:
             return None
-        technical = catchalls | {d.notification_address.lower() for d in self.view.domains if d.notification_address}
-        if self.mail.to and all(address in technical for address in self.mail.to):
+        if only_technical:
             self.note("server-model", "only technical addresses are written to")
             return None
         facts = self.view.model(name)
@@ -304,6 +342,12 @@ class _Run:
         notice = notices.catchall_notice(self.mail, self.view)
         self.notices = [notice] if notice else []
         return self.end(Kind.REFUSED, "catchall", "It is written to the catchall and answers no known mail.")
+
+
+def technical_addresses(domains: Iterable[AliasDomain]) -> frozenset[str]:
+    """Catchall, bounce and notification addresses: mail to them never makes a record (OUT-06)."""
+    found = (a for d in domains for a in (d.catchall_address, d.bounce_address, d.notification_address))
+    return frozenset(a.lower() for a in found if a)
 
 
 def sent_automatically(mail: InboundMail) -> str | None:

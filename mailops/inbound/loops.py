@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from ..errors import ConfigError
+from ..routing.effect import PARAMETERS_PATH
 from .values import LoopLimits
 
 MINUTES = "mail.gateway.loop.minutes"
@@ -38,7 +39,7 @@ def check_limit(key: str, value: str | int | None, default: int) -> int:
             f"{key} must be a whole number above 0.",
             code="config.bad_parameter",
             facts={"key": key, "value": text[:100]},
-            fix="Use for example 120 minutes, or 20 mails; remove the parameter for the default.",
+            fix=f"Use for example 120 minutes, or 20 mails; remove the parameter for the default ({PARAMETERS_PATH}).",
         )
     return int(text)
 

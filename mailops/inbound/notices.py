@@ -33,7 +33,8 @@ def unanswerable(mail: InboundMail) -> str | None:
 
 def catchall_notice(mail: InboundMail, view: GatewayView) -> Notice | None:
     """The catchall was written to directly: say how to reach the company."""
-    company = view.company
+    domain = written_domain(mail, view)
+    company = view.company_at(domain.name) if domain else view.company
     whom = f"{company.name or 'us'} at {company.email}" if company.email else (company.name or "us another way")
     text = (
         f"Hello {_name(mail)},\n\n"
@@ -85,7 +86,7 @@ def _notice(
     domain = written_domain(mail, view, alias)
     return Notice(
         to=mail.return_path or (mail.sender.spec if mail.sender else ""),
-        sender=_from(mail, view),
+        sender=_from(mail, view, domain),
         subject=f"Re: {mail.subject}",
         text=f"{text}\n{_quote(mail)}",
         references=(mail.message_id, marked_id(mail.message_id, domain.name if domain else "mailops.invalid")),
@@ -104,8 +105,9 @@ def written_domain(mail: InboundMail, view: GatewayView, alias: Alias | None = N
     return next((known[name] for name in names if name in known), view.company.domain)
 
 
-def _from(mail: InboundMail, view: GatewayView) -> str:
-    bounce = view.company.domain.bounce_address if view.company.domain else None
+def _from(mail: InboundMail, view: GatewayView, domain: AliasDomain | None) -> str:
+    speaking = (view.company_at(domain.name) if domain else view.company).domain
+    bounce = speaking.bounce_address if speaking else None
     if bounce:
         return format_address("MAILER-DAEMON", bounce)
     catchalls = {d.catchall_address for d in view.domains}

@@ -21,7 +21,7 @@ from ..bounces.service import Bounces, Taken
 from ..errors import InputRefused, MailopsError, MessageRefused
 from ..ledger import Book
 from ..model.alias import AliasStatus
-from ..model.mail import Submission
+from ..model.mail import Attachment, Submission
 from ..page.sanitise import safe_html
 from ..ports import Clock
 from ..store.database import explained
@@ -144,6 +144,8 @@ class Gateway:
             done["records"] = made
         for alias, status in decision.statuses:
             repo.set_alias(tx, int(alias), status=status.value)
+        if decision.forward_to:
+            decision, done["forwarded"] = self._forward(tx, mail, raw, decision)
         answered = [self._answer(tx, notice) for notice in decision.notices]
         if answered:
             done["notices"] = answered
@@ -213,6 +215,42 @@ class Gateway:
 
     # --- answers and the log ------------------------------------------------------------------------------------------
 
+    def _forward(
+        self, tx: Connection, mail: InboundMail, raw: bytes, decision: Decision
+    ) -> tuple[Decision, dict[str, Any]]:
+        """Pass an answer on to the author of the mail it answers: as it came, else (where it cannot be sent so) in a
+        mail of ours that encloses it."""
+        author = str(decision.forward_to)
+        company = self._company_at(mail)
+        plain = Submission(
+            sender=str(mail.sender) if mail.sender else None,
+            to=(author,),
+            subject=" ".join(mail.subject.split())[:900],
+            text=mail.text,
+            reply_to=str(mail.sender) if mail.sender else None,
+            attachments=(Attachment("original.eml", raw, "application/octet-stream"),),
+            auto_delete=True,
+            origin="gateway",
+            company=company,
+        )
+        as_it_came = replace(
+            plain, to=(), raw=raw, envelope_to=(author,), subject="", text=None, reply_to=None, attachments=()
+        )
+        for submission in (as_it_came, plain):
+            try:
+                with tx.begin_nested():
+                    return decision, {"to": author, "mail": self._submit(tx, submission)}
+            except MessageRefused as error:
+                refused = error
+        words = f"It answers a mail of {author}, and cannot be passed on: {refused.message}"
+        return replace(decision, code="not_forwarded", reason=words), {"to": author, "not_sent": refused.message}
+
+    def _company_at(self, mail: InboundMail) -> str | None:
+        """The company that was written to, by key."""
+        setup = self._threads.setup()
+        names = (address.rpartition("@")[2] for address in (*mail.to, *mail.recipients))
+        return next((c.key for name in names if (c := setup.company_at(name))), None)
+
     def _answer(self, tx: Connection, notice: Notice) -> dict[str, Any]:
         submission = Submission(
             sender=notice.sender,
@@ -235,8 +273,8 @@ class Gateway:
 
     def _company_of(self, domain: str | None) -> str | None:
         """The company that speaks with this alias domain: where From is rewritten, its notification address is used."""
-        companies = self._threads.setup().companies
-        return next((c.key for c in companies if domain and c.alias_domain and c.alias_domain.name == domain), None)
+        found = self._threads.setup().company_at(domain) if domain else None
+        return found.key if found else None
 
     def _log(self, tx: Connection, mail: InboundMail, decision: Decision, done: dict[str, Any]) -> None:
         answer = next((f"{n.reason} notice to {n.to}" for n in decision.notices), None)

@@ -75,6 +75,15 @@ class CompanyFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SentFacts:
+    """A mail that was sent, thread or no thread: the From it was handed in with, and whether the gateway wrote it."""
+
+    message_id: str
+    sender: str | None
+    by_gateway: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LoopLimits:
     """At most ``threshold`` records by one sender within ``minutes``."""
 
@@ -92,6 +101,9 @@ class GatewayView(Protocol):
     @property
     def company(self) -> CompanyFacts:
         """The receiving company."""
+
+    def company_at(self, domain: str) -> CompanyFacts:
+        """The company that speaks with this alias domain; else the receiving one."""
 
     @property
     def aliases(self) -> tuple[Alias, ...]:
@@ -122,6 +134,9 @@ class GatewayView(Protocol):
 
     def message(self, message_id: str) -> MessageFacts | None:
         """The stored message with this Message-ID."""
+
+    def sent(self, message_id: str) -> SentFacts | None:
+        """The mail with this Message-ID that was sent from here, whatever became of it."""
 
     def model(self, name: str) -> ModelFacts | None:
         """A kind of record."""
@@ -186,6 +201,7 @@ class Kind(StrEnum):
     REPLY = "reply"
     CREATE = "create"
     UPDATE = "update"  # posted on the record an alias is bound to
+    FORWARDED = "forwarded"  # it answers a mail that somebody sent without a record: passed on to that person
     REFUSED = "refused"  # answered with a notice: catchall, policy, configuration
     LOOP_BLOCKED = "loop_blocked"  # too many records by this sender; answered with a notice
     NO_ROUTE = "no_route"  # nobody here has this address: the mail server or the caller says so
@@ -234,7 +250,8 @@ class Decision:
 
     ``code`` is a stable word (``catchall``, ``alias_partners`` …), ``reason`` the sentence for people. ``reset`` is the
     sender's address when its bounce counters go back to 0. A bounce carries the ``report`` as the bounce service takes
-    it, and of each block what it says (before it is carried out) or has come to (after).
+    it, and of each block what it says (before it is carried out) or has come to (after). ``forward_to`` is who gets
+    an answer to a mail of theirs.
     """
 
     kind: Kind
@@ -249,6 +266,7 @@ class Decision:
     report: Report | None = None
     blocks: tuple[Block, ...] = ()
     reset: str | None = None
+    forward_to: str | None = None
     statuses: tuple[tuple[Key, AliasStatus], ...] = ()
     trace: tuple[Step, ...] = ()
 

@@ -16,13 +16,14 @@ from ..threads.alias_names import allowed_domains
 from ..threads.aliases import aliases
 from ..threads.models import Models
 from .loops import limits
-from .values import CompanyFacts, ContactFacts, Kind, MessageFacts, ModelFacts, RecordFacts
+from .sent import sent_mail
+from .values import CompanyFacts, ContactFacts, Kind, MessageFacts, ModelFacts, RecordFacts, SentFacts
 
 FORCE_NEW = ".newthread."
 """In the id of a message whose answers start new threads."""
 
 # Answered or counted once; a mail without a route may come again when the alias is there.
-DONE = (Kind.BOUNCE.value, Kind.REFUSED.value, Kind.LOOP_BLOCKED.value)
+DONE = (Kind.BOUNCE.value, Kind.FORWARDED.value, Kind.REFUSED.value, Kind.LOOP_BLOCKED.value)
 
 
 class StoreView:
@@ -41,10 +42,11 @@ class StoreView:
     ) -> None:
         self._connection, self._models, self._bounces = connection, models, bounces
         self.now, self.fallback_model = now, fallback_model
-        self.domains = setup.mail_domains
+        self.domains = (*setup.former, *setup.alias_domains)  # of one name the last counts
         first = setup.companies[0] if setup.companies else None
-        domain = (first.alias_domain if first else None) or (self.domains[0] if self.domains else None)
+        domain = setup.domain_of(first)
         self.company = CompanyFacts(first.name if first else "", first.email if first else None, domain)
+        self._setup = setup
         self.limits = limits(setup.parameters)
         self.allowed_domains = allowed_domains(setup.parameters.get("mail.catchall.domain.allowed"), self.domains)
         self.allowed_senders = frozenset(found for a in allowed_senders if (found := repo.address_of(a)))
@@ -54,6 +56,13 @@ class StoreView:
         return any(repo.message_by_mid(self._connection, i) for i in message_ids) or repo.log_has(
             self._connection, message_ids, DONE
         )
+
+    def company_at(self, domain: str) -> CompanyFacts:
+        found = self._setup.company_at(domain)
+        return CompanyFacts(found.name, found.email, found.alias_domain) if found else self.company
+
+    def sent(self, message_id: str) -> SentFacts | None:
+        return sent_mail(self._connection, message_id)
 
     def message(self, message_id: str) -> MessageFacts | None:
         found = repo.message_by_mid(self._connection, message_id)

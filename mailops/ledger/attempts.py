@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from ..model.states import DeliveryState, FailureType, MailState, mail_state
+from ..model.states import FAILED_DELIVERIES, DeliveryState, FailureType, MailState, mail_state
 from ..model.tag import is_signed
 from ..store import schema
 from ..store.bulk import update_rows
@@ -238,6 +238,11 @@ def barring(mail_id: int, message_id: str, why: dict[str, str], now: datetime, *
     ]
 
 
+def _all_got_it(item: Settled) -> bool:
+    """Whether no recipient of a mail was refused: else it stays, for somebody to look at."""
+    return not FAILED_DELIVERIES.intersection((*item.mail.others, *(row.state for row in item.outcome.deliveries)))
+
+
 def record(connection: Connection, book: Book, worker: str, settled: Sequence[Settled], *, now: datetime) -> None:
     """Record a batch's outcomes in the caller's transaction: facts, deliveries, mails, attempts, counters.
 
@@ -248,7 +253,7 @@ def record(connection: Connection, book: Book, worker: str, settled: Sequence[Se
     held = sa.select(m.c.id, m.c.lease_owner).where(m.c.id.in_(ids)).order_by(m.c.id).with_for_update()
     owners_of = {int(mail_id): owner for mail_id, owner in connection.execute(held)}
     ours = [i for i in settled if owners_of.get(i.mail.mail_id) == worker]
-    gone = [i.mail.mail_id for i in ours if i.outcome.state is MailState.SENT and i.mail.auto_delete]
+    gone = [i.mail.mail_id for i in ours if i.outcome.state is MailState.SENT and i.mail.auto_delete and _all_got_it(i)]
     if gone:
         connection.execute(sa.delete(m).where(m.c.id.in_(gone)))
     left = set(owners_of) - set(gone)

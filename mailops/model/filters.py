@@ -16,6 +16,11 @@ from .address import is_valid, normalise, parse_single
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)[^\W_](?:[\w-]*[^\W_])?(?:\.[^\W_](?:[\w-]*[^\W_])?)+\Z")
 
 
+def is_domain(name: str) -> bool:
+    """Whether this is a complete domain such as ``acme.com``."""
+    return bool(_DOMAIN.match(name))
+
+
 @dataclass(frozen=True, slots=True)
 class FromFilter:
     """A filter taken apart: full addresses and domains, normalised, in the order written."""

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from .setup import BouncePolicy, MailClass
-from .states import DeliveryState, MailState
+from .states import FAILED_DELIVERIES, DeliveryState, MailState
+
+URGENT = ", urgent"
+"""Ends the origin of a mail that was sent at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +124,21 @@ class MailView:
     sent_envelope: str | None = None
     sent_signature: str | None = None
     company: str | None = None
+
+    @property
+    def partly(self) -> bool:
+        """Whether it was sent, and some of its recipients did not get it."""
+        return self.state is MailState.SENT and any(d.state in FAILED_DELIVERIES for d in self.deliveries)
+
+    @property
+    def left(self) -> dict[str, str | None] | None:
+        """What it left as: From, envelope sender, what became of signatures; None while nothing left."""
+        if self.sent_envelope is None:
+            return None
+        sender = self.sent_from or self.header_from
+        return {"from": sender, "envelope": self.sent_envelope, "signature": self.sent_signature}
+
+    @property
+    def label(self) -> str:
+        """Its state as people see it."""
+        return "Partly sent" if self.partly else self.state.label

@@ -1,8 +1,13 @@
-"""The organisation's mail set-up as frozen values: hosting, companies, alias domains, outgoing servers."""
+"""The organisation's mail set-up as frozen values: hosting, companies, alias domains, outgoing servers.
+
+A :class:`Setup` is *effective* from the moment it is made: what nobody said has the value that counts. On ``online``
+and ``sh`` the hosted subdomain is one of its alias domains, and that of every company without one; so whoever asks a
+set-up (routing, threads, the gateway, the checks, the faces) gets the same answer.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -151,6 +156,10 @@ class Company:
     id: int | None = None
 
 
+HOSTED_SEQUENCE = 100  # every own domain goes before the hosted one
+DEFAULT_KEY = "default"  # of the default server, where a key is wanted
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Hosting and names of the database that mailops looks after."""
@@ -168,8 +177,10 @@ class Profile:
     @property
     def hosted(self) -> AliasDomain | None:
         """The alias domain that a hosted database has by itself; None on premise. On ``online`` its bounce address
-        takes the reports, whatever the alias domains say."""
-        return None if self.hosting is Hosting.ON_PREMISE else AliasDomain(self.hosted_domain.lower())
+        takes the reports, whatever the alias domains say. Its sequence lets every own domain go before it."""
+        if self.hosting is Hosting.ON_PREMISE:
+            return None
+        return AliasDomain(self.hosted_domain.lower(), sequence=HOSTED_SEQUENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +194,89 @@ class Setup:
     alias_domains: tuple[AliasDomain, ...] = ()
     parameters: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def mail_domains(self) -> tuple[AliasDomain, ...]:
-        """The alias domains, and the hosted one: mail to its technical addresses comes in too."""
+    def __post_init__(self) -> None:
         hosted = self.profile.hosted
-        if hosted is None or any(d.name.lower() == hosted.name for d in self.alias_domains):
-            return self.alias_domains
-        return (*self.alias_domains, hosted)
+        if hosted is None:
+            return
+        kept = next((d for d in self.alias_domains if d.name.lower() == hosted.name), None)
+        if kept is None:
+            object.__setattr__(self, "alias_domains", (*self.alias_domains, hosted))
+        shared = kept or hosted
+        companies = tuple(c if c.alias_domain else replace(c, alias_domain=shared) for c in self.companies)
+        object.__setattr__(self, "companies", companies)
+
+    def domain_of(self, company: Company | None) -> AliasDomain | None:
+        """The alias domain that speaks for a company (None: for no company in particular): its own, else the one of the
+        lowest sequence. None only on premise, while there is no alias domain."""
+        if company is not None and company.alias_domain is not None:
+            return self._live(company.alias_domain)
+        found = min(self.alias_domains, key=_precedence, default=None)
+        return self._live(found) if found else None
+
+    def _live(self, domain: AliasDomain) -> AliasDomain:
+        """The domain with the names that mail goes on leaving with while its addresses are verified."""
+        name, _, names = self.parameters.get(VERIFYING, "").partition(":")
+        bounce, _, catchall = names.partition(":")
+        return replace(domain, bounce_alias=bounce, catchall_alias=catchall) if name == domain.name else domain
+
+    @property
+    def speaking(self) -> tuple[AliasDomain, ...]:
+        """The alias domains that mail leaves with: each one that somebody saved, and the hosted one where it speaks."""
+        used = {d.name for c in self.companies or (None,) if (d := self.domain_of(c)) is not None}
+        hosted = self.profile.hosted
+        return tuple(d for d in self.alias_domains if d.name in used or hosted is None or d != hosted)
+
+    @property
+    def saved(self) -> tuple[AliasDomain, ...]:
+        """The alias domains that somebody saved: without the hosted one as it is by itself."""
+        return tuple(d for d in self.alias_domains if not self.is_hosted_domain(d))
+
+    def company_at(self, domain: str) -> Company | None:
+        """The company that speaks with an alias domain, by the domain's name."""
+        wanted = domain.lower()
+        return next((c for c in self.companies if c.alias_domain and c.alias_domain.name.lower() == wanted), None)
+
+    @property
+    def former(self) -> tuple[AliasDomain, ...]:
+        """Technical addresses that were given up and are still read: one alias domain each, with that name alone."""
+        return former_addresses(self.parameters.get(FORMER))
+
+    def is_hosted_domain(self, domain: AliasDomain | None) -> bool:
+        """Whether this is the hosted subdomain as it is by itself, changed by nobody."""
+        return domain is not None and domain.id is None and domain == self.profile.hosted
+
+
+def _precedence(domain: AliasDomain) -> tuple[int, bool, int]:
+    return domain.sequence, domain.id is None, domain.id or 0
+
+
+FORMER = "mailops.former_addresses"
+VERIFYING = "mailops.verifying"  # domain:bounce:catchall, the names in use while sender addresses are verified
+_ROLES = ("bounce", "catchall", "notification")
+
+
+def former_addresses(text: str | None) -> tuple[AliasDomain, ...]:
+    """The parameter :data:`FORMER` (``catchall:replies@acme.com, bounce:b2@acme.com``) taken apart; what is not of this
+    form is left out."""
+    found = []
+    for part in (text or "").split(","):
+        role, _, address = part.strip().partition(":")
+        local, at, name = address.rpartition("@")
+        if role in _ROLES and local and at and name:
+            names = {"bounce_alias": "", "catchall_alias": "", "default_from": None}
+            names |= {"bounce": {"bounce_alias": local}, "catchall": {"catchall_alias": local}}.get(
+                role, {"default_from": address}
+            )
+            found.append(AliasDomain(name, **names))  # type: ignore[arg-type]
+    return tuple(found)
+
+
+def with_former(text: str | None, before: AliasDomain, after: AliasDomain) -> str:
+    """The parameter after a change of an alias domain: the names that went are in it, those in use are not."""
+    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
+    for role in _ROLES:
+        old, new = (str(getattr(d, f"{role}_address") or "").lower() for d in (before, after))
+        if old and old != new:
+            parts.append(f"{role}:{old}")
+    used = {f"{role}:{str(getattr(after, f'{role}_address') or '').lower()}" for role in _ROLES}
+    return ", ".join(part for part in dict.fromkeys(parts) if part not in used)

@@ -95,7 +95,8 @@ def check_base_url(provider_id: str, stored: str, current: str) -> Finding | Non
         "auth.base_url_changed",
         Severity.ERROR,
         f"The sign-in now sends {now}, but {before} is registered.",
-        fix="Either freeze the base URL (System Parameters: web.base.url.freeze = True, web.base.url = "
+        fix="Either freeze the base URL (Settings → Technical → Parameters → System Parameters: "
+        "web.base.url.freeze = True, web.base.url = "
         f"{clean_base(stored)}), or register {now} as a second redirect address.",
         facts={"registered": before, "sent": now, "difference": compare_uris(before, now).words},
     )

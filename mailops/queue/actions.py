@@ -21,7 +21,7 @@ from ..model.states import DELIVERY_MOVES, MAIL_MOVES, MailState
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, reading
-from .filters import QueueFilter
+from .filters import PARTLY, QueueFilter
 
 m, d, c = schema.mails, schema.deliveries, schema.contents
 CHUNK = 5_000
@@ -102,6 +102,23 @@ def cancel(
     return _move(engine, "cancel", chosen, move, on_progress)
 
 
+def ignore(
+    engine: Engine,
+    chosen: QueueFilter,
+    *,
+    clock: Clock,
+    book: Book,
+    actor: str = "",
+    on_progress: Callable[[int], None] | None = None,
+) -> Done:
+    """Say that the failed recipients of *Partly sent* mails need nobody any more; Auto-Vacuum then takes the mails."""
+
+    def move(connection: Connection, ids: list[int], action: str) -> set[int]:
+        return act(connection, book, "ignored", ids, action=action, actor=actor, now=clock.now())
+
+    return _move(engine, "ignore", chosen, move, on_progress)
+
+
 def sendable(engine: Engine, chosen: QueueFilter, *, limit: int = 100_000) -> list[int]:
     """The ids that Send Now takes: *Outgoing*, whatever their schedule."""
     with explained("reading the queue"), reading(engine) as connection:
@@ -149,6 +166,7 @@ _WORDS = {
     "retry": "mails in state Delivery Failed or Cancelled, or Sent with failed recipients, with their message kept,",
     "cancel": "mails in state Outgoing or Delivery Failed",
     "send_now": "mails in state Outgoing",
+    "ignore": "Partly sent mails",
 }
 
 
@@ -158,6 +176,8 @@ def _able(action: str) -> sa.ColumnElement[bool]:
         return m.c.state == MailState.OUTGOING.value
     if action == "cancel":
         return m.c.state.in_([s.value for s in CANCELLABLE])
+    if action == "ignore":
+        return PARTLY
     kept = sa.exists().where(c.c.mail_id == m.c.id)  # what Auto-Vacuum or forgetting emptied cannot be sent again
     failed = sa.exists().where(d.c.mail_id == m.c.id, d.c.state.in_(_AGAIN))
     again = sa.or_(m.c.state.in_([s.value for s in RETRYABLE]), sa.and_(m.c.state == MailState.SENT.value, failed))

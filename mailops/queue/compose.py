@@ -72,6 +72,17 @@ def with_from(raw: bytes, start: int, end: int, header_from: str) -> bytes:
     return b"".join((raw[:start], b"From: ", field.encode("utf-8"), b"\r\n", raw[end:]))
 
 
+def with_reply_to(raw: bytes, text: str) -> bytes:
+    """The message with a Reply-To field; one that has its own stays as it is."""
+    head = raw.partition(b"\r\n\r\n")[0]
+    people = parse_addresses(text)
+    if not people or any(
+        name == b"reply-to" and line.partition(b":")[2].strip() for name, line in gate.split_fields(head)
+    ):
+        return raw
+    return b"Reply-To: " + str(_portable(people[0])).encode() + b"\r\n" + raw
+
+
 def _from_fields(s: Submission, *, now: datetime, return_path: str | None) -> Composed:
     sender = _sender(s.sender)
     hidden = tuple(value for name, value in s.headers if name.lower() in gate.HIDDEN and value.strip())
@@ -290,7 +301,7 @@ def _finish(
     wire: tuple[str, ...],
     header_from: str | None,
 ) -> Composed:
-    checks.check_data(raw if end else b"From: set-by-route@mailops.invalid\r\n" + raw)
+    checks.check_data(raw if end > start else b"From: set-by-route@mailops.invalid\r\n" + raw)
     eightbit = not raw.isascii()
     head = head_of(raw)
     utf8 = not head.isascii() or any(not r.isascii() for r in wire)

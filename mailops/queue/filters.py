@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..errors import ConfigError
+from ..model.mail import URGENT
 from ..model.states import DeliveryState, MailState
 from ..store import schema
 
@@ -46,8 +47,10 @@ class QueueFilter:
         """The conditions on ``mails``."""
         found: list[sa.ColumnElement[bool]] = []
         if self.state is not None:
-            state = m.c.state == MailState(self.state).value
-            found.append(sa.or_(state, _partly_failed()) if self.state == MailState.FAILED else state)
+            state = MailState(self.state)
+            found.append(
+                sa.or_(m.c.state == state.value, PARTLY) if state is MailState.FAILED else m.c.state == state.value
+            )
         if self.server:
             found.append(m.c.server_key == self.server)
         if self.sender:
@@ -93,10 +96,11 @@ class QueueFilter:
         return query
 
 
-def _partly_failed() -> sa.ColumnElement[bool]:
-    """Of a mail that went out: somebody was refused. Who looks among the failed must find it."""
-    refused = sa.select(d.c.mail_id).where(sa.text(schema.REFUSED))  # as the index says it
-    return sa.and_(m.c.state == MailState.SENT.value, m.c.id.in_(refused))
+_failed = m.c.id.in_(sa.select(d.c.mail_id).where(sa.text(schema.REFUSED)))  # as the index says it
+PARTLY = sa.and_(m.c.state == MailState.SENT.value, _failed)
+"""*Sent* mails with recipients who did not get it: they are work as *Delivery Failed* ones are."""
+LEFT_AT_ONCE = sa.and_(m.c.state == MailState.SENT.value, m.c.origin.endswith(URGENT), sa.not_(_failed))
+"""Urgent mails that left: they are in no list (QUE-11), until somebody asks for them by state or number."""
 
 
 def state_from_label(text: str) -> MailState:

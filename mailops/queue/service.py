@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from sqlalchemy.engine import Engine
 
 from ..errors import RouteError
 from ..ledger import Book
-from ..model.mail import Composed, MailView, Submission
+from ..model.mail import URGENT, Composed, MailView, Submission
 from ..model.setup import Setup
 from ..model.states import MailState
 from ..platforms import require_journal
@@ -77,6 +78,8 @@ class Queue:
         if urgent:
             require_journal("an urgent mail")  # before it is stored: nobody would send it at once
         hold = URGENT_HOLD if urgent else None
+        if urgent and not submission.origin.endswith(URGENT):
+            submission = replace(submission, origin=submission.origin + URGENT)
         mail_id = submitting.submit(
             self._engine, submission, setup=self._setup(), clock=self._clock, book=self._book, hold=hold
         )
@@ -102,7 +105,7 @@ class Queue:
         company = submitting.company_of(setup, submission.company)
         request = RouteRequest(
             composed.header_from,
-            submitting.alias_domain_of(setup, company),
+            setup.domain_of(company),
             submission.server,
             submission.return_path,
             submission.bounces,
@@ -177,7 +180,10 @@ class Queue:
         return actions.preview(self._engine, action, chosen)
 
     def retry(self, chosen: QueueFilter | int, *, actor: str = "", recipients: tuple[str, ...] | None = None) -> Done:
-        """*Retry*: failed mails become *Outgoing*; they leave with the next run of the queue job."""
+        """*Retry*: failed mails become *Outgoing*; they leave with the next run of the queue job. Raises
+        :class:`NotFound` for one mail that is not there."""
+        if isinstance(chosen, int):
+            self.mail(chosen)  # raises for one that is not there
         chosen = actions.single(chosen) if isinstance(chosen, int) else chosen
         return actions.retry(
             self._engine, chosen, clock=self._clock, book=self._book, actor=actor, recipients=recipients
@@ -187,6 +193,11 @@ class Queue:
         """*Cancel Email*: the next run skips these mails."""
         chosen = actions.single(chosen) if isinstance(chosen, int) else chosen
         return actions.cancel(self._engine, chosen, clock=self._clock, book=self._book, actor=actor)
+
+    def ignore(self, chosen: QueueFilter | int, *, actor: str = "") -> Done:
+        """Settle *Partly sent* mails: their failed recipients need nobody any more."""
+        chosen = actions.single(chosen) if isinstance(chosen, int) else chosen
+        return actions.ignore(self._engine, chosen, clock=self._clock, book=self._book, actor=actor)
 
     def vacuum(self, keep: timedelta | None = None) -> int:
         """*Auto-Vacuum*: remove old sent mails; failures and all counters stay."""
@@ -213,11 +224,6 @@ class Queue:
     def mail(self, mail_id: int) -> MailView:
         """One mail with its deliveries."""
         return view.mail(self._engine, mail_id)
-
-    def route(self, mail_id: int) -> Route:
-        """How a mail of the queue would leave now: what the worker decides, with the reasons."""
-        setup = self._setup()
-        return route(view.request(self._engine, mail_id, setup), setup)
 
     def raw(self, mail_id: int) -> bytes:
         """A mail's bytes as stored."""

@@ -104,7 +104,7 @@ def prepare(submission: Submission, setup: Setup, now: datetime) -> Composed:
             fix="Use one of the servers listed, or leave the choice to the FROM filters.",
         )
     company = company_of(setup, submission.company)
-    domain = alias_domain_of(setup, company)
+    domain = setup.domain_of(company)
     return compose(submission, now=now, return_path=return_path_of(submission, domain, setup))
 
 
@@ -133,13 +133,6 @@ def company_of(setup: Setup, key: str | None) -> Company | None:
     )
 
 
-def alias_domain_of(setup: Setup, company: Company | None) -> AliasDomain | None:
-    """A company's alias domain; a company without one shares the first by sequence."""
-    if company and company.alias_domain:
-        return company.alias_domain
-    return min(setup.alias_domains, key=lambda d: (d.sequence, d.id or 0), default=None)
-
-
 class _Kept(Protocol):
     """What is kept of a mail and decides its way: a leased mail, or a row of the queue."""
 
@@ -160,7 +153,7 @@ def request_of(mail: _Kept, setup: Setup) -> RouteRequest:
     company = next((c for c in setup.companies if c.id == mail.company_id), None)
     return RouteRequest(
         sender=mail.header_from,
-        alias_domain=alias_domain_of(setup, company),
+        alias_domain=setup.domain_of(company),
         forced_server=mail.forced_server,
         return_path=mail.return_path,
         bounces=BouncePolicy(mail.bounces) if mail.bounces else None,

@@ -5,7 +5,7 @@ Nothing here reads message bodies, and a page is found by an index, so a million
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from ..model.states import DeliveryState, MailState
 from ..routing import RouteRequest
 from ..store import schema
 from ..store.database import explained, reading
-from .filters import QueueFilter
+from .filters import LEFT_AT_ONCE, PARTLY, QueueFilter
 from .submit import request_of
 
 m, d, c, co = schema.mails, schema.deliveries, schema.contents, schema.companies
@@ -84,6 +84,8 @@ class QueueHealth:
     """Mails that a worker has taken."""
     owed: int = 0
     """Facts that threads or the suppression list have not taken yet; each run of the queue tells them again."""
+    partly: int = 0
+    """*Sent* mails with recipients who did not get it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,8 @@ class HistoryLine:
 def counts(engine: Engine) -> dict[MailState, int]:
     """How many mails are in each state (every state is named)."""
     with explained("counting the queue"), reading(engine) as connection:
-        rows = connection.execute(sa.select(m.c.state, sa.func.count()).group_by(m.c.state)).all()
+        query = sa.select(m.c.state, sa.func.count()).where(sa.not_(LEFT_AT_ONCE)).group_by(m.c.state)
+        rows = connection.execute(query).all()
     found = {MailState(state): int(number) for state, number in rows}
     return {state: found.get(state, 0) for state in MailState}
 
@@ -118,7 +121,8 @@ def health(engine: Engine, *, now: datetime) -> QueueHealth:
             sa.select(sa.func.min(since, type_=m.c.queued_at.type)).where(outgoing, may_leave)
         ).scalar()
         held = connection.execute(sa.select(sa.func.count()).where(m.c.lease_owner.is_not(None))).scalar_one()
-    return QueueHealth(counts(engine), int(due), oldest, int(held), owed(engine))
+        partly = connection.execute(sa.select(sa.func.count()).select_from(m).where(PARTLY)).scalar_one()
+    return QueueHealth(counts(engine), int(due), oldest, int(held), owed(engine), int(partly))
 
 
 def page(
@@ -132,6 +136,8 @@ def page(
 ) -> Page:
     """One page of mails with their deliveries, newest first by default."""
     where = (chosen or QueueFilter()).where()
+    if chosen is None or (chosen.state is None and chosen.ids is None and chosen.message_id is None):
+        where.append(sa.not_(LEFT_AT_ONCE))
     column = SORTS[sort]
     order = (column.desc(), m.c.id.desc()) if descending else (column, m.c.id)
     with explained("reading the queue"), reading(engine) as connection:
@@ -181,6 +187,14 @@ def history(engine: Engine, mail_id: int) -> list[HistoryLine]:
     )
     with explained("reading the history"), reading(engine) as connection:
         return [HistoryLine(*row) for row in connection.execute(query.order_by(e.c.id))]
+
+
+def left_since(engine: Engine, since: datetime, servers: Collection[str]) -> int:
+    """How many recipients' mails left through these servers since then."""
+    e = schema.events
+    query = sa.select(sa.func.count()).where(e.c.kind == "sent", e.c.at >= since, e.c.server_key.in_(list(servers)))
+    with explained("counting what left"), reading(engine) as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def causes(engine: Engine, chosen: QueueFilter | None = None, *, limit: int = 20) -> list[tuple[str, str, int]]:

@@ -45,7 +45,7 @@ from ..ports import Clock, Outbound, RecipientReply, SendResult, Session, Transp
 from ..routing import Route, Router
 from ..smtp import SessionPool
 from . import lease as leases
-from .compose import with_from
+from .compose import with_from, with_reply_to
 from .fitting import fit
 from .journal import Journal
 from .outcome import explained, settle, surplus
@@ -477,6 +477,8 @@ class Worker:
         if rewritten:
             raw = with_from(raw, mail.from_start, mail.from_end, route.header_from)
             raw, _ = without_signatures(raw)  # the rewrite broke them
+        if route.reply_to:
+            raw = with_reply_to(raw, route.reply_to)
         path = "" if route.envelope_from == NULL_PATH else str(route.envelope_from)
         outbound = Outbound(path, mail.recipients, raw, mail.smtputf8, mail.eightbit)
         parts = [outbound]

@@ -32,7 +32,7 @@ from ..model.setup import BouncePolicy, Setup
 from ..model.states import DeliveryState
 from ..ports import Clock
 from ..queue.compose import compose
-from ..queue.submit import alias_domain_of, store
+from ..queue.submit import store
 from ..routing import RouteRequest, notification_address, route
 from ..store import schema
 from ..store.database import explained, reading
@@ -136,7 +136,7 @@ class Reports:
         return number is not None
 
     def _choice(self, row: Any, mail: Any, setup: Setup) -> Choice:
-        ours = {normalise(a.bounce_address) for a in setup.mail_domains if a.bounce_address}
+        ours = {normalise(a.bounce_address) for a in setup.alias_domains if a.bounce_address}
         return whether(
             row.kind,
             path=row.address,
@@ -189,7 +189,7 @@ class Reports:
 
     def _sender(self, setup: Setup, company: Any) -> str:
         """From of a report: the bounce address, where the server that carries it may send as it."""
-        domain = alias_domain_of(setup, company)
+        domain = setup.domain_of(company)
         name = "Mail Delivery System"
         address = domain.bounce_address if domain else None
         if address is None:

@@ -101,6 +101,19 @@ def reply_to(
     return spec
 
 
+def answers_to(before: str | None, after: str | None, alias_domain: AliasDomain | None) -> str | None:
+    """The Reply-To that a mail needs when its From is rewritten and it has none: who wrote it, else (nobody, or one of
+    the domain's own addresses) the catchall. None when the From stays."""
+    author, final = sender_of(before), sender_of(after)
+    if final is None or (author is not None and author.normalised == final.normalised):
+        return None
+    catchall = alias_domain.catchall_address if alias_domain else None
+    own = {normalise(a) for a in (alias_domain.bounce_address, catchall) if a} if alias_domain else set()
+    if author is None or author.normalised in own:
+        return catchall
+    return format_address_unencoded(plain_name(author.name), author.spec)
+
+
 def relay_from(author: str, alias_domain: AliasDomain | None, setup: Setup) -> str:
     """The From of a follower's reply that is relayed to the others: kept when its domain is the alias domain, else the
     author's name with the notification address (OUT-53)."""

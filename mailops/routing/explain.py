@@ -10,14 +10,14 @@ from typing import Any
 
 from ..errors import MailopsError, RouteError
 from ..model.address import NULL_PATH, is_valid
-from ..model.filters import read_filter
-from ..model.setup import Authentication, BouncePolicy, Encryption, Hosting, Server, Setup
+from ..model.filters import FromFilter, read_filter
+from ..model.setup import DEFAULT_KEY, Authentication, BouncePolicy, Encryption, Hosting, Server, Setup
 from ..model.states import FailureType
 from . import envelope
+from .effect import PARAMETERS_PATH
 from .mailbox import mailbox_finding
-from .select import RULES, Choice, RouteRequest, Rule, choose_server, notification_address, sender_of
-
-DEFAULT_KEY = "default"
+from .select import RULES, Choice, RouteRequest, Rule, choose_server, default_filter, notification_address, sender_of
+from .usage import HOSTED_FIX, HOSTED_ONLY, hosted_sender_finding, stays_inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Route:
     warnings: tuple[str, ...] = ()
     failure: FailureType | None = None
     parameter_ignored: bool = False
+    reply_to: str | None = None  # put in where the mail has none
 
     @property
     def rewritten(self) -> bool:
@@ -55,9 +56,13 @@ class Route:
             lines.append(f"From is rewritten: {self.header_from_before} → {self.header_from}.")
         else:
             lines.append(f"From stays: {self.header_from}.")
+        if self.reply_to:
+            lines.append(f"Answers go to {self.reply_to}, unless the mail has a Reply-To of its own.")
         lines += self._of_envelope()
         if self.server is not None and self.request.forced_server is None and self.parameter_ignored:
-            lines.append("mail.default.from_filter is ignored, since an outgoing server is configured.")
+            lines.append(
+                f"mail.default.from_filter is ignored, since an outgoing server is configured ({PARAMETERS_PATH})."
+            )
         lines += [f"Not {key}: {reason}." for key, reason in self.passed_over]
         lines += [f"Warning: {text}" for text in self.warnings]
         if self.failure:
@@ -149,7 +154,7 @@ def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
     elif after is None:
         failure = FailureType.FROM_MISSING
     forced = None if null else envelope.forced_return_path(choice.server, setup)
-    allowed = read_filter(_filter_text(choice, setup))
+    allowed = _filter_of(choice, setup)
     wanted: str | None
     bounce: str | None
     wire: str | None
@@ -173,6 +178,10 @@ def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
     final = sender_of(after)
     if failure is None and (wire is None or final is None or not is_valid(final.spec)):
         failure, wire = FailureType.FROM_INVALID, None
+    if choice.server is not None and final and (refused := hosted_sender_finding(choice.server, final.spec, setup)):
+        raise RouteError(refused.message, code="route.hosted_domain_external", facts=refused.facts, fix=refused.fix)
+    if stays_inside(choice.server, setup):
+        warnings = (*warnings, f"{HOSTED_ONLY.rstrip('.')}; {HOSTED_FIX.rstrip('.')}")
     if choice.server is not None and wire and not null and (judged := mailbox_finding(choice.server, setup, wire)):
         warnings = (*warnings, f"{judged.message.rstrip('.')}; {judged.fix.rstrip('.')}")
     return Route(
@@ -188,6 +197,7 @@ def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
         warnings=warnings,
         failure=failure,
         parameter_ignored=bool(setup.parameters.get("mail.default.from_filter")),
+        reply_to=None if failure else envelope.answers_to(before, after, request.alias_domain),
     )
 
 
@@ -204,11 +214,8 @@ def composed_return_path(request: RouteRequest, setup: Setup) -> str | None:
         return plain
 
 
-def _filter_text(choice: Choice, setup: Setup) -> str | None:
-    if choice.server is not None:
-        return choice.server.from_filter
-    parameter = setup.parameters.get("mail.default.from_filter")
-    return parameter if not read_filter(parameter).is_empty else setup.profile.default_server.from_filter
+def _filter_of(choice: Choice, setup: Setup) -> FromFilter:
+    return read_filter(choice.server.from_filter) if choice.server is not None else default_filter(setup)[0]
 
 
 class Router:

@@ -94,7 +94,8 @@ def complete_default_from_findings(domain: AliasDomain) -> list[Finding]:
             "alias_domain.complete_default_from",
             Severity.WARNING,
             f"The Default From Alias {address} is a complete address: it overwrites the From of all outgoing mail, "
-            "even where a server's FROM filter holds the sender.",
+            "even where a server's FROM filter holds the sender; only mail with a server set on it, and mass mail "
+            "through a Dedicated Server, keeps its own.",
             "Give only the local part to use it where no server fits the sender.",
             {"default_from": address, "domain": domain.name},
         )

@@ -30,7 +30,7 @@ def profile_of(server: Server) -> Provider | None:
 def envelope_of(server: Server, setup: Setup) -> str:
     """The envelope sender of day-to-day mail through this server: the bounce address where its filter allows it, else
     the From; "" where nothing says who sends."""
-    domain = min(setup.alias_domains, key=lambda d: (d.sequence, d.id or 0), default=None)
+    domain = setup.domain_of(None)
     try:
         sender = probe_sender(server, setup.alias_domains, server.login)
     except ConfigError:

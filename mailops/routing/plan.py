@@ -8,28 +8,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..model.address import normalise
-from ..model.filters import read_filter
+from ..errors import ConfigError, StateConflict
+from ..model.address import is_valid, normalise
+from ..model.filters import is_domain, read_filter
 from ..model.setup import AliasDomain, Authentication, Hosting, MailClass, Server, Setup
 from ..model.verdict import Finding, Severity
-from ..providers.outgoing import CAMPAIGN_LIMIT, server_for
-from .envelope import forced_return_path
+from ..providers.outgoing import CAMPAIGN_LIMIT, SUGGESTED, server_for
+from .effect import ALIAS_DOMAINS_PATH, PARAMETERS_PATH, without_effect
 from .mailbox import mailbox_finding, profile_of
 from .ports import encryption_finding, port_finding
 from .select import in_order, notification_address
+from .usage import hosted_sender_finding
 
 MASS_PARAMETER = "mailops.mass_mailing.server"
 LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
-ALIAS_DOMAINS_PATH = "Settings → Technical → Emails: Alias Domains"
-PARAMETERS_PATH = "Settings → Technical → Parameters → System Parameters"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A generated plan: servers to make, and what each person has to do."""
+    """A generated plan: servers to make, what each person has to do, the Dedicated Server, and parameters to set."""
 
     servers: tuple[Server, ...]
     tasks: tuple[str, ...]
+    dedicated: str | None = None
+    parameters: tuple[tuple[str, str], ...] = ()
 
 
 def validate(setup: Setup) -> list[Finding]:
@@ -40,7 +42,8 @@ def validate(setup: Setup) -> list[Finding]:
 
 def _all(setup: Setup) -> Iterator[Finding]:
     servers = in_order(setup.servers)
-    yield from _forced_bounces(servers, setup)
+    yield from without_effect(setup)
+    yield from _default_port(servers, setup)
     if not servers:
         yield from _without_servers(setup)
         return
@@ -61,20 +64,12 @@ def _without_servers(setup: Setup) -> Iterator[Finding]:
         )
 
 
-def _forced_bounces(servers: Sequence[Server], setup: Setup) -> Iterator[Finding]:
-    """The hosted server of ``online`` overrules a bounce alias of one's own (IN-16)."""
-    used: Sequence[Server | None] = servers or [None]
-    forced = next((f for s in used if (f := forced_return_path(s, setup))), None)
-    others = [d.bounce_address for d in setup.alias_domains if d.bounce_address and d.bounce_alias.lower() != "bounce"]
-    if forced and others:
-        yield Finding(
-            "plan.bounce_forced",
-            Severity.NOTE,
-            f"Reports go to {forced}, not to {', '.join(others)}: the hosted server forces the return path.",
-            "Nothing is to do: the database takes the reports. The bounce alias counts for mail through own servers "
-            f"({ALIAS_DOMAINS_PATH}).",
-            {"forced": forced, "aliases": others},
-        )
+def _default_port(servers: Sequence[Server], setup: Setup) -> Iterator[Finding]:
+    """The default server's own port, where mail leaves through it."""
+    default = setup.profile.default_server
+    used = not servers or any(s.authentication is Authentication.CLI for s in servers)
+    if used and default.configured and (found := port_finding(setup.profile.hosting, default.port, "default")):
+        yield found
 
 
 def _server(server: Server, setup: Setup) -> Iterator[Finding]:
@@ -111,23 +106,8 @@ def _server(server: Server, setup: Setup) -> Iterator[Finding]:
             break
 
 
-def hosted_sender_finding(server: Server, sender: str, setup: Setup) -> Finding | None:
-    """An external server cannot send as the hosted subdomain: nobody but the vendor can change its DNS (OUT-16)."""
-    hosted = setup.profile.hosted_domain
-    external = server.provider != "hosted" and server.authentication is not Authentication.CLI
-    if not external or setup.profile.hosting is Hosting.ON_PREMISE or not normalise(sender).endswith(f"@{hosted}"):
-        return None
-    return Finding(
-        "plan.hosted_domain_external",
-        Severity.ERROR,
-        f"Server {server.name!r} is an external server, but is to send as {hosted}, whose DNS cannot be changed.",
-        "An own outgoing server goes with an own domain: use your own domain in the filter and the From.",
-        {"server": server.key, "domain": hosted},
-    )
-
-
 def _domains(setup: Setup) -> list[AliasDomain | None]:
-    return list(setup.alias_domains) or [None]
+    return list(setup.speaking) or [None]
 
 
 def _notification(servers: Sequence[Server], setup: Setup) -> Iterator[Finding]:
@@ -169,8 +149,9 @@ def _notification(servers: Sequence[Server], setup: Setup) -> Iterator[Finding]:
 
 
 def _classes(servers: Sequence[Server], setup: Setup) -> Iterator[Finding]:
-    mass = [s for s in servers if s.mail_class is MailClass.MASS]
-    daily = [s for s in servers if s.mail_class is not MailClass.MASS]
+    dedicated = setup.parameters.get(MASS_PARAMETER)
+    mass = [s for s in servers if s.key == dedicated or _for_mass(s)]
+    daily = [s for s in servers if s not in mass]
     for server in mass:
         for other in daily:
             if server.priority <= other.priority:
@@ -182,7 +163,6 @@ def _classes(servers: Sequence[Server], setup: Setup) -> Iterator[Finding]:
                     "Give the mass-mailing server a higher number, such as transactional 1 and mass 2.",
                     {"mass": server.key, "transactional": other.key},
                 )
-    dedicated = setup.parameters.get(MASS_PARAMETER)
     if dedicated and not any(s.key == dedicated for s in servers):
         yield Finding(
             "plan.dedicated_missing",
@@ -191,6 +171,14 @@ def _classes(servers: Sequence[Server], setup: Setup) -> Iterator[Finding]:
             "Choose an active server in the email-marketing settings.",
             {"server": dedicated},
         )
+
+
+def _for_mass(server: Server) -> bool:
+    """Meant for mass mail: said so, or a mass-mailing provider's where nothing is said."""
+    if server.mail_class is not None:
+        return server.mail_class is MailClass.MASS
+    profile = profile_of(server)
+    return profile is not None and profile.name in SUGGESTED[MailClass.MASS]
 
 
 def _beside_default(servers: Sequence[Server], setup: Setup) -> Iterator[Finding]:
@@ -222,6 +210,46 @@ def _beside_default(servers: Sequence[Server], setup: Setup) -> Iterator[Finding
                 f"Set its FROM filter to {', '.join(own)}.",
                 {"server": server.key, "filter": server.from_filter, "expected": own},
             )
+
+
+# --- what is refused when it is saved ---------------------------------------------------------------------------------
+
+
+def refuse_server(server: Server, setup: Setup) -> None:
+    """Refuse a server that cannot work in this set-up. Raises :class:`ConfigError` (a port that is blocked, the hosted
+    subdomain at an external server), :class:`StateConflict` (archiving the dedicated one)."""
+    held = read_filter(server.from_filter)
+    senders = (*held.addresses, *(f"x@{domain}" for domain in held.domains))
+    external = (hosted_sender_finding(server, sender, setup) for sender in senders)
+    blocked = port_finding(setup.profile.hosting, server.port, server.key) if server.host else None
+    found = blocked or next((one for one in external if one), None)
+    if found is not None:
+        raise ConfigError(found.message, code=found.code, facts=found.facts, fix=found.fix)
+    if not server.active:
+        refuse_without(server.key, setup)
+
+
+def refuse_without(key: str, setup: Setup) -> None:
+    """Refuse to take the dedicated server away: mass mail would fail. Raises :class:`StateConflict`."""
+    if setup.parameters.get(MASS_PARAMETER) == key and any(s.key == key for s in setup.servers):
+        raise StateConflict(
+            f"Server {key!r} is the Dedicated Server for mass mail, which would fail without it.",
+            code="server.dedicated",
+            facts={"server": key, "parameter": MASS_PARAMETER},
+            fix=f"Choose another one first, or none: mailops company parameter {MASS_PARAMETER} [KEY].",
+        )
+
+
+def refuse_dedicated(key: str, setup: Setup) -> None:
+    """Refuse a Dedicated Server that is not there. Raises :class:`ConfigError`."""
+    known = [s.key for s in in_order(setup.servers)]
+    if key not in known:
+        raise ConfigError(
+            f"There is no active outgoing server {key!r} to be the Dedicated Server.",
+            code="server.dedicated_unknown",
+            facts={"server": key, "servers": known},
+            fix=f"Use one of: {', '.join(known) or 'none yet; mailops server add KEY --host …'}.",
+        )
 
 
 # --- the usual plans --------------------------------------------------------------------------------------------------
@@ -256,6 +284,72 @@ def two_class_plan(transactional: Server, mass: Server) -> Plan:
         ),
         (f"Choose {mass.name} as Dedicated Server: Email Marketing → Configuration → Settings.",),
     )
+
+
+KINDS = ("single", "per user", "transactional + mass")
+
+
+def made_plan(
+    kind: str,
+    setup: Setup,
+    *,
+    provider: str = "outlook",
+    mailbox: str = "",
+    users: Sequence[str] = (),
+    transactional: str = "",
+    mass: str = "",
+) -> Plan:
+    """One of :data:`KINDS` for this set-up. ``mailbox`` is the generic mailbox, or (per user) the notification address;
+    ``transactional`` and ``mass`` are keys of servers. Raises :class:`ConfigError` for what is missing or not known.
+    """
+    wanted = " ".join(kind.lower().replace("-", " ").replace("_", " ").split())
+    if wanted in ("two class", "transactional mass"):
+        wanted = KINDS[2]
+    if wanted not in KINDS:
+        raise ConfigError(
+            f"There is no plan {kind[:60]!r}.",
+            code="plan.kind",
+            facts={"given": kind[:100], "plans": list(KINDS)},
+            fix=f"Use one of: {', '.join(KINDS)}.",
+        )
+    if wanted == KINDS[2]:
+        by_key = {s.key: s for s in setup.servers}
+        missing = [key or "(none)" for key in (transactional, mass) if key not in by_key]
+        if missing or transactional == mass:
+            raise ConfigError(
+                "The plan needs two outgoing servers that there are.",
+                code="plan.servers",
+                facts={"missing": missing, "servers": list(by_key)},
+                fix="Name both: mailops server plan two-class --transactional KEY --mass KEY.",
+            )
+        return replace(two_class_plan(by_key[transactional], by_key[mass]), dedicated=mass)
+    for address in (mailbox, *users):
+        if not is_valid(address) or not is_domain(address.rpartition("@")[2]):
+            raise ConfigError(
+                f"{address[:100]!r} is no mailbox.",
+                code="plan.mailbox",
+                facts={"given": address[:200]},
+                fix="Give complete addresses: --mailbox notifications@example.com, --user jane@example.com.",
+            )
+    made = (
+        single_plan(mailbox, provider=provider)
+        if wanted == KINDS[0]
+        else per_user_plan(users, mailbox, provider=provider)
+    )
+    return replace(made, parameters=_identity(mailbox, setup), tasks=(*made.tasks, *_identity_tasks(mailbox, setup)))
+
+
+def _identity(mailbox: str, setup: Setup) -> tuple[tuple[str, str], ...]:
+    """The parameters that make the mailbox the notification address, where no alias domain speaks (AZ-31, AZ-33)."""
+    local, _, domain = mailbox.partition("@")
+    return () if setup.saved else (("mail.catchall.domain", domain), ("mail.default.from", local))
+
+
+def _identity_tasks(mailbox: str, setup: Setup) -> tuple[str, ...]:
+    speaks = notification_address(setup.domain_of(None), setup) if setup.saved else mailbox
+    if speaks is not None and normalise(speaks) == normalise(mailbox):
+        return ()
+    return (f"Make {mailbox} the notification address instead of {speaks}: {ALIAS_DOMAINS_PATH}, Default From Alias.",)
 
 
 def campaign_findings(server: Server, recipients: int, sender: str) -> list[Finding]:

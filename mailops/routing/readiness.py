@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..errors import ConfigError
@@ -26,9 +26,9 @@ from ..model.verdict import Finding, Severity
 from . import steps
 from .impact import complete_default_from_findings
 from .plan import validate
-from .select import in_order
+from .select import in_order, notification_address
 from .steps import Task
-from .usage import is_hosted
+from .usage import is_hosted, reach_finding
 
 Outgoing = Literal["hosted", "own"]
 TOO_FREQUENT, TOO_SLOW = 5, 60  # minutes between two fetches: below and above these a warning
@@ -40,7 +40,8 @@ PLACEHOLDERS = ("example.com", "example.org", "example.net", "yourcompany.exampl
 class Facts:
     """What is known of the world. ``outgoing`` overrules what the server records say; ``methods`` are the inbound
     methods in use (any of :data:`~mailops.routing.steps.METHODS`); ``domains`` says which own domains exist in DNS;
-    ``aliases`` are local parts in use; ``done`` the ids of finished tasks; ``spf`` the SPF texts by domain."""
+    ``aliases`` are local parts, or addresses, in use; ``done`` the ids of finished tasks; ``spf`` the SPF texts by
+    domain."""
 
     outgoing: Outgoing | None = None
     methods: frozenset[str] = frozenset()
@@ -50,6 +51,7 @@ class Facts:
     spf: Mapping[str, str] = field(default_factory=dict)
     done: frozenset[str] = frozenset()
     admin: str | None = None  # the administrator's address; None = not known, empty = none set
+    sends_itself: bool = False  # whether mail is handed to mailops, which has to reach the server
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ class Addresses:
     """The default addresses of a domain: sender, replies, delivery errors."""
 
     notification: str | None
-    reply_to: str | None
-    bounce: str | None
+    reply_to: str | None = None
+    bounce: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,15 @@ class Readiness:
     addresses: Addresses
     tasks: tuple[Task, ...]
     findings: tuple[Finding, ...]
+    methods: tuple[str, ...] = ()
+
+    def why(self) -> str:
+        """In one sentence, whether it is ready, and what is missing where it is not."""
+        if self.ready:
+            return "Ready: nothing to do."
+        blocking = [f.message for f in self.findings if f.severity in (Severity.BLOCKING, Severity.ERROR)]
+        left = f"{len(self.open_tasks)} tasks to do"
+        return f"Not ready: {left}" + (f"; {blocking[0]}" if blocking else ".")
 
     @property
     def open_tasks(self) -> tuple[Task, ...]:
@@ -81,6 +92,13 @@ def default_addresses(profile: Profile, domain: AliasDomain | None = None) -> Ad
     """``notifications@``, ``catchall@``, ``bounce@`` of the own domain, else of the hosted subdomain."""
     chosen = domain or AliasDomain(profile.hosted_domain)
     return Addresses(chosen.notification_address, chosen.catchall_address, chosen.bounce_address)
+
+
+def addresses(setup: Setup) -> Addresses:
+    """The default addresses as routing and threads use them for the first company; None each where there is none."""
+    domain = setup.domain_of(setup.companies[0] if setup.companies else None)
+    speaks = notification_address(domain, setup)
+    return replace(default_addresses(setup.profile, domain), notification=speaks) if domain else Addresses(speaks)
 
 
 def own_domains(setup: Setup) -> list[AliasDomain]:
@@ -117,9 +135,10 @@ def readiness(setup: Setup, facts: Facts | None = None) -> Readiness:
         ready=not blocked and all(task.done for task in tasks),
         outgoing=outgoing,
         level=TECHNICAL if any(task.technical for task in tasks) else "none",
-        addresses=default_addresses(setup.profile, domains[0] if domains else None),
+        addresses=addresses(setup),
         tasks=tasks,
         findings=findings,
+        methods=tuple(sorted(facts.methods)),
     )
 
 
@@ -142,8 +161,10 @@ def _tasks(setup: Setup, facts: Facts, outgoing: Outgoing, domains: list[AliasDo
     for domain in domains:
         tasks.append(steps.alias_domain(domain, [c.name for c in setup.companies]))
         tasks.append(steps.alias_names(domain))
-        names = [domain.catchall_alias, domain.bounce_alias, *facts.aliases]
-        tasks.append(steps.mailboxes(f"{name}@{domain.name}" for name in dict.fromkeys(filter(None, names))))
+        own = [a for a in facts.aliases if "@" not in a or a.endswith(f"@{domain.name}")]
+        names = [domain.catchall_alias, domain.bounce_alias, *(a.partition("@")[0] for a in own)]
+        addresses = [f"{name}@{domain.name}" for name in dict.fromkeys(filter(None, names))]
+        tasks.append(steps.mailboxes(domain.name, addresses))
     if (domains or profile.hosting is Hosting.ON_PREMISE) and not facts.methods:
         tasks.append(steps.inbound_method())
     return tasks
@@ -162,6 +183,8 @@ def _findings(setup: Setup, facts: Facts, outgoing: Outgoing, domains: list[Alia
         )
     found += [f for f in [interval_finding(facts.fetch_minutes)] if f]
     found += [f for f in [admin_finding(facts.admin, setup.profile)] if f]
+    if facts.sends_itself and (reach := reach_finding(setup)):
+        found.append(reach)
     for domain in setup.alias_domains:
         found += complete_default_from_findings(domain)
     if outgoing == "own":
@@ -180,6 +203,19 @@ def _findings(setup: Setup, facts: Facts, outgoing: Outgoing, domains: list[Alia
                     )
                 )
     return found
+
+
+def checked_outgoing(text: str) -> str:
+    """The way mail goes out: ``hosted``, ``own``, or "" (as the servers say). Raises :class:`ConfigError`."""
+    word = text.strip().lower()
+    if word not in ("", "hosted", "own"):
+        raise ConfigError(
+            f"Mail does not go out by {text[:60]!r}.",
+            code="readiness.outgoing",
+            facts={"given": text[:100]},
+            fix="Use hosted or own, or leave it empty.",
+        )
+    return word
 
 
 def admin_finding(address: str | None, profile: Profile) -> Finding | None:

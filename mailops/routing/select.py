@@ -84,15 +84,38 @@ def in_order(servers: Sequence[Server]) -> list[Server]:
 
 
 def notification_address(alias_domain: AliasDomain | None, setup: Setup) -> str | None:
-    """The address that speaks for those without a server of their own."""
-    if alias_domain is not None and alias_domain.notification_address:
+    """The address that speaks for those without a server of their own: of the alias domain; while nobody saved one, of
+    the parameters ``mail.default.from`` and ``mail.catchall.domain``; else of the hosted subdomain or the default
+    server."""
+    if alias_domain is not None and not setup.is_hosted_domain(alias_domain) and alias_domain.notification_address:
         return alias_domain.notification_address
     local, domain = (setup.parameters.get(f"mail.{key}", "").strip() for key in ("default.from", "catchall.domain"))
-    if alias_domain is None and "@" in local:
-        return local
-    if alias_domain is None and local and domain:
-        return f"{local}@{domain}"
+    if alias_domain is None or setup.is_hosted_domain(alias_domain):
+        if "@" in local:
+            return local
+        if local and domain:
+            return f"{local}@{domain}"
+    hosted = setup.profile.hosted
+    if hosted is not None and (alias_domain is None or setup.is_hosted_domain(alias_domain)):
+        return hosted.notification_address
     return setup.profile.default_server.email_from or None
+
+
+def default_filter(setup: Setup) -> tuple[FromFilter, str]:
+    """What the default server may send as, and what says so: the parameter ``mail.default.from_filter``, else the
+    server's own FROM filter, else (hosted) the subdomain and the alias domains that mail leaves with."""
+    own = (
+        ("mail.default.from_filter", setup.parameters.get("mail.default.from_filter")),
+        ("its own FROM filter", setup.profile.default_server.from_filter),
+    )
+    for origin, text in own:
+        held = read_filter(text)
+        if not held.is_empty:
+            return held, origin
+    if setup.profile.hosted is None:
+        return FromFilter(), "no FROM filter"
+    names = tuple(dict.fromkeys((setup.profile.hosted.name, *(d.name.lower() for d in setup.speaking))))
+    return FromFilter((), names), f"mail.default.from_filter (by default {', '.join(names)})"
 
 
 def sender_of(text: str | None) -> Address | None:
@@ -176,11 +199,7 @@ def _default(spec: str | None, notification: str | None, setup: Setup) -> Choice
             facts={"servers": 0, "default_server": None},
             fix="mailops server add KEY --host …, or section [default_server] in mailops.toml.",
         )
-    parameter = setup.parameters.get("mail.default.from_filter")
-    chosen_filter = read_filter(parameter)
-    origin = "mail.default.from_filter"
-    if chosen_filter.is_empty:
-        chosen_filter, origin = read_filter(default.from_filter), "its own FROM filter"
+    chosen_filter, origin = default_filter(setup)
     archived = tuple((s.key, "it is archived") for s in setup.servers)
     if spec is None or chosen_filter.allows(normalise(spec)):
         return Choice(None, RULES["default"], spec, archived)

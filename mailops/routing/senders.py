@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..model.address import normalise, parse_addresses
 from ..model.filters import read_filter
 from ..model.setup import Server, Setup
+from .select import notification_address
 
 BOUNCE, DEFAULT_FROM, ADMIN, BOT = "bounce alias", "default from", "administrator", "OdooBot"
 CAMPAIGN, TEMPLATE = "campaign", "template"
@@ -46,10 +47,9 @@ def inventory(
     ``templates`` are the From texts in use. A server without FROM filter covers every address.
     """
     hosted = setup.profile.hosted_domain
-    domains = sorted(setup.alias_domains, key=lambda d: (d.sequence, d.id or 0))
-    # Without an alias domain the hosted subdomain stands for it, with the default local parts.
-    bounces = [a for d in domains if (a := d.bounce_address)] if domains else [f"bounce@{hosted}"]
-    froms = [a for d in domains if (a := d.notification_address)] if domains else [f"notifications@{hosted}"]
+    domains = sorted(setup.speaking, key=lambda d: (d.sequence, d.id or 0))
+    bounces = [a for d in domains if (a := d.bounce_address)]
+    froms = [a for d in domains or (None,) if (a := notification_address(d, setup))]
     texts: Sequence[tuple[str, Iterable[str]]] = (
         (BOUNCE, bounces),
         (DEFAULT_FROM, froms),

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ..errors import ConfigError, NotFound
 from ..model.setup import AliasDomain, Profile, Setup
 from ..providers.outgoing import PROVIDERS, SUGGESTED
 from .impact import PATH as ALIAS_DOMAINS
@@ -41,7 +42,7 @@ class Task:
 
 def own_domain(domain: str) -> Task:
     return Task(
-        "domain.owned",
+        f"domain.owned:{domain}",
         f"Buy the domain {domain}",
         f"{domain} does not exist in DNS. Buy it from a registrar such as {' or '.join(REGISTRARS)}.",
         values=(("Domain", domain),),
@@ -50,7 +51,7 @@ def own_domain(domain: str) -> Task:
 
 def spf(domain: str, suffix: str) -> Task:
     return Task(
-        "dns.spf",
+        f"dns.spf:{domain}",
         f"SPF of {domain}",
         "At the domain's DNS provider: add this TXT record, or add its include to the SPF record that is there. "
         "There must be only one.",
@@ -61,7 +62,7 @@ def spf(domain: str, suffix: str) -> Task:
 
 def dkim(domain: str, suffix: str) -> Task:
     return Task(
-        "dns.dkim",
+        f"dns.dkim:{domain}",
         f"DKIM of {domain}",
         "At the domain's DNS provider: add this CNAME record. With the hosted server it is required.",
         values=(("Host", f"odoo._domainkey.{domain}"), ("CNAME", f"odoo._domainkey.{suffix}.")),
@@ -74,7 +75,7 @@ def provider_records(domain: str, provider: str | None) -> Task:
     name = profile.name if profile else "your provider"
     page = (("Guide", profile.setup_page),) if profile and profile.setup_page else ()
     return Task(
-        "dns.provider",
+        f"dns.provider:{domain}",
         f"SPF, DKIM and DMARC of {domain} as {name} wants them",
         f"Add the records that {name} lists in its own guide. The records of the hosted server have no effect here.",
         values=(("Domain", domain), *page),
@@ -117,7 +118,7 @@ def _names(klass: str) -> str:
 def alias_domain(domain: AliasDomain, companies: Iterable[str]) -> Task:
     people = ", ".join(companies) or "the company"
     return Task(
-        "alias_domain.set",
+        f"alias_domain.set:{domain.name}",
         f"Alias domain {domain.name}",
         f"Type the domain in the field Alias Domain, for {people}; the internal-link arrow beside it assigns more "
         "companies. Notifications, replies and delivery errors then use this domain.",
@@ -128,7 +129,7 @@ def alias_domain(domain: AliasDomain, companies: Iterable[str]) -> Task:
 
 def alias_names(domain: AliasDomain) -> Task:
     return Task(
-        "alias_domain.names",
+        f"alias_domain.names:{domain.name}",
         "The three technical addresses",
         "In developer mode. Bounce Alias catches delivery errors and fills the red envelope; Catchall Alias "
         "centralises replies; Default From Alias is the default sender. Keep the names once mail has been sent.",
@@ -141,10 +142,10 @@ def alias_names(domain: AliasDomain) -> Task:
     )
 
 
-def mailboxes(addresses: Iterable[str]) -> Task:
+def mailboxes(domain: str, addresses: Iterable[str]) -> Task:
     return Task(
-        "inbound.mailboxes",
-        "Make the mailboxes",
+        f"inbound.mailboxes:{domain}",
+        f"Make the mailboxes of {domain}",
         "At the mail server of the domain, every alias needs a mailbox.",
         values=tuple(("Mailbox", address) for address in addresses),
         technical=True,
@@ -190,3 +191,33 @@ def hosted_filter(setup: Setup) -> Task:
 def marked(tasks: Iterable[Task], done: frozenset[str]) -> tuple[Task, ...]:
     """The tasks with their done mark."""
     return tuple(replace(task, done=task.id in done) for task in tasks)
+
+
+def chosen(tasks: Sequence[Task], ids: Iterable[str]) -> frozenset[str]:
+    """The ids of tasks that were named, in full or (where only one is meant) without the domain. Raises
+    :class:`NotFound` for a name that no task has, or several have."""
+    found = set()
+    for name in ids:
+        hits = [t.id for t in tasks if t.id == name] or [t.id for t in tasks if t.id.partition(":")[0] == name]
+        if len(hits) != 1:
+            raise NotFound(
+                f"{name!r} is a task of several domains." if hits else f"There is no task {name!r} here.",
+                code="readiness.task",
+                facts={"task": name, "tasks": hits or [t.id for t in tasks]},
+                fix="Give the whole id of a task that mailops server readiness lists.",
+            )
+        found.add(hits[0])
+    return frozenset(found)
+
+
+def method_named(text: str) -> str:
+    """An inbound method by its name. Raises :class:`ConfigError` for any other word."""
+    found = next((m for m in METHODS if m.lower() == text.strip().lower()), None)
+    if found is None:
+        raise ConfigError(
+            f"There is no inbound method {text[:60]!r}.",
+            code="readiness.method",
+            facts={"given": text[:100], "methods": list(METHODS)},
+            fix=f"Use one or more of: {', '.join(METHODS)}.",
+        )
+    return found

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
+from ..model.address import normalise
 from ..model.setup import Authentication, Hosting, Server, Setup
 from ..model.verdict import Finding, Severity
 
@@ -47,6 +48,41 @@ def is_hosted(server: Server | None, setup: Setup) -> bool:
         return True
     default = server is None or server.authentication is Authentication.CLI
     return default and setup.profile.hosting is not Hosting.ON_PREMISE and not setup.profile.default_server.configured
+
+
+HOSTED_ONLY = (
+    "The hosted server takes mail from inside the database only, so mail of the database leaves, and what is handed to "
+    "mailops does not."
+)
+HOSTED_FIX = "For mail that mailops is to send itself, fill in [default_server] in mailops.toml, or add an own server."
+
+
+def stays_inside(server: Server | None, setup: Setup) -> bool:
+    """Whether only the hosted database itself can send through this server (None: the default server)."""
+    return is_hosted(server, setup) and (server is None or not server.host)
+
+
+def reach_finding(setup: Setup) -> Finding | None:
+    """That mailops cannot send through the hosted server, where mail would leave through it."""
+    active = [s for s in setup.servers if s.active]
+    if not any(stays_inside(s, setup) for s in active or (None,)):
+        return None
+    return Finding("server.hosted_unreachable", Severity.WARNING, HOSTED_ONLY, HOSTED_FIX)
+
+
+def hosted_sender_finding(server: Server, sender: str, setup: Setup) -> Finding | None:
+    """An external server cannot send as the hosted subdomain: nobody but the vendor can change its DNS (OUT-16)."""
+    hosted = setup.profile.hosted_domain.lower()
+    external = server.provider != "hosted" and server.authentication is not Authentication.CLI
+    if not external or setup.profile.hosting is Hosting.ON_PREMISE or not normalise(sender).endswith(f"@{hosted}"):
+        return None
+    return Finding(
+        "plan.hosted_domain_external",
+        Severity.ERROR,
+        f"Server {server.name!r} is an external server, but is to send as {hosted}, whose DNS cannot be changed.",
+        "An own outgoing server goes with an own domain: use your own domain in the filter and the From.",
+        {"server": server.key, "domain": hosted},
+    )
 
 
 def daily_limit(setup: Setup, *, subscription: str = "paying", policy: dict[str, int] | None = None) -> int | None:

@@ -27,7 +27,7 @@ from typing import Any
 
 from ..errors import DeliveryError, MailopsError, PermanentFailure, TemporaryFailure
 from ..model.address import ascii_domain
-from ..model.setup import Authentication, DefaultServer, Encryption, Server
+from ..model.setup import DEFAULT_KEY, Authentication, DefaultServer, Encryption, Server
 from ..ports import Clock, Secrets, TokenSource
 from . import auth, tls
 from .session import Extensions, Limits, SmtpSession
@@ -87,15 +87,17 @@ class SmtpTransport:
 
     def resolve(self, server: Server) -> Server:
         """The server with the default server's connection when it borrows it (authentication ``cli``)."""
-        if server.authentication is not Authentication.CLI:
+        borrows = server.authentication is Authentication.CLI
+        if not borrows and (server.host or server.key != DEFAULT_KEY):
             return server
         default = self._default
         if default is None or not default.host:
+            who = f"Server {server.name!r} uses the default server" if borrows else "The default server is to send"
             raise TemporaryFailure(
-                f"Server {server.name!r} uses the default server, and none is configured.",
+                f"{who}, and none is configured here: a hosted one takes mail from inside its database only.",
                 code="smtp.config",
                 facts={"server": server.key, "stage": "connect"},
-                fix="Give the default server in mailops.toml, or give this server its own host.",
+                fix="Fill in [default_server] in mailops.toml, or add a server of your own.",
             )
         return replace(
             server,

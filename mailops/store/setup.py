@@ -13,7 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError, NotFound
+from ..model.address import is_valid
+from ..model.filters import is_domain
 from ..model.setup import (
+    FORMER,
+    VERIFYING,
     AliasDomain,
     Authentication,
     Company,
@@ -28,6 +32,8 @@ from . import schema
 from .database import dialect_insert, explained, reading
 
 t = schema
+READINESS = "mailops.readiness"  # marks, methods and facts of the readiness report, as JSON
+MODELS = "mailops.models"  # kinds of record that somebody registered, as JSON
 PARAMETERS = (
     "mail.default.from",
     "mail.default.from_filter",
@@ -38,6 +44,10 @@ PARAMETERS = (
     "mailops.bounce.hardness",
     "mailops.bounce.tag_key",
     "mailops.people.key",
+    FORMER,
+    VERIFYING,
+    READINESS,
+    MODELS,
     "mailops.suppression.mode",
     "mailops.webhook.mailgun.key",
     "mailops.webhook.mailjet.login",
@@ -181,8 +191,10 @@ def remove_server(engine: Engine, key: str) -> None:
             raise not_found("server", key, keys)
 
 
-def save_alias_domain(engine: Engine, domain: AliasDomain) -> AliasDomain:
-    """Insert or replace an alias domain by name; the first one ever is given to all companies without one."""
+def save_alias_domain(engine: Engine, domain: AliasDomain, *, hosted: str = "") -> AliasDomain:
+    """Insert or replace an alias domain by name; the first one ever is given to all companies without one. ``hosted``
+    is the hosted subdomain, which every company without a domain has anyway and which is no first one."""
+    domain = checked_alias_domain(domain)
     row = {
         "name": domain.name.lower(),
         "bounce_alias": domain.bounce_alias,
@@ -191,7 +203,8 @@ def save_alias_domain(engine: Engine, domain: AliasDomain) -> AliasDomain:
         "sequence": domain.sequence,
     }
     with explained("saving the alias domain"), engine.begin() as connection:
-        first = connection.execute(sa.select(sa.func.count()).select_from(t.alias_domains)).scalar_one() == 0
+        others = sa.select(sa.func.count()).select_from(t.alias_domains).where(t.alias_domains.c.name != hosted)
+        first = row["name"] != hosted and connection.execute(others).scalar_one() == 0
         found = connection.execute(
             sa.select(t.alias_domains.c.id).where(t.alias_domains.c.name == row["name"]).order_by(t.alias_domains.c.id)
         ).scalar()
@@ -206,8 +219,92 @@ def save_alias_domain(engine: Engine, domain: AliasDomain) -> AliasDomain:
     return replace(domain, id=int(found))
 
 
+def checked_alias_domain(domain: AliasDomain) -> AliasDomain:
+    """An alias domain as it may be stored. Raises :class:`ConfigError` ``domain.name`` for what is no domain,
+    ``domain.alias`` for a name that no address can have, or two roles with one name."""
+    name = domain.name.strip().lower().removesuffix(".")
+    if not is_domain(name):
+        raise ConfigError(
+            f"{domain.name[:100]!r} is no mail domain.",
+            code="domain.name",
+            facts={"domain": domain.name[:200]},
+            fix="Write what stands after the @, such as acme.com: no address, no protocol, no @.",
+        )
+    seen: dict[str, str] = {}
+    for label, text in (("Bounce Alias", domain.bounce_alias), ("Catchall Alias", domain.catchall_alias)):
+        _local(label, text, name)
+    for label, local in (
+        ("Bounce Alias", domain.bounce_alias),
+        ("Catchall Alias", domain.catchall_alias),
+        ("Default From Alias", (domain.notification_address or "").lower().removesuffix(f"@{name}")),
+    ):
+        if local and seen.setdefault(local.lower(), label) != label:
+            raise ConfigError(
+                f"{label} and {seen[local.lower()]} of {name} are both {local!r}.",
+                code="domain.alias",
+                facts={"domain": name, "local": local},
+                fix="Give each of the three addresses a name of its own.",
+            )
+    said = domain.default_from
+    if said and "@" in said:
+        if not is_valid(said) or said.count("@") != 1 or not is_domain(said.rpartition("@")[2]):
+            raise _bad_local("Default From Alias", said, "a local part such as notifications, or one address")
+    elif said:
+        _local("Default From Alias", said, name)
+    return replace(domain, name=name, default_from=said or None)
+
+
+def check_identity(key: str, value: str) -> None:
+    """The parameters ``mail.default.from`` (a local part or an address) and ``mail.catchall.domain``. Raises
+    :class:`ConfigError`."""
+    if key == "mail.catchall.domain":
+        checked_alias_domain(AliasDomain(value))
+    elif "@" in value and not (is_valid(value) and is_domain(value.rpartition("@")[2])):
+        raise _bad_local(key, value, "a local part such as notifications, or one address")
+    elif "@" not in value:
+        _local(key, value, "example.com")
+
+
+def _local(label: str, text: str | None, domain: str) -> None:
+    if text and ("@" in text or not is_valid(f"{text}@{domain}") or text.startswith('"')):
+        raise _bad_local(label, text, "the part before the @, such as replies: no spaces, no @")
+
+
+def _bad_local(label: str, text: str, wanted: str) -> ConfigError:
+    return ConfigError(
+        f"{label} {text[:100]!r} cannot be used.",
+        code="domain.alias",
+        facts={"field": label, "value": text[:200]},
+        fix=f"Give {wanted}.",
+    )
+
+
+def checked_company(company: Company) -> Company:
+    """A company as it may be stored. Raises :class:`ConfigError` (``company.key``, ``.name``, ``.email``)."""
+    if not company.key.strip() or any(c.isspace() or not c.isprintable() for c in company.key):
+        raise ConfigError(
+            f"{company.key[:100]!r} is no key of a company.",
+            code="company.key",
+            facts={"key": company.key[:200]},
+            fix="Use letters, digits, - and _, such as main.",
+        )
+    if not company.name.strip() or not company.name.isprintable():
+        raise ConfigError(
+            "A company needs a name.", code="company.name", facts={"key": company.key}, fix="Give one on one line."
+        )
+    if company.email and not is_valid(company.email):
+        raise ConfigError(
+            f"{company.email[:100]!r} is no address.",
+            code="company.email",
+            facts={"email": company.email[:200]},
+            fix="Give the company's contact address, such as info@acme.com.",
+        )
+    return company
+
+
 def save_company(engine: Engine, company: Company) -> Company:
     """Insert or replace a company by key; a new one without alias domain gets that of the lowest sequence."""
+    company = checked_company(company)
     with explained("saving the company"), engine.begin() as connection:
         domain_id = company.alias_domain.id if company.alias_domain else None
         if company.alias_domain and domain_id is None:
@@ -249,11 +346,16 @@ def set_parameter(engine: Engine, key: str, value: str | None) -> None:
             fix=f"Did you mean {near[0]}?" if near else "Use one of the names listed.",
         )
     with explained("saving the parameter"), engine.begin() as connection:
-        if value is None:
-            connection.execute(sa.delete(t.parameters).where(t.parameters.c.key == key))
-            return
-        insert = dialect_insert(engine)(t.parameters).values(key=key, value=value)
-        connection.execute(insert.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+        put_parameter(connection, key, value)
+
+
+def put_parameter(connection: Connection, key: str, value: str | None) -> None:
+    """As :func:`set_parameter`, for a known key in the caller's transaction."""
+    if value is None:
+        connection.execute(sa.delete(t.parameters).where(t.parameters.c.key == key))
+        return
+    insert = dialect_insert(connection.engine)(t.parameters).values(key=key, value=value)
+    connection.execute(insert.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
 
 def not_found(what: str, name: str, known: list[str]) -> NotFound:

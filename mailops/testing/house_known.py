@@ -58,15 +58,8 @@ KNOWN: tuple[Known, ...] = (
     *_group(
         "uncalled",
         "AZ-30, 31, 33, 34, 38, 40, OUT-21, 37, 43, 49: plans and quotas that no command or card shows yet",
-        "routing/impact.py: Impact.confirmation has no caller",
-        "routing/plan.py: campaign_findings has no caller",
-        "routing/plan.py: per_user_plan has no caller",
-        "routing/plan.py: single_plan has no caller",
-        "routing/plan.py: two_class_plan has no caller",
-        "routing/readiness.py: read_default_server has no caller",
         "routing/usage.py: Usage.reached has no caller",
         "routing/usage.py: counted_today has no caller",
-        "routing/usage.py: quota_findings has no caller",
     ),
     *_group(
         "uncalled",
@@ -83,7 +76,5 @@ KNOWN: tuple[Known, ...] = (
     *_group(
         "uncalled",
         "IN-33, IN-34, MJ-13, QUE-04: records, aliases and the envelope have no face yet",
-        "ops.py: Ops.envelopes has no caller",
-        "threads/verification.py: SenderVerification has no caller",
     ),
 )

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 
 from ..model.alias import Alias
 from ..model.setup import AliasDomain, Company, Setup
-from ..queue.submit import alias_domain_of
 from ..routing.envelope import reply_to
 from .store import Record
+
+PURPOSE = "sender-verification"
 
 
 def company_of(record: Record, setup: Setup) -> Company | None:
@@ -24,12 +25,13 @@ def company_of(record: Record, setup: Setup) -> Company | None:
 
 def domain_of(record: Record, setup: Setup) -> AliasDomain | None:
     """The alias domain of the record's company; a company without one shares the first by sequence."""
-    return alias_domain_of(setup, company_of(record, setup))
+    return setup.domain_of(company_of(record, setup))
 
 
 def record_alias(record: Record, aliases: Iterable[Alias], domain: AliasDomain | None) -> Alias | None:
     """The alias that stands for a record: bound to it, else the one that made it, else one that makes such records."""
-    usable = [a for a in aliases if a.address is not None]
+    # while sender addresses are verified they are aliases too, and no answer is to go there
+    usable = [a for a in aliases if a.address is not None and a.defaults.get("purpose") != PURPOSE]
     own = next((a for a in usable if a.record == record.id), None)
     maker = next((a for a in usable if a.key == record.values.get("alias_id")), None)
     same = [a for a in usable if a.model == record.model and a.record is None]

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from ..errors import ConfigError
 from ..model.alias import Alias
 from ..model.setup import AliasDomain
+from ..routing.effect import PARAMETERS_PATH
 
 _NOT_ATOM = re.compile(r"[^a-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 
@@ -50,7 +51,7 @@ def clean_allowed_domains(value: str) -> str:
             "The list of allowed domains is empty." if not parts else f"{bad[0]!r} is not a domain.",
             code="config.bad_parameter",
             facts={"key": "mail.catchall.domain.allowed", "value": value},
-            fix="Name domains separated by commas, such as a.example,b.example, or remove the parameter.",
+            fix=f"Name domains separated by commas, such as a.example,b.example, or remove it ({PARAMETERS_PATH}).",
         )
     return ",".join(parts)
 

@@ -89,6 +89,13 @@ class Envelopes:
             lines = tuple(self._line(connection, x) for x in repo.notifications_of(connection, message))
         return Envelope(message, mark_of([line.state for line in lines]), lines)
 
+    def red(self, limit: int = 100) -> list[Envelope]:
+        """The envelopes of messages with failures, newest first."""
+        query = sa.select(n.c.message_id).where(n.c.state.in_(repo.FAILED)).distinct()
+        with explained("reading envelopes"), reading(self._threads.engine) as connection:
+            ids = [int(row[0]) for row in connection.execute(query.order_by(n.c.message_id.desc()).limit(limit))]
+        return [self.of(message) for message in ids]
+
     def failures(self) -> int:
         """The general counter: one for each message with failures."""
         query = sa.select(sa.func.count(sa.distinct(n.c.message_id))).where(n.c.state.in_(repo.FAILED))

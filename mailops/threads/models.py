@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ..errors import ConfigError, NotFound
 
@@ -28,6 +29,11 @@ BUILT_IN = (
     RecordModel("task", "Project Task"),
     RecordModel("expense", "Expense"),
 )
+
+
+def models_from(text: str | None) -> Models:
+    """The kinds of a workspace: the built-in ones and those kept in its parameter as JSON."""
+    return Models(*(RecordModel(**one) for one in json.loads(text or "[]")))
 
 
 class Models:
@@ -59,6 +65,10 @@ class Models:
         if found is None:
             raise NotFound(f"There is no kind of record {name!r}.", facts={"name": name, "known": sorted(self._known)})
         return found
+
+    def as_text(self) -> str:
+        """Those that are not built in, as :func:`models_from` reads them."""
+        return json.dumps([asdict(model) for model in self if model not in BUILT_IN])
 
     def __iter__(self) -> Iterator[RecordModel]:
         return iter(self._known.values())

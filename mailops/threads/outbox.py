@@ -22,11 +22,11 @@ Outbox = Callable[[Connection, Submission], int]
 def queue_outbox(setup: Callable[[], Setup], clock: Clock, book: Book) -> Outbox:
     """The outbox that is the real queue."""
     from ..queue.compose import compose
-    from ..queue.submit import alias_domain_of, company_of, return_path_of, store
+    from ..queue.submit import company_of, return_path_of, store
 
     def submit(connection: Connection, submission: Submission) -> int:
         known, now = setup(), clock.now()
-        domain = alias_domain_of(known, company_of(known, submission.company))
+        domain = known.domain_of(company_of(known, submission.company))
         composed = compose(submission, now=now, return_path=return_path_of(submission, domain, known))
         return store(connection, [(submission, composed)], setup=known, now=now, book=book)[0]
 

@@ -2,8 +2,9 @@
 
 Some providers verify each sender address by a link they mail to it. The technical addresses never create records, so
 for that time the alias domain's bounce and catchall names step aside (``temp-bounce``, ``temp-catchall``) and the three
-addresses become aliases that create leads. What has to be restored is in the store before anything is changed, so a
-helper that was killed half-way is noticed, and restored on confirmation.
+addresses become aliases that create leads. Live mail is not harmed: outgoing mail goes on with the live names, answers
+go on finding their threads, and what reads as a report is one. What has to be restored is in the store before anything
+is changed, so a helper that was killed half-way is noticed, and restored on confirmation.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import NotFound, StateConflict
+from ..model.setup import VERIFYING
 from ..ports import Clock
 from ..store import schema
 from ..store.database import dialect_insert, explained, reading
+from ..store.setup import put_parameter
 from . import store as repo
+from .addresses import PURPOSE
 
-GUIDE = "sender-verification"
+GUIDE = PURPOSE
 MODEL = "lead"
 _LINK = re.compile(r"https?://[^\s\"'<>\\]{4,2000}")
 _MARK = {"purpose": GUIDE}
@@ -89,6 +93,8 @@ class SenderVerification:
                 .where(d.c.id == row.id)
                 .values(bounce_alias=f"temp-{row.bounce_alias}", catchall_alias=f"temp-{row.catchall_alias}")
             )
+            live = f"{self._domain}:{waiting.bounce}:{waiting.catchall}"
+            put_parameter(connection, VERIFYING, live)  # outgoing mail must not carry the temporary names
             for part in parts:
                 repo.add_alias(
                     connection, part, MODEL, domain_id=row.id, settings={"policy": "everyone", "defaults": dict(_MARK)}
@@ -125,6 +131,7 @@ class SenderVerification:
             connection.execute(
                 sa.update(d).where(d.c.id == key).values(bounce_alias=waiting.bounce, catchall_alias=waiting.catchall)
             )
+            put_parameter(connection, VERIFYING, None)
             connection.execute(
                 sa.delete(schema.guide_answers).where(
                     schema.guide_answers.c.guide == GUIDE, schema.guide_answers.c.subject == self._domain

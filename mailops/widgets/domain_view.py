@@ -212,10 +212,10 @@ class DomainView(Card):
         return self._report
 
     def _take(self, report: DomainReport) -> None:
-        from ..domains.values import folded
+        from ..domains.values import verdicts_of
 
         self._report = report
-        for verdict in folded(report.results):
+        for verdict in verdicts_of(report):
             self._record(verdict)
 
     def wait(self) -> bool:
@@ -376,7 +376,7 @@ class DomainPage(Card):
         try:
             keys = ",".join(part for part in service.replace(",", " ").split() if part != "own")
             fields = {name: getattr(before.setup, name) for name in _KEPT}
-            fresh = before.other(before.ops.domains.setup(domain, **fields, service=keys))
+            fresh = before.other(before.ops.domains.of(before.ops.setup, domain, **fields, service=keys))
             fresh.report  # noqa: B018 (looked up here, where trouble can be told)
         except MailopsError as error:
             self.trouble = said(error)

@@ -55,6 +55,7 @@ class QueueView(Card):
                 Action("Retry", lambda: self._preview("Retry", "retry")),
                 Action("Send Now", lambda: self._preview("Send Now", "send_now")),
                 Action("Cancel Email", lambda: self._preview("Cancel Email", "cancel")),
+                Action("Ignore", lambda: self._preview("Ignore", "ignore")),
             ],
             on_done=self.refresh,
         )
@@ -65,7 +66,7 @@ class QueueView(Card):
         """Counts by state and what is due."""
         health = self.ops.queue.health()
         counts = health.counts
-        failed = counts[MailState.FAILED]
+        failed = counts[MailState.FAILED] + health.partly
         return Tiles(
             [
                 (MailState.OUTGOING.label, f"{counts[MailState.OUTGOING]:,}", "info"),
@@ -106,8 +107,8 @@ class QueueView(Card):
             done = self.ops.queue.send_now(chosen, on_progress=lambda r: say(f"Send Now: {r.handled:,} handled …"))
             self.table.clear_selection()
             return f"Send Now: {done.sent:,} sent, {done.deferred + done.unknown:,} deferred, {done.failed:,} failed."
-        act = self.ops.queue.retry if name == "retry" else self.ops.queue.cancel
-        moved = act(chosen, actor="notebook")
+        queue = self.ops.queue
+        moved = {"retry": queue.retry, "cancel": queue.cancel, "ignore": queue.ignore}[name](chosen, actor="notebook")
         self.table.clear_selection()
         busy = f" {moved.busy:,} are being sent right now and were left alone." if moved.busy else ""
         after = " They leave with the next run of the queue job, or by Send Now." if name == "retry" else ""
@@ -180,7 +181,7 @@ def _row(mail: MailView) -> dict[str, Any]:
         "id": mail.id,
         "label": f"mail {mail.id}",
         "number": mail.id,
-        "state": state_cell(mail.state.value, mail.state.label),
+        "state": state_cell(mail.state.value, mail.label),
         "sender": mail.header_from or "(notification address)",
         "recipients": shown,
         "subject": mail.subject or "(no subject)",
@@ -219,7 +220,7 @@ def mail_html(ops: Ops, mail_id: int) -> str:
     ]
     reason = f'<p style="margin:6px 0"><b>Reason:</b> {esc(mail.failure_reason)}</p>' if mail.failure_reason else ""
     return box(
-        f'<div style="display:flex;gap:10px;align-items:baseline">{state_chip(mail.state.value, mail.state.label)}'
+        f'<div style="display:flex;gap:10px;align-items:baseline">{state_chip(mail.state.value, mail.label)}'
         f"{heading(f'Mail {mail.id}: {mail.subject or str()}')}</div>"
         + paragraph(
             f"From {mail.header_from or 'the notification address'}; {mail.size:,} bytes; {mail.message_id}", muted=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..page.theme import box, chip, details, esc, heading, html_table, paragraph
+from ..queue.told import MailRoute
 from ..routing import Route
 from .faces import Card
 
@@ -22,6 +23,8 @@ class RouteCard(Card):
             ["From on the wire", r.header_from or "(cannot leave)"],
             ["Envelope sender", r.envelope_from or "(none)"],
         ]
+        if r.reply_to:
+            rows.append(["Answers go to", r.reply_to])
         passed: list[list[object]] = [[key, reason] for key, reason in r.passed_over]
         warnings = "".join(f'<p style="margin:4px 0">{chip("warning", "warn", "!")} {esc(w)}</p>' for w in r.warnings)
         body = heading(f"Leaves through {name}") + html_table(["", ""], rows) + warnings
@@ -33,3 +36,19 @@ class RouteCard(Card):
 
     def text(self) -> str:
         return "\n".join(self.route.sentences())
+
+
+class MailRouteCard(Card):
+    """How a mail of the queue leaves or left: what was recorded, then today's route."""
+
+    def __init__(self, told: MailRoute) -> None:
+        self.told = told
+
+    def html(self) -> str:
+        said = "".join(paragraph(line) for line in self.told.sentences()[: None if self.told.trouble else 2])
+        tone = "bad" if self.told.trouble else "warn" if self.told.changed else "good"
+        card = box(heading(f"Mail {self.told.mail_id}") + said, accent=tone, role="status")
+        return card + (RouteCard(self.told.route).html() if self.told.route else "")
+
+    def text(self) -> str:
+        return "\n".join(self.told.sentences())

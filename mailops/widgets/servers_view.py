@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from ..errors import InputRefused
 from ..model.setup import Server
 from ..model.verdict import Severity, Verdict, VerdictState
 from ..page.theme import chip, esc, html_table, paragraph
@@ -14,7 +15,7 @@ from .check import CheckCard
 from .faces import Card
 from .form import Form
 from .panel import Panel
-from .route_card import RouteCard
+from .route_card import MailRouteCard, RouteCard
 
 if TYPE_CHECKING:
     from ..ops import Ops
@@ -93,10 +94,10 @@ class ServersView(Card):
         self.plan = PlanCard(ops)
         self.tests = [self._test(server) for server in in_order(ops.setup.servers)]
         self.explain = Form(
-            [("sender", "From", sender)],
-            lambda v: RouteCard(ops.explain(sender=v["sender"] or None)),
+            [("sender", "From", sender), ("company", "Company", ""), ("mail", "Or mail number", "")],
+            self._explain,
             button="Explain",
-            title="Which server would carry a mail with this From?",
+            title="Which server would carry a mail with this From, or carries this mail of the queue?",
         )
         self.real = Form(
             [("sender", "From", sender), ("to", "To", recipient)],
@@ -104,6 +105,18 @@ class ServersView(Card):
             button="Send test mail",
             title="Send a real test mail (a passed Test Connection does not prove that mail goes out)",
         )
+
+    def _explain(self, values: dict[str, str]) -> Card:
+        if values["mail"]:
+            if not values["mail"].isdecimal():
+                raise InputRefused(
+                    f"{values['mail']!r} is no number of a mail.",
+                    code="input.number",
+                    facts={"given": values["mail"]},
+                    fix="Type the number that the queue shows.",
+                )
+            return MailRouteCard(self.ops.explain_mail(int(values["mail"])))
+        return RouteCard(self.ops.explain(sender=values["sender"] or None, company=values["company"] or None))
 
     def _test(self, server: Server) -> CheckCard:
         first = Verdict(

@@ -9,8 +9,9 @@
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 domain: str = ""  # the domain after the @ sign (empty: the first alias domain)
-service: str = "odoo"  # who sends: odoo, mailjet, microsoft365, google …; several with commas; "own" = your own
-database: str = ""  # the database's name, where the hosted server sends
+service: str = ""  # who sends (empty: whom the workspace sends by): odoo, mailjet, google …, several with commas, own
+database: str = ""  # the database's name, where the hosted server sends (empty: the workspace's)
+bounce_domain: str = ""  # the bounce address's domain (empty: the workspace's)
 selectors: str = ""  # further DKIM selectors, separated by commas
 spf_terms: str = ""  # what SPF must permit besides, separated by spaces, such as ip4:192.0.2.25
 volume: int = -1  # messages a day to one receiver: also what large receivers ask of bulk senders (-1: not asked)
@@ -25,14 +26,14 @@ from mailops.widgets import DomainPage, DomainView, comparison, domains_overview
 
 ops = Ops.open(workspace or None)
 options = {
-    "hosting": ops.setup.profile.hosting.value,
-    "service": "" if service == "own" else service,
-    "database": database,
+    "service": "" if service == "own" else service or None,
+    "database": database or None,
+    "bounce_domain": bounce_domain or None,
     "selectors": tuple(selectors.replace(",", " ").split()),
     "spf_terms": tuple(spf_terms.split()),
     "volume": volume if volume >= 0 else None,
 }
-setup = ops.domains.setup(domain or ops.domains.first(ops.setup), **options)
+setup = ops.domains.of(ops.setup, domain or ops.domains.first(ops.setup), **options)
 view = DomainView(
     ops, setup, ground=everything, record=ops.run.record, watch_minutes=watch_minutes or 60.0, losses=accept_losses
 )

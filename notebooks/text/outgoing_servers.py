@@ -11,7 +11,6 @@ test_connections: bool = True  # run Test Connection on every active server
 # %%
 from mailops import Ops
 from mailops.checks import queue as checks
-from mailops.routing.plan import validate
 from mailops.widgets import CheckCard, Headline, RouteCard, ServersView
 
 ops = Ops.open(workspace or None)
@@ -21,7 +20,7 @@ view = ServersView(ops, sender=sender, recipient=recipient)
 Headline("Outgoing servers", "A mail asks the filters in this order: full address, domain, notification address, none.")
 
 # %%
-CheckCard(ops.run.record(checks.plan(validate(ops.setup), now=ops.clock.now())))
+CheckCard(ops.run.record(checks.plan(ops.findings(), now=ops.clock.now())))
 
 # %%
 if test_connections:

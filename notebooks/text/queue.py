@@ -14,7 +14,7 @@ from datetime import timedelta
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.queue.filters import state_from_label
-from mailops.widgets import CheckCard, Headline, QueueView
+from mailops.widgets import CheckCard, Headline, QueueView, envelopes_panel
 
 ops = Ops.open(workspace or None)
 
@@ -34,13 +34,29 @@ CheckCard(
 
 # %%
 CheckCard(
-    ops.run.record(checks.failures(ops.queue.counts(), ops.queue.causes(), now=ops.clock.now(), limit=max_failed))
+    ops.run.record(
+        checks.failures(
+            ops.queue.counts(),
+            ops.queue.causes(),
+            now=ops.clock.now(),
+            limit=max_failed,
+            partly=ops.queue.health().partly,
+        )
+    )
 )
 
+# %%
+envelopes_panel(ops)
+
 # %% [markdown]
-# A sent mail leaves the queue when it is auto-deleted or vacuumed; its history and all figures stay. This is a queue
-# and no mailbox: followers decide who gets a copy, and what is not addressed to an alias, and answers nothing, is
-# refused and not kept ([docs/not-a-mailbox.md](../docs/not-a-mailbox.md) tells more).
+# Unsent mails are in *Settings → Technical → Email: Emails* (developer mode).
+#
+# ## No mailbox
+# A sent mail leaves the queue when it is auto-deleted or vacuumed; its history and all figures stay, and the content of a
+# notification lives in the record's thread. There is no CC and no BCC for a thread: followers decide who gets a copy.
+# Incoming mail is taken when its *To* is an address of ours, or when its headers reference a message that was sent from
+# here; everything else is refused, not parked, and a line with the reason stays in the inbound log (`mailops inbound
+# log`). The page `not-a-mailbox.md` of the documentation says the same at more length.
 
 # %%
 ops.run.require_passed()

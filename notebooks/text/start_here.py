@@ -5,14 +5,15 @@
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 backup_to: str = ""  # also write a backup of the store to this new file
+dns: bool = True  # look at the own domains, for some seconds at most
 
 # %%
 from datetime import timedelta
 
 from mailops import Ops
 from mailops.checks import queue as checks
-from mailops.routing.plan import validate
-from mailops.widgets import CheckCard, Headline, PlanCard, QueueView, notebook_list
+from mailops.checks.ready import ready
+from mailops.widgets import CheckCard, Headline, PlanCard, QueueView, ReadinessCard, notebook_list
 
 ops = Ops.open(workspace or None)
 
@@ -26,10 +27,20 @@ QueueView(ops).tiles()
 # ## Checks
 
 # %%
-CheckCard(ops.run.record(checks.plan(validate(ops.setup), now=ops.clock.now())))
+CheckCard(ops.run.record(checks.plan(ops.findings(), now=ops.clock.now())))
 
 # %%
 CheckCard(ops.run.record(checks.waiting(ops.queue.health(), now=ops.clock.now(), limit=timedelta(hours=4))))
+
+# %% [markdown]
+# ## Is it ready?
+# The notebook `setup` has the forms.
+
+# %%
+CheckCard(ops.run.record(ready(ops.readiness(dns=dns), now=ops.clock.now())))
+
+# %%
+ReadinessCard(ops, dns=False)
 
 # %% [markdown]
 # ## Outgoing servers, in the order they are asked

@@ -98,7 +98,7 @@ def test_microsoft_without_any_key_is_told_once() -> None:
     where = _m365("acme.example", "acme-example", "onmicrosoft.com", second=False)
     where = {name: entries for name, entries in where.items() if "_domainkey" not in name}
     rows = [row for row in report(where, service="microsoft365")["results"] if row["check"] == "dkim"]  # type: ignore[arg-type]
-    assert [row["state"] for row in rows] == ["warning"]
+    assert [row["state"] for row in rows] == ["failed"]
 
 
 @pytest.mark.parametrize("selector", ["mx", "smtp", "pic", "k1", "krs"])

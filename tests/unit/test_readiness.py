@@ -21,7 +21,6 @@ from mailops.model.setup import (
     Setup,
 )
 from mailops.model.verdict import Severity
-from mailops.queue.submit import alias_domain_of
 from mailops.routing import RouteRequest, route
 from mailops.routing.impact import change_impact
 from mailops.routing.readiness import (
@@ -47,7 +46,8 @@ def setup(kind: Hosting, *domains: AliasDomain, servers: tuple[Server, ...] = ()
 
 
 def ids(report: Readiness) -> list[str]:
-    return [task.id for task in report.tasks]
+    """The kinds of the tasks: ids without their domain."""
+    return [task.id.partition(":")[0] for task in report.tasks]
 
 
 def codes(report: Readiness) -> list[str]:
@@ -55,7 +55,7 @@ def codes(report: Readiness) -> list[str]:
 
 
 def values(report: Readiness, task: str) -> dict[str, str]:
-    return dict(next(t for t in report.tasks if t.id == task).values)
+    return dict(next(t for t in report.tasks if t.id.partition(":")[0] == task).values)
 
 
 @pytest.mark.req("GEN-02", "OUT-01")
@@ -108,7 +108,7 @@ def test_done_tasks_and_a_method_make_it_ready() -> None:
     first = readiness(s, Facts(methods=frozenset({"redirection"})))
     assert first.findings == ()
     assert not first.ready
-    done = readiness(s, Facts(methods=frozenset({"redirection"}), done=frozenset(ids(first))))
+    done = readiness(s, Facts(methods=frozenset({"redirection"}), done=frozenset(t.id for t in first.tasks)))
     assert done.ready
     assert done.open_tasks == ()
     assert len(done.tasks) == len(first.tasks)
@@ -146,20 +146,20 @@ def test_without_an_inbound_method_replies_are_lost() -> None:
 @pytest.mark.req("GEN-07")
 def test_one_alias_domain_is_shared_by_all_companies() -> None:
     s = setup(Hosting.ONLINE, ACME)
-    assert [alias_domain_of(s, Company(k, k)) for k in "abc"] == [ACME] * 3
+    assert [s.domain_of(Company(k, k)) for k in "abc"] == [ACME] * 3
 
 
 @pytest.mark.req("OUT-13")
 def test_a_company_without_domain_gets_the_lowest_number() -> None:
     five, ten = AliasDomain("five.test", sequence=5, id=2), AliasDomain("ten.test", sequence=10, id=1)
-    assert alias_domain_of(setup(Hosting.ONLINE, ten, five), Company("new", "New")) == five
+    assert setup(Hosting.ONLINE, ten, five).domain_of(Company("new", "New")) == five
 
 
 @pytest.mark.req("OUT-47")
 def test_each_company_may_have_its_own_domain() -> None:
     a, b = AliasDomain("a.test"), AliasDomain("b.test")
     s = Setup(Profile(Hosting.ONLINE), (), (Company("a", "A", None, a), Company("b", "B", None, b)), (a, b))
-    seen = [route(RouteRequest(None, alias_domain_of(s, c)), s).header_from for c in s.companies]
+    seen = [route(RouteRequest(None, s.domain_of(c)), s).header_from for c in s.companies]
     assert seen == ["notifications@a.test", "notifications@b.test"]
 
 
@@ -210,9 +210,9 @@ def test_a_domain_that_does_not_exist_is_the_first_task() -> None:
 def test_the_alias_domain_tasks() -> None:
     s = Setup(Profile(Hosting.ONLINE, "acme"), (), (Company("a", "Acme"), Company("b", "Beta")), (ACME,))
     tasks = {t.id: t for t in readiness(s).tasks}
-    assert tasks["alias_domain.set"].click_path == "Settings → Alias Domain"
-    assert all(word in tasks["alias_domain.set"].text for word in ("Acme, Beta", "internal-link arrow"))
-    names = tasks["alias_domain.names"]
+    assert tasks["alias_domain.set:acme.com"].click_path == "Settings → Alias Domain"
+    assert all(word in tasks["alias_domain.set:acme.com"].text for word in ("Acme, Beta", "internal-link arrow"))
+    names = tasks["alias_domain.names:acme.com"]
     assert names.click_path == "Settings → Technical → Email: Alias Domains"
     assert dict(names.values) == {
         "Bounce Alias": "bounce",
@@ -226,7 +226,7 @@ def test_the_alias_domain_tasks() -> None:
 @pytest.mark.req("OUT-14")
 def test_every_alias_needs_a_mailbox() -> None:
     report = readiness(setup(Hosting.ONLINE, ACME), Facts(aliases=("info", "help")))
-    boxes = [v for t in report.tasks if t.id == "inbound.mailboxes" for _, v in t.values]
+    boxes = [v for t in report.tasks if t.id.startswith("inbound.mailboxes:") for _, v in t.values]
     assert boxes == ["catchall@acme.com", "bounce@acme.com", "info@acme.com", "help@acme.com"]
 
 

@@ -31,6 +31,7 @@ from mailops.inbound.values import (
     MessageFacts,
     ModelFacts,
     RecordFacts,
+    SentFacts,
 )
 from mailops.model.address import parse_first
 from mailops.model.alias import Alias, Key, Policy
@@ -48,6 +49,7 @@ WORDS = {
     Kind.REPLY: "reply",
     Kind.CREATE: "create",
     Kind.UPDATE: "update",
+    Kind.FORWARDED: "forward",
     Kind.REFUSED: "bounce",
     Kind.LOOP_BLOCKED: "drop_loop",
     Kind.NO_ROUTE: "reject_no_route",
@@ -134,6 +136,12 @@ class CaseView:
 
     def handled(self, message_ids: tuple[str, ...]) -> bool:
         return any(i in self._messages for i in message_ids)
+
+    def company_at(self, domain: str) -> CompanyFacts:
+        return self.company
+
+    def sent(self, message_id: str) -> SentFacts | None:
+        return None  # the cases know messages of threads alone
 
     def message(self, message_id: str) -> MessageFacts | None:
         return self._messages.get(message_id)

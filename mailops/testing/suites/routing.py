@@ -11,7 +11,6 @@ from typing import Any
 
 from mailops.errors import RouteError
 from mailops.model.setup import AliasDomain, Authentication, Company, DefaultServer, Profile, Server, Setup
-from mailops.queue.submit import alias_domain_of
 from mailops.routing import RouteRequest, route
 from mailops.routing.probe_sender import probe_sender
 from mailops.threads.addresses import reply_address
@@ -86,7 +85,7 @@ def _setup(config: dict[str, Any], given: dict[str, Any]) -> tuple[Setup, AliasD
     )
     parameters = {k: str(v) for k, v in (config.get("params") or {}).items() if v is not None}
     setup = Setup(Profile(default_server=default), servers, (company,), tuple(domains), parameters)
-    return setup, alias_domain_of(setup, company)
+    return setup, setup.domain_of(company)
 
 
 def _domain(given: dict[str, Any]) -> AliasDomain:

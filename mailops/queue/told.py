@@ -1,0 +1,116 @@
+"""How a mail of the queue leaves, or left: its own company, class, forced server and return path, not only its From.
+
+For a mail that was tried, what was recorded then counts; where today's set-up would send it another way, that is said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy.engine import Engine
+
+from ..errors import RouteError
+from ..model.setup import DEFAULT_KEY, MailClass, Setup
+from ..model.states import MailState
+from ..routing import Route, route
+from . import view
+
+
+@dataclass(frozen=True, slots=True)
+class MailRoute:
+    """``route`` is today's (None: nothing can carry it, and ``trouble`` says why); ``server``, ``header_from`` and
+    ``envelope_from`` are what was recorded at the last attempt (None: there was none), ``signature`` what became of
+    signatures then."""
+
+    mail_id: int
+    state: MailState
+    mail_class: MailClass
+    company: str | None
+    forced_server: str | None
+    route: Route | None
+    trouble: RouteError | None = None
+    server: str | None = None
+    header_from: str | None = None
+    envelope_from: str | None = None
+    signature: str | None = None
+
+    @property
+    def reply_to(self) -> str | None:
+        """What is put in as Reply-To where the mail has none."""
+        return self.route.reply_to if self.route else None
+
+    @property
+    def left(self) -> dict[str, str | None] | None:
+        """From, envelope sender and signature as they were recorded; None where there was no attempt."""
+        if self.envelope_from is None:
+            return None
+        return {"from": self.header_from, "envelope": self.envelope_from, "signature": self.signature}
+
+    @property
+    def changed(self) -> bool:
+        """Whether today's set-up would send it another way than it was sent."""
+        if self.server is None or self.envelope_from is None:
+            return False
+        today = self.route
+        now = (today.server.key if today.server else DEFAULT_KEY, today.header_from) if today else None
+        return now != (self.server, self.header_from)
+
+    def sentences(self) -> list[str]:
+        """What is to be said, the recorded first."""
+        of = f" of company {self.company}" if self.company else ""
+        forced = f", with the server {self.forced_server} set on it" if self.forced_server else ""
+        lines = [f"Mail {self.mail_id} is {self.state.label}: {self.mail_class.value} mail{of}{forced}."]
+        if self.envelope_from is not None:
+            signed = f"; {self.signature}" if self.signature else ""
+            lines.append(
+                f"At its last attempt it went to {self.server} with From {self.header_from} and the envelope sender "
+                f"{self.envelope_from}{signed}."
+            )
+        if self.trouble is not None:
+            return [*lines, f"Today it could not leave: {self.trouble.message} {self.trouble.fix}".rstrip()]
+        if self.changed:
+            lines.append("With today's set-up it would leave another way:")
+        return lines + (self.route.sentences() if self.route else [])
+
+    def as_dict(self) -> dict[str, Any]:
+        """As :meth:`Route.as_dict`, with the mail's own facts; what was recorded stands where today's would."""
+        found: dict[str, Any] = self.route.as_dict() if self.route else {}
+        today = {key: found.get(key) for key in ("server", "from_after", "envelope_from")}
+        if self.envelope_from is not None:
+            gone = None if self.server == DEFAULT_KEY else self.server
+            found |= {"server": gone, "from_after": self.header_from, "envelope_from": self.envelope_from}
+            found["rewritten"] = bool(found.get("from_before")) and self.header_from != found.get("from_before")
+        if self.trouble is not None:
+            found |= {"failure": self.trouble.code}
+        own: dict[str, Any] = {
+            "mail": self.mail_id,
+            "state": self.state.value,
+            "mail_class": self.mail_class.value,
+            "company": self.company,
+            "forced_server": self.forced_server,
+        }
+        told = {"today": today, "changed": self.changed, "left": self.left, "sentences": self.sentences()}
+        return {**found, **own, **told}
+
+
+def explain_mail(engine: Engine, setup: Setup, mail_id: int) -> MailRoute:
+    """How this mail leaves or left. Raises :class:`NotFound` for a mail that is not in the queue."""
+    kept, request = view.mail(engine, mail_id), view.request(engine, mail_id, setup)
+    left = kept.left if kept.server_key is not None else None
+    told = MailRoute(
+        mail_id,
+        kept.state,
+        kept.mail_class,
+        kept.company,
+        request.forced_server,
+        None,
+        server=kept.server_key if left else None,
+        header_from=left["from"] if left else None,
+        envelope_from=left["envelope"] if left else None,
+        signature=left["signature"] if left else None,
+    )
+    try:
+        return replace(told, route=route(request, setup))
+    except RouteError as error:
+        return replace(told, trouble=error)

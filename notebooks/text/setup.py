@@ -1,0 +1,85 @@
+# %% [markdown]
+# # Set-up
+# Hosting, companies, alias domains, aliases, outgoing servers and parameters, and what is left to do until mail works
+# both ways. A field that is left empty stays as it is; a change that touches mail already out is shown first.
+
+# %% tags=["parameters"]
+workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+dns: bool = True  # look at the own domains, for some seconds at most
+
+# %%
+from mailops import Ops
+from mailops.checks import queue as checks
+from mailops.checks.ready import ready
+from mailops.widgets import CheckCard, Headline, InboundView, ServersView, SetupView
+
+ops = Ops.open(workspace or None)
+view = SetupView(ops, dns=dns)
+
+# %%
+Headline("Set-up", f"Workspace {ops.workspace.path.name}")
+
+# %% [markdown]
+# ## What is left to do
+
+# %%
+view.path
+
+# %%
+CheckCard(ops.run.record(ready(ops.readiness(dns=dns), now=ops.clock.now())))
+
+# %% [markdown]
+# ## Hosting
+
+# %%
+view.hosting
+
+# %% [markdown]
+# ## Companies and alias domains
+
+# %%
+view.companies
+
+# %%
+view.domains
+
+# %% [markdown]
+# ## Aliases
+
+# %%
+view.aliases
+
+# %% [markdown]
+# ## Outgoing servers
+# *Test Connection* and a real test mail are below; a passed test does not prove that mail goes out.
+
+# %%
+view.servers
+
+# %%
+view.plans
+
+# %%
+view.senders
+
+# %%
+ServersView(ops)
+
+# %% [markdown]
+# ## System Parameters
+
+# %%
+view.parameters
+
+# %%
+CheckCard(ops.run.record(checks.plan(ops.findings(), now=ops.clock.now())))
+
+# %% [markdown]
+# ## What came in
+# Answers are taken in by `mailops inbound receive`; the log tells what became of each.
+
+# %%
+InboundView(ops).received
+
+# %%
+ops.run.require_passed()
