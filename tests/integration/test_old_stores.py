@@ -125,7 +125,9 @@ def test_nothing_is_lost_by_opening(old: OldStore, opened: Callable[..., Ops]) -
     states = {state.value: number for state, number in ops.queue.counts().items() if number}
     assert states == old.expected["mails"]
     have = rows_of(ops)
-    assert {table: have.get(table) for table in old.expected["tables"]} == old.expected["tables"]
+    kept = {table: rows for table, rows in old.expected["tables"].items() if table != "tallies"}  # counted anew by hour
+    assert {table: have.get(table) for table in kept} == kept
+    assert not {what for what in ops.books().numbers if what == "counter"}
     with ops.engine.connect() as connection:
         d = schema.deliveries.c.state
         found = connection.execute(sa.select(d, sa.func.count()).group_by(d)).all()
