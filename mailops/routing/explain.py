@@ -64,9 +64,8 @@ class Route:
                 f"The bounce address {self.return_path} is not used: the server's FROM filter does not hold it."
             )
         if self.server is not None and self.request.forced_server is None and self.parameter_ignored:
-            lines.append(
-                f"mail.default.from_filter is ignored, since an outgoing server is configured ({PARAMETERS_PATH})."
-            )
+            lines.append("mail.default.from_filter is ignored, since an outgoing server is configured.")
+            lines.append(f"Parameters stand under {PARAMETERS_PATH}.")
         lines += [f"Not {key}: {reason}." for key, reason in self.passed_over]
         lines += [f"Warning: {text}" for text in self.warnings]
         if self.failure:
