@@ -35,7 +35,8 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
     table(["State", "Mails"], [(s.label, health.counts[s]) for s in MailState])
     if health.partly:
         say(
-            f"Of the sent ones {health.partly} are partly sent: recipients failed; the list shows them as Delivery Failed work."
+            f"Of the sent ones {health.partly} are partly sent: some recipients failed. The list shows them with the "
+            "mails in Delivery Failed."
         )
     since = health.oldest.isoformat() if health.oldest else "-"
     say(f"Due now: {health.due}; with workers: {health.held}; oldest waits since: {since}")
