@@ -28,13 +28,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rounds", default="40", help="how many mails and reports meet each other on PostgreSQL")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs for minutes of the real clock runs where that was asked for."""
-    if os.environ.get("MAILOPS_TEST_MINUTES"):
-        return
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What runs for minutes of the real clock, and the fuzzed set, run where they were asked for."""
+    asked = {"minutes": bool(os.environ.get("MAILOPS_TEST_MINUTES")), "fuzz": "fuzz" in str(config.option.markexpr)}
+    how = {"minutes": "set MAILOPS_TEST_MINUTES to run it", "fuzz": "make fuzz runs it"}
     for item in items:
-        if item.get_closest_marker("minutes"):
-            item.add_marker(pytest.mark.skip(reason="minutes: set MAILOPS_TEST_MINUTES to run it"))
+        for mark in how:
+            if item.get_closest_marker(mark) and not asked[mark]:
+                item.add_marker(pytest.mark.skip(reason=f"{mark}: {how[mark]}"))
 
 
 @pytest.fixture(scope="session")
