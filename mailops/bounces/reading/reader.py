@@ -220,6 +220,8 @@ def _plain(letter: Letter) -> Report | None:
     domain = author.rpartition("@")[2].strip('<>() "').split(" ")[0].rstrip(">") if "@" in author else ""
     found = _recipients(letter, expected, domain)
     answered = bool(letter.refusals) or any(_answers(item, seen.daemon or seen.null) for item in found)
+    if not (seen.daemon or seen.named or expected or answered) and _DIGEST.search(letter.subject):
+        return None  # it lists mail of others, whose subjects say what they like
     reply = autoreply_rule(fields, letter.subject, report)
     if reply is not None and letter.certain and reply[0] == "autoreply.rfc3834" and not _is_vacation(fields):
         reply = None  # Exim writes that on bounces (RFC 3834 section 5 lets it)
@@ -249,6 +251,12 @@ def _plain(letter: Letter) -> Report | None:
     return letter.answer(kind, results, "text." + (mark or "generic"), why)
 
 
+_DIGEST = re.compile(
+    r"\b(?:quarant\w+|cuarentena|kwarantann\w+|digest|summary|zusammenfassung|übersicht|récapitulatif|résumé|resumen|"
+    r"resumo|riepilogo|overzicht|сводка|карантин\w*)\b|隔離|隔离|격리",
+    re.I,
+)
+"""Subjects of lists of held or waiting mail."""
 _CODED = re.compile(r"(?:^|[:>\"'(])\s{0,3}[45]\d\d[ \-]\s?\S")
 
 
