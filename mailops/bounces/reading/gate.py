@@ -130,6 +130,7 @@ _OPENING_ANCHORS = (
     b"spam",
     b"boxbe",
     b"challenge",
+    b"offending",
 )
 """One of these stands in every opening: most mail has none of them in its first lines."""
 
@@ -157,6 +158,7 @@ _OPENINGS = (
     b"spamblocker",
     b"boxbe",
     b"challenge",
+    b"[ offending message ]",
 )
 
 

@@ -35,7 +35,7 @@ from .ours import Ours
 from .phrases import DELAY, FAILURE, SUBJECTS, SUCCESS, first_of, flat
 from .report import OriginalMessage, RecipientResult, Report
 from .systems import wrote
-from .unwrapping import attached, complaint_of, notification_of, status_text
+from .unwrapping import STATUS_PARTS, attached, complaint_of, notification_of, status_text
 
 _RECEIPT_PARTS = ("message/disposition-notification", "message/global-disposition-notification")
 _OF_PEOPLE = frozenset({"userunknown", "hostunknown", "hasmoved", "notaccept", "suspend", "mailboxfull", "filtered"})
@@ -106,7 +106,8 @@ def _read(letter: Letter) -> Report:
     by_field = rule is not None and rule[0] == "autoreply.rfc3834"
     if rule is not None and not (by_field and seen.null and seen.daemon):
         return letter.answer("autoreply", (), *rule)
-    if letter.came is not None or (seen.null and (seen.daemon or "@" not in letter.author)):
+    typed = any(part.media in STATUS_PARTS for part in parts)
+    if letter.came is not None or (seen.null and (seen.daemon or typed or "@" not in letter.author)):
         return _unread(letter)
     return letter.answer("ordinary", (), "no report", "")
 
@@ -145,6 +146,8 @@ def _status(status: str, inline: bool, letter: Letter) -> Report | None:
         if not dsn.is_address(final) and alone:
             other, found_by = _instead(letter, list(blocks.values()))
             final = other or ("" if final.startswith("@") else final)
+        elif group is groups[-1] and not any(map(group.get, ("action", "status", "diagnostic-code"))):
+            final = _whole(final, blocks)
         if not final:
             continue
         own = blocks.get(final.lower()) or blocks.get(first.lower())
@@ -176,6 +179,12 @@ def _status(status: str, inline: bool, letter: Letter) -> Report | None:
     if kind == "delayed":
         results = [replace(one, hard=False, unconfirmed=False) for one in results]
     return letter.answer(kind, unique(results), "dsn.inline" if inline else "dsn", why)
+
+
+def _whole(address: str, blocks: dict[str, text.Found]) -> str:
+    """An address at which a report was cut off, as the text for people has it."""
+    longer = [one.address for key, one in blocks.items() if key.startswith(address.lower())]
+    return longer[0] if len(longer) == 1 else address
 
 
 def _instead(letter: Letter, blocks: list[text.Found]) -> tuple[str, str]:
