@@ -28,7 +28,7 @@ from .classify import (
 from .codes import CATEGORIES, EXIT_CODES, EXIT_WORDS, is_about_people, is_generic
 from .entities import ABOUT_NAMES, about_us
 from .opening import Letter
-from .phrases import DELAY, FINAL, SUBJECTS, first_of, flat
+from .phrases import DELAY, FINAL, GOES_ON, SUBJECTS, first_of, flat
 from .providers import CARRIERS
 from .report import GOOD_ACTIONS, Kind, RecipientResult
 from .speakers import peer
@@ -36,8 +36,15 @@ from .speakers import peer
 _PAST = re.compile(r"\b(?:for|in)(?: the)? (?:past|last) \d{1,3}(?:\.\d)? (?:minutes?|hours?|days?)\b")
 _DELAYED = re.compile(
     r"\(delay\)|\b(?:delayed|delay|deferred|verzögert|verspätet|retardé\w*|retrasad\w+|atrasad\w+|ritard\w+|vertraagd|"
-    r"försenad\w*|forsink\w+|opóźni\w+|zpožd\w+|задерж\w+|затрим\w+)\b|遅延|延迟|延遲|지연"
+    r"försenad\w*|forsink\w+|opóźni\w+|zpožd\w+|задерж\w+|затрим\w+|gecik\w+|késlelt\w+|késedel\w+|întârzi\w+|chậm|"
+    r"tertunda|viiväst\w+|viivyt\w+|καθυστέρ\w+|noch nicht zugestellt)\b|遅延|延迟|延遲|지연|ล่าช้า"
 )
+_GOES_ON = re.compile("|".join(GOES_ON))
+_NO_MORE = re.compile(
+    r"\b(?:no|not|without|nicht|kein\w*|sin|sans|plus|aucune?|nessun\w*|non|nenhuma?|não|geen|niet|inga?|ikke|nie|žádn\w+|"
+    r"не|нет|không)\b[^.!?。]{0,30}$"
+)
+_LASTING = re.compile(r"(?<![\w.\-])5(?:\d\d(?=[ \-])|\.\d{1,3}\.\d{1,3}(?!\.?\d))")
 _EXIT = re.compile(r"^\s*x-unix\s*;\s*(\d{1,3})\b", re.I)
 
 
@@ -62,10 +69,20 @@ def kind_of_text(prepared: str, subject: str) -> tuple[Kind, str]:
     delay = first_of(DELAY, prepared)
     if delay and not final:
         return "delayed", delay
+    if not final and not _LASTING.search(prepared) and (tries := _still_tried(prepared[:4000])):
+        return "delayed", tries
     past = _PAST.search(low) or ("warning" in low and _PAST.search(prepared[:4000]))
     if not final and (past or tells_delay(low)):
         return "delayed", subject[:80]
     return "bounce", final or "failure"
+
+
+def _still_tried(prepared: str) -> str:
+    """The words by which a text says that delivery goes on, or ""; "no further attempts" says the opposite."""
+    for found in _GOES_ON.finditer(prepared):
+        if not _NO_MORE.search(prepared[max(0, found.start() - 40) : found.start()]):
+            return found.group(0)
+    return ""
 
 
 def tells_delay(subject: str) -> bool:
