@@ -244,6 +244,8 @@ def _plain(letter: Letter) -> Report | None:
     if not (sentence or by_signs or (letter.certain and any(_is_condemned(item, report) for item in found))):
         return None
     person = not (seen.daemon or seen.named or expected or mark or announced or (letter.certain and answered))
+    writes_alone = reply is not None and reply[0] == "autoreply.rfc3834" and not (expected or announced)
+    person = person or (writes_alone and not (seen.daemon or seen.named or "@" not in author))
     if reply and (person or (not found and not mark and not announced)):
         return None
     certain = mark or letter.certain or "daemon" in author or "<>" in author or bool(original.headers)
