@@ -614,8 +614,8 @@ def test_a_number_in_a_letter_to_our_bounce_address_is_no_reply_code(tmp_path: P
 
 @pytest.mark.parametrize("returned", [True, False])
 def test_a_sentence_in_any_language_about_whom_the_original_was_written_to_is_a_report(returned: bool) -> None:
-    head = "Return-Path: <>\nFrom: MAILER-DAEMON@dest.example\nTo: sales@acme.example\nSubject: Thư\n"
-    words = "Content-Type: text/plain; charset=utf-8\n\nThư của bạn không thể gửi tới lena@dest.example\n"
+    head = "Return-Path: <>\nFrom: MAILER-DAEMON@dest.example\nTo: sales@acme.example\nSubject: Barua\n"
+    words = "Content-Type: text/plain; charset=utf-8\n\nBarua yako kwa lena@dest.example haikufika\n"
     copy = f"\n--b\nContent-Type: message/rfc822\n\n{ORIGINAL.format(to='lena@dest.example')}" if returned else ""
     found = parse(f"{head}Content-Type: multipart/mixed; boundary=b\n\n--b\n{words}{copy}\n--b--\n".encode())
     assert (found.kind, found.recipients) == (("bounce", ("lena@dest.example",)) if returned else ("unread", ()))

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - rows of alternatives are data, read best as they are
 """Sentences of mail systems, as data: what announces a failure, a delay or a success, and where a report ends.
 
 All are lower case and compared with text whose blanks are single (:func:`flat`).
@@ -147,6 +148,32 @@ FAILURE = (
     "전달되지",
     "teslim edilemedi",
 )
+
+FAILS = (
+    r"\b(?:not|n.t|unable to|failed to|cannot)\b[^.!?]{0,30}\b(?:deliver|accept|process|forward|relay|transmit|post|dispatch)\w*",
+    r"\b(?:was|were|been|is) (?:\w+ ){0,2}(?:dropped|discarded|bounced|refused|returned|rejected)\b|\bcould not create a ticket\b",
+    r"\bnicht [^.!?]{0,40}\b(?:zugestellt|zustell\w+|ubermittel\w+|ubertrag\w+|weitergeleitet|angenommen|verarbeitet|ausgeliefert"
+    r"|gesendet|versandt)\b|\b(?:fehlgeschlagen|abgewiesen|abgelehnt|zuruckgewiesen|(?:un|nicht )zustellbar\w*|zustellungsfehler)\b",
+    r"\b(?:n.|ne )[^.!?]{0,40}\b(?:pas|pu)\b[^.!?]{0,30}\b(?:remis|delivr|distribu|achemin|envoy|transmi|accept|livr)\w*",
+    r"\b(?:echec (?:de|d.|lors)|rejetee?s?|refusee?s?)\b",
+    r"\bno [^.!?]{0,40}\b(?:entreg|envi|acept|proces)\w+|\b(?:rechazad|fallid|devuelt)\w+",
+    r"\bnao [^.!?]{0,40}\b(?:entreg|envi|aceit)\w+|\b(?:recusad|rejeitad|devolvid)[ao]s?\b|\bfalha n[ao]\b",
+    r"\bnon [^.!?]{0,40}\b(?:consegn|recapit|inoltr|accett|inviat)\w+|\b(?:respint|rifiutat)[oaei]\b",
+    r"\bniet [^.!?]{0,40}\b(?:bezorg|afgelever|bestel|verzonden|geaccepteerd)\w*|\b(?:geweigerd|mislukt)\b",
+    r"\b(?:inte|ikke) [^.!?]{0,40}\b(?:lever|aflever|skick|send|sendt)\w*|\b(?:avvisades|afvist|avvist)\b",
+    r"\bnie [^.!?]{0,40}\b(?:dostarcz|doreczon|wyslan|przyjet)\w*|\bodrzucon\w+",
+    r"\bne(?:byl[ao]?|lze|podar\w+|moh\w+)\b[^.!?]{0,40}\bdoruc\w+|\bnedorucen\w*|\bodmitnut\w*",
+    r"\bне [^.!?]{0,40}\b(?:доставлен|отправлен|принят|удалось доставить|доставити)\w*|\bотклонен\w*|\bвідхилен\w*",
+    r"\bnem [^.!?]{0,40}\b(?:kezbesit|tovabbit|sikerult)\w*|\bvisszautasit\w+|\bkezbesithetetlen",
+    r"\bnu [^.!?]{0,40}\b(?:livrat|trimis|transmis|putut)\w*|\brespins\w*",
+    r"\b(?:teslim|ilet|gonder)[a-z]*(?: ed)?il(?:eme|ememis|memis|medi|emez|emi)\w*|\breddedil\w+",
+    r"\bei [^.!?]{0,40}\b(?:toimit|valit|lahet)\w+|\bhylat\w+|\bei saanud [^.!?]{0,30}\w+",
+    r"\bkhong [^.!?]{0,30}\b(?:chuyen|gui|giao)\b|\b(?:tidak|gagal) [^.!?]{0,30}\b(?:terkirim|dikirim\w*|disampaikan)\b",
+    r"\bδεν [^.!?]{0,40}\b(?:παραδοθ|επιδοθ|σταλ)\w+|\bαπορριφθ\w+",
+)
+"""A mail system says that something did not go on its way: "not" near a verb of delivering, or one word for both.
+Patterns over lower-case text without accents (:func:`~mailops.bounces.reading.autoreply.folded`), a row or two for each
+language. They are asked of mail that bears the signs of a report only: in letters such sentences mean anything."""
 
 DELAY = (
     "a message is delayed",

@@ -26,13 +26,13 @@ from dataclasses import replace
 from ... import mime
 from ...mime import Fields
 from . import dsn, gate, text, transcript
-from .autoreply import autoreply_rule
+from .autoreply import autoreply_rule, folded
 from .candidates import around, remaining
 from .classify import find_enhanced, find_reply, match_text, prepare
 from .judging import judged_group, judged_text, kind_of, kind_of_text, settled, tells_delay, unique
 from .opening import NOBODY, Letter, addresses_in, came_to, is_quoting, open_letter
 from .ours import Ours
-from .phrases import DELAY, FAILURE, SUBJECTS, SUCCESS, first_of, flat
+from .phrases import DELAY, FAILS, FAILURE, SUBJECTS, SUCCESS, first_of, flat
 from .report import OriginalMessage, RecipientResult, Report
 from .systems import wrote
 from .unwrapping import STATUS_PARTS, attached, complaint_of, notification_of, status_text
@@ -213,6 +213,7 @@ def _plain(letter: Letter) -> Report | None:
         (letter.certain or seen.daemon) and tells_delay(letter.subject.lower())
     )
     failure = first_of(FAILURE, prepared) or first_of(DELAY, prepared)
+    failure = failure or _fails(letter)
     machine = "no-reply" in author or "noreply" in author
     strong = (
         seen.daemon
@@ -227,14 +228,17 @@ def _plain(letter: Letter) -> Report | None:
         return None
     letter.refusals = transcript.refusals(report)
     domain = author.rpartition("@")[2].strip('<>() "').split(" ")[0].rstrip(">") if "@" in author else ""
-    found = _recipients(letter, expected, domain)
+    replied = seen.null and _REPLIED.search(report) is not None
+    found = _recipients(letter, expected, domain, bool(failure or replied))
     answered = bool(letter.refusals) or any(_answers(item, seen.daemon or seen.null) for item in found)
+    answered = answered or (replied and len(found) == 1)
+    arrived = seen.daemon and {item.by for item in found} == {"line"} and first_of(SUCCESS, prepared)
     if not (seen.daemon or seen.named or expected or answered) and _DIGEST.search(letter.subject):
         return None  # it lists mail of others, whose subjects say what they like
     reply = autoreply_rule(fields, letter.subject, report)
     if reply is not None and letter.certain and reply[0] == "autoreply.rfc3834" and not _is_vacation(fields):
         reply = None  # Exim writes that on bounces (RFC 3834 section 5 lets it)
-    sentence = bool(expected or mark or failure or announced or answered)
+    sentence = bool(expected or mark or failure or announced or answered or arrived)
     written = {one.lower() for one in original.to}
     by_signs = (
         seen.null
@@ -249,7 +253,7 @@ def _plain(letter: Letter) -> Report | None:
     if reply and (person or (not found and not mark and not announced)):
         return None
     certain = mark or letter.certain or "daemon" in author or "<>" in author or bool(original.headers)
-    if not found and not ((failure or announced) and certain):
+    if not found and not ((first_of(FAILURE, prepared) or first_of(DELAY, prepared) or announced) and certain):
         return None
     mine = {one.lower() for one in letter.not_meant()}
     if not found and letter.certain and len(original.to) == 1 and original.to[0].lower() not in mine:
@@ -260,6 +264,23 @@ def _plain(letter: Letter) -> Report | None:
     action = {"delayed": "delayed", "success-dsn": "delivered"}.get(kind, "failed")
     results = [judged_text(item, letter, action, why, len(found) < 2) for item in found or [text.Found("")]]
     return letter.answer(kind, results, "text." + (mark or "generic"), why)
+
+
+_FAILS = re.compile("|".join(FAILS))
+_REPLIED = re.compile(r"(?<![\w.\-])([45])\d\d[ \-;#(]{1,3}\1\.\d{1,3}\.\d{1,3}(?![.\d])")
+"""A reply with an enhanced code of its class: nobody but a server writes that."""
+
+
+def _fails(letter: Letter) -> bool:
+    """Whether it says, in any of the languages, that something was not delivered. A postmaster is a person at times,
+    so that without a null path the subject has to say it."""
+    if letter.certain or letter.seen.null or "daemon" in letter.author:
+        said = f"{letter.subject}. {letter.report[:3000]}"
+    elif letter.seen.daemon and "return-path" not in letter.fields:
+        said = letter.subject
+    else:
+        return False
+    return _FAILS.search(" ".join(folded(said).split())) is not None
 
 
 _DIGEST = re.compile(
@@ -291,8 +312,9 @@ def _is_vacation(fields: Fields) -> bool:
     return "vacation" in fields.first("auto-submitted").lower()
 
 
-def _recipients(letter: Letter, expected: tuple[str, ...], domain: str) -> list[text.Found]:
-    """Whom a text names, by the first source that names somebody (:data:`~.report.FOUND_BY`)."""
+def _recipients(letter: Letter, expected: tuple[str, ...], domain: str, told: bool) -> list[text.Found]:
+    """Whom a text names, by the first source that names somebody (:data:`~.report.FOUND_BY`). ``told``: it says that
+    something failed."""
     report, came = letter.report, letter.came
     written = {one.lower() for one in letter.original.to}
     to = addresses_in(letter.fields.first("to"))
@@ -309,9 +331,9 @@ def _recipients(letter: Letter, expected: tuple[str, ...], domain: str) -> list[
     spoken = transcript.named(report)
     if len(spoken) == 1:
         return [text.Found(spoken[0], by="transcript")]
-    told = _addressee(letter.original, report)
-    if told or not (letter.certain or letter.seen.daemon):
-        return told
+    addressee = _addressee(letter.original, report)
+    if addressee or not (letter.certain or letter.seen.daemon or (letter.seen.null and told)):
+        return addressee
     left = remaining(report, letter.not_meant(), letter.original)
     return [left] if left is not None else []
 
