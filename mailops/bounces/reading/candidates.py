@@ -27,7 +27,7 @@ _HELPERS = re.compile(
     re.I,
 )
 _INSTEAD = re.compile(
-    r"(?:\b(?:new|current|correct|updated) (?:e-?mail )?address(?: is)?|\b(?:please |now )?(?:use|write to)(?: instead)?|"
+    r"(?:\b(?:new|current|correct|updated) (?:e-?mail )?address(?: is)?|\b(?:use|write to)(?: instead)?|"
     r"\b(?:instead|neue (?:e-?mail-?)?adresse(?: lautet| ist)?|k.nftig|ab sofort|stattdessen|bitte an|verwenden sie|"
     r"nouvelle adresse(?: est)?|utilise[rz]|désormais|nueva dirección(?: es)?|utilice|novo endereço|utilize|"
     r"nuovo indirizzo|utilizz\w+|nieuwe? (?:e-?mail)?adres|gebruik|ny[ea]? adress?e?|nowy adres|новый адрес))"

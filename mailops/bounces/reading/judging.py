@@ -39,7 +39,7 @@ _DELAYED = re.compile(
     r"försenad\w*|forsink\w+|opóźni\w+|zpožd\w+|задерж\w+|затрим\w+|gecik\w+|késlelt\w+|késedel\w+|întârzi\w+|chậm|"
     r"tertunda|viiväst\w+|viivyt\w+|καθυστέρ\w+|noch nicht zugestellt)\b|遅延|延迟|延遲|지연|ล่าช้า"
 )
-_GOES_ON = re.compile("|".join(GOES_ON))
+_GOES_ON = tuple((tuple(words.split()), re.compile(pattern)) for words, pattern in GOES_ON)
 _NO_MORE = re.compile(
     r"\b(?:no|not|without|nicht|kein\w*|sin|sans|plus|aucune?|nessun\w*|non|nenhuma?|não|geen|niet|inga?|ikke|nie|žádn\w+|"
     r"не|нет|không)\b[^.!?。]{0,30}$"
@@ -79,7 +79,8 @@ def kind_of_text(prepared: str, subject: str) -> tuple[Kind, str]:
 
 def _still_tried(prepared: str) -> str:
     """The words by which a text says that delivery goes on, or ""; "no further attempts" says the opposite."""
-    for found in _GOES_ON.finditer(prepared):
+    patterns = (pattern for words, pattern in _GOES_ON if any(word in prepared for word in words))
+    for found in (hit for pattern in patterns for hit in pattern.finditer(prepared)):
         if not _NO_MORE.search(prepared[max(0, found.start() - 40) : found.start()]):
             return found.group(0)
     return ""

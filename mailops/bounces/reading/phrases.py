@@ -223,37 +223,48 @@ DELAY = (
 )
 
 GOES_ON = (
-    r"\b(?:next|another|further|subsequent) (?:delivery )?(?:attempt|try|retry)s? "
-    r"(?:will|is|are|in|at|after|scheduled)\b",
-    r"\b(?:remains?|stays?) (?:in|on) (?:the |our |its )?(?:mail |delivery )?queue\b",
-    r"\bwill be (?:tried again|re-?attempted)\b",
-    r"\b(?:noch|werden|folgen)\b[^.!?]{0,20} weitere (?:zustell)?versuche\b|\bnächste[rn]? (?:zustell)?versuch\b",
-    r"\b(?:wird|werden|wir)\b[^.!?]{0,60} (?:erneut|weiterhin|weiter|nochmals?) "
-    r"[^.!?]{0,20}(?:versuch|zuzustellen|zugestellt)",
-    r"\b(?:ver)?bleibt in der warteschlange\b",
-    r"\b(?:seguir|continuar)(?:emos|á|án) (?:intent|prob|reintent)\w+",
-    r"\b(?:sigue|permanece|continúa) en (?:la )?cola\b",
-    r"\b(?:nuevo|próximo) intento\b",
-    r"\bprochain(?:e|es|s)? (?:essai|tentative)s?\b|\breste (?:dans la|en) file\b",
-    r"\b(?:continuer|poursuivr)(?:a|ons|ont) (?:à |d.|de |les |ses |nos )?(?:essa|tent)\w+",
-    r"\b(?:continuer|proseguir)(?:à|emo|anno) (?:a |i )?(?:tent|prov)\w+|\bprossim[oi] tentativ[oi]\b",
-    r"\b(?:rimane|resta) in coda\b",
-    r"\b(?:continuar|seguir)(?:á|emos|ão) (?:a )?tent\w+",
-    r"\bpróxima tentativa\b|\b(?:permanece|continua) na fila\b",
-    r"\bblij(?:ft|ven) [^.!?]{0,40}prober\w+|\bvolgende poging\b|\bblijft in de wachtrij\b",
-    r"\b(?:fortsätter|fortsætter|fortsetter) [^.!?]{0,30}(?:försök|forsøg|forsøk)\w*",
-    r"\b(?:kolejn|następn|ponown)[aey]\w* prób[ayę]\b|\bpozostaje w kolejce\b",
-    r"\b(?:další|příští) pokus\w*|\bzůstává ve frontě\b",
-    r"\bпродолж\w+ [^.!?]{0,30}попыт\w+|\b(?:следующ|очередн)\w+ попытк\w+|\bоста[её]тся в очереди\b",
-    r"\bнаступн\w+ спроб\w+|\bзалиша\w+ в черзі\b",
-    r"\b(?:tekrar|yeniden) denenecek\w*|\b(?:következő|újabb) (?:kísérlet|próbálkoz)\w*",
-    r"\btiếp tục thử\b|\bakan (?:terus )?mencoba\b",
-    r"再送を(?:試み(?:ます|て)|行います|続け)|再試行(?:します|されます|を続け)|次回の?再送",
-    r"将(?:会)?(?:继续|再次|重新)(?:尝试|投递|重试)|將(?:會)?(?:繼續|再次|重新)(?:嘗試|投遞|重試)",
-    r"다시 시도(?:합|할 )|재시도(?:합|할 |됩)",
+    (
+        "attempt try retr",
+        r"\b(?:next|another|further|subsequent) (?:delivery )?(?:attempt|try|retry)s? (?:will|is|are|in|at|after|scheduled)\b",
+    ),
+    ("queue", r"\b(?:remains?|stays?) (?:in|on) (?:the |our |its )?(?:mail |delivery )?queue\b"),
+    ("tried attempted", r"\bwill be (?:tried again|re-?attempted)\b"),
+    (
+        "versuch",
+        r"\b(?:noch|werden|folgen)\b[^.!?]{0,20} weitere (?:zustell)?versuche\b|\bnächste[rn]? (?:zustell)?versuch\b",
+    ),
+    (
+        "versuch zuzustellen zugestellt",
+        r"\b(?:wird|werden|wir)\b[^.!?]{0,60} (?:erneut|weiter(?:hin)?|nochmals?) [^.!?]{0,20}(?:versuch|zuzustellen|zugestellt)",
+    ),
+    ("warteschlange", r"\b(?:ver)?bleibt in der warteschlange\b"),
+    (
+        "intent reintent prob",
+        r"\b(?:seguir|continuar)(?:emos|á|án) (?:intent|prob|reintent)\w+|\b(?:nuevo|próximo) intento\b",
+    ),
+    ("cola", r"\b(?:sigue|permanece|continúa) en (?:la )?cola\b"),
+    ("prochain", r"\bprochain(?:e|es|s)? (?:essai|tentative)s?\b"),
+    ("essa tent", r"\b(?:continuer|poursuivr)(?:a|ons|ont) (?:à |d.|de |les |ses |nos )?(?:essa|tent)\w+"),
+    ("reste", r"\breste (?:dans la|en) file\b"),
+    ("tent prov", r"\b(?:continuer|proseguir)(?:à|emo|anno) (?:a |i )?(?:tent|prov)\w+|\bprossim[oi] tentativ[oi]\b"),
+    ("coda", r"\b(?:rimane|resta) in coda\b"),
+    ("tent", r"\b(?:continuar|seguir)(?:á|emos|ão) (?:a )?tent\w+|\bpróxima tentativa\b"),
+    ("fila", r"\b(?:permanece|continua) na fila\b"),
+    ("prober poging wachtrij", r"\bblij(?:ft|ven) [^.!?]{0,40}prober\w+|\bvolgende poging\b|\bblijft in de wachtrij\b"),
+    ("försök forsøg forsøk", r"\b(?:fortsätter|fortsætter|fortsetter) [^.!?]{0,30}(?:försök|forsøg|forsøk)\w*"),
+    ("prób kolejce", r"\b(?:kolejn|następn|ponown)[aey]\w* prób[ayę]\b|\bpozostaje w kolejce\b"),
+    ("pokus frontě", r"\b(?:další|příští) pokus\w*|\bzůstává ve frontě\b"),
+    ("попыт очеред", r"\bпродолж\w+ [^.!?]{0,30}попыт\w+|\b(?:следующ|очередн)\w+ попытк\w+|\bоста[её]тся в очереди\b"),
+    ("спроб черзі", r"\bнаступн\w+ спроб\w+|\bзалиша\w+ в черзі\b"),
+    ("denenecek", r"\b(?:tekrar|yeniden) denenecek\w*"),
+    ("kísérlet próbálkoz", r"\b(?:következő|újabb) (?:kísérlet|próbálkoz)\w*"),
+    ("tiếp mencoba", r"\btiếp tục thử\b|\bakan (?:terus )?mencoba\b"),
+    ("再送 再試行", r"再送を(?:試み(?:ます|て)|行います|続け)|再試行(?:します|されます|を続け)|次回の?再送"),
+    ("尝试 投递 重试 嘗試 投遞 重試", r"[将將](?:[会會])?(?:继续|繼續|再次|重新)(?:尝试|投递|重试|嘗試|投遞|重試)"),
+    ("시도", r"다시 시도(?:합|할 )|재시도(?:합|할 |됩)"),
 )
-"""A mail system says that it goes on trying, as patterns, a row for each way and language. What asks the reader to try
-again is none of them."""
+"""A mail system says that it goes on trying: words without one of which a row cannot stand, and the pattern, a row for
+each way and language. What asks the reader to try again is none of them."""
 
 FINAL = (
     "permanent error",

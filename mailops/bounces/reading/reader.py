@@ -213,7 +213,7 @@ def _plain(letter: Letter) -> Report | None:
         (letter.certain or seen.daemon) and tells_delay(letter.subject.lower())
     )
     failure = first_of(FAILURE, prepared) or first_of(DELAY, prepared)
-    failure = failure or _fails(letter)
+    failure = failure or (not (expected or mark or announced) and _fails(letter))
     machine = "no-reply" in author or "noreply" in author
     strong = (
         seen.daemon
@@ -229,7 +229,7 @@ def _plain(letter: Letter) -> Report | None:
     letter.refusals = transcript.refusals(report)
     domain = author.rpartition("@")[2].strip('<>() "').split(" ")[0].rstrip(">") if "@" in author else ""
     replied = seen.null and _REPLIED.search(report) is not None
-    found = _recipients(letter, expected, domain, bool(failure or replied))
+    found = _recipients(letter, expected, domain, bool(failure or announced or mark or replied))
     answered = bool(letter.refusals) or any(_answers(item, seen.daemon or seen.null) for item in found)
     answered = answered or (replied and len(found) == 1)
     arrived = seen.daemon and {item.by for item in found} == {"line"} and first_of(SUCCESS, prepared)
