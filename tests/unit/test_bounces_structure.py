@@ -628,3 +628,19 @@ def test_a_code_about_a_person_beside_the_only_candidate_is_hard(code: str, hard
     found = parse(f"{head}Mesajul către <lena@dest.example> nu a putut fi livrat.\n550 {code} Necunoscut\n".encode())
     assert found.summary is not None
     assert (found.recipients, found.summary.hard) == (("lena@dest.example",), hard)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "came_to", "recipient"),
+    [
+        ("news-*@acme.example", "news-88-lena=dest.example@acme.example", "lena@dest.example"),
+        ("*-bounce@acme.example", "lena.k=dest.example-bounce@acme.example", "lena.k@dest.example"),
+    ],
+)
+def test_a_star_in_a_bounce_address_stands_for_the_tag(
+    tmp_path: Path, pattern: str, came_to: str, recipient: str
+) -> None:
+    raw = letter("Nobody of that name.\n550 5.1.1 User unknown", author="postmaster@dest.example", to=came_to)
+    ours = {**OURS, "bounce_addresses": [pattern]}
+    found = read_with(tmp_path, raw, delivered_to=came_to, ours=ours)
+    assert (found["kind"], found["recipients"], found["hard"]) == ("bounce", [recipient], True)

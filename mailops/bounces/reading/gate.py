@@ -130,7 +130,6 @@ _OPENING_ANCHORS = (
     b"spam",
     b"boxbe",
     b"challenge",
-    b"offending",
 )
 """One of these stands in every opening: most mail has none of them in its first lines."""
 
