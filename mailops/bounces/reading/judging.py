@@ -131,7 +131,7 @@ def judged_group(
 def judged_text(item: text.Found, letter: Letter, action: str, why: str, alone: bool) -> RecipientResult:
     """What a text says about one of its recipients."""
     own = item.diagnostic
-    near = " ".join(around(letter.report, item.address)) if alone and not own else ""
+    near = " ".join(around(letter.report, item.address)) if alone and (not own or item.by == "elimination") else ""
     host = find_host(own) or item.address.rpartition("@")[2].lower() or None
     ask = Asked(letter, item.address, None, host, near=near)
     reply, refused = item.reply, _refusal(letter, item.address)
