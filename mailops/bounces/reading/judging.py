@@ -44,7 +44,7 @@ _NO_MORE = re.compile(
     r"\b(?:no|not|without|nicht|kein\w*|sin|sans|plus|aucune?|nessun\w*|non|nenhuma?|não|geen|niet|inga?|ikke|nie|žádn\w+|"
     r"не|нет|không)\b[^.!?。]{0,30}$"
 )
-_LASTING = re.compile(r"(?<![\w.\-])5(?:\d\d(?=[ \-])|\.\d{1,3}\.\d{1,3}(?!\.?\d))")
+_LASTING = re.compile(r"5(?<![\w.\-]5)(?:\d\d(?=[ \-])|\.\d{1,3}\.\d{1,3}(?!\.?\d))")
 _EXIT = re.compile(r"^\s*x-unix\s*;\s*(\d{1,3})\b", re.I)
 
 

@@ -212,7 +212,7 @@ def _plain(letter: Letter) -> Report | None:
     announced = first_of(SUBJECTS, letter.subject.lower()) or (
         (letter.certain or seen.daemon) and tells_delay(letter.subject.lower())
     )
-    failure = first_of(FAILURE, prepared) or first_of(DELAY, prepared)
+    failure = bool(first_of(FAILURE, prepared) or first_of(DELAY, prepared))
     failure = failure or (not (expected or mark or announced) and _fails(letter))
     machine = "no-reply" in author or "noreply" in author
     strong = (

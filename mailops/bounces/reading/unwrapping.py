@@ -79,7 +79,8 @@ def complaint_of(letter: Letter) -> Report | None:
                 feedback = arf.read_feedback(part.text())
                 if "feedback-type" in feedback:
                     return _feedback(feedback, letter)
-    form = arf.provider_form(letter.fields, letter.parts, letter.original, letter.human)
+    said = "" if letter.seen.null or letter.seen.daemon else letter.human
+    form = arf.provider_form(letter.fields, letter.parts, letter.original, said)
     if form is None:
         return None
     rule, kind, addresses = form
