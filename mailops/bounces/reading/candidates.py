@@ -23,7 +23,8 @@ _ADDRESS = re.compile(
 )
 _HELPERS = re.compile(
     r"(?:postmaster|mailer[-_.]?daemon|abuse|hostmaster|webmaster|support|help(?:desk)?|admin(?:istrator)?|contact|"
-    r"info-?desk|service-?desk|no-?reply|do-?not-?reply|unblock|delist\w*|feedback|security|noc|it-?support)$",
+    r"info-?desk|service-?desk|no-?reply|do-?not-?reply|unblock|delist\w*|feedback|security|noc|it-?support|"
+    r".{1,64}-(?:owner|bounces|request))$",
     re.I,
 )
 _INSTEAD = re.compile(

@@ -223,6 +223,7 @@ def _plain(letter: Letter) -> Report | None:
         or bool(original.headers and (machine or seen.named))
         or bool(seen.named and mark)
         or bool(mark and original.headers and "auto-submitted" in fields)
+        or bool(announced and _ROBOT.search(author) and _REPLIED.search(report))
     )
     if not strong:
         return None
@@ -269,6 +270,28 @@ def _plain(letter: Letter) -> Report | None:
 _FAILS = re.compile("|".join(FAILS))
 _REPLIED = re.compile(r"(?<![\w.\-])([45])\d\d[ \-;#(]{1,3}\1\.\d{1,3}\.\d{1,3}(?![.\d])")
 """A reply with an enhanced code of its class: nobody but a server writes that."""
+
+
+_ROBOT = re.compile(
+    r"(?:^|<)\s*(?:system|mail-?(?:er|server|system|gate(?:way)?|gw)|mta\d*|smtp\d*|postfix|anti-?spam)@"
+)
+"""Authors that no person is, though none is a mailer daemon."""
+_LIST = re.compile(r"([\w.+\-]{1,64})-(?:bounces|owner|request|admin)@([\w.\-]{1,200}\w)")
+
+
+def _keepers(author: str) -> list[str]:
+    """Where to write to those who keep the list whose manager wrote."""
+    found = _LIST.search(author)
+    return [f"{found[1]}-{role}@{found[2]}" for role in ("owner", "request", "admin")] if found else []
+
+
+def _posted_to(letter: Letter) -> list[text.Found]:
+    """The list whose manager wrote, where its text speaks of the list and its keepers and names nobody else."""
+    found = _LIST.search(letter.author)
+    low = letter.report.lower()
+    if found is None or f"{found[1]}-owner@" not in low or re.search(rf"\b{re.escape(found[1])}\b(?!-)", low) is None:
+        return []
+    return [text.Found(f"{found[1]}@{found[2]}", lines=[" ".join(letter.report.split())[:400]], by="elimination")]
 
 
 def _fails(letter: Letter) -> bool:
@@ -318,7 +341,7 @@ def _recipients(letter: Letter, expected: tuple[str, ...], domain: str, told: bo
     report, came = letter.report, letter.came
     written = {one.lower() for one in letter.original.to}
     to = addresses_in(letter.fields.first("to"))
-    mine = {one.lower() for one in (*to, *letter.ours.bounce_addresses)} - written
+    mine = {one.lower() for one in (*to, *letter.ours.bounce_addresses, *_keepers(letter.author))} - written
     found = [one for one in text.find(report, expected, domain) if one.address.lower() not in mine]
     if came and len(came.recipients) == 1:
         tagged = came.recipients[0]
@@ -335,7 +358,7 @@ def _recipients(letter: Letter, expected: tuple[str, ...], domain: str, told: bo
     if addressee or not (letter.certain or letter.seen.daemon or (letter.seen.null and told)):
         return addressee
     left = remaining(report, letter.not_meant(), letter.original)
-    return [left] if left is not None else []
+    return [left] if left is not None else _posted_to(letter)
 
 
 def _addressee(original: OriginalMessage, report: str) -> list[text.Found]:

@@ -67,7 +67,7 @@ _ALIAS = re.compile(
 )
 _SENDER_BEFORE = re.compile(
     r"(?:sent by|from|sender|contact|contacter|reply to|on behalf of|postmaster|write to|address us at|assistance|"
-    r"help|to the address|mail to)\W{0,3}$",
+    r"help|to the address|mail to|(?:owner|administrator|moderator)s?(?: at)?)\W{0,3}$",
     re.I,
 )
 _HEADERS = ("received:", "return-path:", "dkim-signature:", "message-id:", "mime-version:", "x-originating-ip:")
