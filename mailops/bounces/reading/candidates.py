@@ -68,11 +68,7 @@ def remaining(report: str, ours: Iterable[str], original: OriginalMessage) -> Fo
         for address, place in addresses(report)
         if address.lower() not in mine
         and (address.lower() in written or not _HELPERS.match(address.rpartition("@")[0]))
-        and (address.lower() in written or not _TURN_TO.search(report[max(0, place - 60) : place]))
-        and (
-            address.lower() in written
-            or not _INSTEAD.search(" ".join(report[max(0, place - 80) : place].split()) + " ")
-        )
+        and (address.lower() in written or not _is_offered(report, place))
     ]
     if len(left) > 1:
         left = [(address, place) for address, place in left if address.lower() in written]
