@@ -281,7 +281,7 @@ _LIST = re.compile(r"([\w.+\-]{1,64})-(?:bounces|owner|request|admin)@([\w.\-]{1
 
 def _keepers(author: str) -> list[str]:
     """Where to write to those who keep the list whose manager wrote."""
-    found = _LIST.search(author)
+    found = _LIST.search(author) if "-" in author else None
     return [f"{found[1]}-{role}@{found[2]}" for role in ("owner", "request", "admin")] if found else []
 
 

@@ -246,10 +246,11 @@ def _own_line(line: str, before: str, deeper: bool) -> tuple[str, str] | None:
     match = _LABEL.match(line)
     if match:
         return match.group(1), match.group(2).strip(" :>]")
-    match = _OTHER_LABEL.match(line)
+    place = line.find("@")
+    match = _OTHER_LABEL.match(line) if 0 < line.find(":") < place else None
     if match and _CODED.match(match.group(3)) and not _SENDER_BEFORE.search(match.group(1)):
         return match.group(2), match.group(3).strip(" :>]")
-    match = _ROW.match(line)
+    match = _ROW.match(line) if place > 9 and " " not in line[place:].strip(" |") else None
     if match and not deeper and not _SENDER_BEFORE.search(before):
         return match.group(1), ""
     match = None if deeper else _LINE.match(line)
