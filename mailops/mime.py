@@ -37,7 +37,11 @@ _FIELD_LINES = re.compile(rb"(?:(?:[ \t]|[!-9;-~]{1,80}+[ \t]*+:|(?=\n)).*+(?:\n
 _FOLD = re.compile(r"\n[ \t]+")
 _PARAM = re.compile(r';\s*([A-Za-z0-9*_-]{1,40})\s*=\s*(?:"([^"]{0,500})"|([^\s;"]{1,500}))')
 _TAG = re.compile(r"<[^<>]{0,2000}>")
-_BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h\d|/td|p|hr)\b[^<>]{0,500}>", re.I)
+_BREAK = re.compile(
+    r"<(?:br|/p|/div|/tr|/li|/h\d|/td|/th|/dt|/dd|ul|ol|p|hr)\b[^<>]{0,500}>|"
+    r"(?<=[^\s>])<(?:td|th|dt|dd|li|tr)\b[^<>]{0,500}>",  # a cell that the one before it did not close
+    re.I,
+)
 _HTML_DROP = re.compile(r"<(style|script|head)\b", re.I)
 
 

@@ -614,8 +614,8 @@ def test_a_number_in_a_letter_to_our_bounce_address_is_no_reply_code(tmp_path: P
 
 @pytest.mark.parametrize("returned", [True, False])
 def test_a_sentence_in_any_language_about_whom_the_original_was_written_to_is_a_report(returned: bool) -> None:
-    head = "Return-Path: <>\nFrom: MAILER-DAEMON@dest.example\nTo: sales@acme.example\nSubject: Thư\n"
-    words = "Content-Type: text/plain; charset=utf-8\n\nThư của bạn không thể gửi tới lena@dest.example\n"
+    head = "Return-Path: <>\nFrom: MAILER-DAEMON@dest.example\nTo: sales@acme.example\nSubject: Barua\n"
+    words = "Content-Type: text/plain; charset=utf-8\n\nBarua yako kwa lena@dest.example haikufika\n"
     copy = f"\n--b\nContent-Type: message/rfc822\n\n{ORIGINAL.format(to='lena@dest.example')}" if returned else ""
     found = parse(f"{head}Content-Type: multipart/mixed; boundary=b\n\n--b\n{words}{copy}\n--b--\n".encode())
     assert (found.kind, found.recipients) == (("bounce", ("lena@dest.example",)) if returned else ("unread", ()))
@@ -628,3 +628,19 @@ def test_a_code_about_a_person_beside_the_only_candidate_is_hard(code: str, hard
     found = parse(f"{head}Mesajul către <lena@dest.example> nu a putut fi livrat.\n550 {code} Necunoscut\n".encode())
     assert found.summary is not None
     assert (found.recipients, found.summary.hard) == (("lena@dest.example",), hard)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "came_to", "recipient"),
+    [
+        ("news-*@acme.example", "news-88-lena=dest.example@acme.example", "lena@dest.example"),
+        ("*-bounce@acme.example", "lena.k=dest.example-bounce@acme.example", "lena.k@dest.example"),
+    ],
+)
+def test_a_star_in_a_bounce_address_stands_for_the_tag(
+    tmp_path: Path, pattern: str, came_to: str, recipient: str
+) -> None:
+    raw = letter("Nobody of that name.\n550 5.1.1 User unknown", author="postmaster@dest.example", to=came_to)
+    ours = {**OURS, "bounce_addresses": [pattern]}
+    found = read_with(tmp_path, raw, delivered_to=came_to, ours=ours)
+    assert (found["kind"], found["recipients"], found["hard"]) == ("bounce", [recipient], True)

@@ -10,6 +10,9 @@ from .report import OriginalMessage
 
 _FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]{1,60})\s{0,4}:[ \t]*(.*)$")
 _REDACTED = re.compile(r"^(redacted|\[?removed\]?|xxx+|x+)?@?$", re.I)
+_OFFENDING = re.compile(
+    r"^[ \t]*\[ ?offending (?:message|mail|e-?mail)s? ?\][ \t]*\n\s{0,8}[A-Za-z][A-Za-z0-9-]{1,40}:", re.I | re.M
+)
 
 
 def read_feedback(text: str) -> dict[str, list[str]]:
@@ -44,11 +47,16 @@ def fallback_addresses(original: OriginalMessage) -> list[str]:
     return list(original.to) if len(original.to) == 1 else []
 
 
-def provider_form(fields: Fields, parts: list[Part], original: OriginalMessage) -> tuple[str, str, list[str]] | None:
-    """(rule, feedback type, addresses) for complaints that are not ARF: Outlook.com's JMRP, Apple's unsubscribe."""
+def provider_form(
+    fields: Fields, parts: list[Part], original: OriginalMessage, text: str
+) -> tuple[str, str, list[str]] | None:
+    """(rule, feedback type, addresses) for complaints that are not ARF: Outlook.com's JMRP, Apple's unsubscribe, the
+    plain text of services that report for their members (SpamCop and its like, which name nobody)."""
     recipient = original.headers.get("x-hmxmroriginalrecipient", "")
     if recipient and len(parts) <= 3:
         return "complaint.jmrp", "abuse", [address_of(recipient)]
     if fields.first("x-apple-unsubscribe").lower() == "true":
         return "complaint.apple", "opt-out", [address_of(fields.first("from"))]
+    if "ffending" in text and _OFFENDING.search(text[:20_000]):
+        return "complaint.offending", "abuse", []
     return None

@@ -23,9 +23,19 @@ _ADDRESS = re.compile(
 )
 _HELPERS = re.compile(
     r"(?:postmaster|mailer[-_.]?daemon|abuse|hostmaster|webmaster|support|help(?:desk)?|admin(?:istrator)?|contact|"
-    r"info-?desk|service-?desk|no-?reply|do-?not-?reply|unblock|delist\w*|feedback|security|noc|it-?support)$",
+    r"info-?desk|service-?desk|no-?reply|do-?not-?reply|unblock|delist\w*|feedback|security|noc|it-?support|"
+    r".{1,64}-(?:owner|bounces|request))$",
     re.I,
 )
+_INSTEAD = re.compile(
+    r"(?:\b(?:new|current|correct|updated) (?:e-?mail )?address(?: is)?|\b(?:use|write to)(?: instead)?|"
+    r"\b(?:instead|neue (?:e-?mail-?)?adresse(?: lautet| ist)?|k.nftig|ab sofort|stattdessen|bitte an|verwenden sie|"
+    r"nouvelle adresse(?: est)?|utilise[rz]|désormais|nueva dirección(?: es)?|utilice|novo endereço|utilize|"
+    r"nuovo indirizzo|utilizz\w+|nieuwe? (?:e-?mail)?adres|gebruik|ny[ea]? adress?e?|nowy adres|новый адрес))"
+    r"\b[^@.!?]{0,40}$",
+    re.I,
+)
+"""What stands before the address to use from now on."""
 _TURN_TO = re.compile(
     r"(?:contact|ask|write to|mail to|e-?mail|turn to|address us at|forward(?:ed)? (?:this|it)[^@]{0,40}to|sent by|"
     r"from|sender|reply to|on behalf of|return-path|reporter|signed)\W{0,4}$",
@@ -43,6 +53,12 @@ def addresses(text: str) -> list[tuple[str, int]]:
     return list(seen.values())
 
 
+def _is_offered(report: str, place: int) -> bool:
+    """Whether an address stands there to turn to, or to use from now on."""
+    before = report[max(0, place - 80) : place]
+    return bool(_TURN_TO.search(before[-60:]) or _INSTEAD.search(" ".join(before.split()) + " "))
+
+
 def remaining(report: str, ours: Iterable[str], original: OriginalMessage) -> Found | None:
     """The one candidate that is left, with the lines that speak of it; None when none or more are."""
     mine = {one.lower() for one in ours if one}
@@ -52,7 +68,7 @@ def remaining(report: str, ours: Iterable[str], original: OriginalMessage) -> Fo
         for address, place in addresses(report)
         if address.lower() not in mine
         and (address.lower() in written or not _HELPERS.match(address.rpartition("@")[0]))
-        and (address.lower() in written or not _TURN_TO.search(report[max(0, place - 60) : place]))
+        and (address.lower() in written or not _is_offered(report, place))
     ]
     if len(left) > 1:
         left = [(address, place) for address, place in left if address.lower() in written]

@@ -314,7 +314,7 @@ def classify(
 _OF_PEOPLE = frozenset({"userunknown", "suspend", "mailboxfull", "hasmoved", "filtered"})
 _BESIDE = frozenset({"systemerror", "mailererror", "securityerror", "spamdetected", "blocked", "suspend"})
 """What stands beside "unknown user" under its own code, as the way in which it was found out."""
-_NEARER = frozenset({("mailboxfull", "suspend"), ("mesgtoobig", "mailboxfull")})
+_NEARER = frozenset({("mailboxfull", "suspend"), ("mesgtoobig", "mailboxfull"), ("mailboxfull", "mesgtoobig")})
 """Codes that say more than words of that kind."""
 _TOO_LARGE = ("552", "523")
 _OF_BOXES = frozenset({"suspend", "mailboxfull"})
@@ -404,14 +404,16 @@ def _decide(code: str, enhanced: str, text: str, said: str, stage: str, host: st
             guess = _understand(said)  # a sentence is worth more than a single word
             if guess is not None and guess[0] not in (reason, *_OF_PEOPLE) and not is_hard(guess[0]):
                 return _by_stage(guess[0], "grammar:" + guess[0], guess[1], enhanced, text, stage, host)
-        if words == "access denied" and enhanced in ("5.4.1", "5.1.1") and "recipient address rejected: access" in text:
-            return "userunknown", "text:userunknown", "recipient address rejected: access denied"
+        if words == "access denied" and enhanced in ("5.4.1", "5.1.1") and (denied := _DENIED.search(text)):
+            return "userunknown", "text:userunknown", denied.group(0)
         if coded and (reason in _LATE or words in refusals().weak) and not is_generic(enhanced):
             return coded, "code:" + enhanced, enhanced
         if coded == "userunknown" and (reason in _BESIDE or words == "access denied"):
-            guess = _understand(said)  # a lookup that found nobody is no fault of the directory
-            if guess is not None and guess[0] == coded:
-                return _by_stage(coded, "grammar:" + coded, guess[1], enhanced, text, stage, host)
+            # A lookup that found nobody is no fault of the directory; of "this or that" the code says which.
+            for clause in dict.fromkeys((said, *said.split(" or "))):
+                guess = _understand(clause)
+                if guess is not None and guess[0] == coded:
+                    return _by_stage(coded, "grammar:" + coded, guess[1], enhanced, text, stage, host)
         if (coded, reason) in _NEARER:
             return str(coded), "code:" + enhanced, enhanced
         if coded == "filtered" and reason not in (*_OF_BOXES, "userunknown"):
@@ -456,6 +458,9 @@ def _decide(code: str, enhanced: str, text: str, said: str, stage: str, host: st
     return "undefined", "none", ""
 
 
+_DENIED = re.compile(r"recipient address(?:es)? rejected ?: access denied")  # Exchange, of an address it does not know
+
+
 def _understand(text: str) -> tuple[str, str] | None:
     """What the grammar makes of it; the names of hosts say nothing."""
     if '"' in text:
@@ -468,7 +473,7 @@ def _by_stage(
 ) -> tuple[str, str, str]:
     """The exceptions in which the place in the dialogue or the code says what the words alone do not."""
     temporary = enhanced[:1] == "4"
-    if stage == "auth" and reason in _OF_PEOPLE:
+    if stage == "auth" and reason in _OF_PEOPLE and not (reason in _OF_BOXES and "mailbox" in text):
         return "securityerror", "stage:auth", words  # the user who signs in, not the one written to
     if stage in ("connect", "helo") and (reason in _OF_PEOPLE or reason == "spamdetected"):
         return "blocked", "stage:" + stage, words  # nobody was named yet, and no message was seen

@@ -157,6 +157,7 @@ _OPENINGS = (
     b"spamblocker",
     b"boxbe",
     b"challenge",
+    b"[ offending message ]",
 )
 
 
@@ -198,7 +199,10 @@ def look(head: bytes, body: bytes) -> Gate:
     low = b"\n" + head.lower()
     sign = ""
     path = _value(low, b"\nreturn-path:").strip()
-    null = b"\nreturn-path:" in low and (path in (b"", b"<>") or path.startswith((b"<mailer-daemon", b"mailer-daemon")))
+    if b"\nreturn-path:" in low:
+        null = path in (b"", b"<>") or path.startswith((b"<mailer-daemon", b"mailer-daemon"))
+    else:  # the hop that took it in may note the path in its trace line
+        null = b"envelope-from <>" in low and b"envelope-from <>" in _value(low, b"\nreceived:")
     if null:
         sign = "return-path"
     else:

@@ -85,14 +85,14 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement(
         "notcompliantrfc",
-        r"headers?|header field|subject|from header|message-id|date|line",
+        r"headers?|header field|subject|from header|message-id|date|lines?",
         r"duplicated?|more than one|multiple|missing|malformed|8-?bit|too long|illegal|not ascii",
         unless=r"recipients?|connections?|size",
     ),
     Statement(
         "policyviolation",
         r"attachments?|archives?|executables?|\.?exe|zip|macros?|file ?types?|extensions?|documents?",
-        r"forbidden|not allowed|refused|reject\w*|not permitted|prohibited|block\w*|not accepted|encrypted|banned|stripped",
+        r"forbidden|not allowed|refused|reject\w*|not permitted|prohibited|block\w*|not accepted|encrypted|macro-enabled|password-protected|banned|stripped",
         unless=r"infected|virus",
     ),
     Statement(

@@ -28,7 +28,7 @@ from .classify import (
 from .codes import CATEGORIES, EXIT_CODES, EXIT_WORDS, is_about_people, is_generic
 from .entities import ABOUT_NAMES, about_us
 from .opening import Letter
-from .phrases import DELAY, FINAL, SUBJECTS, first_of, flat
+from .phrases import DELAY, FINAL, GOES_ON, SUBJECTS, first_of, flat
 from .providers import CARRIERS
 from .report import GOOD_ACTIONS, Kind, RecipientResult
 from .speakers import peer
@@ -36,8 +36,15 @@ from .speakers import peer
 _PAST = re.compile(r"\b(?:for|in)(?: the)? (?:past|last) \d{1,3}(?:\.\d)? (?:minutes?|hours?|days?)\b")
 _DELAYED = re.compile(
     r"\(delay\)|\b(?:delayed|delay|deferred|verzögert|verspätet|retardé\w*|retrasad\w+|atrasad\w+|ritard\w+|vertraagd|"
-    r"försenad\w*|forsink\w+|opóźni\w+|zpožd\w+|задерж\w+|затрим\w+)\b|遅延|延迟|延遲|지연"
+    r"försenad\w*|forsink\w+|opóźni\w+|zpožd\w+|задерж\w+|затрим\w+|gecik\w+|késlelt\w+|késedel\w+|întârzi\w+|chậm|"
+    r"tertunda|viiväst\w+|viivyt\w+|καθυστέρ\w+|noch nicht zugestellt)\b|遅延|延迟|延遲|지연|ล่าช้า"
 )
+_GOES_ON = tuple((tuple(words.split()), re.compile(pattern)) for words, pattern in GOES_ON)
+_NO_MORE = re.compile(
+    r"\b(?:no|not|without|nicht|kein\w*|sin|sans|plus|aucune?|nessun\w*|non|nenhuma?|não|geen|niet|inga?|ikke|nie|žádn\w+|"
+    r"не|нет|không)\b[^.!?。]{0,30}$"
+)
+_LASTING = re.compile(r"5(?<![\w.\-]5)(?:\d\d(?=[ \-])|\.\d{1,3}\.\d{1,3}(?!\.?\d))")
 _EXIT = re.compile(r"^\s*x-unix\s*;\s*(\d{1,3})\b", re.I)
 
 
@@ -62,10 +69,21 @@ def kind_of_text(prepared: str, subject: str) -> tuple[Kind, str]:
     delay = first_of(DELAY, prepared)
     if delay and not final:
         return "delayed", delay
+    if not final and not _LASTING.search(prepared) and (tries := _still_tried(prepared[:4000])):
+        return "delayed", tries
     past = _PAST.search(low) or ("warning" in low and _PAST.search(prepared[:4000]))
     if not final and (past or tells_delay(low)):
         return "delayed", subject[:80]
     return "bounce", final or "failure"
+
+
+def _still_tried(prepared: str) -> str:
+    """The words by which a text says that delivery goes on, or ""; "no further attempts" says the opposite."""
+    patterns = (pattern for words, pattern in _GOES_ON if any(word in prepared for word in words))
+    for found in (hit for pattern in patterns for hit in pattern.finditer(prepared)):
+        if not _NO_MORE.search(prepared[max(0, found.start() - 40) : found.start()]):
+            return found.group(0)
+    return ""
 
 
 def tells_delay(subject: str) -> bool:
@@ -113,7 +131,7 @@ def judged_group(
 def judged_text(item: text.Found, letter: Letter, action: str, why: str, alone: bool) -> RecipientResult:
     """What a text says about one of its recipients."""
     own = item.diagnostic
-    near = " ".join(around(letter.report, item.address)) if alone and not own else ""
+    near = " ".join(around(letter.report, item.address)) if alone and (not own or item.by == "elimination") else ""
     host = find_host(own) or item.address.rpartition("@")[2].lower() or None
     ask = Asked(letter, item.address, None, host, near=near)
     reply, refused = item.reply, _refusal(letter, item.address)

@@ -1,40 +1,71 @@
-"""Amazon SES notifications that arrive as mail: a JSON object (bounce, complaint, delivery) in the text, also in the
-envelopes of SNS (``Type: Notification``, whose ``Message`` is a text), EventBridge and queues.
+"""Events of sending services that arrive as mail: a JSON object, in the text or in a part of its own.
 
-Their fields are documented by Amazon: notificationType, bounce.bouncedRecipients, complaint.complainedRecipients,
-delivery.recipients, mail.commonHeaders.
+Amazon SES (bounce, complaint, delivery, delay), also in the envelopes of SNS (``Type: Notification``, whose ``Message``
+is a text), EventBridge and queues. Its fields are documented by Amazon: notificationType, bounce.bouncedRecipients,
+complaint.complainedRecipients, delivery.recipients, deliveryDelay.delayedRecipients, mail.commonHeaders.
+
+Every other service tells the same four things under names of its own: what happened, to whom, the code and the words.
+So where a text is JSON and nothing else, its objects are searched for one that names an event and an address
+(:func:`_event`); the names in use are data.
 """
 
 from __future__ import annotations
 
 import json
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from ...mime import storable
-from .classify import classify, find_enhanced
+from .classify import classify, classify_as, find_enhanced
 from .dsn import action_of, address_of, host_of
 from .report import Kind, OriginalMessage, RecipientResult, Report
 
-_KINDS: dict[str, Kind] = {"bounce": "bounce", "complaint": "complaint", "delivery": "success-dsn"}
+_KINDS: dict[str, Kind] = {
+    "bounce": "bounce",
+    "complaint": "complaint",
+    "delivery": "success-dsn",
+    "deliverydelay": "delayed",
+}
 _PART: dict[str, tuple[str, str]] = {
     "bounce": ("bounce", "bouncedRecipients"),
     "complaint": ("complaint", "complainedRecipients"),
     "delivery": ("delivery", "recipients"),
+    "deliverydelay": ("deliveryDelay", "delayedRecipients"),
 }
+_ACTIONS: dict[Kind, str] = {"bounce": "failed", "success-dsn": "delivered", "delayed": "delayed"}
+
+_EVENTS: dict[str, Kind] = {
+    **dict.fromkeys(("bounce", "bounced", "hardbounce", "softbounce", "failed", "failure", "permanentfail"), "bounce"),
+    **dict.fromkeys(("dropped", "drop", "reject", "rejected", "blocked", "invalidemail", "outofband"), "bounce"),
+    **dict.fromkeys(("deferred", "deferral", "delay", "delayed", "deliverydelay", "temporaryfail"), "delayed"),
+    **dict.fromkeys(("complaint", "complained", "spam", "spamreport", "spamcomplaint"), "complaint"),
+    **dict.fromkeys(("delivered", "delivery"), "success-dsn"),
+}
+"""What happened, in the words of services, without case, blanks and marks."""
+_NAMED = ("event", "eventtype", "notificationtype", "recordtype", "type")
+_WHOM = ("recipient", "rcptto", "email", "emailaddress", "to", "address")
+_WORDS = (
+    *("rawreason", "diagnosticcode", "diag", "response", "smtpresponse", "details", "description", "message", "error"),
+    *("bouncedescription", "reason", "errorrelatedto"),
+)
+_CODES = ("status", "enhancedcode", "enhancedstatus")
+MAX_OBJECTS = 200
 
 
 def read_notification(text: str, subject: str, truncated: bool) -> Report | None:
     """The report in a text, or None when there is no such object."""
     start = text.find("{")
-    if start < 0 or ("notificationType" not in text and "eventType" not in text):
+    if start < 0:
         return None
+    if "notificationType" not in text and "eventType" not in text:
+        return _event(text, subject, truncated)
     item = _opened(_decoded(text[start:].replace("\n ", " ").replace("\n", "")))
-    if item is None:
-        return None
-    name = str(item.get("notificationType") or item.get("eventType") or "").lower()
-    if name not in _KINDS:
-        return None
+    name = str(item.get("notificationType") or item.get("eventType") or "").lower() if item else ""
+    if item is None or name not in _KINDS:
+        return _event(text, subject, truncated)
     section, key = _PART[name]
     detail = _mapping(item.get(section))
     results = []
@@ -52,6 +83,8 @@ def read_notification(text: str, subject: str, truncated: bool) -> Report | None
         str(common.get("subject") or "") or None,
         MappingProxyType({}),
     )
+    if name == "deliverydelay":
+        results = [replace(one, action="delayed", hard=False, unconfirmed=False) for one in results]
     feedback = str(detail.get("complaintFeedbackType") or "abuse").lower() if name == "complaint" else None
     return Report(_KINDS[name], tuple(results), feedback, original, "ses", name, subject, truncated)
 
@@ -102,6 +135,90 @@ def _result(name: str, address: str, fields: dict[str, Any], detail: dict[str, A
         "ses:" + answer.rule,
         answer.matched_text,
     )
+
+
+def _event(text: str, subject: str, truncated: bool) -> Report | None:
+    """The first event with an address in a text that is JSON and nothing else."""
+    bare = text.strip()
+    if bare[:1] not in ("{", "[") or bare[-1:] not in ("}", "]"):
+        return None
+    for item in _objects(_decoded(bare.replace("\n ", " ").replace("\n", ""))):
+        named = [(str(item.get(name) or ""), name) for name in _NAMED]
+        kind = next((_EVENTS[word] for value, _ in named if (word := _plain(value)) in _EVENTS), None)
+        if kind is None:
+            continue
+        inside = list(_objects(item))
+        address = next((a for one in inside if (a := address_of(_first(one, _WHOM))) and "@" in a), "")
+        if not address:
+            continue
+        if kind == "bounce" and _first(item, ("severity",)).lower() == "temporary":
+            kind = "delayed"
+        words = "; ".join(dict.fromkeys(said for name in _WORDS for one in inside if (said := _first(one, (name,)))))
+        if kind in ("bounce", "delayed") and not words:
+            continue
+        result = _told(kind, address, words[:2000], next((c for one in inside if (c := _first(one, _CODES))), ""))
+        feedback = "abuse" if kind == "complaint" else None
+        return Report(kind, (result,), feedback, _mail_of(inside), "event", named[0][0], subject, truncated)
+    return None
+
+
+def _told(kind: Kind, address: str, words: str, code: str) -> RecipientResult:
+    if kind == "complaint":
+        return RecipientResult(address, reason="feedback", rule="event:complaint")
+    status = find_enhanced(code) or find_enhanced(words)
+    good = kind == "success-dsn"
+    answer = classify(enhanced="2.0.0" if good else status, text="" if good else words.removeprefix("smtp;").strip())
+    if answer.reason in ("undefined", "delivered") and not good:
+        answer = classify_as("onhold", "text:unclear", words[:80])
+    hard, waits = (False, False) if kind != "bounce" else (answer.hard, answer.unconfirmed)
+    return RecipientResult(
+        address,
+        None,
+        answer.reason,
+        hard,
+        status,
+        _ACTIONS[kind],
+        words[:1000],
+        None,
+        None,
+        "event:" + answer.rule,
+        answer.matched_text,
+        waits,
+    )
+
+
+def _mail_of(objects: list[dict[str, Any]]) -> OriginalMessage:
+    """The mail that an event is about, as far as one of its objects holds its fields."""
+    head = next((one for one in objects if _first(one, ("messageid",)) and _first(one, ("subject",))), {})
+    to = address_of(_first(head, ("to",)))
+    return OriginalMessage(
+        _first(head, ("messageid",)) or None,
+        (to,) if "@" in to else (),
+        address_of(_first(head, ("from",))) or None,
+        _first(head, ("subject",)) or None,
+        MappingProxyType({}),
+    )
+
+
+def _objects(item: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a JSON value, the outer ones first; :data:`MAX_OBJECTS` at most."""
+    waiting, seen = deque([item]), 0
+    while waiting and seen < MAX_OBJECTS:
+        one = waiting.popleft()
+        seen += 1
+        if isinstance(one, dict):
+            yield {_plain(str(name)): value for name, value in one.items()}
+        inside = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        waiting.extend(value for value in list(inside)[:MAX_OBJECTS] if isinstance(value, dict | list))
+
+
+def _first(item: dict[str, Any], names: tuple[str, ...]) -> str:
+    """The first of these members that is a text."""
+    return next((value.strip() for name in names if isinstance(value := item.get(name), str) and value.strip()), "")
+
+
+def _plain(word: str) -> str:
+    return "".join(one for one in word[:40].lower() if one.isalnum())
 
 
 def _storable(value: Any) -> Any:

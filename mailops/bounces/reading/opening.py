@@ -31,6 +31,7 @@ _TO_LIST = re.compile(
     r"<((?:\"[^\"\n]{1,80}\"|[^<>\s]{1,200})@[^<>\s]{1,200})>|(\"[^\"\n@]{1,80}\"@[^\s<>,;\"()]{1,200}|"
     r"[^\s<>,;\"()]{1,100}@[^\s<>,;\"()]{1,200})"
 )
+_SEPARATED = re.compile(r"^[ \t]*\"?([^\s;,\"@]{1,100}@[^\s;,\"@]{1,200})\"?[;,\t][ \t]*(.*)$", re.M)
 _FORWARD = re.compile(r"^\s*(?:re|fwd?|wg|tr|aw|rv|enc|i|rif|sv|vs)\s?:", re.I)
 
 
@@ -108,6 +109,8 @@ def open_letter(
     letter.original = original_of(parts)
     letter.human = human_text(parts)
     letter.report, rest = text.cut(letter.human)
+    if (seen.null or seen.daemon or came) and "@" not in letter.human and (details := _details(parts)):
+        letter.human = letter.report = f"{letter.human}\n\n{details}"[: mime.MAX_TEXT]
     if not letter.original.headers and rest:
         letter.original = original_in(rest)
     return letter
@@ -146,6 +149,20 @@ def human_text(parts: list[Part]) -> str:
             plain.append(part.text())
     chosen = plain if any(piece.strip() for piece in plain) else html
     return "\n\n".join(chosen)[: mime.MAX_TEXT]
+
+
+def _details(parts: list[Part]) -> str:
+    """The attached text in which a machine names the recipients, where its letter names nobody; columns of a table of
+    separated values as a report would part them."""
+    for part in parts[1:]:
+        if part.media in _ORIGINAL_PARTS:
+            return ""
+        held = part.fields.first("content-disposition").lower().startswith("attachment")
+        if held and part.media in ("text/plain", "text/csv", "text/tab-separated-values"):
+            words = part.text()
+            if "@" in words:
+                return _SEPARATED.sub(r"\1: \2", words)
+    return ""
 
 
 def original_of(parts: list[Part]) -> OriginalMessage:

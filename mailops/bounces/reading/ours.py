@@ -14,6 +14,11 @@ from dataclasses import dataclass, field
 from ...model import tag
 
 _VERP = re.compile(r"([^\s=@]{1,64})=([A-Za-z0-9][A-Za-z0-9.-]{0,200}\.[A-Za-z0-9-]{2,63})\Z")
+_TAGGED = re.compile(
+    r"(?:[0-9a-z]{0,30}\d[0-9a-z]{0,30}[-+.])*([^\s=@]{1,64}=[A-Za-z0-9][A-Za-z0-9.-]{0,200}\.[A-Za-z0-9-]{2,63})\Z",
+    re.I,
+)
+"""A number of the sending before the recipient, in what stands for a star."""
 _NAMES = ("domains", "bounce_addresses", "hosts", "ips")
 
 
@@ -26,8 +31,9 @@ class Ours:
     """Names that are ours; compared without regard to case.
 
     ``bounce_addresses`` are written without a tag: ``bounce@acme.example`` stands for ``bounce+anything@acme.example``
-    too. ``keys`` are what signed tags (:mod:`mailops.model.tag`) are checked with. ``recipients_of`` gives the
-    recipients of the mail that a tag names; it is asked for tags of bounce addresses only.
+    too; where the tag is set off otherwise, a star stands for it (``bounce-*@acme.example``). ``keys`` are what signed
+    tags (:mod:`mailops.model.tag`) are checked with. ``recipients_of`` gives the recipients of the mail that a tag
+    names; it is asked for tags of bounce addresses only.
     """
 
     domains: frozenset[str] = frozenset()
@@ -59,6 +65,18 @@ class WrittenTo:
     recipients: tuple[str, ...] = ()
 
 
+def _starred(ours: Ours, address: str) -> tuple[str, str] | None:
+    """(the pattern, what stands for its star) of the bounce address with a star that an address fits."""
+    low = address.lower()
+    for pattern in ours.bounce_addresses:
+        before, star, after = pattern.partition("*")
+        if star and "@" in after and len(low) > len(pattern) - 1 and low.startswith(before) and low.endswith(after):
+            tagged = address[len(before) : len(address) - len(after)]
+            named = _TAGGED.match(tagged)
+            return pattern, named[1] if named else tagged
+    return None
+
+
 def written_to(ours: Ours, addresses: Iterable[str]) -> WrittenTo | None:
     """Which of our bounce addresses stands among the addresses a message was delivered to, or None."""
     for one in addresses:
@@ -66,7 +84,10 @@ def written_to(ours: Ours, addresses: Iterable[str]) -> WrittenTo | None:
         base, _, text = local.partition("+")
         address = f"{base}@{domain}".lower()
         if address not in ours.bounce_addresses:
-            continue
+            starred = _starred(ours, f"{local}@{domain}")
+            if starred is None:
+                continue
+            address, text = starred
         proof = next((p for key in ours.keys if (p := tag.read(address, text, key)) is not None), None)
         named = _VERP.match(text)
         people = (f"{named[1]}@{named[2]}",) if named else tuple(ours.recipients_of(text) or ()) if text else ()

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - rows of alternatives are data, read best as they are
 """Sentences of mail systems, as data: what announces a failure, a delay or a success, and where a report ends.
 
 All are lower case and compared with text whose blanks are single (:func:`flat`).
@@ -148,6 +149,32 @@ FAILURE = (
     "teslim edilemedi",
 )
 
+FAILS = (
+    r"\b(?:not|n.t|unable to|failed to|cannot)\b[^.!?]{0,30}\b(?:deliver|accept|process|forward|relay|transmit|post|dispatch)\w*",
+    r"\b(?:was|were|been|is) (?:\w+ ){0,2}(?:dropped|discarded|bounced|refused|returned|rejected)\b|\bcould not create a ticket\b",
+    r"\bnicht [^.!?]{0,40}\b(?:zugestellt|zustell\w+|ubermittel\w+|ubertrag\w+|weitergeleitet|angenommen|verarbeitet|ausgeliefert"
+    r"|gesendet|versandt)\b|\b(?:fehlgeschlagen|abgewiesen|abgelehnt|zuruckgewiesen|(?:un|nicht )zustellbar\w*|zustellungsfehler)\b",
+    r"\b(?:n.|ne )[^.!?]{0,40}\b(?:pas|pu)\b[^.!?]{0,30}\b(?:remis|delivr|distribu|achemin|envoy|transmi|accept|livr)\w*",
+    r"\b(?:echec (?:de|d.|lors)|rejetee?s?|refusee?s?)\b",
+    r"\bno [^.!?]{0,40}\b(?:entreg|envi|acept|proces)\w+|\b(?:rechazad|fallid|devuelt)\w+",
+    r"\bnao [^.!?]{0,40}\b(?:entreg|envi|aceit)\w+|\b(?:recusad|rejeitad|devolvid)[ao]s?\b|\bfalha n[ao]\b",
+    r"\bnon [^.!?]{0,40}\b(?:consegn|recapit|inoltr|accett|inviat)\w+|\b(?:respint|rifiutat)[oaei]\b",
+    r"\bniet [^.!?]{0,40}\b(?:bezorg|afgelever|bestel|verzonden|geaccepteerd)\w*|\b(?:geweigerd|mislukt)\b",
+    r"\b(?:inte|ikke) [^.!?]{0,40}\b(?:lever|aflever|skick|send|sendt)\w*|\b(?:avvisades|afvist|avvist)\b",
+    r"\bnie [^.!?]{0,40}\b(?:dostarcz|doreczon|wyslan|przyjet)\w*|\bodrzucon\w+",
+    r"\bne(?:byl[ao]?|lze|podar\w+|moh\w+)\b[^.!?]{0,40}\bdoruc\w+|\bnedorucen\w*|\bodmitnut\w*",
+    r"\bне [^.!?]{0,40}\b(?:доставлен|отправлен|принят|удалось доставить|доставити)\w*|\bотклонен\w*|\bвідхилен\w*",
+    r"\bnem [^.!?]{0,40}\b(?:kezbesit|tovabbit|sikerult)\w*|\bvisszautasit\w+|\bkezbesithetetlen",
+    r"\bnu [^.!?]{0,40}\b(?:livrat|trimis|transmis|putut)\w*|\brespins\w*",
+    r"\b(?:teslim|ilet|gonder)[a-z]*(?: ed)?il(?:eme|ememis|memis|medi|emez|emi)\w*|\breddedil\w+",
+    r"\bei [^.!?]{0,40}\b(?:toimit|valit|lahet)\w+|\bhylat\w+|\bei saanud [^.!?]{0,30}\w+",
+    r"\bkhong [^.!?]{0,30}\b(?:chuyen|gui|giao)\b|\b(?:tidak|gagal) [^.!?]{0,30}\b(?:terkirim|dikirim\w*|disampaikan)\b",
+    r"\bδεν [^.!?]{0,40}\b(?:παραδοθ|επιδοθ|σταλ)\w+|\bαπορριφθ\w+",
+)
+"""A mail system says that something did not go on its way: "not" near a verb of delivering, or one word for both.
+Patterns over lower-case text without accents (:func:`~mailops.bounces.reading.autoreply.folded`), a row or two for each
+language. They are asked of mail that bears the signs of a report only: in letters such sentences mean anything."""
+
 DELAY = (
     "a message is delayed",
     "only a temporary failure report",
@@ -194,6 +221,50 @@ DELAY = (
     "noch nicht zugestellt",
     "se seguirá intentando",
 )
+
+GOES_ON = (
+    (
+        "attempt try retr",
+        r"\b(?:next|another|further|subsequent) (?:delivery )?(?:attempt|try|retry)s? (?:will|is|are|in|at|after|scheduled)\b",
+    ),
+    ("queue", r"\b(?:remains?|stays?) (?:in|on) (?:the |our |its )?(?:mail |delivery )?queue\b"),
+    ("tried attempted", r"\bwill be (?:tried again|re-?attempted)\b"),
+    (
+        "versuch",
+        r"\b(?:noch|werden|folgen)\b[^.!?]{0,20} weitere (?:zustell)?versuche\b|\bnächste[rn]? (?:zustell)?versuch\b",
+    ),
+    (
+        "versuch zuzustellen zugestellt",
+        r"\b(?:wird|werden|wir)\b[^.!?]{0,60} (?:erneut|weiter(?:hin)?|nochmals?) [^.!?]{0,20}(?:versuch|zuzustellen|zugestellt)",
+    ),
+    ("warteschlange", r"\b(?:ver)?bleibt in der warteschlange\b"),
+    (
+        "intent reintent prob",
+        r"\b(?:seguir|continuar)(?:emos|á|án) (?:intent|prob|reintent)\w+|\b(?:nuevo|próximo) intento\b",
+    ),
+    ("cola", r"\b(?:sigue|permanece|continúa) en (?:la )?cola\b"),
+    ("prochain", r"\bprochain(?:e|es|s)? (?:essai|tentative)s?\b"),
+    ("essa tent", r"\b(?:continuer|poursuivr)(?:a|ons|ont) (?:à |d.|de |les |ses |nos )?(?:essa|tent)\w+"),
+    ("reste", r"\breste (?:dans la|en) file\b"),
+    ("tent prov", r"\b(?:continuer|proseguir)(?:à|emo|anno) (?:a |i )?(?:tent|prov)\w+|\bprossim[oi] tentativ[oi]\b"),
+    ("coda", r"\b(?:rimane|resta) in coda\b"),
+    ("tent", r"\b(?:continuar|seguir)(?:á|emos|ão) (?:a )?tent\w+|\bpróxima tentativa\b"),
+    ("fila", r"\b(?:permanece|continua) na fila\b"),
+    ("prober poging wachtrij", r"\bblij(?:ft|ven) [^.!?]{0,40}prober\w+|\bvolgende poging\b|\bblijft in de wachtrij\b"),
+    ("försök forsøg forsøk", r"\b(?:fortsätter|fortsætter|fortsetter) [^.!?]{0,30}(?:försök|forsøg|forsøk)\w*"),
+    ("prób kolejce", r"\b(?:kolejn|następn|ponown)[aey]\w* prób[ayę]\b|\bpozostaje w kolejce\b"),
+    ("pokus frontě", r"\b(?:další|příští) pokus\w*|\bzůstává ve frontě\b"),
+    ("попыт очеред", r"\bпродолж\w+ [^.!?]{0,30}попыт\w+|\b(?:следующ|очередн)\w+ попытк\w+|\bоста[её]тся в очереди\b"),
+    ("спроб черзі", r"\bнаступн\w+ спроб\w+|\bзалиша\w+ в черзі\b"),
+    ("denenecek", r"\b(?:tekrar|yeniden) denenecek\w*"),
+    ("kísérlet próbálkoz", r"\b(?:következő|újabb) (?:kísérlet|próbálkoz)\w*"),
+    ("tiếp mencoba", r"\btiếp tục thử\b|\bakan (?:terus )?mencoba\b"),
+    ("再送 再試行", r"再送を(?:試み(?:ます|て)|行います|続け)|再試行(?:します|されます|を続け)|次回の?再送"),
+    ("尝试 投递 重试 嘗試 投遞 重試", r"[将將](?:[会會])?(?:继续|繼續|再次|重新)(?:尝试|投递|重试|嘗試|投遞|重試)"),
+    ("시도", r"다시 시도(?:합|할 )|재시도(?:합|할 |됩)"),
+)
+"""A mail system says that it goes on trying: words without one of which a row cannot stand, and the pattern, a row for
+each way and language. What asks the reader to try again is none of them."""
 
 FINAL = (
     "permanent error",

@@ -484,8 +484,9 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...], Rows], ...] = (
     ),
     (
         "netease",
-        ("163.com", "126.com", "netease", "mi:stc", "mi:sfq", "mi:dmc", "mi:cel", "dt:spm"),
+        ("163.com", "126.com", "netease", "mi:stc", "mi:sfq", "mi:dmc", "mi:cel", "mi:ful", "dt:spm"),
         (
+            ("mi:ful", "mailboxfull"),
             ("dt:spm", "spamdetected"),
             ("dt:sum", "spamdetected"),
             ("dt:suf", "rejected"),

@@ -26,16 +26,16 @@ from dataclasses import replace
 from ... import mime
 from ...mime import Fields
 from . import dsn, gate, text, transcript
-from .autoreply import autoreply_rule
+from .autoreply import autoreply_rule, folded
 from .candidates import around, remaining
 from .classify import find_enhanced, find_reply, match_text, prepare
 from .judging import judged_group, judged_text, kind_of, kind_of_text, settled, tells_delay, unique
 from .opening import NOBODY, Letter, addresses_in, came_to, is_quoting, open_letter
 from .ours import Ours
-from .phrases import DELAY, FAILURE, SUBJECTS, SUCCESS, first_of, flat
+from .phrases import DELAY, FAILS, FAILURE, SUBJECTS, SUCCESS, first_of, flat
 from .report import OriginalMessage, RecipientResult, Report
 from .systems import wrote
-from .unwrapping import attached, complaint_of, notification_of, status_text
+from .unwrapping import STATUS_PARTS, attached, complaint_of, notification_of, status_text
 
 _RECEIPT_PARTS = ("message/disposition-notification", "message/global-disposition-notification")
 _OF_PEOPLE = frozenset({"userunknown", "hostunknown", "hasmoved", "notaccept", "suspend", "mailboxfull", "filtered"})
@@ -106,7 +106,8 @@ def _read(letter: Letter) -> Report:
     by_field = rule is not None and rule[0] == "autoreply.rfc3834"
     if rule is not None and not (by_field and seen.null and seen.daemon):
         return letter.answer("autoreply", (), *rule)
-    if letter.came is not None or (seen.null and (seen.daemon or "@" not in letter.author)):
+    typed = any(part.media in STATUS_PARTS for part in parts)
+    if letter.came is not None or (seen.null and (seen.daemon or typed or "@" not in letter.author)):
         return _unread(letter)
     return letter.answer("ordinary", (), "no report", "")
 
@@ -145,6 +146,8 @@ def _status(status: str, inline: bool, letter: Letter) -> Report | None:
         if not dsn.is_address(final) and alone:
             other, found_by = _instead(letter, list(blocks.values()))
             final = other or ("" if final.startswith("@") else final)
+        elif group is groups[-1] and not any(map(group.get, ("action", "status", "diagnostic-code"))):
+            final = _whole(final, blocks)
         if not final:
             continue
         own = blocks.get(final.lower()) or blocks.get(first.lower())
@@ -178,6 +181,12 @@ def _status(status: str, inline: bool, letter: Letter) -> Report | None:
     return letter.answer(kind, unique(results), "dsn.inline" if inline else "dsn", why)
 
 
+def _whole(address: str, blocks: dict[str, text.Found]) -> str:
+    """An address at which a report was cut off, as the text for people has it."""
+    longer = [one.address for key, one in blocks.items() if key.startswith(address.lower())]
+    return longer[0] if len(longer) == 1 else address
+
+
 def _instead(letter: Letter, blocks: list[text.Found]) -> tuple[str, str]:
     """(address, how it was found) where the field names nobody: the one line of its own, the tag, what is left."""
     if len(blocks) == 1:
@@ -203,7 +212,8 @@ def _plain(letter: Letter) -> Report | None:
     announced = first_of(SUBJECTS, letter.subject.lower()) or (
         (letter.certain or seen.daemon) and tells_delay(letter.subject.lower())
     )
-    failure = first_of(FAILURE, prepared) or first_of(DELAY, prepared)
+    failure = bool(first_of(FAILURE, prepared) or first_of(DELAY, prepared))
+    failure = failure or (not (expected or mark or announced) and _fails(letter))
     machine = "no-reply" in author or "noreply" in author
     strong = (
         seen.daemon
@@ -213,17 +223,23 @@ def _plain(letter: Letter) -> Report | None:
         or bool(original.headers and (machine or seen.named))
         or bool(seen.named and mark)
         or bool(mark and original.headers and "auto-submitted" in fields)
+        or bool(announced and _ROBOT.search(author) and _REPLIED.search(report))
     )
     if not strong:
         return None
     letter.refusals = transcript.refusals(report)
     domain = author.rpartition("@")[2].strip('<>() "').split(" ")[0].rstrip(">") if "@" in author else ""
-    found = _recipients(letter, expected, domain)
+    replied = seen.null and _REPLIED.search(report) is not None
+    found = _recipients(letter, expected, domain, bool(failure or announced or mark or replied))
     answered = bool(letter.refusals) or any(_answers(item, seen.daemon or seen.null) for item in found)
+    answered = answered or (replied and len(found) == 1)
+    arrived = seen.daemon and {item.by for item in found} == {"line"} and first_of(SUCCESS, prepared)
+    if not (seen.daemon or seen.named or expected or answered) and _DIGEST.search(letter.subject):
+        return None  # it lists mail of others, whose subjects say what they like
     reply = autoreply_rule(fields, letter.subject, report)
     if reply is not None and letter.certain and reply[0] == "autoreply.rfc3834" and not _is_vacation(fields):
         reply = None  # Exim writes that on bounces (RFC 3834 section 5 lets it)
-    sentence = bool(expected or mark or failure or announced or answered)
+    sentence = bool(expected or mark or failure or announced or answered or arrived)
     written = {one.lower() for one in original.to}
     by_signs = (
         seen.null
@@ -233,10 +249,12 @@ def _plain(letter: Letter) -> Report | None:
     if not (sentence or by_signs or (letter.certain and any(_is_condemned(item, report) for item in found))):
         return None
     person = not (seen.daemon or seen.named or expected or mark or announced or (letter.certain and answered))
+    writes_alone = reply is not None and reply[0] == "autoreply.rfc3834" and not (expected or announced)
+    person = person or (writes_alone and not (seen.daemon or seen.named or "@" not in author))
     if reply and (person or (not found and not mark and not announced)):
         return None
     certain = mark or letter.certain or "daemon" in author or "<>" in author or bool(original.headers)
-    if not found and not ((failure or announced) and certain):
+    if not found and not ((first_of(FAILURE, prepared) or first_of(DELAY, prepared) or announced) and certain):
         return None
     mine = {one.lower() for one in letter.not_meant()}
     if not found and letter.certain and len(original.to) == 1 and original.to[0].lower() not in mine:
@@ -249,6 +267,51 @@ def _plain(letter: Letter) -> Report | None:
     return letter.answer(kind, results, "text." + (mark or "generic"), why)
 
 
+_FAILS = re.compile("|".join(FAILS))
+_REPLIED = re.compile(r"(?<![\w.\-])([45])\d\d[ \-;#(]{1,3}\1\.\d{1,3}\.\d{1,3}(?![.\d])")
+"""A reply with an enhanced code of its class: nobody but a server writes that."""
+
+
+_ROBOT = re.compile(
+    r"(?:^|<)\s*(?:system|mail-?(?:er|server|system|gate(?:way)?|gw)|mta\d*|smtp\d*|postfix|anti-?spam)@"
+)
+"""Authors that no person is, though none is a mailer daemon."""
+_LIST = re.compile(r"([\w.+\-]{1,64})-(?:bounces|owner|request|admin)@([\w.\-]{1,200}\w)")
+
+
+def _keepers(author: str) -> list[str]:
+    """Where to write to those who keep the list whose manager wrote."""
+    found = _LIST.search(author) if "-" in author else None
+    return [f"{found[1]}-{role}@{found[2]}" for role in ("owner", "request", "admin")] if found else []
+
+
+def _posted_to(letter: Letter) -> list[text.Found]:
+    """The list whose manager wrote, where its text speaks of the list and its keepers and names nobody else."""
+    found = _LIST.search(letter.author)
+    low = letter.report.lower()
+    if found is None or f"{found[1]}-owner@" not in low or re.search(rf"\b{re.escape(found[1])}\b(?!-)", low) is None:
+        return []
+    return [text.Found(f"{found[1]}@{found[2]}", lines=[" ".join(letter.report.split())[:400]], by="elimination")]
+
+
+def _fails(letter: Letter) -> bool:
+    """Whether it says, in any of the languages, that something was not delivered. A postmaster is a person at times,
+    so that without a null path the subject has to say it."""
+    if letter.certain or letter.seen.null or "daemon" in letter.author:
+        said = f"{letter.subject}. {letter.report[:3000]}"
+    elif letter.seen.daemon and "return-path" not in letter.fields:
+        said = letter.subject
+    else:
+        return False
+    return _FAILS.search(" ".join(folded(said).split())) is not None
+
+
+_DIGEST = re.compile(
+    r"\b(?:quarant\w+|cuarentena|kwarantann\w+|digest|summary|zusammenfassung|übersicht|récapitulatif|résumé|resumen|"
+    r"resumo|riepilogo|overzicht|сводка|карантин\w*)\b|隔離|隔离|격리",
+    re.I,
+)
+"""Subjects of lists of held or waiting mail."""
 _CODED = re.compile(r"(?:^|[:>\"'(])\s{0,3}[45]\d\d[ \-]\s?\S")
 
 
@@ -272,12 +335,13 @@ def _is_vacation(fields: Fields) -> bool:
     return "vacation" in fields.first("auto-submitted").lower()
 
 
-def _recipients(letter: Letter, expected: tuple[str, ...], domain: str) -> list[text.Found]:
-    """Whom a text names, by the first source that names somebody (:data:`~.report.FOUND_BY`)."""
+def _recipients(letter: Letter, expected: tuple[str, ...], domain: str, told: bool) -> list[text.Found]:
+    """Whom a text names, by the first source that names somebody (:data:`~.report.FOUND_BY`). ``told``: it says that
+    something failed."""
     report, came = letter.report, letter.came
     written = {one.lower() for one in letter.original.to}
     to = addresses_in(letter.fields.first("to"))
-    mine = {one.lower() for one in (*to, *letter.ours.bounce_addresses)} - written
+    mine = {one.lower() for one in (*to, *letter.ours.bounce_addresses, *_keepers(letter.author))} - written
     found = [one for one in text.find(report, expected, domain) if one.address.lower() not in mine]
     if came and len(came.recipients) == 1:
         tagged = came.recipients[0]
@@ -290,11 +354,11 @@ def _recipients(letter: Letter, expected: tuple[str, ...], domain: str) -> list[
     spoken = transcript.named(report)
     if len(spoken) == 1:
         return [text.Found(spoken[0], by="transcript")]
-    told = _addressee(letter.original, report)
-    if told or not (letter.certain or letter.seen.daemon):
-        return told
+    addressee = _addressee(letter.original, report)
+    if addressee or not (letter.certain or letter.seen.daemon or (letter.seen.null and told)):
+        return addressee
     left = remaining(report, letter.not_meant(), letter.original)
-    return [left] if left is not None else []
+    return [left] if left is not None else _posted_to(letter)
 
 
 def _addressee(original: OriginalMessage, report: str) -> list[text.Found]:

@@ -39,6 +39,13 @@ _LABEL = re.compile(
     r"\[statu?s: error, address)\s{0,4}[:=：]\s{0,8}[<\[]?(?:smtp:|rfc822;\s?)?<?(" + _ADDR + r")>?(.*)$",
     re.I,
 )
+_OTHER_LABEL = re.compile(
+    r"^[ \t>*#\-]{0,12}([^\W\d_][^:@\n]{1,30}[^\W_]) ?:[ \t]{1,20}<?(" + _ADDR + r")>?[ \t,;:]*(.*)$"
+)
+"""Any word before an address: its own line where an answer with a code stands behind, else the end of one."""
+_CODED = re.compile(r"^[(\[\"'\- ]{0,4}[45](?:\d\d[ \-]|\.\d{1,3}\.\d)")
+_ROW = re.compile(r"^[ \t|]*(?:[^\s@|:]{1,20}(?:[ \t]{2,}|[ \t]*\|[ \t]*)){2,8}<?(" + _ADDR + r")>?[ \t|]*$")
+"""A row of a table whose last column is an address."""
 _SENTENCE = re.compile(
     r"(?:(?:deliver(?:ing|ed|y)?\b|delivery failed|send(?:ing)?\b|forward)[^@.:\n]{0,60}"
     r"(?:from <[^<>\s]{1,200}> )?\bto\b"
@@ -60,7 +67,7 @@ _ALIAS = re.compile(
 )
 _SENDER_BEFORE = re.compile(
     r"(?:sent by|from|sender|contact|contacter|reply to|on behalf of|postmaster|write to|address us at|assistance|"
-    r"help|to the address|mail to)\W{0,3}$",
+    r"help|to the address|mail to|(?:owner|administrator|moderator)s?(?: at)?)\W{0,3}$",
     re.I,
 )
 _HEADERS = ("received:", "return-path:", "dkim-signature:", "message-id:", "mime-version:", "x-originating-ip:")
@@ -71,8 +78,14 @@ _ADVICE = re.compile(
     r"you do not need to re-?send|for further assistance, please)",
     re.I,
 )
+_ACCEPTED = re.compile(
+    r"^\s{0,12}(?:accepted|delivered|succe\w+|ok|zugestellt|angenommen|accept[ée]e?s?|remis|entregad\w+|aceptad\w+|"
+    r"consegnat\w+|accettat\w+|доставлено)[^:@]{0,30}:",
+    re.I,
+)
+"""Before those who got it."""
 _RULE = re.compile(r"^[\s\-=_*|#~]{3,}|[\-=_*|#~]{3,}\s*$")
-_LOCAL = re.compile(r"^[ \t]{1,12}([A-Za-z0-9][\w.+\-]{1,40})(?:\s{2,}(.*)|\s\((.*)\))?$")
+_LOCAL = re.compile(r"^[ \t]{1,12}([A-Za-z0-9][\w.+\-]{1,40})(?:\s{2,}((?!\S+\s{2,}\S).*)|\s\((.*)\))?$")
 
 
 @dataclass(slots=True)
@@ -198,7 +211,7 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
                 current = found.setdefault(key, Found(address, indent=indent))
                 if rest:
                     current.lines.append(rest)
-        elif _ADVICE.match(line):
+        elif _ADVICE.match(line) or ("@" in line and _ACCEPTED.match(line)):
             current = None  # what the mail system says to everybody
         elif current is not None and len(current.lines) < MAX_OWN:
             current.lines.append(words)
@@ -233,6 +246,13 @@ def _own_line(line: str, before: str, deeper: bool) -> tuple[str, str] | None:
     match = _LABEL.match(line)
     if match:
         return match.group(1), match.group(2).strip(" :>]")
+    place = line.find("@")
+    match = _OTHER_LABEL.match(line) if 0 < line.find(":") < place else None
+    if match and _CODED.match(match.group(3)) and not _SENDER_BEFORE.search(match.group(1)):
+        return match.group(2), match.group(3).strip(" :>]")
+    match = _ROW.match(line) if place > 9 and " " not in line[place:].strip(" |") else None
+    if match and not deeper and not _SENDER_BEFORE.search(before):
+        return match.group(1), ""
     match = None if deeper else _LINE.match(line)
     if match:
         opened, address, closed, rest = match.groups()

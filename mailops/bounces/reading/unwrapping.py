@@ -19,7 +19,7 @@ from .report import RecipientResult, Report
 
 DEEP = 3
 """Reports inside reports that are opened."""
-_STATUS_PARTS = ("message/delivery-status", "message/global-delivery-status", "message/delivery_status")
+STATUS_PARTS = ("message/delivery-status", "message/global-delivery-status", "message/delivery_status")
 _FEEDBACK_PARTS = ("message/feedback-report",)
 _ENCODED = re.compile(
     r"(?:^[A-Za-z0-9+/]{20,80}\n){1,200}(?:[A-Za-z0-9+/]{1,80}={0,2}\n?)?|\A[A-Za-z0-9+/]{40,}={0,2}\s*\Z", re.M
@@ -28,7 +28,7 @@ _ENCODED = re.compile(
 
 def status_text(letter: Letter) -> str:
     """The status fields of all parts that hold some, or ""."""
-    return "\n\n".join(_fields_text(part) for part in letter.parts if part.media in _STATUS_PARTS)
+    return "\n\n".join(_fields_text(part) for part in letter.parts if part.media in STATUS_PARTS)
 
 
 def _fields_text(part: Part) -> str:
@@ -75,11 +75,12 @@ def complaint_of(letter: Letter) -> Report | None:
             return _feedback(arf.read_feedback(part.text()), letter)
     if "feedback-report" in letter.fields.first("content-type").lower():
         for part in letter.parts:
-            if part.media.startswith("text/"):
+            if part.media.startswith("text/") or part.media == "application/octet-stream":
                 feedback = arf.read_feedback(part.text())
                 if "feedback-type" in feedback:
                     return _feedback(feedback, letter)
-    form = arf.provider_form(letter.fields, letter.parts, letter.original)
+    said = "" if letter.seen.null or letter.seen.daemon else letter.human
+    form = arf.provider_form(letter.fields, letter.parts, letter.original, said)
     if form is None:
         return None
     rule, kind, addresses = form
