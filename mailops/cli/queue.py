@@ -13,7 +13,7 @@ from ..model.states import MailState
 from ..platforms import require_journal
 from .app import open_ops
 from .filters import IDS, filtered
-from .output import frame_table, print_json, progress, say, table
+from .output import frame_table, plain, print_json, progress, say, table
 
 if TYPE_CHECKING:
     from ..queue.filters import QueueFilter
@@ -30,11 +30,15 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
     """Counts by state, what is due, and since when the oldest mail waits."""
     health = open_ops(ctx).queue.health()
     if json:
-        print_json(health)
+        told = plain(health)
+        print_json(told if health.partly else {name: value for name, value in told.items() if name != "partly"})
         return
     table(["State", "Mails"], [(s.label, health.counts[s]) for s in MailState])
     if health.partly:
-        say(f"Of the sent ones {health.partly} are partly sent: recipients failed (mailops queue list --state failed).")
+        say(
+            f"Of the sent ones {health.partly} are partly sent: some recipients failed. The list shows them with the "
+            "mails in Delivery Failed."
+        )
     since = health.oldest.isoformat() if health.oldest else "-"
     say(f"Due now: {health.due}; with workers: {health.held}; oldest waits since: {since}")
     if health.owed:

@@ -60,9 +60,8 @@ class Route:
             lines.append(f"Answers go to {self.reply_to}, unless the mail has a Reply-To of its own.")
         lines += self._of_envelope()
         if self.server is not None and self.request.forced_server is None and self.parameter_ignored:
-            lines.append(
-                f"mail.default.from_filter is ignored, since an outgoing server is configured ({PARAMETERS_PATH})."
-            )
+            lines.append("mail.default.from_filter is ignored, since an outgoing server is configured.")
+            lines.append(f"Parameters stand under {PARAMETERS_PATH}.")
         lines += [f"Not {key}: {reason}." for key, reason in self.passed_over]
         lines += [f"Warning: {text}" for text in self.warnings]
         if self.failure:

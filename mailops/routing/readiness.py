@@ -155,7 +155,10 @@ def _tasks(setup: Setup, facts: Facts, outgoing: Outgoing, domains: list[AliasDo
         tasks.append(steps.hosted_filter(setup))
     for domain in domains:
         if outgoing == "hosted":
-            tasks += [steps.spf(domain.name, profile.hosted_suffix), steps.dkim(domain.name, profile.hosted_suffix)]
+            tasks += [
+                steps.spf(domain.name, profile.hosted_suffix),
+                steps.dkim(domain.name, profile.hosted_suffix, profile.hosting),
+            ]
         else:
             tasks.append(steps.provider_records(domain.name, servers[0].provider if servers else None))
     for domain in domains:
@@ -166,7 +169,7 @@ def _tasks(setup: Setup, facts: Facts, outgoing: Outgoing, domains: list[AliasDo
         addresses = [f"{name}@{domain.name}" for name in dict.fromkeys(filter(None, names))]
         tasks.append(steps.mailboxes(domain.name, addresses))
     if (domains or profile.hosting is Hosting.ON_PREMISE) and not facts.methods:
-        tasks.append(steps.inbound_method())
+        tasks.append(steps.inbound_method(profile.hosting))
     return tasks
 
 

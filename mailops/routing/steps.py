@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import ConfigError, NotFound
-from ..model.setup import AliasDomain, Profile, Setup
+from ..model.setup import AliasDomain, Hosting, Profile, Setup
 from ..providers.outgoing import PROVIDERS, SUGGESTED
 from .impact import PATH as ALIAS_DOMAINS
 
@@ -60,11 +60,16 @@ def spf(domain: str, suffix: str) -> Task:
     )
 
 
-def dkim(domain: str, suffix: str) -> Task:
+def dkim(domain: str, suffix: str, hosting: Hosting = Hosting.SH) -> Task:
     return Task(
         f"dns.dkim:{domain}",
         f"DKIM of {domain}",
-        "At the domain's DNS provider: add this CNAME record. With the hosted server it is required.",
+        "At the domain's DNS provider: add this CNAME record. With the hosted server it is required."
+        + (
+            " On online the return path is the hosted subdomain, so DMARC passes by DKIM alone."
+            if hosting is Hosting.ONLINE
+            else ""
+        ),
         values=(("Host", f"odoo._domainkey.{domain}"), ("CNAME", f"odoo._domainkey.{suffix}.")),
         technical=True,
     )
@@ -152,11 +157,19 @@ def mailboxes(domain: str, addresses: Iterable[str]) -> Task:
     )
 
 
-def inbound_method() -> Task:
+_MX = {
+    Hosting.ONLINE: " On online an MX record works with a subdomain such as mail.example.com, added in the portal.",
+    Hosting.SH: " On sh an MX record works with a subdomain such as mail.example.com, added in the project settings.",
+    Hosting.ON_PREMISE: " On premise redirections and MX records also need the mail gateway script.",
+}
+
+
+def inbound_method(hosting: Hosting) -> Task:
     return Task(
         "inbound.method",
         "Bring replies into the database",
-        f"Choose one or more: {', '.join(METHODS[:-1])}, or {METHODS[-1]} (advanced).",
+        f"Choose one or more: {', '.join(METHODS[:-1])}, or {METHODS[-1]} (advanced). Incoming mail servers are the "
+        f"usual way, for their simplicity; redirections come in without delay.{_MX[hosting]}",
         INCOMING_SERVERS,
         tuple(("Method", method) for method in METHODS),
         technical=True,

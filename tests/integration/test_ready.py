@@ -96,3 +96,18 @@ def test_what_only_a_person_knows_is_said_once(tmp_path: Path, dns: DnsServer) -
     assert desk.json("server", "readiness", status=1) == told
     premise = make(tmp_path / "p", dns, "on_premise")
     assert "odoo.com" not in premise("server", "readiness", status=1)
+
+
+@pytest.mark.req("GEN-01", "GEN-09", "DMARC-05", "IN-44", "IN-29")
+def test_three_kinds_of_hosting_give_three_reports(tmp_path: Path, dns: DnsServer) -> None:
+    reports = {}
+    for kind in ("online", "sh", "on_premise"):
+        desk = make(tmp_path / kind, dns, kind)
+        desk("company", "domain", "one.com")
+        reports[kind] = desk("server", "readiness", "--no-dns", status=1)
+    assert len(set(reports.values())) == 3
+    assert "DMARC passes by DKIM alone" in reports["online"]
+    assert "in the portal" in reports["online"]
+    assert "in the project settings" in reports["sh"]
+    assert "mail gateway script" in reports["on_premise"]
+    assert all("Incoming mail servers are the usual way" in told for told in reports.values())
