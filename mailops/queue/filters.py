@@ -96,10 +96,10 @@ class QueueFilter:
         return query
 
 
-_failed = m.c.id.in_(sa.select(d.c.mail_id).where(sa.text(schema.REFUSED)))  # as the index says it
-PARTLY = sa.and_(m.c.state == MailState.SENT.value, _failed)
+_refused = sa.select(d.c.mail_id).where(sa.text(schema.REFUSED)).correlate(None)  # as the index says it
+PARTLY = sa.and_(m.c.state == MailState.SENT.value, m.c.id.in_(_refused))
 """*Sent* mails with recipients who did not get it: they are work as *Delivery Failed* ones are."""
-LEFT_AT_ONCE = sa.and_(m.c.state == MailState.SENT.value, m.c.origin.endswith(URGENT), sa.not_(_failed))
+LEFT_AT_ONCE = sa.and_(m.c.state == MailState.SENT.value, m.c.origin.endswith(URGENT), m.c.id.not_in(_refused))
 """Urgent mails that left: they are in no list (QUE-11), until somebody asks for them by state or number."""
 
 
