@@ -302,7 +302,7 @@ def picture(ops: Ops) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", [7])
 def test_random_kills_change_nothing_but_answers_in_flight(
     ops_on: Callable[..., Ops], seed: int, request: pytest.FixtureRequest
