@@ -122,6 +122,7 @@ def make_server(
         tls_context=_context(settings),
         users=ops.logins,
         require_auth=settings.require_auth or None,
+        allow_insecure_loopback=not settings.tls_cert and is_loopback(host or settings.host),
         holding=holding,
     )
 

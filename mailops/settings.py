@@ -200,6 +200,13 @@ def load_settings(path: Path) -> Settings:
     if path.exists():
         try:
             values = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise ConfigError(
+                f"{path.name} cannot be read.",
+                code="config.unreadable",
+                facts={"file": str(path), "reason": error.strerror or str(error)},
+                fix="Look at its owner and mode: it must be readable by the user mailops runs as.",
+            ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{path.name} is not valid TOML.",

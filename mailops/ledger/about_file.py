@@ -51,7 +51,8 @@ def summary(found: About) -> str:
 
 
 def write(found: About, file: Path) -> Path:
-    """Write the file, mode 0600, by its ending. Raises :class:`InputRefused` for another one than :data:`FORMS`."""
+    """Write the file, mode 0600, by its ending. Raises :class:`InputRefused` for another one than :data:`FORMS`, and
+    where it cannot be written."""
     if file.suffix.lower() not in FORMS:
         raise InputRefused(
             f"{file.name!r} is neither a page nor JSON.",
@@ -59,8 +60,17 @@ def write(found: About, file: Path) -> Path:
             facts={"file": file.name, "known": list(FORMS)},
             fix="End its name with .html or .json.",
         )
-    with new_file(file, encoding="utf-8") as out:
-        out.write(as_json(found) if file.suffix.lower() == ".json" else as_page(found))
+    text = as_json(found) if file.suffix.lower() == ".json" else as_page(found)
+    try:
+        with new_file(file, encoding="utf-8") as out:
+            out.write(text)
+    except OSError as error:
+        raise InputRefused(
+            f"{file.name} cannot be written: {error.strerror or error}.",
+            code="input.file_unwritable",
+            facts={"file": str(file), "reason": error.strerror or str(error)},
+            fix="Name a file in a folder that is there and that you may write to.",
+        ) from error
     return file
 
 

@@ -228,7 +228,8 @@ def one_address(text: str) -> str:
 def _waiting(connection: Connection, spec: str) -> list[int]:
     m, d = schema.mails, schema.deliveries
     to = sa.select(m.c.id).join(d, d.c.mail_id == m.c.id).where(d.c.normalised == spec)
-    of = sa.select(m.c.id).where(sa.func.lower(m.c.header_from).contains(spec, autoescape=True))
+    wrote = sa.func.lower(m.c.header_from).contains(spec, autoescape=True)
+    of = sa.select(m.c.id).where(sa.or_(wrote, sa.func.lower(m.c.return_path) == spec))
     open_ = sa.or_(m.c.state == "outgoing", m.c.lease_owner.is_not(None))
     ids = {int(row[0]) for query in (to, of) for row in connection.execute(query.where(open_))}
     return sorted(ids)

@@ -63,7 +63,7 @@ class LedgerHolder:
             connection.execute(rename.values(recipient=person.pseudonym, data=kept or None))
         born = connection.execute(sa.select(e.c.id, e.c.data).where(_born(person.address))).all()
         for row in born:
-            kept = {**(row.data or {}), "from": person.pseudonym}
+            kept = {key: _renamed(value, person) for key, value in (row.data or {}).items()}
             connection.execute(sa.update(e).where(e.c.id == row.id).values(data=kept))
         return changed | {"facts": len(facts) + len(born)}
 
@@ -114,6 +114,13 @@ class LedgerHolder:
         done = sa.select(m.c.id).where(m.c.id.in_(mails), m.c.state.in_(_DONE))
         connection.execute(sa.update(d).where(d.c.mail_id.in_(done)).values(reply=None))
         connection.execute(sa.update(m).where(m.c.id.in_(done)).values(failure_reason=None))
+
+
+def _renamed(value: Any, person: Person) -> Any:
+    """A value of a hand-over without the person; what only mentions the address goes."""
+    if not isinstance(value, str) or person.address not in value.lower():
+        return value
+    return person.pseudonym
 
 
 def _author(address: str) -> sa.ColumnElement[bool]:

@@ -24,7 +24,7 @@ _FIELD = re.compile(rb"([!-9;-~]+)([ \t]*:[ \t]*)((?:[^\r\n]|\r\n[ \t])*)\r\n")
 _SIGNED = frozenset({b"dkim-signature", b"arc-message-signature", b"arc-seal"})
 _PEOPLE = frozenset({b"from", b"to", b"cc", b"reply-to", b"sender", b"resent-from", b"resent-to", b"resent-cc"})
 _PARAMETERS = frozenset({b"content-type", b"content-disposition"})
-_RAW_VALUE = re.compile(r'(\w[\w.-]*)="((?:[^"\\\r\n]|\\.)*)"')
+_RAW_VALUE = re.compile(r'(\w[\w.-]{0,100})="((?:[^"\\\r\n]|\\.)*)"')
 _GAP = b"\r\n\r\n"
 DEPTH = 50
 

@@ -24,7 +24,9 @@ class ContentHolder:
         yield rows_of(connection, "message bytes", query.order_by(c.c.mail_id.desc()))
 
     def forget(self, connection: Connection, person: Person) -> Mapping[str, int]:
-        gone = connection.execute(sa.delete(c).where(c.c.mail_id.in_(_whose(person.address))))
+        done = sa.select(m.c.id).where(m.c.state != MailState.OUTGOING.value, m.c.lease_owner.is_(None))
+        which = (c.c.mail_id.in_(_whose(person.address)), c.c.mail_id.in_(done))
+        gone = connection.execute(sa.delete(c).where(*which))
         return {"message bytes": gone.rowcount}
 
     def old(self, kind: str, before: datetime) -> sa.Select[Any] | None:
@@ -38,6 +40,8 @@ class ContentHolder:
 
 
 def _whose(address: str) -> sa.CompoundSelect[tuple[int]]:
-    """The mails to an address, and those by it."""
+    """The mails to an address, those by it, and our own reports about it to the programs that handed mail over."""
+    r = schema.reports
     to = sa.select(d.c.mail_id).where(d.c.normalised == address)
-    return to.union(sa.select(m.c.id).where(mentions(m.c.header_from, address)))
+    told = sa.select(r.c.report_id).where(sa.func.lower(r.c.recipient) == address, r.c.report_id.is_not(None))
+    return to.union(sa.select(m.c.id).where(mentions(m.c.header_from, address)), told)

@@ -33,7 +33,7 @@ from typing import TypeVar
 
 from sqlalchemy.engine import Engine
 
-from ..errors import DeliveryError, MailopsError, RouteError, StoreError
+from ..errors import ConfigError, DeliveryError, MailopsError, MessageRefused, RouteError, StoreError
 from ..ledger import Book
 from ..ledger.values import Leased, Settled
 from ..model.address import NULL_PATH
@@ -365,9 +365,7 @@ class Worker:
         try:
             route, server, parts = self._prepare(mail)
             self._hand.way = (server, route)
-        except StoreError:
-            raise
-        except MailopsError as error:
+        except (RouteError, ConfigError, MessageRefused) as error:
             result = SendResult(tuple(_local(r, error) for r in mail.recipients))
             return self._outcome(mail, result, None, None)
         if not mail.recipients:

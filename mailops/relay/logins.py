@@ -104,15 +104,22 @@ class Logins(Mapping[str, str]):
         reports: bool = True,
         messages_per_minute: int | None = None,
     ) -> Login:
-        """A new login, or another make of one in the store. ``password`` is the password itself, of which a hash is
-        kept, or a secret reference. Raises :class:`ConfigError` for what cannot be used."""
+        """A new login. ``password`` is the password itself, of which a hash is kept, or a secret reference. Raises
+        :class:`ConfigError` for what cannot be used, ``serve.login_exists`` for a name that is taken."""
         self._require_own(name)
+        if self.find(name) is not None:
+            raise ConfigError(
+                f"There is a login {name} already; nothing was changed.",
+                code="serve.login_exists",
+                facts={"login": name},
+                fix="Give it another password (mailops serve user password), or remove it first.",
+            )
         if not name or not name.isprintable() or len(name) > 320:
             raise _bad("login", name, "Give a name of printable characters, at most 320.")
         if company is not None and company not in {c.key for c in setup.companies}:
             raise _bad("company", company, f"Use one of: {', '.join(c.key for c in setup.companies) or 'none yet'}.")
         for sender in senders:
-            if not (is_valid(sender) or is_valid("x@" + sender.lstrip("@"))):
+            if not (is_valid(sender) or (sender.startswith("@") and is_valid("x" + sender))):
                 raise _bad("sender", sender, "Write an address, or @domain for all of a domain.")
         if bounces is not None and str(bounces) not in [policy.value for policy in BouncePolicy]:
             raise _bad("bounce policy", str(bounces), "Use keep, ours or both.")
@@ -139,8 +146,7 @@ class Logins(Mapping[str, str]):
             "changed_at": now,
         }
         with explained("storing the login"), self._engine().begin() as connection:
-            if connection.execute(sa.update(t).where(t.c.login == name).values(**row)).rowcount == 0:
-                connection.execute(sa.insert(t).values(**row, created_at=now))
+            connection.execute(sa.insert(t).values(**row, created_at=now))
         return login
 
     def password(self, name: str, password: str) -> Login:

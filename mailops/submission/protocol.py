@@ -54,7 +54,7 @@ _SET_ASIDE = {
     "MAIL": {"AUTH": re.compile(rf"<>|{_XTEXT}"), "RET": re.compile("FULL|HDRS"), "ENVID": re.compile(_XTEXT)},
     "RCPT": {
         "NOTIFY": re.compile("NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2}"),
-        "ORCPT": re.compile(rf"[A-Z0-9-]+;{_XTEXT}"),
+        "ORCPT": re.compile(rf"[A-Z0-9-]{{1,100}};{_XTEXT}"),
     },
 }
 """Parameters that are taken, checked, and set aside. A server that offers AUTH takes ``AUTH=`` and may treat it as

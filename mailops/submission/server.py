@@ -123,7 +123,7 @@ class SubmissionServer:
             raise _config(
                 "There are users but no TLS, so nobody could sign in.",
                 "config.submission_unprotected",
-                "Give a certificate, or allow sign-in without TLS from this machine.",
+                "Give tls_cert and tls_key in [serve]; on a loopback address sign-in goes without.",
             )
         if self.implicit_tls and self.tls_context is None:
             raise _config("TLS from the start needs a certificate.", "config.submission_tls", "Give a certificate.")

@@ -18,7 +18,7 @@ from mailops.errors import ConfigError, InputRefused, NotFound
 from mailops.model.mail import Submission
 from mailops.model.pseudonym import is_pseudonym
 from mailops.model.retention import KINDS
-from mailops.model.setup import MailClass
+from mailops.model.setup import BouncePolicy, MailClass
 from mailops.store import schema
 from mailops.testing import ManualClock, SmtpServer
 from mailops.testing.dsn import build_dsn
@@ -54,6 +54,8 @@ def house(ops_on: Callable[..., Ops]) -> Any:
         raw = f"From: Ann Lee <{ANN}>\r\nTo: info@acme.example\r\nMessage-ID: <w@p>\r\nSubject: {WORDS}\r\n\r\nHi\r\n"
         ops.save_alias("info", "lead")
         ops.inbound.receive(raw.encode())
+        handed: dict[str, Any] = {"return_path": SPEC, "login": SPEC, "peer": "127.0.0.1", "origin": "smtp"}
+        ops.queue.submit(Submission(sender=ANN, to=(BOB,), subject="By a program", text="x", **handed))
         ops.queue.run()
         yield ops
 
@@ -171,6 +173,17 @@ def test_a_mail_that_lost_its_message_cannot_be_tried_again(house: Ops) -> None:
     assert house.queue.mail(failed).state.value == "failed"
 
 
+def test_our_own_report_about_somebody_goes_too(house: Ops) -> None:
+    raw = b"From: robot@acme.example\r\nTo: gone@people.example\r\nSubject: Fails\r\n\r\nx\r\n"
+    path, to = "robot@acme.example", ("gone@people.example",)
+    handed = Submission(raw=raw, envelope_to=to, return_path=path, bounces=BouncePolicy.KEEP, origin="smtp")
+    house.queue.submit(handed)
+    house.queue.run()
+    assert "final-recipient: rfc822; gone@people.example" in everything(house)
+    house.forget("gone@people.example")
+    assert "gone@people.example" not in everything(house)
+
+
 def _only(number: int) -> Any:
     from mailops.queue.actions import single
 
@@ -256,6 +269,8 @@ def test_the_command_line_looks_writes_asks_and_forgets(
         assert file.stat().st_mode & 0o777 == 0o600
         assert WORDS in file.read_text()
         assert "http" not in file.read_text().replace("http-equiv", "")
+    with pytest.raises(InputRefused):
+        run.invoke(app, [*place, "about", ANN, "--out", str(tmp_path / "no" / "a.html")], catch_exceptions=False)
     assert run.invoke(app, [*place, "forget", ANN], input="n\n").exit_code == 1
     assert json.loads(run.invoke(app, [*place, "forget", ANN, "--json"]).stdout)["receipt"] is None
     assert SPEC in everything(house)
