@@ -85,6 +85,8 @@ def rate(returned: int, addressed: int, z: float = 1.959964) -> Rate:
     >>> str(rate(6, 200))[:5]
     '3.00%'
     """
+    if not 0 <= returned <= addressed:
+        raise ValueError(f"{returned} of {addressed} is no share")
     if addressed == 0:
         return Rate(0, 0, 0.0, 0.0, 1.0)
     p = returned / addressed

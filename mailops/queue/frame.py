@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ..model.mail import DeliveryView, MailView
 from ..model.reasons import plain
 from ..model.states import DeliveryState
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = [
     "mail",
@@ -61,4 +63,6 @@ def queue_frame(mails: Iterable[MailView]) -> pd.DataFrame:
         for mail in mails
         for delivery in mail.deliveries
     ]
+    import pandas as pd
+
     return pd.DataFrame(rows, columns=COLUMNS)

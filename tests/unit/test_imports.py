@@ -25,6 +25,8 @@ LAZY_PANDAS = {
     "mailops/queue/service.py",
     "mailops/bounces/service.py",
     "mailops/dns/aggregate_frames.py",
+    "mailops/queue/frame.py",
+    "mailops/suppression/service.py",
 }
 
 
