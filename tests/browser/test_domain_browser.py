@@ -46,6 +46,8 @@ def notebooks_copy(tmp_path: Path) -> Path:
     text = (source / "domain_dns.ipynb").read_text("utf-8")
     filled = text.replace('domain: str = \\"\\"', f'domain: str = \\"{DOMAIN}\\"')
     assert filled != text
+    text, filled = filled, filled.replace('service: str = \\"\\"', 'service: str = \\"odoo\\"')
+    assert filled != text
     (folder / "domain_dns.ipynb").write_text(filled, "utf-8")
     (folder / "dmarc_reports.ipynb").write_text((source / "dmarc_reports.ipynb").read_text("utf-8"), "utf-8")
     return folder

@@ -150,7 +150,7 @@ def test_the_azure_guide_in_jupyterlab_to_the_green_tag(
         provider = sign_in(page, "Connect your Outlook account")
         provider.get_by_role("button", name=ANN).click()
         provider.get_by_role("button", name="Accept").or_(provider.get_by_role("button", name="Yes")).click()
-        provider.get_by_role("heading", name="Signed in").wait_for()
+        provider.get_by_role("heading", name="Signed in").wait_for(timeout=90_000)
         page.get_by_text("✓ Outlook Token Valid").first.wait_for()
 
         # SMTP sign-in is switched off: Test Connection says so, with the branch that mends it
@@ -267,7 +267,7 @@ def test_the_google_guide_in_the_dark_to_the_green_tag(
         provider = sign_in(page, "Connect your Gmail Account")
         provider.get_by_role("button", name=GOOGLE).click()
         provider.get_by_role("button", name="Allow").or_(provider.get_by_role("button", name="Continue")).click()
-        provider.get_by_role("heading", name="Signed in").wait_for()
+        provider.get_by_role("heading", name="Signed in").wait_for(timeout=90_000)
         page.get_by_text("✓ Gmail Token Valid").first.wait_for()
         step(page, "Test the Connection")
         press(page, "Check now")

@@ -130,7 +130,8 @@ print(len(names))
 
 def test_a_domain_is_checked(cli: Hidden) -> None:
     with DnsServer({"acme.example": ["TXT v=spf1 -all"]}) as server:
-        found = cli.json("domain", "check", "acme.example", "--resolver", f"127.0.0.1:{server.port}", status=1)
+        words = ("domain", "check", "acme.example", "--service", "odoo", "--resolver", f"127.0.0.1:{server.port}")
+        found = cli.json(*words, status=1)
         assert found["asked_of"] == f"127.0.0.1:{server.port} (given)"
         assert ("acme.example", "TXT") in {(q.name, q.type) for q in server.queries}
     assert found["results"][0]["code"] == "spf.service_not_permitted"
