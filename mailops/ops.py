@@ -675,7 +675,7 @@ class Ops:
         (default: a week later). ``dst``: once, both or skip, for the nights when the clock is set."""
         from .jobs.cron import day_of, runs, zone_of
 
-        begin = day_of(first) if first is not None else datetime.now(zone_of(zone)).date()
+        begin = day_of(first) if first is not None else SystemClock().now().astimezone(zone_of(zone)).date()
         end = day_of(until) if until is not None else begin + timedelta(days=7)
         return runs(cron, zone=zone, first=begin, until=end, dst=dst)
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
+from ..clock import SystemClock
 from ..errors import ConfigError, InputRefused
 from .dkim import KeyLookup, lookup_key
 from .dkim_key import KeyStatus
@@ -167,7 +167,7 @@ def sign_message(
     signed = [name.encode() for name in headers if name.encode() in canonical]
     digest = base64.b64encode(sha256(Relaxed.canonicalize_body(body)).digest())
     names = b":\r\n ".join([*signed, b"from"])
-    tags = f"v=1; a=rsa-sha256; c=relaxed/relaxed; d={domain}; s={selector};\r\n t={int(time.time())}; h=".encode()
+    tags = f"v=1; a=rsa-sha256; c=relaxed/relaxed; d={domain}; s={selector};\r\n t={int(SystemClock().now().timestamp())}; h=".encode()
     value = b" " + tags + names + b";\r\n bh=" + digest + b";\r\n b="
     [(name, own)] = Relaxed.canonicalize_headers([(b"DKIM-Signature", value + b"\r\n")])
     text = b"".join(field + b":" + canonical[field] for field in signed) + name + b":" + own.rstrip(b"\r\n")
