@@ -167,7 +167,8 @@ def sign_message(
     signed = [name.encode() for name in headers if name.encode() in canonical]
     digest = base64.b64encode(sha256(Relaxed.canonicalize_body(body)).digest())
     names = b":\r\n ".join([*signed, b"from"])
-    tags = f"v=1; a=rsa-sha256; c=relaxed/relaxed; d={domain}; s={selector};\r\n t={int(SystemClock().now().timestamp())}; h=".encode()
+    at = int(SystemClock().now().timestamp())
+    tags = f"v=1; a=rsa-sha256; c=relaxed/relaxed; d={domain}; s={selector};\r\n t={at}; h=".encode()
     value = b" " + tags + names + b";\r\n bh=" + digest + b";\r\n b="
     [(name, own)] = Relaxed.canonicalize_headers([(b"DKIM-Signature", value + b"\r\n")])
     text = b"".join(field + b":" + canonical[field] for field in signed) + name + b":" + own.rstrip(b"\r\n")
