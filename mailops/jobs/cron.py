@@ -141,9 +141,12 @@ def _number(text: str, word: str, part: str, name: str, low: int, high: int, nam
     return number
 
 
-def _refused(text: str, why: str, fix: str) -> InputRefused:
+def _refused(text: str, why: str, hint: str) -> InputRefused:
     return InputRefused(
-        f"The schedule {text!r} cannot be read: {why}.", code="input.cron", facts={"cron": text, "why": why}, fix=fix
+        f"The schedule {text!r} cannot be read: {why}.",
+        code="input.cron",
+        facts={"cron": text, "why": why},
+        fix=f"{hint} Example: 30 2 * * mon-fri",
     )
 
 

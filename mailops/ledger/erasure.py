@@ -184,12 +184,14 @@ class Erasure:
         if days.get("addresses"):
             self._names.ready()
         for kind, holder, query in self._old(days):
-            number = limit
+            number, before = limit, None
             while number == limit:
                 with explained(f"ending old {kind}"), self._engine.begin() as connection:
                     which = [row[0] for row in connection.execute(query.limit(limit))]
+                    if which == before:  # what could not be ended is overdue, and told so; nothing hangs for it
+                        break
                     holder.end(connection, kind, which)
-                number = len(which)
+                number, before = len(which), which
                 done[kind] = done.get(kind, 0) + number
         return {kind: number for kind, number in done.items() if number}
 

@@ -88,7 +88,9 @@ class LedgerHolder:
             return sa.select(e.c.id).where(e.c.at < before, e.c.data.is_not(None), says).order_by(e.c.id)
         if kind == "addresses":
             who = sa.func.lower(e.c.recipient)
-            named = (e.c.recipient.is_not(None), ~e.c.recipient.startswith("forgotten-"))
+            open_ = sa.or_(m.c.state == MailState.OUTGOING.value, m.c.lease_owner.is_not(None))
+            waiting = sa.select(sa.func.lower(d.c.recipient)).join(m, m.c.id == d.c.mail_id).where(open_)
+            named = (e.c.recipient.is_not(None), ~e.c.recipient.startswith("forgotten-"), who.not_in(waiting))
             return sa.select(who).where(*named).group_by(who).having(sa.func.max(e.c.at) < before)
         return None
 

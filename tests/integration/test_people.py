@@ -228,9 +228,18 @@ def test_addresses_end_where_the_settings_say_so(ops_factory: Callable[..., Ops]
         ops.clock.advance(20 * 86_400)  # type: ignore[attr-defined]
         ops.send(to=[BOB], sender="desk@acme.example", subject="New", text="x")
         ops.queue.run()
+        cat = "cat@people.example"
+        ops.send(to=[cat], sender="desk@acme.example", subject="Old", text="x")
+        ops.queue.run()
         ops.clock.advance(20 * 86_400)  # type: ignore[attr-defined]
+        ops.clock.advance(31 * 86_400)  # type: ignore[attr-defined]
+        ops.send(to=[BOB], sender="desk@acme.example", subject="Newer", text="x")
+        ops.queue.run()
+        ops.send(to=[cat], sender="desk@acme.example", subject="Waits", text="x")  # who is written to keeps the name
         assert ops.overdue() == {"addresses": 1}
         assert ops.vacuum().retention == {"addresses": 1}
+        ops.queue.run()
+        assert smtp.messages[-1].recipients == (cat,)
     after = everything(ops)
     assert SPEC not in after
     assert BOB in after
