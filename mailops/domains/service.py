@@ -238,7 +238,9 @@ class Domains:
             good = good + 1 if _clean(fresh) else 0
             if good >= 2 and (watch.published or not (seen.published or _uneven(seen))):
                 self._keep(fresh)
-                told = line if watch.published and wanted else "every check passes now"
+                suggested = any(change.publish for change in fresh.changes)
+                passes = "no check fails any more" if suggested else "every check passes now"
+                told = line if watch.published and wanted else passes
                 yield Waiting(told, fresh, watch.looks, 0, True, True, _places(seen))
                 return
             if watch.published and not _clean(fresh) and _codes(fresh) != _codes(report):

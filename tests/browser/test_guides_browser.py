@@ -333,7 +333,7 @@ def test_the_mailjet_guide_to_the_end(
         page.get_by_label("Value").last.fill(shown["Value"])
         save(page)
         step(page, "Check Now")
-        press(page, "Done")
+        press(page, "Check now")
         step(page, "Authenticate the domain")
         press(page, "Check now")
         step(page, "Make the outgoing server")
