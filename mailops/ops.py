@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .ledger import Book
     from .ledger.check import Books
     from .ledger.erasure import About, Erasure, Receipt, Vacuumed
+    from .ledger.follow import Followers
     from .ledger.names import Names
     from .model.alias import Alias
     from .model.verdict import Finding
@@ -653,6 +654,13 @@ class Ops:
         from .threads.hearing import ThreadsListener
 
         return Book((ThreadsListener(), SuppressionListener(), RelayListener()), self._names)
+
+    @cached_property
+    def followers(self) -> Followers:
+        """Programs outside that are told each fact once, and how far each is behind."""
+        from .ledger.follow import Followers
+
+        return Followers(self.engine, self.clock)
 
     def books(self, progress: Callable[[int, int], None] | None = None) -> Books:
         """Count states, counters and open attempts again from the facts, and say where the tables differ."""

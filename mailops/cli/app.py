@@ -28,6 +28,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "company": ("company", "Companies and their alias domains; system parameters."),
     "explain": ("explain", "Why a mail goes the way it goes; what an error means."),
     "alias": ("alias", "Addresses that make records from mail, and who may write to them."),
+    "facts": ("facts", "What became of every mail, told to other programs, each fact once."),
     "inbound": ("inbound", "Received mail: take it in, explain it, what became of it."),
     "envelope": ("envelope", "Red envelopes of messages: who did not get it, try again, ignore."),
     "bounces": ("bounces", "Read reports that came back: parse, explain, take in, rates."),

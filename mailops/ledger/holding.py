@@ -22,6 +22,9 @@ _JUDGED = "unconfirmed was stands judged_anew migrated list suppression changed"
 STAYS = frozenset(f"{_ANSWER} {_MAIL} {_JUDGED}".split())
 """What of a fact's data says nothing about a person."""
 WORDS = ("reply", "explained", "why", "diagnostic")
+_passed = sa.select(sa.func.min(schema.follows.c.event_id)).scalar_subquery()
+_taken = sa.or_(_passed.is_(None), e.c.id <= _passed)
+"""What every follower has had: the end by age does not pass a follower; a person's request does."""
 _DONE = [state.value for state in MailState if state is not MailState.OUTGOING]
 
 
@@ -85,13 +88,14 @@ class LedgerHolder:
             return sa.select(a.c.id).where(a.c.started_at < before, a.c.transcript.is_not(None)).order_by(a.c.id)
         if kind == "replies":
             says = sa.or_(*(e.c.data[word].as_string().is_not(None) for word in WORDS))
-            return sa.select(e.c.id).where(e.c.at < before, e.c.data.is_not(None), says).order_by(e.c.id)
+            return sa.select(e.c.id).where(e.c.at < before, e.c.data.is_not(None), says, _taken).order_by(e.c.id)
         if kind == "addresses":
             who = sa.func.lower(e.c.recipient)
             open_ = sa.or_(m.c.state == MailState.OUTGOING.value, m.c.lease_owner.is_not(None))
             waiting = sa.select(sa.func.lower(d.c.recipient)).join(m, m.c.id == d.c.mail_id).where(open_)
             named = (e.c.recipient.is_not(None), ~e.c.recipient.startswith("forgotten-"), who.not_in(waiting))
-            return sa.select(who).where(*named).group_by(who).having(sa.func.max(e.c.at) < before)
+            had = sa.or_(_passed.is_(None), sa.func.max(e.c.id) <= _passed)
+            return sa.select(who).where(*named).group_by(who).having(sa.and_(sa.func.max(e.c.at) < before, had))
         return None
 
     def end(self, connection: Connection, kind: str, which: Sequence[Any]) -> None:

@@ -271,7 +271,9 @@ events = sa.Table(
     sa.Column("key", sa.String(64)),  # the same fact told again has the same key; null where nothing is told twice
     sa.Column("undoes", BigId),  # the event that this one takes back
     sa.Column("left_at", Utc),  # of what came back: when its mail was first handed over
+    sa.Column("xid", BigId, nullable=False, server_default="0"),  # PostgreSQL: the transaction that wrote it
     sa.Index("ix_events_mail", "mail_id"),
+    sa.Index("ix_events_xid", "xid", "id", sqlite_where=sa.text("xid > 0")),  # empty on SQLite
     sa.Index(
         "ix_events_message_id",
         "message_id",
@@ -309,6 +311,15 @@ owed = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("due_at", Utc, nullable=False),
+)
+
+follows = sa.Table(
+    "follows",
+    metadata,
+    sa.Column("name", sa.String(40), primary_key=True),
+    sa.Column("xid", BigId, nullable=False),
+    sa.Column("event_id", BigId, nullable=False),
+    sa.Column("at", Utc, nullable=False),
 )
 
 forgotten = sa.Table(

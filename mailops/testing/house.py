@@ -63,7 +63,7 @@ KEEPERS = {"mailops/guides/steps.py": "keeps guide_answers, which the guides own
 
 TABLE_OWNER: dict[str, str] = {
     **dict.fromkeys(("parameters", "alias_domains", "companies", "servers"), "store"),
-    **dict.fromkeys(("mails", "deliveries", "attempts", "events", "counts", "owed", "forgotten"), "ledger"),
+    **dict.fromkeys(("mails", "deliveries", "attempts", "events", "counts", "owed", "follows", "forgotten"), "ledger"),
     "contents": "queue",
     "dkim_keys": "queue",
     **dict.fromkeys(("logins", "reports"), "relay"),

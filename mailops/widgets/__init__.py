@@ -44,6 +44,7 @@ _HOMES = {
     "domains_overview": "domain_view",
     "ends_cards": "doctor_view",
     "envelopes_panel": "envelope_view",
+    "FollowersCard": "followers",
     "expectations": "domain_view",
     "guide_cards": "guide_view",
     "line_chart": "charts",

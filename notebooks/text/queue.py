@@ -14,7 +14,7 @@ from datetime import timedelta
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.queue.filters import state_from_label
-from mailops.widgets import CheckCard, Headline, QueueView, envelopes_panel
+from mailops.widgets import CheckCard, FollowersCard, Headline, QueueView, envelopes_panel
 
 ops = Ops.open(workspace or None)
 
@@ -47,6 +47,9 @@ CheckCard(
 
 # %%
 envelopes_panel(ops)
+
+# %%
+FollowersCard(ops)
 
 # %% [markdown]
 # Unsent mails are in *Settings → Technical → Email: Emails* (developer mode).
