@@ -907,6 +907,7 @@ class Ops:
             timeout=dns.timeout,
             servers=dns.servers,
             hosts=lambda: [server.host for server in self.setup.servers if server.active and server.host],
+            keys=lambda domain: self.signing.published_as(domain),
         )
 
     def sender_report(self, domain: str, *, seconds: float = 20.0) -> SenderReport:
