@@ -915,6 +915,7 @@ class Ops:
             timeout=dns.timeout,
             servers=dns.servers,
             hosts=lambda: [server.host for server in self.setup.servers if server.active and server.host],
+            keys=lambda domain: self.signing.published_as(domain),
         )
 
     def sender_report(self, domain: str, *, seconds: float = 20.0) -> SenderReport:
@@ -952,10 +953,13 @@ class Ops:
 
     def restore(self, file: str | Path, *, replace: bool = False) -> Backup:
         """Put a backup in the place of this workspace's store; the store of before stays as a file beside it. Mails
-        that were *Outgoing* at the backup are so again: cancel those that left since, before the queue runs."""
-        from .store.backup import restore
+        that were *Outgoing* at the backup are so again: cancel those that left since, before the queue runs. Whom the
+        store of before had forgotten is forgotten again; ``not_forgotten`` says of whom that cannot be said."""
+        from .ledger.again import forget_again
+        from .store.backup import forgotten, restore
 
         self.close()
+        gone = forgotten(self.workspace.database)
         done = restore(
             Path(file).expanduser(),
             self.workspace.database,
@@ -964,7 +968,9 @@ class Ops:
             folder=self.workspace.path,
         )
         self.workspace.renew()
-        return done
+        again = forget_again(self.engine, self.erasure, self._names, gone or (), cancel=self.queue.cancel)
+        unknown = () if gone is not None else ("whoever was forgotten since: the store of before cannot be read",)
+        return done.with_people(again.forgotten, again.cancelled, (*again.left, *unknown))
 
     def close(self) -> None:
         """Release the database connections."""

@@ -146,6 +146,11 @@ def restore(
         say(f"The store of before is {done.kept}.")
     for name in done.beside:
         say(f"From the backup, not in use yet unless it has its own name: {name}")
+    if done.forgotten:
+        said = f"{len(done.forgotten)} people who had been forgotten came back with it, and were forgotten again"
+        say(said + (f"; {done.cancelled} mails to or of them were cancelled." if done.cancelled else "."))
+    for one in done.not_forgotten:
+        say(f"Not forgotten again: {one}. Look for them: mailops about ADDRESS, mailops forget ADDRESS.")
     if done.outgoing and not check:
         say(
             f"{done.outgoing:,} mails are Outgoing as they were then. Those that left since would leave again: look at "

@@ -36,15 +36,19 @@ def add(
     domain: str,
     selector: str,
     key: str = typer.Option(None, "--key", help="A reference to a private key in PEM (default: a new one)."),
+    unseen: bool = typer.Option(False, "--unseen", help="Sign with it at once, before its record is seen."),
     json: bool = JSON,
 ) -> None:
-    """A key for a domain: the first signs at once, a further one when it is activated."""
-    made = open_ops(ctx).signing.add(domain, selector, key)
+    """A key for a domain. It waits until its record is published and it is activated; --unseen signs at once."""
+    made = open_ops(ctx).signing.add(domain, selector, key, unseen=unseen)
+    then = "" if made.state == "active" else f"mailops dkim activate {made.domain} {made.selector}"
     if json:
-        print_public({"name": made.name, "value": made.record, "state": made.state})
+        print_public({"name": made.name, "value": made.record, "state": made.state, "then": then})
     else:
         say(f"State: {made.state}. Publish this TXT record:\n  {made.name}")
         sys.stdout.write(f"  {made.record}\n")
+        say(f"Nothing is signed with it yet. Once it is published: {then}" if then
+            else "Mail is signed with it from now on: until it is published its signatures fail.")  # fmt: skip
 
 
 @app.command("record")

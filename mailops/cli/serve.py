@@ -13,7 +13,7 @@ from .output import frame_table, print_json, say, table
 
 app = typer.Typer(rich_markup_mode=None, help="Listen for mail from applications, and send it.")
 JSON = typer.Option(False, "--json", help="Print JSON.")
-users = typer.Typer(rich_markup_mode=None, help="Who may hand mail over: list, add, password, remove.")
+users = typer.Typer(rich_markup_mode=None, help="Who may hand mail over: list, add, change, password, remove.")
 app.add_typer(users, name="user")
 REFERENCE = typer.Option(
     None, "--password", help="A reference (env:NAME, file:PATH …) instead of a password of its own."
@@ -97,7 +97,7 @@ def check(ctx: typer.Context, json: bool = JSON) -> None:
 
 @users.callback(invoke_without_command=True)
 def user(ctx: typer.Context, json: bool = JSON) -> None:
-    """Who may hand mail over (the same as ``list``); add, password and remove change it."""
+    """Who may hand mail over (the same as ``list``); add, change, password and remove change it."""
     if ctx.invoked_subcommand is None:
         user_list(ctx, json)
 
@@ -148,6 +148,30 @@ def user_add(
     say(f"{login} may hand mail over as {', '.join(made.senders) or 'anybody'}.")
     if shown:
         say(f"Its password, shown this once: {shown}")
+
+
+@users.command("change")
+def user_change(
+    ctx: typer.Context,
+    login: str = typer.Argument(..., help="Its name."),
+    company: str = typer.Option(None, help="The key of the company its mail belongs to; '' takes it away."),
+    sender: list[str] = typer.Option(None, "--sender", help="An address or @domain it may send as; 'any' = anybody."),
+    bounces: str = typer.Option(None, help="Where reports about its mail go: keep, ours, both; '' = as the settings."),
+    reports: bool = typer.Option(None, "--reports/--no-reports", help="Whether it hears of what did not arrive."),
+    per_minute: int = typer.Option(None, help="At most so many mails a minute; 0 = no limit."),
+    json: bool = JSON,
+) -> None:
+    """Change what is named of a login; all else stays, and it counts from the next mail on."""
+    ops = open_ops(ctx)
+    named: dict[str, object] = {} if reports is None else {"reports": reports}
+    named |= {name: value or None for name, value in (("company", company), ("bounces", bounces)) if value is not None}
+    named |= {} if per_minute is None else {"messages_per_minute": per_minute}
+    named |= {"senders": () if sender == ["any"] else tuple(sender)} if sender else {}
+    made = ops.logins.change(login, setup=ops.setup, **named)
+    if json:
+        print_json(made)
+    else:
+        say(f"{login} may hand mail over as {', '.join(made.senders) or 'anybody'}.")
 
 
 @users.command("password")

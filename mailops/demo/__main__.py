@@ -21,6 +21,7 @@ from ..testing import ManualClock
 from ..workspace import FILE, init
 from .month import DAYS, Played, play, start_of_month, unsent
 from .names import ask_here, write_reports
+from .programs import PROGRAMS, hand_over
 from .world import BOOKS, MARK, World, furnish, remember, remembered, require_peers
 
 
@@ -77,6 +78,7 @@ def _demo(folder: Path, reports: Path) -> int:
             "outgoing servers; each server is a real SMTP server on 127.0.0.1."
         )
         played = _play(ops, world, clock)
+        _programs(ops, played)
         _figures(ops, played)
         _guides(ops)
         codes = _jobs(folder)
@@ -113,6 +115,15 @@ def _figures(ops: Ops, played: Played) -> None:
     for sender in ("Ann Archer <ann@northwind.example>", "Carol Clerk <carol@partner-firm.example>"):
         for line in ops.explain(sender=sender).sentences()[:3]:
             _say(f"   {line}")
+
+
+def _programs(ops: Ops, played: Played) -> None:
+    names = " and ".join(one.login for one in PROGRAMS)
+    handed, report = hand_over(ops)
+    played.submitted += handed + ops.reports.counts()["told"]
+    played.add(report)
+    _say(f"   Two programs, {names}, hand {handed} mails over by SMTP with a login each; one is refused, and")
+    _say("   its program gets a report (notebook relay).")
 
 
 PRACTISED = {

@@ -82,7 +82,7 @@ def _met(setup: SendingSetup, results: Sequence[CheckResult]) -> dict[str, bool 
     unknown = {result.verdict.check for result in results if result.state is S.UNKNOWN}
     spf = True if "spf.ok" in codes else None if "spf" in unknown else False
     keys = [r for r in results if r.verdict.check == "dkim"]
-    signed = any(one.code in ("dkim.ok", "dkim.weak", "dkim.copied") for one in keys)
+    signed = any(one.code in ("dkim.ok", "dkim.weak", "dkim.copied", "dkim.own_ok") for one in keys)
     not_seen = "dkim" in unknown or "dkim.no_selector" in codes
     dkim = True if signed else None if not_seen else False
     dmarc = True if codes & {"dmarc.ok", "dmarc.inherited"} else None if "dmarc" in unknown else False

@@ -1,7 +1,8 @@
 """The DKIM keys of a sending domain: the selectors and targets its services expect, against what is published.
 
 Where a service needs only one of its selectors, one valid key is enough and the others are notes. A key that works is
-never "wrong": a copy of the service's key gets a warning, and a change that takes a valid key away says so.
+never "wrong": a copy of the service's key gets a warning, and a change that takes a valid key away says so. The keys
+that mailops signs with itself are known to the letter: each is looked for as receivers will look for it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from ..providers.records import DkimExpectation
 from .check_common import CONSEQUENCE, profiles_of, readable, standing
 from .dkim import KeyLookup, lookup_key
 from .dkim_key import KeyStatus, mended_key, parse_key
-from .domain_model import CheckResult, SendingSetup, verdict
+from .dkim_own import look_at
+from .domain_model import CheckResult, SendingSetup, SigningKey, verdict
 from .records import Change, ZoneRecord
 from .resolver import Asker, together
 
@@ -21,19 +23,52 @@ _NOTE = "The service works with one of its selectors; this one is not used now."
 
 
 async def check_dkim(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
-    """The selectors of the sending services, and any given ones, at the sending domain."""
+    """The selectors of the sending services, any given ones, and mailops' own keys, at the sending domain."""
+    own = {key.selector for key in setup.own_keys}
     groups: list[tuple[list[DkimExpectation], bool, str]] = []
     for profile in profiles_of(setup):
         known = [one for one in profile.dkim if "*" not in one.selector]
         if known:
             groups.append((known, profile.essential, profile.dkim_need))
-    if setup.selectors:
-        groups.append(([DkimExpectation(selector) for selector in setup.selectors], not profiles_of(setup), "all"))
-    if not groups:
+    if given := [DkimExpectation(selector) for selector in setup.selectors if selector.lower() not in own]:
+        groups.append((given, not profiles_of(setup), "all"))
+    if not groups and not own:
         title = "no selector is known; take one from a sent message (s= in its DKIM-Signature) and name it"
         return [verdict("dkim", setup.name, S.SKIPPED, "dkim.no_selector", title)]
     parts = await together(_group(resolver, setup, *group) for group in groups)
-    return [result for part in parts for result in part]
+    ours = await together(_own(resolver, setup.name, key) for key in setup.own_keys)
+    return [*(result for part in parts for result in part), *ours]
+
+
+async def _own(resolver: Asker, domain: str, key: SigningKey) -> CheckResult:
+    """One of mailops' own keys: whether receivers find this very key, and what follows of it in the key's state."""
+    seen = await look_at(resolver, key.selector, domain, key.public_key)
+    found = readable(seen.lookup.record.text)
+    activate = f"mailops dkim activate {domain} {key.selector}"
+
+    def say(state: S, code: str, title: str, fix: str = "") -> CheckResult:
+        change = seen.change if state is not S.SKIPPED else None
+        return verdict("dkim", seen.name, state, code, title, found=found, expected=seen.value, fix=fix,
+                       evidence=seen.lookup.as_dict(), change=change)  # fmt: skip
+
+    if seen.lookup.status is KeyStatus.TEMPERROR:
+        return say(S.UNKNOWN, "dkim.unknown", seen.trouble)
+    if key.state == "former":
+        title = "the key before stays published for the mail that is under way"
+        gone = f"the key before is not signed with any more, and its record is not there ({seen.trouble})"
+        return say(S.PASSED, "dkim.own_former", title) if seen.published else say(S.SKIPPED, "dkim.own_gone", gone)
+    if key.state == "next":
+        if seen.published:
+            title = f"the key {key.selector} is published and waits to be signed with: {activate}"
+            return say(S.PASSED, "dkim.own_ready", title)
+        title = f"the key {key.selector} waits for its record, and nothing is signed with it: {seen.trouble}"
+        return say(S.WARNING, "dkim.own_waiting", title, f"Publish {seen.name}, then: {activate}")
+    if seen.published:
+        return say(S.PASSED, "dkim.own_ok", f"mailops signs with the key {key.selector}, and receivers find it")
+    other = seen.lookup.status is KeyStatus.VALID
+    title = f"mailops signs with the key {key.selector}, and receivers do not find it: {seen.trouble}"
+    fix = f"Publish {seen.name}; until then every signature of it fails."
+    return say(S.FAILED, "dkim.own_other" if other else "dkim.own_missing", title, fix)
 
 
 async def _group(

@@ -15,12 +15,23 @@ NO_PROMISE = "A pass is no promise: receivers apply rules of their own and may s
 
 
 @dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that mailops itself signs a domain's mail with. ``state``: active, next (waits for its record) or former;
+    ``public_key`` as in ``p=`` (RFC 6376 §3.6.1)."""
+
+    selector: str
+    public_key: str
+    state: str = "active"
+
+
+@dataclass(frozen=True, slots=True)
 class SendingSetup:
     """Who sends for a domain. ``bounce_domain`` is the alias domain (reverse-path), by default the domain itself.
 
     ``service`` is a key of :data:`mailops.providers.records.SENDERS` (``odoo`` = the hosted server, ``mailjet`` or
     ``external:mailjet``, ...), several with commas (``odoo,google``), or empty for an own server, then ``selectors``
     and ``spf_terms`` say what is expected. ``volume`` = messages a day to one receiver (None = no bulk rules).
+    ``own_keys`` are those that mailops signs with.
     """
 
     domain: str
@@ -33,6 +44,7 @@ class SendingSetup:
     report_to: str = ""
     sample_ips: tuple[str, ...] = ()
     volume: int | None = None
+    own_keys: tuple[SigningKey, ...] = ()
 
     @property
     def name(self) -> str:

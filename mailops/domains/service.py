@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..dns.answer import Status
-from ..dns.domain_model import DomainReport, SendingSetup
+from ..dns.domain_model import DomainReport, SendingSetup, SigningKey
 from ..dns.names import askable, normalise
 from ..dns.records import ZoneRecord
 from ..errors import ConfigError, InputRefused, NotFound
@@ -59,7 +59,7 @@ class Waiting:
 
 class Domains:
     """``resolvers`` and ``servers`` as in the settings; ``engine`` None = nothing is kept; ``hosts`` are names of the
-    workspace's own mail servers."""
+    workspace's own mail servers, ``keys`` those that it signs a domain's mail with."""
 
     def __init__(
         self,
@@ -70,12 +70,14 @@ class Domains:
         timeout: float = 5.0,
         servers: Mapping[str, str] | None = None,
         hosts: Callable[[], Sequence[str]] = tuple,
+        keys: Callable[[str], Sequence[SigningKey]] = lambda _: (),
     ) -> None:
         self._clock = clock
         self._engine = engine
         self._resolvers = tuple(resolvers)
         self._timeout = timeout
         self._hosts = hosts
+        self._keys = keys
         self._servers = {normalise(name): endpoint(place) for name, place in (servers or {}).items()}
 
     def asking(self, resolvers: Sequence[str] = (), timeout: float | None = None) -> Domains:
@@ -86,6 +88,7 @@ class Domains:
             resolvers=resolvers or self._resolvers,
             timeout=timeout or self._timeout,
             hosts=self._hosts,
+            keys=self._keys,
         )
         other._servers = dict(self._servers)
         return other
@@ -124,7 +127,8 @@ class Domains:
         that are not None override it."""
         from .sending import sending_of
 
-        known = sending_of(setup, _mail_domain(domain)).options()
+        name = _mail_domain(domain)
+        known: dict[str, Any] = {**sending_of(setup, name).options(), "own_keys": tuple(self._keys(name))}
         return self.setup(domain, **{**known, **{name: value for name, value in options.items() if value is not None}})
 
     def all_of(self, setup: Setup, **options: Any) -> tuple[SendingSetup, ...]:

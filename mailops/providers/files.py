@@ -9,11 +9,13 @@ tested.
 from __future__ import annotations
 
 import tomllib
+from datetime import timedelta
 from importlib.resources import files
 from typing import Any
 
 from ..model.setup import Authentication, Encryption, MailClass
 from .model import (
+    Answers,
     DkimExpectation,
     Endpoints,
     Host,
@@ -22,6 +24,7 @@ from .model import (
     Provider,
     ReturnPathRecord,
     SendingProfile,
+    WebhookProof,
     limits_said,
 )
 
@@ -33,6 +36,7 @@ def read(key: str, text: str) -> Provider:
     """One file of ``data/``."""
     data = tomllib.loads(text)
     server, oauth = data.pop("server", {}), data.pop("oauth", {})
+    webhook, answers = data.pop("webhook", None), data.pop("answers", None)
     limits = tuple(Limit(**one) for one in data.pop("limits", ()))
     known = server.get("id", "")
     passwords = tuple(rule for one in data.pop("passwords", ()) for rule in _passwords(known, one))
@@ -48,6 +52,8 @@ def read(key: str, text: str) -> Provider:
         limits=limits,
         limit=server.pop("limit", "") or said,
         passwords=passwords,
+        webhook=_webhook(webhook) if webhook else None,
+        answers=_answers(answers) if answers else None,
         oauth=bool(oauth),
         endpoints=Endpoints(**places),
         **_server(server),
@@ -59,6 +65,16 @@ def read(key: str, text: str) -> Provider:
 def _passwords(known: str, one: dict[str, Any]) -> list[PasswordRule]:
     rest = {"since": None, "until": None, "taken": False, **one}
     return [PasswordRule(known, protocol, **rest) for protocol in rest.pop("protocols")]
+
+
+def _webhook(data: dict[str, Any]) -> WebhookProof:
+    hours = data.pop("hours", None)
+    return WebhookProof(max_age=None if hours is None else timedelta(hours=hours), **data)
+
+
+def _answers(data: dict[str, Any]) -> Answers:
+    says = tuple((words, reason) for words, reason in data.pop("says"))
+    return Answers(marks=tuple(data.pop("marks")), says=says, **data)
 
 
 def _server(data: dict[str, Any]) -> dict[str, Any]:
@@ -112,3 +128,18 @@ def _all() -> dict[str, Provider]:
 
 
 FILES: dict[str, Provider] = _all()
+
+
+def _receivers() -> tuple[Answers, ...]:
+    """The answers of those who send for us too, and of those who only receive (``data/receivers``)."""
+    found = [one.answers for one in FILES.values() if one.answers is not None]
+    for file in (files(__package__) / "data" / "receivers").iterdir():
+        if file.name.endswith(".toml"):
+            data = tomllib.loads(file.read_text(encoding="utf-8"))
+            del data["title"]  # for those who read the file
+            found.append(_answers(data))
+    return tuple(sorted(found, key=lambda one: one.rank))
+
+
+RECEIVERS: tuple[Answers, ...] = _receivers()
+WEBHOOKS: dict[str, WebhookProof] = {one.webhook.name: one.webhook for one in FILES.values() if one.webhook is not None}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 from ..model.setup import Authentication, Encryption, MailClass
 
@@ -136,6 +136,32 @@ class SendingProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookProof:
+    """How a provider's webhooks prove who sent them: the ``parameter`` that holds what is needed, whether the proof
+    binds the body, whether it is used once, its age at most (None: it has no time). ``name``: as the door calls it."""
+
+    name: str
+    parameter: str
+    binds_body: bool
+    once: bool
+    max_age: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a receiver's own answers mean. ``marks``: parts of its host's name, or words that only it writes; ``says``:
+    (words in the prepared text, or ``^5.7.1`` for an enhanced code, ``~`` asks for a whole token; the reason). The
+    lower ``rank`` is asked first. ``unknown_is_filter``: its "user unknown" may be the subscriber's own filter,
+    ``always``, or only where it comes with no address (``bare``)."""
+
+    name: str
+    rank: int
+    marks: tuple[str, ...]
+    says: tuple[tuple[str, str], ...]
+    unknown_is_filter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """One provider. ``id`` is what ``Server.provider`` holds (empty = it has no servers to send through), ``name`` and
     ``product`` are its short and its full name; ``redirect_path`` and ``token_tag`` are the product's.
@@ -172,6 +198,8 @@ class Provider:
     limits: tuple[Limit, ...] = ()
     limit: str = ""
     passwords: tuple[PasswordRule, ...] = ()
+    webhook: WebhookProof | None = None
+    answers: Answers | None = None
 
     def has_host(self, name: str) -> bool:
         """Whether a server of this name is the provider's."""

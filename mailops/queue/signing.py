@@ -7,9 +7,9 @@
          ▼
     an active key for the From's domain, and no signature by that domain yet ─► signed, and told
 
-A domain has one *active* key; a *next* one waits until its record is published, a *former* one is no longer signed
-with, and its record stays for the mail that is under way. Keys are secret references; one that cannot be read lets mail
-leave unsigned, and says so: mail must not wait for it.
+A domain has at most one *active* key; a *next* one waits until its record is published, also where it is the first; a
+*former* one is no longer signed with, and its record stays for the mail that is under way. Keys are secret references;
+one that cannot be read lets mail leave unsigned, and says so: mail must not wait for it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sqlalchemy.engine import Engine
 
 from ..dns.dkim_message import sign_message, signatures
 from ..dns.dkim_own import OwnKey, look_at, record_text
+from ..dns.domain_model import SigningKey
 from ..dns.names import askable
 from ..dns.resolver import Asker
 from ..errors import ConfigError, MailopsError, NotFound
@@ -140,10 +141,15 @@ class Signing:
         with explained("reading the DKIM keys"), reading(self._engine()) as connection:
             return [DkimKey(**row._mapping) for row in connection.execute(query)]
 
-    def add(self, domain: str, selector: str, reference: str | None = None) -> DkimKey:
+    def published_as(self, domain: str) -> list[SigningKey]:
+        """The keys of a domain as its DNS check asks for them."""
+        return [SigningKey(key.selector, key.public_key, key.state) for key in self.all(domain)]
+
+    def add(self, domain: str, selector: str, reference: str | None = None, *, unseen: bool = False) -> DkimKey:
         """A key for a domain: the one behind ``reference`` (PEM), or a new RSA key of 2,048 bits in the vault.
 
-        The first of a domain signs at once, a further one with :meth:`activate`. Raises :class:`ConfigError`.
+        It waits as *next* until :meth:`activate`, which wants its record seen: mail with a signature that nobody can
+        check is worse off than without one. With ``unseen`` it signs at once. Raises :class:`ConfigError`.
         """
         domain, selector = (ascii_domain(domain) or "").lower(), selector.lower()
         if not askable(domain) or "." not in domain or not _SELECTOR.fullmatch(selector):
@@ -168,12 +174,11 @@ class Signing:
         else:
             public = public_of(self._secrets.reveal(reference).encode())
         now = self._clock.now()
-        state = "next" if any(key.state == "active" for key in before) else "active"
-        made = DkimKey(domain, selector, reference, state, public, now, now)
+        made = DkimKey(domain, selector, reference, "next", public, now, now)
         row = {name: getattr(made, name) for name in DkimKey.__dataclass_fields__}
         with explained("storing the DKIM key"), self._engine().begin() as connection:
             connection.execute(sa.insert(t).values(**row))
-        return made
+        return self.activate(domain, selector, force=True) if unseen else made
 
     def activate(self, domain: str, selector: str, *, force: bool = False) -> DkimKey:
         """Sign with this key from the next batch on; the one before becomes *former*. Raises :class:`ConfigError` where

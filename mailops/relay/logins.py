@@ -112,41 +112,25 @@ class Logins(Mapping[str, str]):
                 f"There is a login {name} already; nothing was changed.",
                 code="serve.login_exists",
                 facts={"login": name},
-                fix="Give it another password (mailops serve user password), or remove it first.",
+                fix="Change it (mailops serve user change), or give it another password (mailops serve user password).",
             )
         if not name or not name.isprintable() or len(name) > 320:
             raise _bad("login", name, "Give a name of printable characters, at most 320.")
-        if company is not None and company not in {c.key for c in setup.companies}:
-            raise _bad("company", company, f"Use one of: {', '.join(c.key for c in setup.companies) or 'none yet'}.")
-        for sender in senders:
-            if not (is_valid(sender) or (sender.startswith("@") and is_valid("x" + sender))):
-                raise _bad("sender", sender, "Write an address, or @domain for all of a domain.")
-        if bounces is not None and str(bounces) not in [policy.value for policy in BouncePolicy]:
-            raise _bad("bounce policy", str(bounces), "Use keep, ours or both.")
-        if messages_per_minute is not None and messages_per_minute < 0:
-            raise _bad("limit", str(messages_per_minute), "Give a number of mails a minute; 0 is no limit.")
-        login = Login(
-            name,
-            _kept(password),
-            company,
-            tuple(senders),
-            BouncePolicy(bounces) if bounces else None,
-            reports,
-            messages_per_minute,
-        )
+        asked = {"company": company, "senders": senders, "bounces": bounces, "reports": reports,
+                 "messages_per_minute": messages_per_minute}  # fmt: skip
+        login = Login(name, _kept(password), **_checked(setup, asked))
         now = self._clock.now()
-        row = {
-            "login": name,
-            "password": login.password,
-            "company": company,
-            "senders": list(login.senders),
-            "bounces": login.bounces.value if login.bounces else None,
-            "reports": reports,
-            "messages_per_minute": messages_per_minute,
-            "changed_at": now,
-        }
         with explained("storing the login"), self._engine().begin() as connection:
-            connection.execute(sa.insert(t).values(**row, created_at=now))
+            connection.execute(sa.insert(t).values(**_row(login), changed_at=now, created_at=now))
+        return login
+
+    def change(self, name: str, *, setup: Setup, **named: Any) -> Login:
+        """Change what is named of a login of the store, as in :meth:`add`; all else stays. None for ``company``,
+        ``bounces`` and ``messages_per_minute`` takes it away. Raises as :meth:`add`, and :class:`NotFound`."""
+        login = replace(self._own(name), **_checked(setup, named))
+        values = {**_row(login), "changed_at": self._clock.now()}
+        with explained("storing the login"), self._engine().begin() as connection:
+            connection.execute(sa.update(t).where(t.c.login == name).values(**values))
         return login
 
     def password(self, name: str, password: str) -> Login:
@@ -213,6 +197,38 @@ def company_for(login: Login | None, header_from: str | None, setup: Setup) -> t
         if company.alias_domain is not None and company.alias_domain.name.lower() == domain:
             return company.key, f"{domain} is its alias domain"
     return None, "it is the first company"
+
+
+def _checked(setup: Setup, named: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a login, as its fields. Raises :class:`ConfigError` for what cannot be used."""
+    said = dict(named)
+    company, bounces, most = (said.get(name) for name in ("company", "bounces", "messages_per_minute"))
+    if company is not None and company not in {c.key for c in setup.companies}:
+        raise _bad("company", company, f"Use one of: {', '.join(c.key for c in setup.companies) or 'none yet'}.")
+    for sender in said.get("senders", ()):
+        if not (is_valid(sender) or (sender.startswith("@") and is_valid("x" + sender))):
+            raise _bad("sender", sender, "Write an address, or @domain for all of a domain.")
+    if bounces is not None and str(bounces) not in [policy.value for policy in BouncePolicy]:
+        raise _bad("bounce policy", str(bounces), "Use keep, ours or both.")
+    if most is not None and most < 0:
+        raise _bad("limit", str(most), "Give a number of mails a minute; 0 is no limit.")
+    if "senders" in said:
+        said["senders"] = tuple(said["senders"])
+    if "bounces" in said:
+        said["bounces"] = BouncePolicy(bounces) if bounces else None
+    return said
+
+
+def _row(login: Login) -> dict[str, Any]:
+    return {
+        "login": login.name,
+        "password": login.password,
+        "company": login.company,
+        "senders": list(login.senders),
+        "bounces": login.bounces.value if login.bounces else None,
+        "reports": login.reports,
+        "messages_per_minute": login.messages_per_minute,
+    }
 
 
 def _login(row: Any) -> Login:

@@ -7,7 +7,8 @@ made for its owner alone, under another name until it is whole, and read back be
 
 Restoring takes the file apart beside the store, checks digests, pages, keys and rows, and only then puts it in place,
 alone with the store; what stood there is kept as ``mailops.db.before-…``. A PostgreSQL database is restored in one
-transaction. A backup is a store of the past: what was *Outgoing* then is *Outgoing* again, also if it left since.
+transaction, after a backup of what is in it was written to ``postgresql.before-…mailops``. A backup is a store of the
+past: what was *Outgoing* then is *Outgoing* again, also if it left since.
 
 https://www.sqlite.org/backup.html · https://www.postgresql.org/docs/current/app-pgdump.html
 """
@@ -26,6 +27,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from dataclasses import replace as replaced
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,9 @@ class Backup:
     outgoing: int
     kept: str | None = None  # by a restore: where the store of before is
     beside: tuple[str, ...] = ()  # by a restore: files of the workspace that came with it, and where they are now
+    forgotten: tuple[str, ...] = ()  # by a restore: pseudonyms of people who came back and were forgotten again
+    cancelled: int = 0  # by a restore: mails to or of them that were Outgoing again
+    not_forgotten: tuple[str, ...] = ()  # by a restore: who could not be forgotten again, and why
 
     @property
     def sentence(self) -> str:
@@ -69,6 +74,10 @@ class Backup:
             f"{self.file}: store of {self.at[:19].replace('T', ' ')} UTC ({self.database}, schema {self.schema}), "
             f"{sum(self.rows.values()):,} rows in {len(self.rows)} tables, {mails:,} mails, {self.outgoing:,} outgoing"
         )
+
+    def with_people(self, forgotten: tuple[str, ...], cancelled: int, left: tuple[str, ...]) -> Backup:
+        """With what a restore did of people who had been forgotten since."""
+        return replaced(self, forgotten=forgotten, cancelled=cancelled, not_forgotten=left)
 
 
 def back_up(database: str, file: Path, *, now: datetime, beside: Mapping[str, Path] | None = None) -> Backup:
@@ -160,7 +169,11 @@ def restore(file: Path, database: str, *, now: datetime, replace: bool = False, 
         with zipfile.ZipFile(file) as archive:
             for name in found.members:
                 archive.extract(name, room)
-        kept = _swap(room / FILE, place, found, now, replace) if place else _load(room / DUMP, database, found, replace)
+        if place:
+            kept = _swap(room / FILE, place, found, now, replace)
+        else:
+            copy = (folder or file.parent) / f"postgresql.before-{now:%Y%m%dT%H%M%S}.mailops"
+            kept = _load(room / DUMP, database, found, replace, now, copy)
         beside = _beside(room, found, folder) if folder else ()
     return Backup(**{**asdict(found), "kept": kept, "beside": beside})
 
@@ -181,6 +194,24 @@ def _beside(room: Path, found: Backup, folder: Path) -> tuple[str, ...]:
             out.write(data)
         placed.append(str(target.relative_to(folder)))
     return tuple(placed)
+
+
+def forgotten(database: str) -> tuple[str, ...] | None:
+    """The pseudonyms of those whom a store has forgotten; None where it cannot be read, empty where there is none."""
+    url = database_url(database)
+    path = Path(url.database or "")
+    if url.get_backend_name() == "sqlite" and not (path.exists() and path.stat().st_size):
+        return ()
+    engine = make_engine(database)
+    try:
+        with engine.connect() as connection:
+            if not sa.inspect(connection).has_table("forgotten"):
+                return ()
+            return tuple(str(row[0]) for row in connection.execute(sa.text("SELECT pseudonym FROM forgotten")))
+    except sa.exc.SQLAlchemyError:
+        return None
+    finally:
+        engine.dispose()
 
 
 # --- SQLite -----------------------------------------------------------------------------------------------------------
@@ -288,7 +319,7 @@ def _refuse_full(mails: int) -> None:
             f"There is a store here already, with {mails:,} mails.",
             code="backup.store_there",
             facts={"mails": mails},
-            fix="Ask for it with --replace; the store of now is kept under another name (PostgreSQL: it is replaced).",
+            fix="Ask for it with --replace; the store of now is kept under another name (PostgreSQL: as a backup).",
         )
 
 
@@ -325,7 +356,9 @@ def _counted(connection: sa.Connection) -> tuple[str, dict[str, int], int]:
     return schema, rows, int(outgoing)
 
 
-def _load(file: Path, database: str, found: Backup, replace: bool) -> str | None:
+def _load(file: Path, database: str, found: Backup, replace: bool, now: datetime, copy: Path) -> str | None:
+    """Put the dump in the database's place; where something stands there, a backup of it is written to ``copy`` first,
+    and without that nothing is replaced. Gives the copy's name."""
     engine = make_engine(database)
     try:
         with engine.connect() as connection:
@@ -333,6 +366,7 @@ def _load(file: Path, database: str, found: Backup, replace: bool) -> str | None
             mails = int(connection.execute(sa.text("SELECT count(*) FROM mails")).scalar_one()) if there else 0
         if not replace:
             _refuse_full(mails)
+        kept = back_up(database, copy, now=now).file if there else None
         options = ["--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error"]
         _tool("pg_restore", database, [*options, f"--dbname={database_url(database).database}", str(file)])
         with engine.connect() as connection:
@@ -346,7 +380,7 @@ def _load(file: Path, database: str, found: Backup, replace: bool) -> str | None
             facts={"backup": found.rows, "restored": seen[1]},
             fix="Stop what uses the database, and restore again.",
         )
-    return None
+    return kept
 
 
 def _tool(name: str, database: str, options: list[str]) -> None:

@@ -25,35 +25,15 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import AuthError
+from ..providers.files import WEBHOOKS
 
-MAX_AGE = timedelta(days=3)
-MAX_AGE_UNBOUND = timedelta(hours=9)
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """How a provider proves itself: the parameter that holds what is needed, whether the proof binds the body, whether
-    it is used once, and its age at most (None: it has no time)."""
-
-    parameter: str
-    binds_body: bool
-    once: bool
-    max_age: timedelta | None
-
-
-PROOFS = {
-    "mailjet": Proof("login", binds_body=False, once=False, max_age=None),
-    "ses": Proof("topic", binds_body=True, once=False, max_age=MAX_AGE),
-    "sendgrid": Proof("key", binds_body=True, once=False, max_age=MAX_AGE),
-    "mailgun": Proof("key", binds_body=False, once=True, max_age=MAX_AGE_UNBOUND),
-    "postmark": Proof("login", binds_body=False, once=False, max_age=None),
-}
+PROOFS = WEBHOOKS
+"""Whether each proof binds the body, and how old it may be: from the providers' files."""
 _SNS_HOST = re.compile(r"sns\.[a-z0-9-]{3,30}\.amazonaws\.com(?:\.cn)?\Z")
 _SIGNED = {
     "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
@@ -136,8 +116,9 @@ def verify_sns(body: bytes, topic: str, fetch: FetchCertificate, *, now: datetim
         raise refused("ses", "the body is no signed SNS message") from error
     if not topic or not hmac.compare_digest(arn.encode("utf-8", "replace"), topic.encode()):
         raise refused("ses", "it is of another topic")
-    if at.tzinfo is None or abs(now - at) > MAX_AGE:
-        raise refused("ses", "it is too old")
+    if at.tzinfo is None:
+        raise refused("ses", "its time cannot be read")
+    _fresh("ses", str(at.timestamp()), now)
     _check_rsa(certificate_of(url, fetch, now=now), signature, signed.encode("utf-8", "replace"), version)
     return fields  # type: ignore[no-any-return]  # JSON; shown to be an object by the lookups above
 
@@ -200,5 +181,6 @@ def _fresh(provider: str, stamp: str, now: datetime) -> None:
         age = abs(now.timestamp() - float(stamp))
     except ValueError as error:
         raise refused(provider, "its time cannot be read") from error
-    if not age <= (PROOFS[provider].max_age or MAX_AGE).total_seconds():
+    most = PROOFS[provider].max_age
+    if most is None or not age <= most.total_seconds():
         raise refused(provider, "it is too old")

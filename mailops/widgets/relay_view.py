@@ -1,10 +1,11 @@
-"""What programs hand over, as a person looks at it: by login, and what submitters were told."""
+"""What programs hand over, as a person looks at it: by login, what submitters were told, and the forms beside it."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .relay_forms import LoopCard, keys_panel, logins_panel
 from .table import Column, Rows, Table
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ TOLD = (
 class RelayView:
     """The parts of the notebook *relay*, for one workspace."""
 
-    def __init__(self, ops: Ops, *, since: str = "7d", limit: int = 25) -> None:
+    def __init__(self, ops: Ops, *, since: str = "7d", limit: int = 25, loop: bool = False) -> None:
         self.ops, self.since = ops, since
+        self.users, self.keys = logins_panel(ops), keys_panel(ops)
+        self.loop = LoopCard(ops, now=loop, record=ops.run.record)
         self.logins = Table(
             LOGINS, self._logins, caption="By login, the most first", empty="No program handed mail over."
         )

@@ -262,7 +262,7 @@ class SetupView:
             undone=values["undone"].replace(",", " ").split(),
             outgoing=values["outgoing"] or None,
             admin=values["admin"] or None,
-            fetch_minutes=_number(values["fetch"]) if values["fetch"] else None,
+            fetch_minutes=number(values["fetch"]) if values["fetch"] else None,
             dns=False,
         )
         return self.readiness
@@ -274,7 +274,7 @@ class SetupView:
         sure, name = values.pop("yes", ""), values.pop("name", "")
         named: dict[str, Any] = dict(values)
         if "sequence" in named:
-            named["sequence"] = _number(named["sequence"])
+            named["sequence"] = number(named["sequence"])
         question = self.ops.impact(self.ops.proposed_alias_domain(name, **named)).confirmation()
         return question if question and sure != "yes" else self.ops.change_alias_domain(name, **named)
 
@@ -290,7 +290,7 @@ class SetupView:
         key = values.pop("key", "")
         named: dict[str, Any] = dict(values)
         for name in {"port", "priority"} & set(named):
-            named[name] = _number(named[name])
+            named[name] = number(named[name])
         for name, kind in (("encryption", Encryption), ("authentication", Authentication), ("mail_class", MailClass)):
             if name in named:
                 named[name] = _word(kind, named[name])
@@ -318,7 +318,8 @@ class SetupView:
         return question if question and values.get("yes") != "yes" else self.ops.change_parameter(key, value)
 
 
-def _number(text: str) -> int:
+def number(text: str) -> int:
+    """A whole number as it was typed. Raises :class:`InputRefused`."""
     if not text.lstrip("-").isdecimal():
         raise InputRefused(
             f"{text[:40]!r} is no number.", code="input.number", facts={"given": text[:40]}, fix="Type digits only."

@@ -1,3 +1,18 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,text//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # Programs that send through mailops
 # Who hands over how much to `mailops serve`, what of it was refused, how long it took, and what the programs heard of it.
@@ -7,6 +22,7 @@ workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found 
 since: str = "7d"  # how far back: 7d, 12w, or a date such as 2026-01-31
 limit: float = 0.1  # the job fails when a login has more than this share of its recipients refused
 seconds: float = 300.0  # a login is slow when 1 of 20 of its mails takes longer than this
+loop: bool = False  # also send one mail round each listener (as a job; in the notebook there is a button)
 
 # %%
 from mailops import Ops
@@ -14,7 +30,7 @@ from mailops.checks import relay as checks
 from mailops.widgets import CheckCard, Headline, RelayView
 
 ops = Ops.open(workspace or None)
-view = RelayView(ops, since=since)
+view = RelayView(ops, since=since, loop=loop)
 
 # %%
 Headline("Programs", "By login: handed over, delivered, refused, waiting; seconds from the 250 to the delivery.")
@@ -28,6 +44,29 @@ view.logins
 
 # %%
 view.told
+
+# %% [markdown]
+# ## Who may hand mail over
+# Logins of `mailops serve`: add, change and remove them here or with `mailops serve user`. What stands in `mailops.toml` is
+# changed there.
+
+# %%
+view.users
+
+# %% [markdown]
+# ## What leaves is signed with
+# A key waits until its record is published: add it, publish the record, activate it. To change keys add the next one and
+# activate that; retire the one before some days later. The notebook `domain_dns` watches until a record is published.
+
+# %%
+view.keys
+
+# %% [markdown]
+# ## One mail round the loop
+# TLS, logins, and a mail through each listener of the settings on a free port (`mailops serve check`); nothing is stored.
+
+# %%
+view.loop
 
 # %% [markdown]
 # ## Checks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -63,7 +64,9 @@ def test_what_was_backed_up_comes_back(ops_on: Callable[..., Ops], tmp_path: Pat
         assert ops.queue.counts()[MailState.OUTGOING] == 3
         assert ops.books().agree
         assert [s.key for s in ops.setup.servers] == ["main"]
-        if back.kept:  # the store of before is a store
+        if back.kept and back.database == "postgresql":  # the store of before is a backup
+            assert examine(ops.workspace.path / back.kept).rows["mails"] == 10
+        elif back.kept:  # or a store
             with sqlite3.connect(ops.workspace.path / back.kept) as old:
                 assert old.execute("SELECT count(*) FROM mails").fetchone() == (10,)
         ops.queue.run()
@@ -251,3 +254,61 @@ def test_a_backup_onto_a_full_disk_leaves_no_half_file(sqlite_ops: Ops, tmp_path
         assert not list(tmp_path.glob(".backup-*"))
     sqlite_ops.backup(file)
     assert examine(file).rows["mails"] == 1
+
+
+def test_whom_the_store_of_before_had_forgotten_is_forgotten_again(ops_on: Callable[..., Ops], tmp_path: Path) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        ops.send(sender="ann@acme.example", to=["Eve <Eve@people.example>"], subject="For Eve", text="Dear Eve")
+        ops.queue.run()
+        ops.suppressions.add("eve@people.example", why="asked")
+        ops.send(sender="ann@acme.example", to=["eve@people.example"], subject="Second", text="Dear Eve")
+        ops.send(sender="ann@acme.example", to=["bob@people.example"], subject="For Bob", text="Dear Bob")
+        made = ops.backup(tmp_path / "monday.mailops")
+        assert made.outgoing == 2
+        ops.queue.run()
+        name = ops.forget("eve@people.example").pseudonym
+        back = ops.restore(tmp_path / "monday.mailops", replace=True)
+        assert (back.forgotten, back.cancelled, back.not_forgotten) == ((name,), 1, ())
+        assert ops.about("eve@people.example").rows == 0
+        assert ops.about("eve@people.example").forgotten_at is not None
+        assert ops.about("bob@people.example").rows > 0
+        assert ops.books().agree
+        ops.queue.run()
+        people = [m.recipients[0].partition("@")[0].lower() for m in smtp.messages]
+        assert people == ["eve", "eve", "bob", "bob"]  # what had been for her leaves no second time
+
+
+def test_a_lost_store_cannot_say_whom_it_had_forgotten(sqlite_ops: Ops, tmp_path: Path) -> None:
+    fill_without_server(sqlite_ops)
+    sqlite_ops.backup(tmp_path / "b.mailops")
+    sqlite_ops.close()
+    (sqlite_ops.workspace.path / "mailops.db").write_bytes(b"no store at all, " * 400)
+    done = CliRunner().invoke(
+        app, ["-w", str(sqlite_ops.workspace.path), "restore", str(tmp_path / "b.mailops"), "--replace"]
+    )
+    assert done.exit_code == 0, done.exception
+    assert "the store of before cannot be read" in done.output
+
+
+def test_a_database_is_replaced_only_when_a_copy_of_it_was_written(
+    ops_on: Callable[..., Ops], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ops = ops_on()
+    if ops.engine.dialect.name == "sqlite":
+        pytest.skip("the file itself is kept there; the case of a server's database")
+    fill_without_server(ops)
+    ops.backup(tmp_path / "b.mailops")
+    fill_without_server(ops)
+    before = ops.queue.page().total
+    back = ops.restore(tmp_path / "b.mailops", replace=True)
+    assert back.kept is not None
+    assert examine(ops.workspace.path / back.kept).rows["mails"] == before
+    only = tmp_path / "tools"
+    only.mkdir()
+    (only / "pg_restore").symlink_to(str(shutil.which("pg_restore")))
+    monkeypatch.setenv("PATH", str(only))
+    with pytest.raises(MissingExtra):
+        ops.restore(tmp_path / "b.mailops", replace=True)
+    assert ops.queue.page().total == back.rows["mails"]

@@ -148,7 +148,7 @@ def test_our_own_signature_comes_after_the_encoding(ops_factory: Callable[..., O
     with SmtpServer(extensions=WEAK) as smtp:
         ops = ops_factory()
         furnish(ops, smtp)
-        key = ops.signing.add("acme.example", "s1")
+        key = ops.signing.add("acme.example", "s1", unseen=True)
         hand_over(ops, MIXED.format(long="x").encode())
         ops.queue.run()
         [got] = smtp.messages

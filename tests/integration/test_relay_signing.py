@@ -72,7 +72,7 @@ def tags(message: bytes) -> str:
 @pytest.mark.parametrize("sender", ["Ann <ann@acme.example>", "Max <max@other.example>"])
 def test_what_leaves_is_signed_for_the_from_that_leaves(world: Any, sender: str) -> None:
     ops, smtp = world
-    key = ops.signing.add("acme.example", "s1")
+    key = ops.signing.add("acme.example", "s1", unseen=True)
     hand_over(ops, sender, more=UNSUBSCRIBE)
     message = left(ops, smtp)
     assert verified(message, (key.name, key.record)) == ["pass"]
@@ -111,7 +111,7 @@ def test_a_signature_that_holds_stays_valid_and_stands_alone(world: Any) -> None
     from dataclasses import replace
 
     ops.save_server(replace(server, from_filter="other.example, acme.example"))
-    ops.signing.add("other.example", "ours")
+    ops.signing.add("other.example", "ours", unseen=True)
     raw, record = foreign()
     hand_over(ops, raw=raw)
     message = left(ops, smtp)
@@ -129,7 +129,7 @@ def test_without_a_key_mail_leaves_as_ever(world: Any) -> None:
 def test_a_key_that_cannot_be_read_holds_no_mail_up(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ops, smtp = world
     monkeypatch.setenv("A_DKIM_KEY", dkim_key_pair()[0].decode())
-    ops.signing.add("acme.example", "s1", "env:A_DKIM_KEY")
+    ops.signing.add("acme.example", "s1", "env:A_DKIM_KEY", unseen=True)
     monkeypatch.delenv("A_DKIM_KEY")
     again = Ops.open(ops.workspace.path)
     hand_over(again)
@@ -140,7 +140,7 @@ def test_a_key_that_cannot_be_read_holds_no_mail_up(world: Any, monkeypatch: pyt
 
 def test_two_selectors_rotate_and_the_record_is_proved_and_published(world: Any) -> None:
     ops, smtp = world
-    first = told(ops, "dkim", "add", "acme.example", "s1")
+    first = told(ops, "dkim", "add", "acme.example", "s1", "--unseen")
     then = told(ops, "dkim", "add", "acme.example", "s2")
     assert (first["state"], then["state"]) == ("active", "next")
     with DnsServer({"acme.example": ["TXT v=spf1 -all"]}) as server:
@@ -232,7 +232,7 @@ def node(script: str) -> Iterator[list[str]]:
 def test_a_second_verifier_agrees(world: Any) -> None:
     """mailauth, of another hand and another language, with the record from a loopback zone."""
     ops, smtp = world
-    key = ops.signing.add("acme.example", "s1")
+    key = ops.signing.add("acme.example", "s1", unseen=True)
     hand_over(ops, more=UNSUBSCRIBE)
     message = left(ops, smtp)
     script = """

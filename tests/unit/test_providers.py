@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,10 +14,11 @@ from typer.testing import CliRunner
 
 from mailops import providers as room
 from mailops.cli.app import app
+from mailops.model.reasons import REASONS
 from mailops.model.setup import Encryption
 from mailops.providers import CATALOGUED, PROVIDERS, provider, provider_of_host
-from mailops.providers.files import FILES, read
-from mailops.providers.model import Limit
+from mailops.providers.files import FILES, RECEIVERS, read
+from mailops.providers.model import Limit, Provider
 from mailops.providers.outgoing import server_for
 from mailops.providers.records import SENDERS, service_named
 from mailops.providers.refusals import rows
@@ -81,6 +84,39 @@ def test_no_figure_of_a_limit_stands_in_prose() -> None:
     assert found == []
 
 
+def texts() -> Iterator[tuple[str, str]]:
+    """Every text of the package, its data and its pages, with where it stands."""
+    package = Path(room.__file__).parent.parent
+    for file in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield f"{file.name}:{node.lineno}", node.value
+    root = package.parent
+    pages = [root / "README.md", *(root / "docs").rglob("*.md"), *(root / "notebooks" / "text").glob("*.py")]
+    for file in [*pages, *(package / "providers" / "data").rglob("*.toml")]:
+        for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1):
+            yield f"{file.name}:{number}", line
+
+
+def figures(text: str, one: Provider) -> set[int]:
+    """The figures of a provider's limits that stand in a text which names it."""
+    names = "|".join(re.escape(name) for name in {one.name, one.product, one.dns.title, one.dns.key})
+    if not re.search(rf"\b(?:{names})\b", text, re.IGNORECASE):
+        return set()
+    wanted = {count for limit in one.limits for count in (limit.count, limit.upto) if count and count >= 200}
+    number = r"(?<![\d,.:]){}(?![\d,.:]?\d)"
+    return {n for n in wanted if re.search(number.format(f"(?:{n:,}|{n})"), text)}
+
+
+def test_no_text_that_names_a_provider_has_a_figure_of_its_limits() -> None:
+    assert (
+        figures("Gmail takes 2,000 a day", FILES["google"]) == figures("google: 2000 a day", FILES["google"]) == {2000}
+    )
+    assert not figures("an id such as 1.2000 at Gmail", FILES["google"])
+    found = [(where, hit) for where, text in texts() for one in FILES.values() for hit in figures(text, one)]
+    assert found == []
+
+
 def test_the_words_of_refusals_stand_in_a_file_a_provider() -> None:
     held = {one.name.removesuffix(".toml") for one in (DATA / "refusals").iterdir()}
     assert held == {PROVIDERS[known].dns.key for known in CATALOGUED}
@@ -133,3 +169,21 @@ def test_a_server_record_as_the_provider_wants_it(known: str) -> None:
         assert (made.host, made.port, made.provider) == (about.smtp.name, port, known)
         assert (made.encryption is Encryption.TLS) == (port == 465)
         assert provider_of_host(made.host) is about
+
+
+def test_proofs_of_webhooks_and_the_answers_of_receivers_stand_in_the_files() -> None:
+    from mailops.bounces.reading.providers import CARRIERS, provider_answer
+    from mailops.webhooks.verify import PROOFS
+
+    assert {one.webhook.name: one.webhook for one in FILES.values() if one.webhook} == PROOFS
+    assert set(PROOFS) == {"mailjet", "ses", "sendgrid", "mailgun", "postmark"}
+    ranks = [one.rank for one in RECEIVERS]
+    assert ranks == sorted(set(ranks))
+    assert {"google", "microsoft", "yahoo", "apple"} <= {one.name for one in RECEIVERS}
+    assert provider_answer("gmail-smtp-in.l.google.com", "p=nosuchuser", "") == (
+        "userunknown",
+        "provider:google",
+        "p=nosuchuser",
+    )
+    assert CARRIERS == ("docomo.ne.jp",)
+    assert {reason for one in RECEIVERS for _, reason in one.says} <= set(REASONS)
