@@ -137,10 +137,17 @@ class DmarcReports:
             foreign = without_permission(mine)
             foreign = foreign[foreign["source_ip"].map(self.mark_of) != NOT_MINE]
             strangers, worst = len(foreign), foreign.head(5)
-            title = f"{passed:,} of {total:,} mails in the name of {domain} pass DMARC ({1 - share:.1%})"
+            title = (
+                f"{passed:,} of {counted(total, 'mail')} in the name of {domain} "
+                f"{'passes' if passed == 1 else 'pass'} DMARC ({1 - share:.1%})"
+            )
             title = title if total else f"no mail in the name of {domain} is counted in its reports"
             found = f"{total - passed:,} do not pass, sources without permission: {strangers}; the policy is p={policy}"
-            found += f"; {aside:,} mails of sources marked not yours do not count" if aside else ""
+            found += (
+                f"; {counted(aside, 'mail')} of sources marked not yours {'does' if aside == 1 else 'do'} not count"
+                if aside
+                else ""
+            )
             found += f"; reports of which something is missing: {missing}" if missing else ""
             out.append(
                 Verdict(

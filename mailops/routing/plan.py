@@ -12,6 +12,7 @@ from ..errors import ConfigError, StateConflict
 from ..model.address import is_valid, normalise
 from ..model.filters import is_domain, read_filter
 from ..model.setup import AliasDomain, Authentication, Hosting, MailClass, Server, Setup
+from ..model.text import counted
 from ..model.verdict import Finding, Severity
 from ..providers.outgoing import CAMPAIGN_LIMIT, SUGGESTED, server_for
 from .effect import ALIAS_DOMAINS_PATH, PARAMETERS_PATH, without_effect
@@ -361,7 +362,7 @@ def campaign_findings(server: Server, recipients: int, sender: str) -> list[Find
             Finding(
                 "campaign.provider_limit",
                 Severity.WARNING,
-                f"{recipients:,} recipients through {profile.name}: {profile.limit}.",
+                f"{counted(recipients, 'recipient')} through {profile.name}: {profile.limit}.",
                 "Use a mass-mailing provider such as Mailgun, Sendgrid or Mailjet.",
                 {"server": server.key, "provider": profile.name, "recipients": recipients},
             )

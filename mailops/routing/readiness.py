@@ -22,6 +22,7 @@ from typing import Literal
 from ..errors import ConfigError
 from ..model.address import parse_first
 from ..model.setup import AliasDomain, Authentication, DefaultServer, Encryption, Hosting, Profile, Server, Setup
+from ..model.text import counted
 from ..model.verdict import Finding, Severity
 from . import steps
 from .impact import complete_default_from_findings
@@ -80,7 +81,7 @@ class Readiness:
         if self.ready:
             return "Ready: nothing to do."
         blocking = [f.message for f in self.findings if f.severity in (Severity.BLOCKING, Severity.ERROR)]
-        left = f"{len(self.open_tasks)} tasks to do"
+        left = f"{counted(len(self.open_tasks), 'task')} to do"
         return f"Not ready: {left}" + (f"; {blocking[0]}" if blocking else ".")
 
     @property

@@ -33,6 +33,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..errors import InputRefused, MailopsError, MissingExtra, StateConflict, StoreError
+from ..model.text import counted
 from ..platforms import flush_folder, new_file
 from . import migrate
 from .carry import COMPANIONS, alone, copy_to, flush, remove
@@ -67,7 +68,8 @@ class Backup:
         mails = self.rows.get("mails", 0)
         return (
             f"{self.file}: store of {self.at[:19].replace('T', ' ')} UTC ({self.database}, schema {self.schema}), "
-            f"{sum(self.rows.values()):,} rows in {len(self.rows)} tables, {mails:,} mails, {self.outgoing:,} outgoing"
+            f"{counted(sum(self.rows.values()), 'row')} in {counted(len(self.rows), 'table')}, "
+            f"{counted(mails, 'mail')}, {self.outgoing:,} outgoing"
         )
 
 
@@ -285,7 +287,7 @@ def _mails(place: Path) -> int:
 def _refuse_full(mails: int) -> None:
     if mails:
         raise StateConflict(
-            f"There is a store here already, with {mails:,} mails.",
+            f"There is a store here already, with {counted(mails, 'mail')}.",
             code="backup.store_there",
             facts={"mails": mails},
             fix="Ask for it with --replace; the store of now is kept under another name (PostgreSQL: it is replaced).",

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from ..errors import ConfigError
 from ..model.reasons import plain
+from ..model.text import counted
 
 SCOPES = ("campaigns", "all")
 STATES = ("active", "proposed", "undone")
@@ -138,7 +139,7 @@ def _doubtful(found: Sequence[Trace], policy: Policy) -> Weighed | None:
 
 def _soft(soft: Sequence[Trace], policy: Policy) -> Weighed:
     weeks = policy.soft_window.days // 7
-    count = f"{len(soft)} soft bounce{'' if len(soft) == 1 else 's'} within {weeks} weeks"
+    count = f"{counted(len(soft), 'soft bounce')} within {counted(weeks, 'week')}"
     if not soft:
         return Weighed(False, "nothing counts against this address")
     last = soft[-1]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from ..errors import MailopsError
+from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
 from ..page.theme import INK, SANS, box, code, esc, heading, html_table, live_only, paragraph, titled
 from .check import CheckCard
@@ -257,7 +258,9 @@ class DomainView(Card):
         results = sorted(report.results, key=lambda result: order.get(result.state.value, 3))
         wrong = sum(result.state.value in order for result in results)
         lead = (
-            f"{wrong} of {len(results)} findings need you." if wrong else "Everything that was looked at is in order."
+            f"{wrong} of {counted(len(results), 'finding')} {'needs' if wrong == 1 else 'need'} you."
+            if wrong
+            else "Everything that was looked at is in order."
         )
         lead += f" Asked: {report.asked_of}."
         appends = next((host.appends_domain for host in DNS_HOSTS if host.title == report.dns_host), None)
