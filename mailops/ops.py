@@ -671,13 +671,15 @@ class Ops:
         until: date | str | None = None,
         dst: str = "once",
     ) -> list[datetime]:
-        """When a schedule runs from the local day ``first`` (default: today there) to the beginning of ``until``
+        """When a schedule runs from the local day ``first`` (default: from now on) to the beginning of ``until``
         (default: a week later). ``dst``: once, both or skip, for the nights when the clock is set."""
         from .jobs.cron import day_of, runs, zone_of
 
-        begin = day_of(first) if first is not None else SystemClock().now().astimezone(zone_of(zone)).date()
+        now = SystemClock().now()
+        begin = day_of(first) if first is not None else now.astimezone(zone_of(zone)).date()
         end = day_of(until) if until is not None else begin + timedelta(days=7)
-        return runs(cron, zone=zone, first=begin, until=end, dst=dst)
+        found = runs(cron, zone=zone, first=begin, until=end, dst=dst)
+        return found if first is not None else [at for at in found if at > now]
 
     # --- people -------------------------------------------------------------------------------------------------------
 

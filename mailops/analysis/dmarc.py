@@ -17,6 +17,7 @@ from ..dns.aggregate_frames import rows_frame, sources_frame, without_permission
 from ..dns.aggregate_model import AggregateReport
 from ..domains.sources import NOT_MINE, Mark, is_address, nearest
 from ..errors import InputRefused, NotFound
+from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
 from .tls import TlsReports, read_tls
 
@@ -122,9 +123,9 @@ class DmarcReports:
         for domain in self.domains:
             mine = [report for report in self.reports if report.domain == domain]
             everything = [record for report in mine for record in report.records]
-            counted = [record for record in everything if self.mark_of(record.source_ip) != NOT_MINE]
-            aside = sum(one.count for one in everything) - sum(one.count for one in counted)
-            total, passed = sum(one.count for one in counted), sum(one.count for one in counted if one.dmarc_pass)
+            theirs = [record for record in everything if self.mark_of(record.source_ip) != NOT_MINE]
+            aside = sum(one.count for one in everything) - sum(one.count for one in theirs)
+            total, passed = sum(one.count for one in theirs), sum(one.count for one in theirs if one.dmarc_pass)
             share = (total - passed) / total if total else 0.0
             state = VerdictState.PASSED if passed == total else VerdictState.WARNING
             if share > limit:

@@ -18,7 +18,7 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 
 @app.command()
 def init(
-    folder: Path = typer.Argument(Path("."), help="The folder to make a workspace of."),
+    folder: str = typer.Argument(".", help="The folder to make a workspace of."),
     hosting: str = typer.Option("on_premise", help="Where the database lives: online, sh or on_premise."),
     database: str = typer.Option("mailops", help="The database's name (the hosted subdomain)."),
     json: bool = JSON,
@@ -34,7 +34,14 @@ def init(
             facts={"hosting": hosting},
             fix="Use online, sh or on_premise.",
         )
-    workspace = make(folder, hosting=hosting, database=database)
+    if not folder.strip():
+        raise ConfigError(
+            "No folder was named.",
+            code="workspace.no_name",
+            facts={"given": folder},
+            fix="Name the folder to make a workspace of; . is this one.",
+        )
+    workspace = make(Path(folder), hosting=hosting, database=database)
     workspace.engine.dispose()
     if json:
         print_json({"workspace": workspace.path})

@@ -65,8 +65,7 @@ def listing(
     rows = []
     for mail in page.mails:
         people = ", ".join(d.recipient for d in mail.deliveries[:2]) + (" …" if len(mail.deliveries) > 2 else "")
-        why = (mail.failure_reason or "")[:90]
-        rows.append((mail.id, mail.label, mail.header_from, people, (mail.subject or "")[:40], mail.server_key, why))
+        rows.append((mail.id, mail.label, mail.header_from, people, mail.subject, mail.server_key, mail.failure_reason))
     table(["Id", "State", "From", "To", "Subject", "Server", "Reason"], rows)
     say(f"{counted(page.total, 'mail fits', 'mails fit')}; shown from {page.offset + 1 if page.mails else 0}.")
 

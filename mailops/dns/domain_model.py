@@ -20,7 +20,8 @@ class SendingSetup:
 
     ``service`` is a key of :data:`mailops.providers.records.SENDERS` (``odoo`` = the hosted server, ``mailjet`` or
     ``external:mailjet``, ...), several with commas (``odoo,google``), or empty for an own server, then ``selectors``
-    and ``spf_terms`` say what is expected. ``volume`` = messages a day to one receiver (None = no bulk rules).
+    and ``spf_terms`` say what is expected; ``own_hosts`` are the hosts of such servers.
+    ``volume`` = messages a day to one receiver (None = no bulk rules).
     """
 
     domain: str
@@ -32,6 +33,7 @@ class SendingSetup:
     spf_terms: tuple[str, ...] = ()
     report_to: str = ""
     sample_ips: tuple[str, ...] = ()
+    own_hosts: tuple[str, ...] = ()
     volume: int | None = None
 
     @property

@@ -95,7 +95,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
         return "Nothing to check here yet."
     if warned:
         return f"No check failed; {warned} of {counted(len(verdicts), 'check')} gave a warning."
-    return "The check passed." if len(verdicts) == 1 else f"All {len(verdicts)} checks passed."
+    return "The check passed." if len(verdicts) == 1 else f"All {counted(len(verdicts), 'check')} passed."
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,13 @@ def back_up(database: str, file: Path, *, now: datetime, beside: Mapping[str, Pa
             facts={"file": str(file)},
             fix="Name a new file; a backup is never written over.",
         )
+    if not file.parent.is_dir():
+        raise InputRefused(
+            "The folder for the backup is not there.",
+            code="backup.no_folder",
+            facts={"folder": str(file.parent)},
+            fix="Make it first, or name a file in a folder that is there.",
+        )
     with _doing("writing the backup"), _room(file.parent) as room:
         dialect = database_url(database).get_backend_name()
         store = room / (FILE if dialect == "sqlite" else DUMP)

@@ -29,7 +29,7 @@ class RouteCard(Card):
         warnings = "".join(f'<p style="margin:4px 0">{chip("warning", "warn", "!")} {esc(w)}</p>' for w in r.warnings)
         body = heading(f"Leaves through {name}") + html_table(["", ""], rows) + warnings
         if r.failure:
-            body += paragraph(f"It cannot leave: {r.failure.value}")
+            body += paragraph(f"It cannot leave: {esc(r.trouble())}")
         if passed:
             body += details(f"Why not the other {len(passed)}", html_table(["Server", "Reason"], passed))
         return box(body, accent="bad" if r.failure else "warn" if r.warnings else "good", role="status")

@@ -130,7 +130,8 @@ class SetupView:
                 "Alias domains",
                 f"{ALIAS_DOMAINS_PATH} (developer mode). Bounce Alias catches delivery errors and fills the red "
                 "envelope; Catchall Alias centralises replies; Default From Alias is the default sender: a local part, "
-                "or a complete address, which overwrites the From of all outgoing mail.",
+                "or a complete address, which overwrites the From of all outgoing mail; only mail with a server set on "
+                "it, and mass mail through a Dedicated Server, keeps its own.",
                 ["Alias Domain", "Bounce Alias", "Catchall Alias", "Default From Alias", "Sequence"],
                 self._domains,
             ),
