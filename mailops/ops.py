@@ -223,6 +223,7 @@ class Ops:
                 domains=known.exists,
                 aliases=tuple(a.address for a in self.aliases if a.address),
                 spf=known.spf,
+                zones=known.zones,
                 done=marks,
                 admin=now.get("admin"),
                 sends_itself=True,
@@ -908,6 +909,7 @@ class Ops:
             resolvers=dns.resolvers,
             timeout=dns.timeout,
             servers=dns.servers,
+            panel=dns.panel,
             hosts=lambda: [server.host for server in self.setup.servers if server.active and server.host],
         )
 

@@ -144,10 +144,13 @@ class ServeSection(_Section):
 
 class DnsSection(_Section):
     """Whom the DNS checks ask. ``resolvers``: ``ip`` or ``ip:port`` each, empty = this machine's own; ``timeout`` in
-    seconds a question; ``servers``: name server → ``ip:port``, where one is reached elsewhere than DNS says."""
+    seconds a question; ``panel``: the name your DNS panel wants, *short* where it appends the domain, *full* where it
+    does not, empty = as is known of the DNS host; ``servers``: name server → ``ip:port``, where one is reached
+    elsewhere than DNS says."""
 
     resolvers: tuple[str, ...] = ()
     timeout: float = Field(default=5.0, gt=0, le=60)
+    panel: Literal["", "short", "full"] = ""
     servers: dict[str, str] = Field(default_factory=dict)
 
 

@@ -238,8 +238,8 @@ def ready(
         table(["Weight", "Finding", "What to do"], [(f.severity.value, f.message, f.fix) for f in report.findings])
     for task in report.open_tasks:
         say(f"{task.id}: {task.title}. {task.text}")
-        if task.path:
-            say(f"    {task.click_path}")
+        for where in task.where:
+            say(f"    {where}")
         for what, value in task.values:
             say(f"    {what}: {value}")
     level = " This needs technical knowledge (DNS, mail protocols)." if report.level == "technical" else ""

@@ -61,7 +61,7 @@ class Route:
         lines += self._of_envelope()
         if self.server is not None and self.request.forced_server is None and self.parameter_ignored:
             lines.append("mail.default.from_filter is ignored, since an outgoing server is configured.")
-            lines.append(f"Parameters stand under {PARAMETERS_PATH}.")
+            lines.append(f"In Odoo parameters stand under {PARAMETERS_PATH}.")
         lines += [f"Not {key}: {reason}." for key, reason in self.passed_over]
         lines += [f"Warning: {text}" for text in self.warnings]
         if self.failure:
