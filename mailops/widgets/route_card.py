@@ -45,7 +45,8 @@ class MailRouteCard(Card):
         self.told = told
 
     def html(self) -> str:
-        said = "".join(paragraph(line) for line in self.told.sentences()[: None if self.told.trouble else 2])
+        own = len(self.told.removed) + 1 if self.told.removed else 2
+        said = "".join(paragraph(line) for line in self.told.sentences()[: None if self.told.trouble else own])
         tone = "bad" if self.told.trouble else "warn" if self.told.changed else "good"
         card = box(heading(f"Mail {self.told.mail_id}") + said, accent=tone, role="status")
         return card + (RouteCard(self.told.route).html() if self.told.route else "")
