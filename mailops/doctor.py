@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from .model.text import counted
+
 PEERS = {
     "chromium": "the browser tests",
     "postfix": "the comparison in make bench, and a real MTA as test peer",
@@ -157,7 +159,7 @@ def _serving(given: str | None) -> list[Finding]:
         ]
     if not failures:
         return [Finding("Serve", True, f"process {pid}: the queue runs since {at}")]
-    seen = f"process {pid}: {failures} runs of the queue in a row failed, the last at {at}: {words}"
+    seen = f"process {pid}: {counted(failures, 'run')} of the queue in a row failed, the last at {at}: {words}"
     return [Finding("Serve", False, seen, "Mend what it says; the process goes on by itself, or start it again.")]
 
 

@@ -224,6 +224,7 @@ class Ops:
                 domains=known.exists,
                 aliases=tuple(a.address for a in self.aliases if a.address),
                 spf=known.spf,
+                zones=known.zones,
                 done=marks,
                 admin=now.get("admin"),
                 sends_itself=True,
@@ -679,13 +680,15 @@ class Ops:
         until: date | str | None = None,
         dst: str = "once",
     ) -> list[datetime]:
-        """When a schedule runs from the local day ``first`` (default: today there) to the beginning of ``until``
+        """When a schedule runs from the local day ``first`` (default: from now on) to the beginning of ``until``
         (default: a week later). ``dst``: once, both or skip, for the nights when the clock is set."""
         from .jobs.cron import day_of, runs, zone_of
 
-        begin = day_of(first) if first is not None else SystemClock().now().astimezone(zone_of(zone)).date()
+        now = SystemClock().now()
+        begin = day_of(first) if first is not None else now.astimezone(zone_of(zone)).date()
         end = day_of(until) if until is not None else begin + timedelta(days=7)
-        return runs(cron, zone=zone, first=begin, until=end, dst=dst)
+        found = runs(cron, zone=zone, first=begin, until=end, dst=dst)
+        return found if first is not None else [at for at in found if at > now]
 
     # --- people -------------------------------------------------------------------------------------------------------
 
@@ -914,6 +917,7 @@ class Ops:
             resolvers=dns.resolvers,
             timeout=dns.timeout,
             servers=dns.servers,
+            panel=dns.panel,
             hosts=lambda: [server.host for server in self.setup.servers if server.active and server.host],
             keys=lambda domain: self.signing.published_as(domain),
         )

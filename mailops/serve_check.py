@@ -13,6 +13,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from .errors import ConfigError, MailopsError
+from .model.text import counted
 from .model.verdict import Verdict, VerdictState
 from .oauth.certificates import file_end
 from .serve import make_servers
@@ -45,7 +46,7 @@ def _certificate(ops: Ops) -> list[Verdict]:
         return []
     days = end.days(ops.clock.now())
     state = "failed" if days < 0 else "warning" if days < SOON else "passed"
-    said = end.said or f"it ends on {end.at:%Y-%m-%d}, in {days} days"
+    said = end.said or f"it ends on {end.at:%Y-%m-%d}, in {counted(days, 'day')}"
     return [_verdict("certificate", str(path), state, said, fix=end.fix if state != "passed" else "")]
 
 

@@ -6,8 +6,10 @@ underscores between section and key). An unknown key is an error that names the 
 
 from __future__ import annotations
 
+import re
 import socket
 import tomllib
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -142,10 +144,13 @@ class ServeSection(_Section):
 
 class DnsSection(_Section):
     """Whom the DNS checks ask. ``resolvers``: ``ip`` or ``ip:port`` each, empty = this machine's own; ``timeout`` in
-    seconds a question; ``servers``: name server → ``ip:port``, where one is reached elsewhere than DNS says."""
+    seconds a question; ``panel``: the name your DNS panel wants, *short* where it appends the domain, *full* where it
+    does not, empty = as is known of the DNS host; ``servers``: name server → ``ip:port``, where one is reached
+    elsewhere than DNS says."""
 
     resolvers: tuple[str, ...] = ()
     timeout: float = Field(default=5.0, gt=0, le=60)
+    panel: Literal["", "short", "full"] = ""
     servers: dict[str, str] = Field(default_factory=dict)
 
 
@@ -208,11 +213,12 @@ def load_settings(path: Path) -> Settings:
                 fix="Look at its owner and mode: it must be readable by the user mailops runs as.",
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            line, reason = _where(path, error)
             raise ConfigError(
-                f"{path.name} is not valid TOML.",
+                f"{path.name}, line {line} is not valid TOML: {reason}.",
                 code="config.toml",
-                facts={"file": str(path), "reason": str(error)},
-                fix="Correct the named line.",
+                facts={"file": str(path), "line": line, "reason": str(error)},
+                fix=f"Correct line {line} of {path}.",
             ) from error
     try:
         return Settings(**values)
@@ -220,29 +226,69 @@ def load_settings(path: Path) -> Settings:
         raise _explain(error, path) from error
 
 
+def _where(path: Path, error: ValueError) -> tuple[int, str]:
+    """The line of a file that is no TOML, and what is wrong with it."""
+    data = path.read_bytes()
+    if isinstance(error, UnicodeDecodeError):
+        return data.count(b"\n", 0, error.start) + 1, "it holds octets that are no UTF-8"
+    said = re.fullmatch(r"(.*?)(?: \(at (?:line (\d+), column \d+|end of document)\))?", str(error), re.DOTALL)
+    reason, line = (said[1], said[2]) if said else (str(error), None)
+    return int(line) if line else max(1, len(data.splitlines())), reason
+
+
+def _line_of(path: Path, loc: Sequence[int | str]) -> int | None:
+    """The line of ``mailops.toml`` a setting stands in; None where it comes from the environment."""
+    if not path.exists() or not loc:
+        return None
+    section, table = "", ".".join(str(part) for part in loc[:-1])
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        if head := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
+            section = head[1]
+            if section == f"{table}.{loc[-1]}".lstrip("."):
+                return number
+        elif section == table and re.match(rf'\s*"?{re.escape(str(loc[-1]))}"?\s*=', line):
+            return number
+    return None
+
+
 def _explain(error: ValidationError, path: Path) -> ConfigError:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    found = error.errors()
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    loc = [
+        part for part in first["loc"] if not re.match(r"[A-Z]|str$|function-", str(part))
+    ]  # a choice's branch: no key
+    where = ".".join(str(part) for part in loc)
+    line = _line_of(path, loc)
+    stands = {"file": str(path), "line": line} if line else {}
     if first["type"] == "extra_forbidden":
         near = get_close_matches(str(first["loc"][-1]), _known(first["loc"][:-1]), 1)
         return ConfigError(
             f"There is no setting {where!r}.",
             code="config.unknown_setting",
-            facts={"setting": where, "file": str(path)},
+            facts={"setting": where, "file": str(path), "line": line},
             fix=f"Did you mean {near[0]!r}?" if near else "Remove it; docs/settings.md lists all settings.",
         )
     return ConfigError(
         f"The setting {where!r} cannot be used: {first['msg']}.",
         code="config.bad_setting",
-        facts={"setting": where, "value": str(first.get("input"))[:100] if "password" not in where else "(hidden)"},
-        fix="Correct it in mailops.toml; docs/settings.md lists what is allowed.",
+        facts={
+            "setting": where,
+            "value": str(first.get("input"))[:100] if "password" not in where else "(hidden)",
+            **stands,
+        },
+        fix=(
+            f"Correct line {line} of {path.name}"
+            if line
+            else f"Correct it in mailops.toml, or the variable MAILOPS_{where.upper().replace('.', '__')}"
+        )
+        + "; docs/settings.md lists what is allowed.",
     )
 
 
 def _known(path: tuple[int | str, ...]) -> list[str]:
     model: Any = Settings
     for part in path:
-        field = model.model_fields.get(str(part))
+        field = getattr(model, "model_fields", {}).get(str(part))
         if field is None:
             return []
         model = field.annotation

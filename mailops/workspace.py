@@ -163,6 +163,8 @@ def _has_no_table(place: Path) -> bool:
 
 def init(path: Path, *, hosting: str = "on_premise", database: str = "mailops") -> Workspace:
     """Make a workspace folder (0700) with a first ``mailops.toml``; an existing one is left as it is."""
+    for key, value in (("hosting", hosting), ("database", database)):
+        _check_profile(key, value)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in ("runs", "secrets", "journal"):
@@ -181,6 +183,16 @@ def init(path: Path, *, hosting: str = "on_premise", database: str = "mailops") 
     return Workspace(path.resolve())
 
 
+def _check_profile(key: str, value: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+        raise ConfigError(
+            f"{key} cannot be {value[:60]!r}.",
+            code="config.bad_setting",
+            facts={"setting": f"profile.{key}", "value": value[:100]},
+            fix="hosting: online, sh or on_premise; database: its name, as in name.odoo.com.",
+        )
+
+
 def with_profile(workspace: Workspace, *, hosting: str | None, database: str | None) -> Workspace:
     """The workspace with another hosting kind or database in its ``mailops.toml``; everything else of the file stays.
     Raises :class:`ConfigError` with the file as it was."""
@@ -191,13 +203,7 @@ def with_profile(workspace: Workspace, *, hosting: str | None, database: str | N
     for key, value in (("hosting", hosting), ("database", database)):
         if value is None:
             continue
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
-            raise ConfigError(
-                f"{key} cannot be {value[:60]!r}.",
-                code="config.bad_setting",
-                facts={"setting": f"profile.{key}", "value": value[:100]},
-                fix="hosting: online, sh or on_premise; database: its name, as in name.odoo.com.",
-            )
+        _check_profile(key, value)
         line = f'{key} = "{value}"'
         text, known = re.subn(rf'(?m)^(\[profile\](?:\n(?!\[).*)*?\n){key} *= *"[^"]*"', rf"\g<1>{line}", text, count=1)
         if not known:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 
 from .. import __version__
 from ..errors import InputRefused, NotFound
-from ..model.text import csv_rows
+from ..model.text import counted, csv_rows
 from ..secrets import redact
 from ..store import schema
 from ..store.database import explained, reading
@@ -57,7 +57,8 @@ def gather(engine: Engine, name: str, *, dns: Sequence[str] = (), now: datetime)
         )
     lines = [
         f"Collected by mailops {__version__} on {now:%Y-%m-%d %H:%M} UTC about {name}.",
-        f"failures.csv: {len(failed)} of {total} failures, newest first. reports/: {len(stored)} stored reports as they"
+        f"failures.csv: {len(failed)} of {total} failures, newest first. reports/: "
+        f"{counted(len(stored), 'stored report')} as they"
         " came, newest first.",
         "dns.txt: the DNS report of the sender's domain." if dns else "There is no DNS report: no sender is known.",
         "Passwords and tokens are masked. Addresses and contents are in it: give it only to who may read them.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 
+from ..model.text import counted
 from .bounce_rate import Rate
 
 
@@ -51,7 +52,7 @@ def _words(now: Rate, before: Rate, d: float, low: float, high: float, verdict: 
     if verdict == "same":
         said = "this is no more than chance"
         if high - low > 0.05:
-            said += f"; with {min(now.addressed, before.addressed):,} mails on one side, little can be said"
+            said += f"; with {counted(min(now.addressed, before.addressed), 'mail')} on one side, little can be said"
     else:
         said = f"this is more than chance: the rate is {verdict}"
     return f"{now.rate:.2%} now, {before.rate:.2%} in the period before ({span}): {said}."

@@ -17,6 +17,7 @@ from ..dns.aggregate_frames import rows_frame, sources_frame, without_permission
 from ..dns.aggregate_model import AggregateReport
 from ..domains.sources import NOT_MINE, Mark, is_address, nearest
 from ..errors import InputRefused, NotFound
+from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
 from .tls import TlsReports, read_tls
 
@@ -122,9 +123,9 @@ class DmarcReports:
         for domain in self.domains:
             mine = [report for report in self.reports if report.domain == domain]
             everything = [record for report in mine for record in report.records]
-            counted = [record for record in everything if self.mark_of(record.source_ip) != NOT_MINE]
-            aside = sum(one.count for one in everything) - sum(one.count for one in counted)
-            total, passed = sum(one.count for one in counted), sum(one.count for one in counted if one.dmarc_pass)
+            theirs = [record for record in everything if self.mark_of(record.source_ip) != NOT_MINE]
+            aside = sum(one.count for one in everything) - sum(one.count for one in theirs)
+            total, passed = sum(one.count for one in theirs), sum(one.count for one in theirs if one.dmarc_pass)
             share = (total - passed) / total if total else 0.0
             state = VerdictState.PASSED if passed == total else VerdictState.WARNING
             if share > limit:
@@ -137,10 +138,17 @@ class DmarcReports:
             foreign = without_permission(mine)
             foreign = foreign[foreign["source_ip"].map(self.mark_of) != NOT_MINE]
             strangers, worst = len(foreign), foreign.head(5)
-            title = f"{passed:,} of {total:,} mails in the name of {domain} pass DMARC ({1 - share:.1%})"
+            title = (
+                f"{passed:,} of {counted(total, 'mail')} in the name of {domain} "
+                f"{'passes' if passed == 1 else 'pass'} DMARC ({1 - share:.1%})"
+            )
             title = title if total else f"no mail in the name of {domain} is counted in its reports"
             found = f"{total - passed:,} do not pass, sources without permission: {strangers}; the policy is p={policy}"
-            found += f"; {aside:,} mails of sources marked not yours do not count" if aside else ""
+            found += (
+                f"; {counted(aside, 'mail')} of sources marked not yours {'does' if aside == 1 else 'do'} not count"
+                if aside
+                else ""
+            )
             found += f"; reports of which something is missing: {missing}" if missing else ""
             out.append(
                 Verdict(

@@ -43,6 +43,7 @@ from email.parser import HeaderParser
 
 from ..model import tag
 from ..model.address import mailbox, parse_addresses
+from ..model.text import counted
 from .reading.report import RecipientResult, Report
 
 WINDOW = timedelta(days=7)  # RFC 5321 §4.5.4.1: senders give up after 4-5 days; two more for slow reports
@@ -213,7 +214,7 @@ def match(
     if len(mails) == 1:
         return Match(young[0], "recipient+time", 0.6)
     if mails:
-        return Match(None, f"{min(len(mails), 999)} mails went there lately", 0.0)
+        return Match(None, f"{counted(min(len(mails), 999), 'mail')} went there lately", 0.0)
     return Match(None, "no mail of ours fits", 0.0)
 
 

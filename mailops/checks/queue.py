@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..model.states import MailState
+from ..model.text import counted
 from ..model.verdict import Finding, Severity, Verdict, VerdictState
 
 if TYPE_CHECKING:
@@ -88,5 +89,5 @@ def plan(findings: Sequence[Finding], *, now: datetime) -> Verdict:
 def _hours(span: timedelta) -> str:
     minutes = int(span.total_seconds() // 60)
     if minutes < 120:
-        return f"{minutes} minutes"
+        return counted(minutes, "minute")
     return f"{minutes / 60:.0f} hours" if minutes < 2880 else f"{minutes / 1440:.0f} days"

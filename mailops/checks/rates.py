@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
 
 
@@ -57,7 +58,7 @@ def unexplained(
     domains with their unexplained failures, ``dns`` is their DNS report: SPF and DKIM are the most common causes."""
     number = sum(count for _, count in senders)
     some = bool(suggestions or number)
-    lines = suggestions or [f"{number:,} failures without a reason ({', '.join(d for d, _ in senders)})"]
+    lines = suggestions or [f"{counted(number, 'failure')} without a reason ({', '.join(d for d, _ in senders)})"]
     return Verdict(
         check="bounces.unexplained",
         subject="failures of the last 7 days without a reason",

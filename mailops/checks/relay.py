@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
 
 ENOUGH = 20
@@ -24,7 +25,7 @@ def refused(rows: Sequence[Mapping[str, Any]], *, limit: float, now: datetime) -
         subject="programs",
         state=VerdictState.SKIPPED if not rows else VerdictState.FAILED if bad else VerdictState.PASSED,
         title="A program writes to many who do not get it" if bad else "No program writes to many who do not get it",
-        found="; ".join(bad) or f"{len(rows)} logins",
+        found="; ".join(bad) or counted(len(rows), "login"),
         expected=f"at most {limit:.0%} of a login's recipients refused",
         fix="Look at the causes: mailops queue list --login NAME --state failed; clean the program's list.",
         code="relay.refused" if bad else "",
@@ -40,7 +41,7 @@ def slow(rows: Sequence[Mapping[str, Any]], *, seconds: float, now: datetime) ->
         subject="programs",
         state=VerdictState.SKIPPED if not rows else VerdictState.WARNING if bad else VerdictState.PASSED,
         title="Mail of a program takes long" if bad else "Mail of every program leaves soon",
-        found="; ".join(bad) or f"{len(rows)} logins",
+        found="; ".join(bad) or counted(len(rows), "login"),
         expected=f"19 of 20 mails gone within {seconds:.0f} s",
         fix="Look whether a server defers or is slow: mailops queue status, mailops server test.",
         code="relay.slow" if bad else "",

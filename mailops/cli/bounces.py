@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import InputRefused, NotFound
-from ..model.text import harmless
+from ..model.text import counted, harmless
 from .app import open_ops
 from .output import print_json, say, table
 from .rowfiles import Columns, row_file
@@ -206,7 +206,7 @@ def parse(
                     shown.append((Path(row["message"]).name, *cells))
     table(["Message", "Kind", "Recipient", "Status", "Reason", ""], shown)
     if total > MOST_SHOWN:
-        say(f"The first {MOST_SHOWN:,} of {total:,} lines; all of them: --format csv -o FILE")
+        say(f"The first {MOST_SHOWN:,} of {counted(total, 'line')}; all of them: --format csv -o FILE")
 
 
 def _explained(name: str, report: Report) -> Iterator[dict[str, Any]]:
@@ -416,4 +416,7 @@ def collect(
     if json:
         print_json({"file": output, "bytes": size, "files": list(files)})
     else:
-        say(f"{output}: {len(files)} files, {size:,} bytes. It holds addresses and mail: give it to support only.")
+        say(
+            f"{output}: {counted(len(files), 'file')}, {counted(size, 'byte')}. It holds addresses and mail: "
+            "give it to support only."
+        )

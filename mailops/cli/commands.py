@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from ..errors import ConfigError
+from ..model.text import counted
 from .app import app, open_ops, workspace_of
 from .output import plain, print_json, say
 
@@ -17,7 +18,7 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 
 @app.command()
 def init(
-    folder: Path = typer.Argument(Path("."), help="The folder to make a workspace of."),
+    folder: str = typer.Argument(".", help="The folder to make a workspace of."),
     hosting: str = typer.Option("on_premise", help="Where the database lives: online, sh or on_premise."),
     database: str = typer.Option("mailops", help="The database's name (the hosted subdomain)."),
     json: bool = JSON,
@@ -33,7 +34,14 @@ def init(
             facts={"hosting": hosting},
             fix="Use online, sh or on_premise.",
         )
-    workspace = make(folder, hosting=hosting, database=database)
+    if not folder.strip():
+        raise ConfigError(
+            "No folder was named.",
+            code="workspace.no_name",
+            facts={"given": folder},
+            fix="Name the folder to make a workspace of; . is this one.",
+        )
+    workspace = make(Path(folder), hosting=hosting, database=database)
     workspace.engine.dispose()
     if json:
         print_json({"workspace": workspace.path})
@@ -153,7 +161,8 @@ def restore(
         say(f"Not forgotten again: {one}. Look for them: mailops about ADDRESS, mailops forget ADDRESS.")
     if done.outgoing and not check:
         say(
-            f"{done.outgoing:,} mails are Outgoing as they were then. Those that left since would leave again: look at "
+            f"{counted(done.outgoing, 'mail is', 'mails are')} Outgoing as then. Those that left since would "
+            "leave again: look at "
             "them (mailops queue list) and cancel them before the queue runs."
         )
 
@@ -164,14 +173,20 @@ def _books(ctx: typer.Context, json: bool) -> int:
     if json:
         print_json({**asdict(found), "agree": found.agree})
         return 0 if found.agree else 1
-    say(f"{found.facts:,} facts, {found.mails:,} mails, {found.recipients:,} recipients, {found.counters:,} counters.")
+    say(
+        f"{counted(found.facts, 'fact')}, {counted(found.mails, 'mail')}, "
+        f"{counted(found.recipients, 'recipient')}, {counted(found.counters, 'counter')}."
+    )
     for difference in found.differences:
         say(f"  {difference}")
     rest = sum(found.numbers.values()) - len(found.differences)
     if rest:
         say(f"  … and {rest:,} more.")
     if found.owed:
-        say(f"{found.owed:,} facts are still owed to threads or the suppression list; the next queue run tells them.")
+        say(
+            f"{counted(found.owed, 'fact is', 'facts are')} still owed to threads or the suppression list; the "
+            "next run of the queue tells."
+        )
     say("The books agree." if found.agree else "The books do not agree.")
     return 0 if found.agree else 1
 

@@ -35,10 +35,13 @@ REPORT_TO = typer.Option("", "--report-to", help="Who gets DMARC reports.")
 RESOLVER = typer.Option(None, "--resolver", help="Ask this name server (ip or ip:port); repeat it.")
 TIMEOUT = typer.Option(None, "--timeout", help="Seconds a question may take.")
 LOSSES = typer.Option(False, "--accept-losses", help="You agree to what a change loses; without it that is held back.")
+PANEL = typer.Option(
+    "", "--panel", help="short: your DNS panel appends the domain; full: it does not (default: by the DNS host)."
+)
 GROUND = typer.Option(False, "--all", help="Also MX, MTA-STS, TLS-RPT, BIMI, DANE, reverse names.")
 
 
-def domains_of(ctx: typer.Context, resolvers: list[str] | None, timeout: float | None) -> Domains:
+def domains_of(ctx: typer.Context, resolvers: list[str] | None, timeout: float | None, panel: str = "") -> Domains:
     """The workspace's checks; outside a workspace the same, with nothing kept."""
     try:
         found: Domains = open_ops(ctx).domains
@@ -49,7 +52,7 @@ def domains_of(ctx: typer.Context, resolvers: list[str] | None, timeout: float |
         from ..domains import Domains
 
         found = Domains(SystemClock())
-    return found.asking(resolvers or (), timeout)
+    return found.asking(resolvers or (), timeout, panel)
 
 
 def _setup(
@@ -102,6 +105,7 @@ def _workspace_setup(ctx: typer.Context) -> Setup | None:
 
 
 def _print_report(report: DomainReport, *, evidence: bool) -> None:
+    from ..dns.records import names_to_type
     from ..domains import proof_line
     from ..domains.values import nothing_published
 
@@ -117,6 +121,8 @@ def _print_report(report: DomainReport, *, evidence: bool) -> None:
                 say(f"    {label}: {value}")
         if verdict.fix and verdict.state != "passed":
             say(f"    next: {verdict.fix}")
+        for record in result.change.publish if result.change and result.proved else ():
+            say(f"    {record.type} at {names_to_type(record, report.zone_of(record.name), report.appends_domain)}")
         if line := proof_line(result):
             say(f"    {line}")
         if evidence:
@@ -145,6 +151,7 @@ def check(
     report_to: str = REPORT_TO,
     ground: bool = GROUND,
     evidence: bool = typer.Option(False, "--evidence", help="Also every question and answer."),
+    panel: str = PANEL,
     resolvers: list[str] = RESOLVER,
     timeout: float = TIMEOUT,
     json: bool = JSON,
@@ -153,7 +160,7 @@ def check(
     from ..domains.values import state_of
     from ..model.verdict import VerdictState
 
-    domains = domains_of(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout, panel)
     options: dict[str, Any] = {
         "service": service,
         "hosting": hosting,
@@ -207,6 +214,7 @@ def fix(
     report_to: str = REPORT_TO,
     losses: bool = LOSSES,
     ground: bool = GROUND,
+    panel: str = PANEL,
     resolvers: list[str] = RESOLVER,
     timeout: float = TIMEOUT,
     json: bool = JSON,
@@ -217,7 +225,7 @@ def fix(
     from ..domains.values import TO_CONFIRM
     from ..model.verdict import VerdictState
 
-    domains = domains_of(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout, panel)
     made = _setup(
         ctx,
         domains,
@@ -254,7 +262,7 @@ def fix(
             for gone in result.change.remove:
                 say(f"  take away  {gone.name} {gone.type} {gone.rdata}")
             for record in result.change.publish:
-                for label, value in panel_forms(record, report.zone_of(record.name)):
+                for label, value in panel_forms(record, report.zone_of(record.name), report.appends_domain):
                     say(f"  {label}: {value}")
             say(f"  {proof_line(result)}")
         for result in open_ends:
@@ -280,6 +288,7 @@ def export(
     report_to: str = REPORT_TO,
     losses: bool = LOSSES,
     ground: bool = GROUND,
+    panel: str = PANEL,
     resolvers: list[str] = RESOLVER,
     timeout: float = TIMEOUT,
     json: bool = JSON,
@@ -288,7 +297,7 @@ def export(
     from ..dns.export import exported, known_format
 
     known_format(form)
-    domains = domains_of(ctx, resolvers, timeout)
+    domains = domains_of(ctx, resolvers, timeout, panel)
     made = _setup(
         ctx,
         domains,

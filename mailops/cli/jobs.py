@@ -105,7 +105,7 @@ def notebooks(json: bool = JSON) -> None:
 def upcoming(
     cron: str = typer.Option(..., "--cron", help="The schedule: minute, hour, day of month, month, day of week."),
     zone: str = typer.Option("UTC", "--zone", help="The time zone, such as Europe/Berlin."),
-    first: str = typer.Option(None, "--from", help="The first local day, YYYY-MM-DD (default: today)."),
+    first: str = typer.Option(None, "--from", help="The first local day, YYYY-MM-DD (default: from now on)."),
     until: str = typer.Option(None, "--until", help="The local day before which it ends (default: a week later)."),
     dst: str = typer.Option("once", "--dst", help="When the clock is set forward or back: once, both or skip."),
     json: bool = JSON,

@@ -10,6 +10,7 @@ import typer
 from ..errors import NotFound
 from ..model.retention import KINDS
 from ..model.states import MailState
+from ..model.text import counted
 from ..platforms import require_journal
 from .app import open_ops
 from .filters import IDS, filtered
@@ -64,10 +65,9 @@ def listing(
     rows = []
     for mail in page.mails:
         people = ", ".join(d.recipient for d in mail.deliveries[:2]) + (" …" if len(mail.deliveries) > 2 else "")
-        why = (mail.failure_reason or "")[:90]
-        rows.append((mail.id, mail.label, mail.header_from, people, (mail.subject or "")[:40], mail.server_key, why))
+        rows.append((mail.id, mail.label, mail.header_from, people, mail.subject, mail.server_key, mail.failure_reason))
     table(["Id", "State", "From", "To", "Subject", "Server", "Reason"], rows)
-    say(f"{page.total} mails fit; shown from {page.offset + 1 if page.mails else 0}.")
+    say(f"{counted(page.total, 'mail fits', 'mails fit')}; shown from {page.offset + 1 if page.mails else 0}.")
 
 
 @app.command("show")
@@ -205,7 +205,10 @@ def _act(ctx: typer.Context, action: str, chosen: QueueFilter, yes: bool, json: 
             fix="Look with mailops queue list; a sent or removed mail is in mailops queue history.",
         )
     if not yes and not json:
-        say(f"{words}: {seen.count} mails ({seen.left_out} more fit the filter and are left out: {seen.reason}).")
+        say(
+            f"{words}: {counted(seen.count, 'mail')} ({seen.left_out} more fit the filter and are left out: "
+            f"{seen.reason})."
+        )
         for example in seen.examples:
             say(f"  {example}")
         typer.confirm("Go on?", abort=True)
@@ -220,7 +223,7 @@ def _act(ctx: typer.Context, action: str, chosen: QueueFilter, yes: bool, json: 
         say(f"{done.sent} sent, {done.deferred + done.unknown} deferred, {done.failed} failed.")
     else:
         say(
-            f"{done.count} mails: {words} done."
+            f"{counted(done.count, 'mail')}: {words} done."
             + (f" {done.busy} are being sent right now and were left alone." if done.busy else "")
         )
 
@@ -245,7 +248,7 @@ def run(
         took = f"in {report.seconds:.1f} s ({rate:.0f}/s)"
         say(f"{report.sent} sent, {report.failed} failed, {later} deferred {took}.")
         if report.released:
-            say(f"{report.released} mails had been put off by a clock that was ahead; they were made due.")
+            say(f"{counted(report.released, 'mail')} had been put off by a clock that was ahead, and made due.")
 
 
 @app.command("vacuum")
@@ -261,10 +264,10 @@ def vacuum(
     if json:
         print_json(done)
         return
-    say(f"{done.removed} old sent mails removed.")
+    say(f"{counted(done.removed, 'old sent mail')} removed.")
     for kind in KINDS:
         if number := done.retention.get(kind.name):
-            say(f"{number} rows ended: {kind.what}.")
+            say(f"{counted(number, 'row')} ended: {kind.what}.")
 
 
 @app.command("rates")

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from ..errors import ConfigError
+from ..model.text import counted
 from .app import open_ops
 from .output import plain, print_json, say, table
 
@@ -131,7 +132,7 @@ def check(ctx: typer.Context, json: bool = JSON) -> None:
             ["Weight", "Code", "Finding", "What to do"],
             [(f.severity.value, f.code, f.message, f.fix) for f in findings],
         )
-        say(f"{len(findings)} findings.")
+        say(f"{counted(len(findings), 'finding')}.")
     raise typer.Exit(1 if any(f.severity.value in ("blocking", "error") for f in findings) else 0)
 
 
@@ -237,8 +238,8 @@ def ready(
         table(["Weight", "Finding", "What to do"], [(f.severity.value, f.message, f.fix) for f in report.findings])
     for task in report.open_tasks:
         say(f"{task.id}: {task.title}. {task.text}")
-        if task.path:
-            say(f"    {task.click_path}")
+        for where in task.where:
+            say(f"    {where}")
         for what, value in task.values:
             say(f"    {what}: {value}")
     level = " This needs technical knowledge (DNS, mail protocols)." if report.level == "technical" else ""

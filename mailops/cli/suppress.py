@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..model.text import counted
 from .app import open_ops
 from .output import print_json, progress, say, table, write_out
 
@@ -109,7 +110,7 @@ def export(
         print_json(rows)
     elif file:
         write_out(file, write(rows))
-        say(f"{len(rows)} rows written to {file}")
+        say(f"{counted(len(rows), 'row')} written to {file}")
     else:
         sys.stdout.write(write(rows))
 
@@ -123,7 +124,10 @@ def diff(ctx: typer.Context, json: bool = JSON) -> None:
         return
     for change in changes:
         say(str(change))
-    say(f"{len(changes)} reports are judged otherwise today. mailops suppress apply carries it out.")
+    say(
+        f"{counted(len(changes), 'report is', 'reports are')} judged otherwise today. mailops suppress apply "
+        "carries it out."
+    )
 
 
 def _reread(suppressions: Suppressions, *, quiet: bool) -> list[Change]:
@@ -145,9 +149,9 @@ def apply(
         for change in changes:
             say(str(change))
     if changes and not yes:
-        typer.confirm(f"Apply {len(changes)} changes?", abort=True)
+        typer.confirm(f"Apply {counted(len(changes), 'change')}?", abort=True)
     done = suppressions.apply(changes, actor="cli") if changes else 0
     if json:
         print_json({"applied": done})
     else:
-        say(f"{done} changes applied.")
+        say(f"{counted(done, 'change')} applied.")

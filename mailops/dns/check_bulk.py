@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from ..model.text import counted
 from ..model.verdict import VerdictState as S
 from .domain_model import CheckResult, SendingSetup, verdict
 from .names import is_below
@@ -67,9 +68,9 @@ def check_bulk(setup: SendingSetup, results: Sequence[CheckResult]) -> list[Chec
         found = "; ".join(part for part in (", ".join(missing), besides) if part)
         state, code = (S.UNKNOWN, "bulk.unknown") if unseen else (S.PASSED, "bulk.ok")
         state, code = (S.FAILED, "bulk.missing") if missing else (state, code)
-        title = f"{rule.title} wants more for {volume:,} messages a day: {', '.join(missing)}"
+        title = f"{rule.title} wants more for {counted(volume, 'message')} a day: {', '.join(missing)}"
         if not missing:
-            title = f"{rule.title}: what DNS shows is enough for {volume:,} messages a day"
+            title = f"{rule.title}: what DNS shows is enough for {counted(volume, 'message')} a day"
             title += f"; not known: {', '.join(unseen)}" if unseen else ""
         fix = f"Mend the findings above; {rule.source}, in force since {rule.since}." if missing else ""
         out.append(verdict("bulk", rule.title, state, code, title, found=found, fix=fix, evidence=evidence))

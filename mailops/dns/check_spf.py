@@ -7,6 +7,7 @@ Whether a change is offered is decided afterwards by proof (:mod:`mailops.dns.fi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any
 
 from ..model.verdict import VerdictState as S
@@ -29,7 +30,34 @@ def wanted_terms(setup: SendingSetup) -> tuple[str, ...]:
     own_path = setup.bounce != setup.name
     at = ("bounce", "return_path") if own_path else ("bounce",)
     includes = [f"include:{one.spf_include}" for one in profiles_of(setup) if one.spf_include and one.spf_at in at]
-    return tuple(dict.fromkeys((*includes, *setup.spf_terms)))
+    own = () if setup.services else tuple(_term_of(ip) for ip in setup.sample_ips)
+    return tuple(dict.fromkeys((*includes, *setup.spf_terms, *own)))
+
+
+def _term_of(host: str) -> str:
+    """The term that permits one address, or the addresses of a name."""
+    try:
+        return f"ip{ip_address(host).version}:{host}"
+    except ValueError:
+        return f"a:{host}"
+
+
+def _own_advice(setup: SendingSetup) -> tuple[str, str]:
+    """A record for servers of one's own, and when it is right: which addresses they send from, no DNS tells."""
+    ask = f"name its addresses: mailops domain check {setup.name} --ip ADDRESS"
+    terms = dict.fromkeys(_term_of(host) for host in setup.own_hosts if not _loops(host))
+    if not terms:
+        return "", f"mailops does not know from which addresses your server sends; {ask}"
+    text = f"v=spf1 {' '.join(terms)} ~all"
+    return text, f"Publish: {text} where that is what your server sends from; where it sends from elsewhere, {ask}"
+
+
+def _loops(host: str) -> bool:
+    """Whether a host is this machine, by a name or an address that means nothing to anybody else."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".").rpartition(".")[2] == "localhost"
 
 
 def _essential(setup: SendingSetup, term: str) -> bool:
@@ -80,6 +108,9 @@ async def check_spf(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
     expected = merged.text or f"one record with {' '.join(wanted)}"
     found = " | ".join(tree.root.texts) or " | ".join(record.value for record in meant.gone)
     fix = f"Publish: {merged.text}" if change else "" if merged.text else f"No record is proposed: {merged.reason}."
+    if not setup.services and not wanted and not meant.texts and not meant.refusal:
+        own, fix = _own_advice(setup)
+        expected = own or "one record with the addresses that your server sends from"
     results = []
     for problem in tree.problems:
         absent = problem.code in ("spf.missing", "spf.old_type_only", "spf.not_recognised")

@@ -79,8 +79,9 @@ async def check_domain(
     host = guess_host(servers)
     title = host.title if host else ""
     report = DomainReport(
-        setup, results, resolver.asked_of, (), tuple(guides_first(host)), title, (zone,) if zone else ()
-    )
+        setup, results, resolver.asked_of, (), tuple(guides_first(host)), title, (zone,) if zone else (),
+        appends_domain=host.appends_domain if host else None,
+    )  # fmt: skip
     report = await _placed(resolver, report)
     return replace(report, notes=(NO_PROMISE,)) if report.green else report
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..model.verdict import Verdict, VerdictState
 from .names import is_below, normalise
-from .records import Change, ZoneRecord
+from .psl import likely_zone
+from .records import Change, ZoneRecord, short_name
 
 HOSTED_SUFFIX = "odoo.com"
 NO_PROMISE = "A pass is no promise: receivers apply rules of their own and may still file mail as spam."
@@ -30,8 +31,8 @@ class SendingSetup:
 
     ``service`` is a key of :data:`mailops.providers.records.SENDERS` (``odoo`` = the hosted server, ``mailjet`` or
     ``external:mailjet``, ...), several with commas (``odoo,google``), or empty for an own server, then ``selectors``
-    and ``spf_terms`` say what is expected. ``volume`` = messages a day to one receiver (None = no bulk rules).
-    ``own_keys`` are those that mailops signs with.
+    and ``spf_terms`` say what is expected; ``own_hosts`` are the hosts of such servers, ``own_keys`` the keys that mailops
+    signs with. ``volume`` = messages a day to one receiver (None = no bulk rules).
     """
 
     domain: str
@@ -43,6 +44,7 @@ class SendingSetup:
     spf_terms: tuple[str, ...] = ()
     report_to: str = ""
     sample_ips: tuple[str, ...] = ()
+    own_hosts: tuple[str, ...] = ()
     volume: int | None = None
     own_keys: tuple[SigningKey, ...] = ()
 
@@ -95,7 +97,7 @@ class DomainReport:
     """All results of one domain, who was asked, and the lines that belong under it.
 
     ``zones`` are the zones the domain and its changes are in, ``beside`` the records that stand at the names of the
-    changes and stay.
+    changes and stay, ``appends_domain`` says whether the DNS panel adds the domain to a name (None: not known).
     """
 
     setup: SendingSetup
@@ -106,12 +108,13 @@ class DomainReport:
     dns_host: str = ""
     zones: tuple[str, ...] = ()
     beside: tuple[ZoneRecord, ...] = ()
+    appends_domain: bool | None = None
 
     def zone_of(self, name: str) -> str:
-        """The zone a name is in: the nearest of the zones found above it, else the domain."""
+        """The zone a name is in: the nearest of the zones found above it, else the likely one."""
         wanted = normalise(name)
-        above = [zone for zone in self.zones if is_below(wanted, zone)]
-        return max(above, key=len) if above else self.setup.name
+        above = [zone for zone in self.zones if is_below(wanted, zone) or wanted == zone]
+        return max(above, key=len) if above else likely_zone(self.setup.name)
 
     @property
     def green(self) -> bool:
@@ -135,6 +138,7 @@ class DomainReport:
             "asked_of": self.asked_of,
             "dns_host": self.dns_host,
             "zone": self.zone_of(self.setup.name),
+            "appends_domain": self.appends_domain,
             "green": self.green,
             "notes": list(self.notes),
             "guides": [list(guide) for guide in self.guides],
@@ -149,6 +153,7 @@ class DomainReport:
                     "expected": one.verdict.expected,
                     "fix": one.verdict.fix,
                     "publish": _lines(one.change.publish) if one.change is not None and one.proved else [],
+                    "hosts": self._hosts(one.change.publish) if one.change is not None and one.proved else [],
                     "remove": _lines(one.change.remove) if one.change is not None and one.proved else [],
                     "loses": list(one.change.loses) if one.change is not None and one.proved else [],
                     "confirm": bool(one.change is not None and one.proved and one.change.loses),
@@ -159,6 +164,10 @@ class DomainReport:
                 for one in self.results
             ],
         }
+
+    def _hosts(self, records: Iterable[ZoneRecord]) -> list[dict[str, str]]:
+        """The names to type: ``short`` where the panel appends the domain, ``full`` where it does not."""
+        return [{"short": short_name(one.name, self.zone_of(one.name)), "full": one.name} for one in records]
 
     def result(self, check: str) -> CheckResult:
         """The first result of a check (``spf``, ``dkim``, ``dmarc``, ...)."""

@@ -62,7 +62,10 @@ def _text(report: DomainReport, zone: str, form: str, new: list[ZoneRecord], gon
             head += "".join(f"{mark} gone afterwards: {one}\n" for one in change.loses)
             head += "".join(f"{mark} or, as you choose: {one}\n" for one in change.choices)
     if form == "panel":
-        blocks = ("\n".join(f"{label}: {value}" for label, value in panel_forms(record, zone)) for record in new)
+        blocks = (
+            "\n".join(f"{label}: {value}" for label, value in panel_forms(record, zone, report.appends_domain))
+            for record in new
+        )
         return head + "\n\n".join(blocks)
     if form == "zone":
         return head + zone_file(new, zone)

@@ -52,6 +52,15 @@ class PublicSuffixes:
         return f"{left.rpartition('.')[2]}.{suffix}"
 
 
+def likely_zone(domain: str) -> str:
+    """The zone a name most likely is in, where DNS does not say so: its organizational domain; without the list the
+    name itself."""
+    try:
+        return installed().organizational(domain)
+    except MissingExtra:
+        return domain
+
+
 def _ascii(rule: str) -> str:
     import idna
 

@@ -109,18 +109,28 @@ def panel(record: ZoneRecord, zone: str) -> PanelFields:
     return PanelFields(record.type, short_name(record.name, zone), record.name, value, quoted, record.ttl)
 
 
-def panel_forms(record: ZoneRecord, zone: str) -> tuple[tuple[str, str], ...]:
-    """Label and text of each field a DNS panel may want; the cut form only where it differs from the plain one."""
+def panel_forms(record: ZoneRecord, zone: str, appends_domain: bool | None = None) -> tuple[tuple[str, str], ...]:
+    """Label and text of each field a DNS panel may want; the cut form only where it differs from the plain one. The
+    name this panel wants comes first (DKIM-06); both are there."""
     fields = panel(record, zone)
-    forms = [
-        ("Type", fields.type),
+    names = [
         ("Name, where the panel appends the domain", fields.host_short),
         ("Name, where it does not", fields.host_full),
-        ("Value", fields.value),
     ]
+    names = sorted(names, key=lambda one: one[1] != fields.host(appends_domain))
+    forms = [("Type", fields.type), *names, ("Value", fields.value)]
     if len(record.strings) > 1 and record.type == "TXT":
         forms.append(("Value, cut into strings of at most 255 octets", fields.value_quoted))
     return tuple(forms)
+
+
+def names_to_type(record: ZoneRecord, zone: str, appends_domain: bool | None = None) -> str:
+    """Both names of a record in a sentence: the one this panel wants first, and when the other is right."""
+    fields = panel(record, zone)
+    short, full = fields.host_short, fields.host_full
+    if appends_domain is False:
+        return f"{full} (in a panel that appends the domain: {short})"
+    return f"{short} (in a panel that does not append the domain: {full})"
 
 
 def zone_line(record: ZoneRecord, zone: str) -> str:

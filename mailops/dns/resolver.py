@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, Self, TypeVar
 
 from ..errors import DnsError
+from ..model.text import counted
 from .answer import Answer, Status
 from .names import askable
 from .transport import Endpoint, Reply, UdpClient
@@ -207,7 +208,7 @@ class Resolver:
         """The answer in a reply, and the CNAME target still to be asked for where the reply stops short."""
         at, server, parsed = self._wall(), _endpoint(reply.server), reply.parsed
         if parsed is None:
-            detail = reply.detail or f"no answer within {self._client.timeout:g} s, sent {reply.tries} times"
+            detail = reply.detail or f"no answer within {self._client.timeout:g} s, sent {counted(reply.tries, 'time')}"
             return Answer(name, rdtype, Status.TIMEOUT, server=server, ms=reply.ms, at=at, detail=detail), None
         rcode = RCODES.get(parsed.rcode, str(parsed.rcode))
         owner, chain, ttl = name, [], 1 << 31

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
+from ..model.text import counted
 from ..providers.records import SENDERS
 from .spf import MAX_LOOKUPS
 from .spf_parse import Network, Term
@@ -37,7 +38,10 @@ def plan(tree: SpfTree) -> SpfPlan:
     costs = {term.text: 1 + (by_via[term.text].lookups if term.text in by_via else 0) for term in live}
     free = _free(tree, live, by_via)
     order = sorted(costs.items(), key=lambda one: (-one[1], one[0]))
-    steps = [f"{tree.lookups} lookups of {MAX_LOOKUPS}: " + ", ".join(f"{term} costs {cost}" for term, cost in order)]
+    steps = [
+        f"{counted(tree.lookups, 'lookup')} of {MAX_LOOKUPS}: "
+        + ", ".join(f"{term} costs {cost}" for term, cost in order)
+    ]
     steps += [f"take out {one.replace(' ', ': ', 1)}" for one in free]
     left = tree.lookups - sum(costs.get(one.split(" ", 1)[0], 0) for one in free)
     if left > MAX_LOOKUPS:

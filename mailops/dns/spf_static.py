@@ -12,6 +12,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..model.text import counted
 from .answer import Answer
 from .names import askable, normalise
 from .resolver import Asker, together
@@ -68,7 +69,7 @@ class Branch:
         """The tree as text, a branch a line: ``include:_spf.example.com  3 lookups``."""
         head = self.via or self.domain
         note = " (could not be read)" if self.unknown else "" if self.record else " (no SPF record)"
-        out = [f"{'  ' * indent}{head}  {self.lookups} lookups{note}"]
+        out = [f"{'  ' * indent}{head}  {counted(self.lookups, 'lookup')}{note}"]
         for child in self.children:
             out += child.lines(indent + 1)
         return out

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..model.text import counted
 from .aggregate import MAX_BOUNDARIES, MAX_FILE, MAX_HEADER, MAX_XML, unpack
 from .aggregate_xml import MAX_COUNT, domain_of, one_spelling, refuse
 
@@ -148,7 +149,7 @@ def _report(text: bytes) -> TlsReport:
     span = _object(data.get("date-range"))
     policies = tuple(_policy(one, notes) for one in data["policies"][:MAX_POLICIES] if isinstance(one, dict))
     if len(policies) < len(data["policies"]):
-        notes.append(f"{len(data['policies']) - len(policies)} policies could not be read")
+        notes.append(f"{counted(len(data['policies']) - len(policies), 'policy', 'policies')} could not be read")
     org, contact = _text(data.get("organization-name")), _text(data.get("contact-info"))
     return TlsReport(
         org or contact.rpartition("@")[2], _text(data.get("report-id")), contact,

@@ -23,10 +23,11 @@ _GOOD = (VerdictState.PASSED, VerdictState.SKIPPED)
 
 @dataclass
 class Known:
-    """``exists`` by domain; ``spf`` texts by domain; ``done`` ids of tasks whose records are published."""
+    """``exists``, ``spf`` texts and ``zones`` by domain; ``done`` ids of tasks whose records are published."""
 
     exists: dict[str, bool] = field(default_factory=dict)
     spf: dict[str, str] = field(default_factory=dict)
+    zones: dict[str, str] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
 
 
@@ -38,7 +39,7 @@ def known_of(domains: Domains, setup: Setup, names: Iterable[str], *, seconds: f
         worker.start()
     for worker in workers:
         worker.join(seconds)
-    return Known(dict(found.exists), dict(found.spf), set(found.done))
+    return Known(dict(found.exists), dict(found.spf), dict(found.zones), set(found.done))
 
 
 def _look(domains: Domains, setup: Setup, name: str, found: Known) -> None:
@@ -51,6 +52,7 @@ def _look(domains: Domains, setup: Setup, name: str, found: Known) -> None:
         report = domains.check(domains.of(setup, name))
     except MailopsError:
         return
+    found.zones[name] = report.zone_of(name)
     states: dict[str, set[VerdictState]] = {}
     for result in report.results:
         states.setdefault(result.verdict.check, set()).add(result.state)

@@ -5,6 +5,7 @@ through, the hosting kind, the database, and the domain of the bounce address, a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..dns.names import normalise
 from ..errors import RouteError
@@ -29,18 +30,20 @@ class Sending:
     hosting: str
     database: str
     bounce_domain: str
+    own_hosts: tuple[str, ...] = ()
 
     @property
     def service(self) -> str:
         return ",".join(self.services)
 
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, Any]:
         """As options of :meth:`mailops.domains.service.Domains.setup`."""
         return {
             "service": self.service,
             "hosting": self.hosting,
             "database": self.database,
             "bounce_domain": self.bounce_domain,
+            "own_hosts": self.own_hosts,
         }
 
 
@@ -57,7 +60,9 @@ def sending_of(setup: Setup, domain: str) -> Sending:
     services = tuple(dict.fromkeys(s for s in seen if s))
     profile = setup.profile
     database = profile.database if HOSTED in services and hosted is not None else ""
-    return Sending(name, services, "" in seen or not seen, profile.hosting.value, database, bounce)
+    through = [r.server for r in routes] or [first]
+    hosts = dict.fromkeys(s.host for s in through if s is not None and s.host and not _service(s, setup))
+    return Sending(name, services, "" in seen or not seen, profile.hosting.value, database, bounce, tuple(hosts))
 
 
 def envelope_for(setup: Setup, sender: str) -> str:

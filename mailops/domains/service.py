@@ -59,7 +59,8 @@ class Waiting:
 
 class Domains:
     """``resolvers`` and ``servers`` as in the settings; ``engine`` None = nothing is kept; ``hosts`` are names of the
-    workspace's own mail servers, ``keys`` those that it signs a domain's mail with."""
+    workspace's own mail servers, ``keys`` those that it signs a domain's mail with; ``panel`` the name its DNS panel
+    wants (*short*, *full*, "" = as is known)."""
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class Domains:
         servers: Mapping[str, str] | None = None,
         hosts: Callable[[], Sequence[str]] = tuple,
         keys: Callable[[str], Sequence[SigningKey]] = lambda _: (),
+        panel: str = "",
     ) -> None:
         self._clock = clock
         self._engine = engine
@@ -78,10 +80,18 @@ class Domains:
         self._timeout = timeout
         self._hosts = hosts
         self._keys = keys
+        self._panel = panel
         self._servers = {normalise(name): endpoint(place) for name, place in (servers or {}).items()}
 
-    def asking(self, resolvers: Sequence[str] = (), timeout: float | None = None) -> Domains:
-        """The same, asking others."""
+    def asking(self, resolvers: Sequence[str] = (), timeout: float | None = None, panel: str = "") -> Domains:
+        """The same, asking others, or for another DNS panel."""
+        if panel not in ("", "short", "full"):
+            raise ConfigError(
+                f"There is no kind of DNS panel {panel[:60]!r}.",
+                code="dns.panel",
+                facts={"given": panel[:100]},
+                fix="short: it appends the domain to the name; full: it does not.",
+            )
         other = Domains(
             self._clock,
             engine=self._engine,
@@ -89,6 +99,7 @@ class Domains:
             timeout=timeout or self._timeout,
             hosts=self._hosts,
             keys=self._keys,
+            panel=panel or self._panel,
         )
         other._servers = dict(self._servers)
         return other
@@ -181,7 +192,8 @@ class Domains:
 
         fetcher = PolicyFetcher(timeout=self._timeout)  # asked only for a domain that announces a policy
         with self._run() as run:
-            reports = run.do(lambda resolver: check_domains(resolver, setups, ground=ground, fetcher=fetcher))
+            found = run.do(lambda resolver: check_domains(resolver, setups, ground=ground, fetcher=fetcher))
+        reports = tuple(map(self._fitted, found))
         for report in reports:
             self._keep(report)
         return reports
@@ -298,10 +310,13 @@ class Domains:
         from ..dns.mtasts import PolicyFetcher
 
         fetcher = PolicyFetcher(timeout=self._timeout)  # asked only for a domain that announces a policy
-        report = run.do(lambda resolver: check_domain(resolver, setup, ground=ground, fetcher=fetcher))
+        report = self._fitted(run.do(lambda resolver: check_domain(resolver, setup, ground=ground, fetcher=fetcher)))
         if kept:
             self._keep(report)
         return report
+
+    def _fitted(self, report: DomainReport) -> DomainReport:
+        return replace(report, appends_domain=self._panel == "short") if self._panel else report
 
     def _keep(self, report: DomainReport) -> None:
         if self._engine is not None:

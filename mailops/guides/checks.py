@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import MailopsError
 from ..model.setup import Encryption, MailClass, Server, Setup
+from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
 from ..oauth.account import Account, FlowKind
 from ..oauth.claims import judge_claims, read_claims
@@ -249,7 +250,9 @@ class _Checks:
                 count = len(api.senders())
         except MailopsError as error:
             return _from_error(run, step, error)
-        return _verdict(run, step, VerdictState.PASSED, f"Mailjet knows the keys; the account has {count} senders.")
+        return _verdict(
+            run, step, VerdictState.PASSED, f"Mailjet knows the keys; the account has {counted(count, 'sender')}."
+        )
 
     def mailjet_senders(self, run: GuideRun, step: Step) -> Verdict:
         """MJ-08 to MJ-10, MJ-14: every sending address is verified, by itself or by its domain."""
@@ -273,7 +276,9 @@ class _Checks:
                 "auth.mailjet-sender",
                 missing=missing,
             )
-        return _verdict(run, step, VerdictState.PASSED, f"All {len(wanted)} addresses are verified.")
+        return _verdict(
+            run, step, VerdictState.PASSED, f"{counted(len(wanted), 'address is', 'addresses are')} verified."
+        )
 
     def mailjet_txt(self, run: GuideRun, step: Step) -> Verdict:
         """MJ-16, MJ-18: the ownership record, looked up by ourselves before *Check Now* is pressed."""

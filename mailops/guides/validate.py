@@ -16,6 +16,7 @@ from ..errors import ConfigError
 from ..model.address import is_valid
 from ..model.filters import parse_filter, read_filter
 from ..model.setup import Profile
+from ..model.text import counted
 from ..model.verdict import Finding, Severity
 from ..oauth.redirects import PLACEHOLDERS, authorized_domain, check_base_url, clean_base, compare_uris, is_tenant
 from ..routing.ports import port_finding
@@ -186,7 +187,8 @@ def secret_ends(text: str, around: Around) -> Checked:
     if days > MAX_SECRET_MONTHS * 31:
         return _warning(text, "secret_date", "The portal allows 24 months at most; is this date right?")
     if days <= 180:
-        return _warning(text, "secret_soon", f"This secret ends in {days} days; service may be interrupted then.",
+        return _warning(text, "secret_soon", (f"This secret ends in {counted(days, 'day')}; service may be "
+            "interrupted then."),
                         "Set the expiration date as far away as possible.")  # fmt: skip
     return Checked(day.isoformat())
 

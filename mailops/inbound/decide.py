@@ -26,6 +26,7 @@ from ..bounces.reading.report import Report
 from ..model.address import parse_first
 from ..model.alias import Alias, AliasStatus, Key, Policy
 from ..model.setup import AliasDomain
+from ..model.text import counted
 from ..threads.alias_names import matching
 from . import notices
 from .loops import is_marked
@@ -265,7 +266,7 @@ class _Run:
         creating = [r for r in routes if r.creates]
         if creating and sender and sender not in view.allowed_senders:
             count = view.created_by(sender, view.now - timedelta(minutes=view.limits.minutes))
-            limit = f"{count} of {view.limits.threshold} records in {view.limits.minutes} minutes"
+            limit = f"{count} of {counted(view.limits.threshold, 'record')} in {counted(view.limits.minutes, 'minute')}"
             self.note("loop", f"{sender} made {limit}")
             if count >= view.limits.threshold:
                 notice = notices.loop_notice(self.mail, view, creating[0].alias)

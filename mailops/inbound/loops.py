@@ -39,7 +39,8 @@ def check_limit(key: str, value: str | int | None, default: int) -> int:
             f"{key} must be a whole number above 0.",
             code="config.bad_parameter",
             facts={"key": key, "value": text[:100]},
-            fix=f"Use for example 120 minutes, or 20 mails; remove the parameter for the default ({PARAMETERS_PATH}).",
+            fix="Use for example 120 minutes, or 20 mails; remove the parameter for the default (in Odoo: "
+            f"{PARAMETERS_PATH}).",
         )
     return int(text)
 

@@ -13,6 +13,7 @@ from ..mime import from_html
 from ..model.address import format_address
 from ..model.alias import Alias
 from ..model.setup import AliasDomain
+from ..model.text import counted
 from .loops import marked_id
 from .values import GatewayView, InboundMail, Notice
 
@@ -66,7 +67,7 @@ def loop_notice(mail: InboundMail, view: GatewayView, alias: Alias | None) -> No
     name = (alias.address or alias.local) if alias else (mail.to[0] if mail.to else "this address")
     text = (
         f"Hello {_name(mail)},\n\nYour mail to {name} was not taken: you have written to it too many times in the last "
-        f"{view.limits.minutes} minutes. Please wait a while before you write again.\n"
+        f"{counted(view.limits.minutes, 'minute')}. Please wait a while before you write again.\n"
     )
     return _notice(mail, view, text, "loop", alias)
 

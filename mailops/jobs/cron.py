@@ -27,6 +27,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..errors import InputRefused
+from ..model.text import counted
 
 POLICIES = ("once", "both", "skip")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -97,7 +98,9 @@ def parse(text: str) -> Cron:
     """
     words = NAMED.get(text.strip().lower(), text).split()
     if len(words) != 5:
-        raise _refused(text, f"it has {len(words)} fields", "Write minute, hour, day of month, month and day of week.")
+        raise _refused(
+            text, f"it has {counted(len(words), 'field')}", "Write minute, hour, day of month, month and day of week."
+        )
     found = [_field(text, word, *kind) for word, kind in zip(words, _FIELDS, strict=True)]
     minutes, hours, days, months, weekdays = found
     return Cron(

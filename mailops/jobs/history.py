@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import NotFound
 from ..locks import try_lock
+from ..model.text import counted
 from ..model.verdict import Verdict
 from ..ports import Clock
 from ..store.runs import Run, finish_run, get_run, list_runs, verdicts_of
@@ -106,7 +107,9 @@ def show(workspace: Workspace, run_id: str) -> RunDetail:
         near = [r for r in list_runs(workspace.engine, limit=None) if run_id and r.id.startswith(run_id)]
         if len(near) != 1:
             raise NotFound(
-                f"There is no run {run_id!r}." if not near else f"{len(near)} runs begin with {run_id!r}.",
+                f"There is no run {run_id!r}."
+                if not near
+                else f"{counted(len(near), 'run begins', 'runs begin')} with {run_id!r}.",
                 code="run.not_found",
                 facts={"given": run_id, "fits": [r.id for r in near[:5]]},
                 fix="mailops jobs list shows the runs.",

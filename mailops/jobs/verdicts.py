@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import ChecksFailed
+from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
 from ..ports import Clock
 
@@ -86,19 +87,15 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     if failed:
         names = list(dict.fromkeys(v.check for v in failed))
         named = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-        return f"{len(failed)} of {_checks(len(verdicts))} failed: {named}"
+        return f"{len(failed)} of {counted(len(verdicts), 'check')} failed: {named}"
     warned = sum(v.state is VerdictState.WARNING for v in verdicts)
     if not verdicts:
         return "Ran to the end; no checks were made."
     if all(v.state is VerdictState.SKIPPED for v in verdicts):
         return "Nothing to check here yet."
     if warned:
-        return f"No check failed; {warned} of {_checks(len(verdicts))} gave a warning."
-    return "The check passed." if len(verdicts) == 1 else f"All {len(verdicts)} checks passed."
-
-
-def _checks(count: int) -> str:
-    return "1 check" if count == 1 else f"{count} checks"
+        return f"No check failed; {warned} of {counted(len(verdicts), 'check')} gave a warning."
+    return "The check passed." if len(verdicts) == 1 else f"All {counted(len(verdicts), 'check')} passed."
 
 
 @dataclass(frozen=True, slots=True)

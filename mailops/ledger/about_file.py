@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from ..errors import InputRefused
+from ..model.text import counted
 from ..page.sheet import page
 from ..platforms import new_file
 from .erasure import About
@@ -46,8 +47,11 @@ def summary(found: About) -> str:
     if not found.rows:
         gone = f" It was forgotten on {found.forgotten_at:%Y-%m-%d}." if found.forgotten_at else ""
         return f"Nothing is kept of {found.address}.{gone}"
-    waiting = f" {len(found.waiting)} mails are not done yet." if found.waiting else ""
-    return f"{found.rows} rows in {len(found.held)} places are kept of {found.address}.{waiting}"
+    waiting = f" {counted(len(found.waiting), 'mail is', 'mails are')} not done yet." if found.waiting else ""
+    return (
+        f"{counted(found.rows, 'row')} in {counted(len(found.held), 'place')} "
+        f"{'is' if found.rows == 1 else 'are'} kept of {found.address}.{waiting}"
+    )
 
 
 def write(found: About, file: Path) -> Path:

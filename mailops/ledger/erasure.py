@@ -24,6 +24,7 @@ from ..errors import ConfigError, InputRefused, MailopsError, NotFound
 from ..model.address import normalise, parse_addresses
 from ..model.pseudonym import is_pseudonym
 from ..model.retention import KINDS
+from ..model.text import counted
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, reading
@@ -242,7 +243,8 @@ def _require(found: About, digest: str) -> None:
     if found.waiting:
         shown = ", ".join(map(str, found.waiting[:10]))
         error = ConfigError(
-            f"{len(found.waiting)} mails to or of this address are not done yet.",
+            f"{counted(len(found.waiting), 'mail')} to or of this address "
+            f"{'is' if len(found.waiting) == 1 else 'are'} not done yet.",
             code="forget.waiting",
             facts={"mails": list(found.waiting[:100])},
             fix=f"Let them leave, or cancel them (mailops queue cancel), then ask again. Mails: {shown}",

@@ -8,6 +8,16 @@ from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its word: ``1 mail``, ``2,000 mails``; ``many`` where an s is not enough.
+
+    >>> counted(1, "mail"), counted(2000, "mail"), counted(0, "entry", "entries")
+    ('1 mail', '2,000 mails', '0 entries')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Controls of a terminal (ECMA-48) and of writing direction, and half surrogates (bytes of a file's name that are no
 UTF-8), which no encoding writes; line ends and tabs stay."""

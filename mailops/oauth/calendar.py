@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import MailopsError
 from ..model.setup import Authentication, Server
+from ..model.text import counted
 from ..model.verdict import Finding, Severity, Verdict, VerdictState
 from ..providers import password_rules, provider, provider_of_host
 from ..secrets import SecretStore
@@ -151,13 +152,13 @@ def verdict_of_end(end: End, now: datetime) -> Verdict:
         found = f"Ended on {end.at:%Y-%m-%d}; affected: {names}."
     elif days <= WARN_DAYS[2]:
         state, code, level = VerdictState.FAILED, "calendar.critical", "critical"
-        found = f"Ends in {days} days, on {end.at:%Y-%m-%d}; then these stop: {names}."
+        found = f"Ends in {counted(days, 'day')}, on {end.at:%Y-%m-%d}; then these stop: {names}."
     elif days <= WARN_DAYS[0]:
         state, code, level = VerdictState.WARNING, "calendar.soon", "warning" if days <= WARN_DAYS[1] else "notice"
-        found = f"Ends in {days} days, on {end.at:%Y-%m-%d}; then these stop: {names}."
+        found = f"Ends in {counted(days, 'day')}, on {end.at:%Y-%m-%d}; then these stop: {names}."
     else:
         state, code, level = VerdictState.PASSED, "calendar.fine", ""
-        found = f"Ends on {end.at:%Y-%m-%d} ({days} days)."
+        found = f"Ends on {end.at:%Y-%m-%d} ({counted(days, 'day')})."
     evidence["level"] = level
     fix = end.fix if state is not VerdictState.PASSED else ""
     return Verdict(
@@ -197,7 +198,7 @@ def icalendar(ends: Sequence[End], now: datetime) -> str:
             lines += [
                 "BEGIN:VALARM",
                 "ACTION:DISPLAY",
-                f"DESCRIPTION:{_escape(f'{end.label} ends in {days} days')}",
+                "DESCRIPTION:" + _escape(f"{end.label} ends in {counted(days, 'day')}"),
                 f"TRIGGER:-P{days}D",
                 "END:VALARM",
             ]
@@ -259,7 +260,9 @@ def password_servers(servers: Sequence[Server], today: date, *, protocol: str = 
             continue
         over = rule.since <= today
         days = (rule.since - today).days
-        when = f"since {rule.since:%Y-%m-%d}" if over else f"from {rule.since:%Y-%m-%d} ({days} days from now)"
+        when = (
+            f"since {rule.since:%Y-%m-%d}" if over else f"from {rule.since:%Y-%m-%d} ({counted(days, 'day')} from now)"
+        )
         found.append(
             Finding(
                 "auth.password_retired" if over else "auth.password_ends",

@@ -24,6 +24,7 @@ from typing import Any
 from ..clock import SystemClock
 from ..errors import DeliveryError, MailopsError
 from ..model.setup import Encryption, Server
+from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
 from ..ports import Clock, Outbound
 from ..providers import Host, Provider, provider, provider_of_host
@@ -311,7 +312,7 @@ class _Climb:
         member = ""
         if self.reads_as.lower() != (account := self._account()).user.lower():
             member = f" with the token of {account.user}"
-        found = f"The mailbox of {self.reads_as} is open{member}; it holds {count} mails."
+        found = f"The mailbox of {self.reads_as} is open{member}; it holds {counted(count, 'mail')}."
         return found, {"mails": count, "mailbox": self.reads_as, "member": account.user}
 
     def _account(self) -> Account:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..model.setup import RetryPolicy
+from ..model.text import counted
 
 MINIMUM_ATTEMPTS = 3  # a clock that jumps a week ahead must not fail mails that were tried once
 
@@ -34,7 +35,7 @@ def next_try(policy: RetryPolicy, *, queued_at: datetime, attempts: int, now: da
     """
     age = now - queued_at
     if age >= timedelta(seconds=policy.give_up) and attempts >= MINIMUM_ATTEMPTS:
-        return NextTry(None, f"gave up after {attempts} attempts in {_words(age)}")
+        return NextTry(None, f"gave up after {counted(attempts, 'attempt')} in {_words(age)}")
     wait = pause(policy, attempts)
     return NextTry(
         now + timedelta(seconds=wait), f"attempt {attempts} failed for now; next in {_words(timedelta(seconds=wait))}"
@@ -48,4 +49,4 @@ def _words(span: timedelta) -> str:
             n = seconds / size
             text = f"{n:.0f}" if abs(n - round(n)) < 0.05 else f"{n:.1f}"
             return f"{text} {word}{'' if text == '1' else 's'}"
-    return f"{seconds} seconds"
+    return counted(seconds, "second")

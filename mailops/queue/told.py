@@ -1,19 +1,21 @@
 """How a mail of the queue leaves, or left: its own company, class, forced server and return path, not only its From.
 
 For a mail that was tried, what was recorded then counts; where today's set-up would send it another way, that is said.
+Facts and attempts outlive their mail: of one that was removed they tell who handed it over, and where it went.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.engine import Engine
 
-from ..errors import RouteError
+from ..errors import NotFound, RouteError
 from ..model.setup import DEFAULT_KEY, MailClass, Setup
 from ..model.states import MailState
-from ..routing import Route, route
+from ..routing import Route, RouteRequest, route
 from . import view
 
 
@@ -21,7 +23,8 @@ from . import view
 class MailRoute:
     """``route`` is today's (None: nothing can carry it, and ``trouble`` says why); ``server``, ``header_from`` and
     ``envelope_from`` are what was recorded at the last attempt (None: there was none), ``signature`` what became of
-    signatures then."""
+    signatures then. Of a mail that was removed, ``removed`` holds in words what its facts still tell; what they do not
+    tell is None."""
 
     mail_id: int
     state: MailState
@@ -34,6 +37,7 @@ class MailRoute:
     header_from: str | None = None
     envelope_from: str | None = None
     signature: str | None = None
+    removed: tuple[str, ...] = ()
 
     @property
     def reply_to(self) -> str | None:
@@ -58,6 +62,8 @@ class MailRoute:
 
     def sentences(self) -> list[str]:
         """What is to be said, the recorded first."""
+        if self.removed:
+            return [*self.removed, *self._today("With today's set-up a mail with this From leaves so:")]
         of = f" of company {self.company}" if self.company else ""
         forced = f", with the server {self.forced_server} set on it" if self.forced_server else ""
         lines = [f"Mail {self.mail_id} is {self.state.label}: {self.mail_class.value} mail{of}{forced}."]
@@ -67,11 +73,12 @@ class MailRoute:
                 f"At its last attempt it went to {self.server} with From {self.header_from} and the envelope sender "
                 f"{self.envelope_from}{signed}."
             )
+        return [*lines, *self._today("With today's set-up it would leave another way:" if self.changed else "")]
+
+    def _today(self, heading: str) -> list[str]:
         if self.trouble is not None:
-            return [*lines, f"Today it could not leave: {self.trouble.message} {self.trouble.fix}".rstrip()]
-        if self.changed:
-            lines.append("With today's set-up it would leave another way:")
-        return lines + (self.route.sentences() if self.route else [])
+            return [f"Today it could not leave: {self.trouble.message} {self.trouble.fix}".rstrip()]
+        return [line for line in (heading, *(self.route.sentences() if self.route else ())) if line]
 
     def as_dict(self) -> dict[str, Any]:
         """As :meth:`Route.as_dict`, with the mail's own facts; what was recorded stands where today's would."""
@@ -80,6 +87,10 @@ class MailRoute:
         if self.envelope_from is not None:
             gone = None if self.server == DEFAULT_KEY else self.server
             found |= {"server": gone, "from_after": self.header_from, "envelope_from": self.envelope_from}
+        elif self.removed:
+            gone = None if self.server == DEFAULT_KEY else self.server
+            found |= {"server": gone, "from_after": None, "envelope_from": None, "rewritten": None}
+        if self.envelope_from is not None:
             found["rewritten"] = bool(found.get("from_before")) and self.header_from != found.get("from_before")
         if self.trouble is not None:
             found |= {"failure": self.trouble.code}
@@ -91,12 +102,17 @@ class MailRoute:
             "forced_server": self.forced_server,
         }
         told = {"today": today, "changed": self.changed, "left": self.left, "sentences": self.sentences()}
+        told["removed"] = bool(self.removed)
         return {**found, **own, **told}
 
 
 def explain_mail(engine: Engine, setup: Setup, mail_id: int) -> MailRoute:
-    """How this mail leaves or left. Raises :class:`NotFound` for a mail that is not in the queue."""
-    kept, request = view.mail(engine, mail_id), view.request(engine, mail_id, setup)
+    """How this mail leaves or left; of one that was removed, what its facts tell. Raises :class:`NotFound` for a number
+    that no mail ever had."""
+    try:
+        kept, request = view.mail(engine, mail_id), view.request(engine, mail_id, setup)
+    except NotFound:
+        return _removed(engine, setup, mail_id)
     left = kept.left if kept.server_key is not None else None
     told = MailRoute(
         mail_id,
@@ -114,3 +130,47 @@ def explain_mail(engine: Engine, setup: Setup, mail_id: int) -> MailRoute:
         return replace(told, route=route(request, setup))
     except RouteError as error:
         return replace(told, trouble=error)
+
+
+def _removed(engine: Engine, setup: Setup, mail_id: int) -> MailRoute:
+    """A mail whose row is gone, from its facts."""
+    facts = view.history(engine, mail_id)
+    if not facts:
+        raise NotFound(
+            f"No mail ever had the number {mail_id}.",
+            code="queue.mail_unknown",
+            facts={"id": mail_id},
+            fix="mailops queue list shows the mails there are.",
+        )
+    handed = next((fact for fact in facts if fact.kind == "submitted"), None)
+    said = dict(handed.data or {}) if handed else {}
+    ends = {fact.recipient: fact for fact in facts if fact.recipient and fact.kind in _ENDS}
+    states = {_ENDS[fact.kind] for fact in ends.values()}
+    state = next((s for s in (MailState.SENT, MailState.FAILED) if s in states), MailState.CANCELLED)
+    kind = MailClass(said.get("class") or MailClass.TRANSACTIONAL)
+    through = [fact for fact in facts if fact.server_key]
+    last = through[-1] if through else None
+    lines = [
+        f"Mail {mail_id} was {state.label}: {kind.value} mail. Its message was removed; this is what was recorded."
+    ]
+    if handed is not None:
+        by = f" by {handed.actor}" if handed.actor else ""
+        path = f", envelope sender {said['envelope']}" if said.get("envelope") else ""
+        lines.append(f"It was handed over{by} at {handed.at:%Y-%m-%d %H:%M} UTC with From {said.get('from')}{path}.")
+    for server in dict.fromkeys(fact.server_key for fact in through):
+        told = Counter(fact.kind for fact in through if fact.server_key == server)
+        what = ", ".join(f"{word} {number}" for word, number in told.items())
+        at = next(fact.at for fact in through if fact.server_key == server)
+        lines.append(f"It went to {server} from {at:%Y-%m-%d %H:%M} UTC on ({what}).")
+    found = MailRoute(
+        mail_id, state, kind, None, None, None, server=last.server_key if last else None, removed=tuple(lines)
+    )
+    speaking = setup.domain_of(setup.companies[0] if setup.companies else None)
+    try:
+        return replace(found, route=route(RouteRequest(said.get("from"), speaking), setup))
+    except RouteError as error:
+        return replace(found, trouble=error)
+
+
+_ENDS = {"sent": MailState.SENT, "bounced": MailState.SENT, "unknown": MailState.SENT, "failed": MailState.FAILED}
+"""What a mail comes to by the last fact about a recipient."""

@@ -244,16 +244,24 @@ def _of_file(name: str, user: str | UserSection) -> Login:
     return Login(name, **user.model_dump(), source="file")
 
 
+SHORTEST = 8
+"""Characters of a password at least (NIST SP 800-63B, 5.1.1.2)."""
+
+
 def _kept(password: str) -> str:
     """A reference or a hash as it is; of a password its hash."""
     scheme = password.partition(":")[0]
     if password.startswith("scrypt$") or (scheme in ("env", "file", "keyring", "vault") and ":" in password):
         return password
-    if not password:
-        raise _bad("password", "", "Give one, or a reference such as env:NAME.")
+    if len(password.strip()) < SHORTEST:
+        raise _bad(
+            "password", password, f"Give one of at least {SHORTEST} characters, --generate, or a reference (env:NAME)."
+        )
     return hash_password(password)
 
 
 def _bad(what: str, value: str, fix: str) -> ConfigError:
-    facts = {what.replace(" ", "_"): value} if what != "password" else {}
+    facts: dict[str, object] = {what.replace(" ", "_"): value}
+    if what == "password":
+        facts = {"characters": len(value), "at_least": SHORTEST}
     return ConfigError(f"This {what} of a login cannot be used.", code="serve.login_invalid", facts=facts, fix=fix)

@@ -16,6 +16,7 @@ from email.header import Header
 from email.utils import format_datetime
 
 from ..mime import decode_words, head_text
+from ..model.text import counted
 
 MOST_HEADERS = 32 * 1024
 """Octets of the mail's headers that come back."""
@@ -71,7 +72,7 @@ def build(
 
 
 def _words(people: Sequence[Undelivered], subject: str, host: str) -> list[str]:
-    who = "one recipient" if len(people) == 1 else f"{len(people)} recipients"
+    who = "one recipient" if len(people) == 1 else counted(len(people), "recipient")
     lines = [f"This is the mail relay at {host}.", "", f"Your mail “{subject}” did not reach {who}:", ""]
     for one in people:
         said = f"{one.server or 'mailops'} said: {' '.join((str(one.code or ''), one.reply)).strip()}"

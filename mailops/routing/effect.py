@@ -43,10 +43,13 @@ def _filter_parameter(setup: Setup) -> Iterator[Finding]:
         yield _finding(
             key,
             f"{key} has no effect: an outgoing server is configured ({servers[0].name}), so its FROM filter counts.",
-            f"Put the domains into the FROM Filtering of the servers, or remove the parameter ({PARAMETERS_PATH}).",
+            "Put the domains into the FROM Filtering of the servers, or remove the parameter (in Odoo: "
+            f"{PARAMETERS_PATH}).",
         )
     elif read_filter(setup.parameters[key]).is_empty:
-        yield _finding(key, f"{key} holds no domain and no address.", f"Name some, or remove it ({PARAMETERS_PATH}).")
+        yield _finding(
+            key, f"{key} holds no domain and no address.", f"Name some, or remove it (in Odoo: {PARAMETERS_PATH})."
+        )
 
 
 def _identity_parameters(setup: Setup) -> Iterator[Finding]:
@@ -59,7 +62,8 @@ def _identity_parameters(setup: Setup) -> Iterator[Finding]:
                 yield _finding(
                     key,
                     f"{key} = {value} has no effect: {speaks}.",
-                    f"Change the alias domain ({ALIAS_DOMAINS_PATH}), or remove the parameter ({PARAMETERS_PATH}).",
+                    f"Change the alias domain (in Odoo: {ALIAS_DOMAINS_PATH}), or remove the parameter (in "
+                    f"Odoo: {PARAMETERS_PATH}).",
                 )
         return
     instead = f"notifications go out as {saved.notification_address}" if saved else "there is no notification address"
@@ -67,7 +71,7 @@ def _identity_parameters(setup: Setup) -> Iterator[Finding]:
         yield _finding(
             "mail.default.from",
             f"mail.default.from = {local} has no effect without mail.catchall.domain: {instead}.",
-            f"Set mail.catchall.domain too, or make an alias domain ({PARAMETERS_PATH}).",
+            f"Set mail.catchall.domain too, or make an alias domain (in Odoo: {PARAMETERS_PATH}).",
         )
     if domain and (not local or "@" in local):
         yield _finding(
@@ -75,7 +79,7 @@ def _identity_parameters(setup: Setup) -> Iterator[Finding]:
             f"mail.catchall.domain = {domain} has no effect "
             + ("without mail.default.from" if not local else f"beside the complete address {local}")
             + ("." if local else f": {instead}."),
-            f"Set mail.default.from too, or make an alias domain ({PARAMETERS_PATH}).",
+            f"Set mail.default.from too, or make an alias domain (in Odoo: {PARAMETERS_PATH}).",
         )
 
 
@@ -85,7 +89,7 @@ def _base_url(setup: Setup) -> Iterator[Finding]:
         yield _finding(
             "web.base.url",
             f"web_base_url = {said} in mailops.toml has no effect: the parameter web.base.url says {counts}.",
-            f"Make both the same, or remove one ({PARAMETERS_PATH}).",
+            f"Make both the same, or remove one (in Odoo: {PARAMETERS_PATH}).",
         )
 
 
@@ -135,7 +139,7 @@ def _bounce_alias(setup: Setup) -> Iterator[Finding]:
             f"Reports go to {forced}, not to {', '.join(str(d.bounce_address) for d in others)}: the hosted server "
             "forces the return path.",
             "Nothing is to do: the database takes the reports. The bounce alias counts for mail through own servers "
-            f"({ALIAS_DOMAINS_PATH}).",
+            f"(in Odoo: {ALIAS_DOMAINS_PATH}).",
             {"forced": forced, "aliases": [d.bounce_address for d in others], "subject": f"domain:{others[0].name}"},
         )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MailopsError, RouteError
-from ..model.address import NULL_PATH, is_valid
+from ..model.address import NULL_PATH, is_valid, normalise
 from ..model.filters import FromFilter, read_filter
 from ..model.setup import DEFAULT_KEY, Authentication, BouncePolicy, Encryption, Hosting, Server, Setup
 from ..model.states import FailureType
@@ -61,12 +61,25 @@ class Route:
         lines += self._of_envelope()
         if self.server is not None and self.request.forced_server is None and self.parameter_ignored:
             lines.append("mail.default.from_filter is ignored, since an outgoing server is configured.")
-            lines.append(f"Parameters stand under {PARAMETERS_PATH}.")
+            lines.append(f"In Odoo parameters stand under {PARAMETERS_PATH}.")
         lines += [f"Not {key}: {reason}." for key, reason in self.passed_over]
         lines += [f"Warning: {text}" for text in self.warnings]
         if self.failure:
-            lines.append(f"It cannot leave: {self.failure.value}.")
+            lines.append(f"It cannot leave: {self.trouble()} ({self.failure.value})")
         return lines
+
+    def trouble(self) -> str:
+        """Why it cannot leave, and what helps; only with a ``failure``."""
+        if self.failure is FailureType.FROM_MISSING:
+            return (
+                "it has no From, and there is no notification address. Give it one, or make an alias domain: "
+                "mailops company domain example.com."
+            )
+        given = self.header_from if self.header_from_before is None else self.header_from_before
+        return (
+            f"{given} is no address. Give one with its domain: mailops explain send --from 'Ann <ann@example.com>' "
+            "(a notification address: mailops company domain)."
+        )
 
     def _of_envelope(self) -> list[str]:
         if self.envelope_from == NULL_PATH:
@@ -179,6 +192,9 @@ def _route(request: RouteRequest, setup: Setup, choice: Choice) -> Route:
         failure, wire = FailureType.FROM_INVALID, None
     if choice.server is not None and final and (refused := hosted_sender_finding(choice.server, final.spec, setup)):
         raise RouteError(refused.message, code="route.hosted_domain_external", facts=refused.facts, fix=refused.fix)
+    complete = request.alias_domain.complete_default_from if request.alias_domain else None
+    if choice.rule.number == 0 and complete and final and final.normalised != normalise(complete):
+        warnings = (*warnings, f"the complete Default From Alias {complete} does not count here: {SET_ON_IT}")
     if stays_inside(choice.server, setup):
         warnings = (*warnings, f"{HOSTED_ONLY.rstrip('.')}; {HOSTED_FIX.rstrip('.')}")
     if choice.server is not None and wire and not null and (judged := mailbox_finding(choice.server, setup, wire)):
@@ -241,5 +257,7 @@ class Router:
             raise found
         return found
 
+
+SET_ON_IT = "a server is set on this mail, or it is mass mail through a Dedicated Server: such mail keeps its From"
 
 __all__ = ["DEFAULT_KEY", "RULES", "Route", "RouteRequest", "Router", "default_server", "route"]

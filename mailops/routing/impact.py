@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..model.address import normalise
 from ..model.setup import AliasDomain
+from ..model.text import counted
 from ..model.verdict import Finding, Severity
 
 PATH = ("Settings", "Technical", "Email: Alias Domains")
@@ -34,7 +35,8 @@ class Change:
 
     def text(self) -> str:
         return (
-            f"{self.label}: {self.old} becomes {self.new or 'empty'}. {self.sent:,} sent mails still point at "
+            f"{self.label}: {self.old} becomes {self.new or 'empty'}. {counted(self.sent, 'sent mail')} still "
+            f"{'points' if self.sent == 1 else 'point'} at "
             f"{self.old}; {self.loses} these are lost unless the old name is kept or redirected."
         )
 

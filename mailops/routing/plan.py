@@ -12,6 +12,7 @@ from ..errors import ConfigError, StateConflict
 from ..model.address import is_valid, normalise
 from ..model.filters import is_domain, read_filter
 from ..model.setup import AliasDomain, Authentication, Hosting, MailClass, Server, Setup
+from ..model.text import counted
 from ..model.verdict import Finding, Severity
 from ..providers.outgoing import CAMPAIGN_LIMIT, SUGGESTED, server_for
 from .effect import ALIAS_DOMAINS_PATH, PARAMETERS_PATH, without_effect
@@ -121,7 +122,7 @@ def _notification(servers: Sequence[Server], setup: Setup) -> Iterator[Finding]:
                 "plan.no_notification_address",
                 Severity.WARNING,
                 "There is no notification address, so senders without a server of their own are sent as they are.",
-                f"Set an alias domain, or mail.default.from and mail.catchall.domain ({PARAMETERS_PATH}).",
+                f"Set an alias domain, or mail.default.from and mail.catchall.domain (in Odoo: {PARAMETERS_PATH}).",
             )
             continue
         mine = normalise(address)
@@ -134,7 +135,7 @@ def _notification(servers: Sequence[Server], setup: Setup) -> Iterator[Finding]:
                 Severity.BLOCKING,
                 f"The only server is filtered on {boxes[0]}, but the notification address is {address}.",
                 "Both must be the same: {mail.default.from}@{mail.catchall.domain} equal to the FROM filter "
-                f"({PARAMETERS_PATH}).",
+                f"(in Odoo: {PARAMETERS_PATH}).",
                 {"filter": boxes[0], "notification_address": address},
             )
             continue
@@ -282,7 +283,7 @@ def two_class_plan(transactional: Server, mass: Server) -> Plan:
             replace(transactional, priority=1, mail_class=MailClass.TRANSACTIONAL),
             replace(mass, priority=2, mail_class=MailClass.MASS),
         ),
-        (f"Choose {mass.name} as Dedicated Server: Email Marketing → Configuration → Settings.",),
+        (f"Choose {mass.name} as Dedicated Server (in Odoo: Email Marketing → Configuration → Settings).",),
     )
 
 
@@ -349,7 +350,10 @@ def _identity_tasks(mailbox: str, setup: Setup) -> tuple[str, ...]:
     speaks = notification_address(setup.domain_of(None), setup) if setup.saved else mailbox
     if speaks is not None and normalise(speaks) == normalise(mailbox):
         return ()
-    return (f"Make {mailbox} the notification address instead of {speaks}: {ALIAS_DOMAINS_PATH}, Default From Alias.",)
+    return (
+        f"Make {mailbox} the notification address instead of {speaks} (in Odoo: {ALIAS_DOMAINS_PATH}, Default "
+        "From Alias).",
+    )
 
 
 def campaign_findings(server: Server, recipients: int, sender: str) -> list[Finding]:
@@ -361,7 +365,7 @@ def campaign_findings(server: Server, recipients: int, sender: str) -> list[Find
             Finding(
                 "campaign.provider_limit",
                 Severity.WARNING,
-                f"{recipients:,} recipients through {profile.name}: {profile.limit}.",
+                f"{counted(recipients, 'recipient')} through {profile.name}: {profile.limit}.",
                 "Use a mass-mailing provider such as Mailgun, Sendgrid or Mailjet.",
                 {"server": server.key, "provider": profile.name, "recipients": recipients},
             )

@@ -19,9 +19,11 @@ from configparser import Error as ConfigParserError
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ..dns.psl import likely_zone
 from ..errors import ConfigError
 from ..model.address import parse_first
 from ..model.setup import AliasDomain, Authentication, DefaultServer, Encryption, Hosting, Profile, Server, Setup
+from ..model.text import counted
 from ..model.verdict import Finding, Severity
 from . import steps
 from .impact import complete_default_from_findings
@@ -41,7 +43,7 @@ class Facts:
     """What is known of the world. ``outgoing`` overrules what the server records say; ``methods`` are the inbound
     methods in use (any of :data:`~mailops.routing.steps.METHODS`); ``domains`` says which own domains exist in DNS;
     ``aliases`` are local parts, or addresses, in use; ``done`` the ids of finished tasks; ``spf`` the SPF texts by
-    domain."""
+    domain, ``zones`` the DNS zone each is in."""
 
     outgoing: Outgoing | None = None
     methods: frozenset[str] = frozenset()
@@ -49,6 +51,7 @@ class Facts:
     domains: Mapping[str, bool] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     spf: Mapping[str, str] = field(default_factory=dict)
+    zones: Mapping[str, str] = field(default_factory=dict)
     done: frozenset[str] = frozenset()
     admin: str | None = None  # the administrator's address; None = not known, empty = none set
     sends_itself: bool = False  # whether mail is handed to mailops, which has to reach the server
@@ -80,7 +83,7 @@ class Readiness:
         if self.ready:
             return "Ready: nothing to do."
         blocking = [f.message for f in self.findings if f.severity in (Severity.BLOCKING, Severity.ERROR)]
-        left = f"{len(self.open_tasks)} tasks to do"
+        left = f"{counted(len(self.open_tasks), 'task')} to do"
         return f"Not ready: {left}" + (f"; {blocking[0]}" if blocking else ".")
 
     @property
@@ -154,10 +157,11 @@ def _tasks(setup: Setup, facts: Facts, outgoing: Outgoing, domains: list[AliasDo
     if borrowed and servers and any(f.code in ("plan.cli_filter", "plan.external_filter") for f in validate(setup)):
         tasks.append(steps.hosted_filter(setup))
     for domain in domains:
+        zone = facts.zones.get(domain.name) or likely_zone(domain.name)
         if outgoing == "hosted":
             tasks += [
-                steps.spf(domain.name, profile.hosted_suffix),
-                steps.dkim(domain.name, profile.hosted_suffix, profile.hosting),
+                steps.spf(domain.name, profile.hosted_suffix, zone),
+                steps.dkim(domain.name, profile.hosted_suffix, zone, profile.hosting),
             ]
         else:
             tasks.append(steps.provider_records(domain.name, servers[0].provider if servers else None))
@@ -226,7 +230,7 @@ def admin_finding(address: str | None, profile: Profile) -> Finding | None:
     found = parse_first(address)
     if address is None or (found is not None and found.domain not in PLACEHOLDERS):
         return None
-    fix = f"Type another address, such as admin@{profile.hosted_domain}: {' → '.join(steps.ADMIN_EMAIL)}."
+    fix = f"Type another address, such as admin@{profile.hosted_domain}: in Odoo under {' → '.join(steps.ADMIN_EMAIL)}."
     return Finding(
         "admin.placeholder",
         Severity.WARNING,

@@ -1,6 +1,7 @@
 """The tasks a readiness report may hold, as data: texts, labels to press, values to copy. Labels are exact.
 
-``path`` is a click path in an Odoo database, label by label; ``values`` are ``(what, value)`` pairs to copy.
+``path`` is a click path in an Odoo database, label by label; ``command`` does or shows the same in mailops; ``values``
+are ``(what, value)`` pairs to copy.
 """
 
 from __future__ import annotations
@@ -34,10 +35,17 @@ class Task:
     values: tuple[tuple[str, str], ...] = ()
     technical: bool = False
     done: bool = False
+    command: str = ""
 
     @property
     def click_path(self) -> str:
         return " → ".join(self.path)
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """Where it is done, each named: in the Odoo database, and in mailops."""
+        places = (("In Odoo", self.click_path), ("In mailops", self.command))
+        return tuple(f"{place}: {way}" for place, way in places if way)
 
 
 def own_domain(domain: str) -> Task:
@@ -49,18 +57,26 @@ def own_domain(domain: str) -> Task:
     )
 
 
-def spf(domain: str, suffix: str) -> Task:
+def _host(name: str, zone: str) -> tuple[tuple[str, str], ...]:
+    """A record's name in both forms a DNS panel may want (DKIM-06)."""
+    short = "@" if name == zone else name.removesuffix(f".{zone}")
+    forms = (("Host, where the panel appends the domain", short), ("Host, where it does not", name))
+    return forms if short != name else forms[1:]
+
+
+def spf(domain: str, suffix: str, zone: str) -> Task:
     return Task(
         f"dns.spf:{domain}",
         f"SPF of {domain}",
         "At the domain's DNS provider: add this TXT record, or add its include to the SPF record that is there. "
         "There must be only one.",
-        values=(("Host", domain), ("TXT", f"v=spf1 include:_spf.{suffix} ~all")),
+        values=(*_host(domain, zone), ("TXT", f"v=spf1 include:_spf.{suffix} ~all")),
         technical=True,
+        command=f"mailops domain fix {domain}",
     )
 
 
-def dkim(domain: str, suffix: str, hosting: Hosting = Hosting.SH) -> Task:
+def dkim(domain: str, suffix: str, zone: str, hosting: Hosting = Hosting.SH) -> Task:
     return Task(
         f"dns.dkim:{domain}",
         f"DKIM of {domain}",
@@ -70,8 +86,9 @@ def dkim(domain: str, suffix: str, hosting: Hosting = Hosting.SH) -> Task:
             if hosting is Hosting.ONLINE
             else ""
         ),
-        values=(("Host", f"odoo._domainkey.{domain}"), ("CNAME", f"odoo._domainkey.{suffix}.")),
+        values=(*_host(f"odoo._domainkey.{domain}", zone), ("CNAME", f"odoo._domainkey.{suffix}.")),
         technical=True,
+        command=f"mailops domain fix {domain}",
     )
 
 
@@ -85,6 +102,7 @@ def provider_records(domain: str, provider: str | None) -> Task:
         f"Add the records that {name} lists in its own guide. The records of the hosted server have no effect here.",
         values=(("Domain", domain), *page),
         technical=True,
+        command=f"mailops domain fix {domain}",
     )
 
 
@@ -105,6 +123,7 @@ def outgoing_server() -> list[Task]:
             f"{_names('transactional')}; for mass mail: {_names('mass')}.",
             ("Settings", "Emails", "Outgoing Email Servers", "New"),
             technical=True,
+            command="mailops server add KEY --host HOST --filter DOMAIN",
         ),
         Task(
             "server.test",
@@ -112,6 +131,7 @@ def outgoing_server() -> list[Task]:
             "It connects, signs in, and tries sender and recipient; no mail is sent. A passed test does not prove that "
             "mail goes out: send a real test mail too.",
             ("Test Connection",),
+            command="mailops server test KEY",
         ),
     ]
 
@@ -129,6 +149,7 @@ def alias_domain(domain: AliasDomain, companies: Iterable[str]) -> Task:
         "companies. Notifications, replies and delivery errors then use this domain.",
         ("Settings", "Alias Domain"),
         (("Alias Domain", domain.name),),
+        command=f"mailops company add KEY --domain {domain.name}",
     )
 
 
@@ -144,6 +165,7 @@ def alias_names(domain: AliasDomain) -> Task:
             ("Catchall Alias", domain.catchall_alias),
             ("Default From Alias", domain.default_from or ""),
         ),
+        command=f"mailops company domain {domain.name}",
     )
 
 
@@ -173,6 +195,7 @@ def inbound_method(hosting: Hosting) -> Task:
         INCOMING_SERVERS,
         tuple(("Method", method) for method in METHODS),
         technical=True,
+        command="mailops server readiness --method 'redirection'",
     )
 
 
@@ -198,6 +221,7 @@ def hosted_filter(setup: Setup) -> Task:
             ("Default server", setup.profile.hosted_domain),
             *(("External server", d.name) for d in setup.alias_domains if d.name != setup.profile.hosted_domain),
         ),
+        command="mailops server add KEY --filter DOMAIN",
     )
 
 

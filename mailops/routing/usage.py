@@ -13,6 +13,7 @@ from datetime import UTC, datetime, time, timedelta
 
 from ..model.address import normalise
 from ..model.setup import Authentication, Hosting, Server, Setup
+from ..model.text import counted
 from ..model.verdict import Finding, Severity
 
 FLOOR, CEILING = 5, 200
@@ -130,7 +131,8 @@ def quota_findings(today: Usage, recipients: int) -> list[Finding]:
         Finding(
             "campaign.quota",
             Severity.WARNING,
-            f"The campaign has {recipients:,} recipients, but only {today.remaining:,} mails may still leave today.",
+            f"The campaign has {counted(recipients, 'recipient')}, but only {counted(today.remaining, 'mail')} "
+            "may still leave today.",
             "The hosted server is for transactional mail and small campaigns: use an external server for this one, "
             "or ask support for a higher limit.",
             {"recipients": recipients, "remaining": today.remaining, "limit": today.limit},

@@ -35,6 +35,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..errors import InputRefused, MailopsError, MissingExtra, StateConflict, StoreError
+from ..model.text import counted
 from ..platforms import flush_folder, new_file
 from . import migrate
 from .carry import COMPANIONS, alone, copy_to, flush, remove
@@ -72,7 +73,8 @@ class Backup:
         mails = self.rows.get("mails", 0)
         return (
             f"{self.file}: store of {self.at[:19].replace('T', ' ')} UTC ({self.database}, schema {self.schema}), "
-            f"{sum(self.rows.values()):,} rows in {len(self.rows)} tables, {mails:,} mails, {self.outgoing:,} outgoing"
+            f"{counted(sum(self.rows.values()), 'row')} in {counted(len(self.rows), 'table')}, "
+            f"{counted(mails, 'mail')}, {self.outgoing:,} outgoing"
         )
 
     def with_people(self, forgotten: tuple[str, ...], cancelled: int, left: tuple[str, ...]) -> Backup:
@@ -92,6 +94,13 @@ def back_up(database: str, file: Path, *, now: datetime, beside: Mapping[str, Pa
             code="backup.exists",
             facts={"file": str(file)},
             fix="Name a new file; a backup is never written over.",
+        )
+    if not file.parent.is_dir():
+        raise InputRefused(
+            "The folder for the backup is not there.",
+            code="backup.no_folder",
+            facts={"folder": str(file.parent)},
+            fix="Make it first, or name a file in a folder that is there.",
         )
     with _doing("writing the backup"), _room(file.parent) as room:
         dialect = database_url(database).get_backend_name()
@@ -316,7 +325,7 @@ def _mails(place: Path) -> int:
 def _refuse_full(mails: int) -> None:
     if mails:
         raise StateConflict(
-            f"There is a store here already, with {mails:,} mails.",
+            f"There is a store here already, with {counted(mails, 'mail')}.",
             code="backup.store_there",
             facts={"mails": mails},
             fix="Ask for it with --replace; the store of now is kept under another name (PostgreSQL: as a backup).",

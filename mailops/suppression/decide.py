@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from ..errors import ConfigError
 from ..model.reasons import plain
+from ..model.text import counted
 
 SCOPES = ("campaigns", "all")
 STATES = ("active", "proposed", "undone")
@@ -114,8 +115,8 @@ def weigh(
     soft = [t for t in recent if t.kind == "bounce"]
     if counter is not None:
         soft = soft[max(0, len(soft) - counter) :]
-    counted = _soft(soft, policy)
-    return counted if counted.suppress else doubtful or counted
+    weighed = _soft(soft, policy)
+    return weighed if weighed.suppress else doubtful or weighed
 
 
 def _began(trace: Trace) -> datetime:
@@ -138,13 +139,13 @@ def _doubtful(found: Sequence[Trace], policy: Policy) -> Weighed | None:
 
 def _soft(soft: Sequence[Trace], policy: Policy) -> Weighed:
     weeks = policy.soft_window.days // 7
-    count = f"{len(soft)} soft bounce{'' if len(soft) == 1 else 's'} within {weeks} weeks"
+    count = f"{counted(len(soft), 'soft bounce')} within {counted(weeks, 'week')}"
     if not soft:
         return Weighed(False, "nothing counts against this address")
     last = soft[-1]
     if len(soft) < policy.soft_count:
         return Weighed(False, f"{count}; {policy.soft_count} are needed", reason=last.reason, bounce_id=last.id)
     if soft[-1].at - soft[0].at <= policy.soft_spread:
-        spread = f"all within {policy.soft_spread.days} days, which may be one disturbance"
+        spread = f"all within {counted(policy.soft_spread.days, 'day')}, which may be one disturbance"
         return Weighed(False, f"{count}, but {spread}", reason=last.reason, bounce_id=last.id)
     return Weighed(True, f"{count}: {plain(last.reason)}", False, last.reason, last.id)

@@ -51,7 +51,8 @@ def clean_allowed_domains(value: str) -> str:
             "The list of allowed domains is empty." if not parts else f"{bad[0]!r} is not a domain.",
             code="config.bad_parameter",
             facts={"key": "mail.catchall.domain.allowed", "value": value},
-            fix=f"Name domains separated by commas, such as a.example,b.example, or remove it ({PARAMETERS_PATH}).",
+            fix="Name domains separated by commas, such as a.example,b.example, or remove it (in Odoo: "
+            f"{PARAMETERS_PATH}).",
         )
     return ",".join(parts)
 

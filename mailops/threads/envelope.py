@@ -174,10 +174,13 @@ class Envelopes:
 
 
 def _words(item: repo.Notification, delivery: object, report: object) -> str | None:
-    """The reason in words: of the classifier where it knew one, else what was said."""
+    """The reason in words: of the classifier where it knew one, else what was said; a report whose words nobody can
+    interpret, and that has no status, says ``no error`` (IN-18)."""
     if item.state not in repo.FAILED:
         return None
     word = getattr(report, "reason", None) or getattr(delivery, "reason", None)
+    if word == "onhold" and report is not None and not report.status:  # type: ignore[attr-defined]
+        return NO_ERROR
     return plain(word) if word and word != "undefined" else (item.reason or NO_ERROR)
 
 

@@ -13,6 +13,7 @@ from ..bounces.doubt import strength
 from ..bounces.reading.explain import explain
 from ..bounces.reading.searchable import searchable
 from ..model.reasons import plain, who_acts
+from ..model.text import counted
 from ..page.theme import code, details, heading, html_table, paragraph
 from ..suppression.reread import EFFECTS
 from .actions import Action, Actions, Preview
@@ -158,12 +159,15 @@ class RulesCard(Card):
             return Preview("Today's rules judge every stored report as before.")
         off, on, maybe = (sum(c.effect == e for c in changes) for e in ("unsuppress", "suppress", "propose"))
         proposed = f", {maybe} proposed for it" if maybe else ""
-        sentence = f"{len(changes)} judgements change: {off} off the list, {on} onto it{proposed}."
+        sentence = (
+            f"{counted(len(changes), 'judgement changes', 'judgements change')}: {off} off the list, "
+            f"{on} onto it{proposed}."
+        )
 
         def run(say: Callable[[str], None]) -> str:
             done = self.ops.suppressions.apply(changes, actor="notebook")
             self._changes = None
-            return f"{done} judgements changed."
+            return f"{counted(done, 'judgement')} changed."
 
         return Preview(sentence, tuple(str(c) for c in changes[:10]), run)
 

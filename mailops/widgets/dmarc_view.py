@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from ..domains.sources import FORGOTTEN, MINE, NOT_MINE
+from ..model.text import counted
 from ..page.theme import chip, esc
 from .actions import Action, Actions, Preview
 from .charts import bar_chart, line_chart
@@ -79,7 +80,7 @@ class DmarcView:
         if len(frame) < 2:
             return Frame("Mail a day", [], [])
         passed, failed = [int(n) for n in frame["passed"]], [int(n) for n in frame["failed"]]
-        title = f"{sum(passed):,} mails passed in {len(frame)} days, {sum(failed):,} did not"
+        title = f"{counted(sum(passed), 'mail')} passed in {counted(len(frame), 'day')}, {sum(failed):,} did not"
         return line_chart(title, list(frame["day"]), {"passed": passed, "did not pass": failed}, unit="mails")
 
     def sources(self, top: int = 50) -> Frame:

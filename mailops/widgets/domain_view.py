@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from ..errors import MailopsError
+from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
 from ..page.theme import INK, SANS, box, code, esc, heading, html_table, live_only, paragraph, titled
 from .check import CheckCard
@@ -94,9 +95,7 @@ class FindingCard(Card):
         self.gone = [zone_line(record, zone) for record in change.remove] if change else []
         many = change is not None and len(change.publish) > 1
         for number, record in enumerate(change.publish if change else (), start=1):
-            forms = list(panel_forms(record, zone))
-            if appends_domain is False:  # the form this panel wants comes first; both can always be copied
-                forms[1], forms[2] = forms[2], forms[1]
+            forms = panel_forms(record, zone, appends_domain)  # the form this panel wants first; both can be copied
             mark = f" of record {number}" if many else ""
             self.fields += [CopyField(label + mark, value) for label, value in forms]
 
@@ -250,27 +249,36 @@ class DomainView(Card):
     def cards(self) -> Panel:
         """Headline, findings worst first, guides and notes as they are now."""
         from ..domains.values import state_of
-        from ..providers.records import DNS_HOSTS
 
         report = self.report
         order = {"failed": 0, "unknown": 1, "warning": 2}
         results = sorted(report.results, key=lambda result: order.get(result.state.value, 3))
         wrong = sum(result.state.value in order for result in results)
         lead = (
-            f"{wrong} of {len(results)} findings need you." if wrong else "Everything that was looked at is in order."
+            f"{wrong} of {counted(len(results), 'finding')} {'needs' if wrong == 1 else 'need'} you."
+            if wrong
+            else "Everything that was looked at is in order."
         )
         lead += f" Asked: {report.asked_of}."
-        appends = next((host.appends_domain for host in DNS_HOSTS if host.title == report.dns_host), None)
         findings = [
             FindingCard(
-                result, _zone_of(report, result), appends_domain=appends, losses=self.losses, agreed=self._agreed
+                result,
+                _zone_of(report, result),
+                appends_domain=report.appends_domain,
+                losses=self.losses,
+                agreed=self._agreed,
             )
             for result in results
         ]
         tail: list[Card] = [Prose(*report.notes)] if report.notes else []
         if report.changes:
             where = f"Your DNS is at {report.dns_host}. " if report.dns_host else ""
-            note = f"{where}Most panels add the domain to the name by themselves: type the short name there."
+            habit = {
+                None: "Most panels add the domain to the name by themselves: type the short name there.",
+                True: "This panel adds the domain to the name by itself: type the short name.",
+                False: "This panel adds nothing to the name: type the full name.",
+            }
+            note = f"{where}{habit[report.appends_domain]}"
             guides = [(f"{host}: {title}", url, "") for host, title, url in report.guides]
             tail += [Prose(note), Links("How to publish a record, by DNS host", guides)]
         return Panel(Headline(report.setup.name, lead, state=state_of(report).value), *findings, *tail)

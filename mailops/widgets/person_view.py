@@ -11,6 +11,7 @@ import ipywidgets
 from ..ledger.about_file import summary, write
 from ..ledger.erasure import About
 from ..model.retention import KINDS
+from ..model.text import counted
 from .actions import Action, Actions, Preview
 from .controls import narrow
 from .table import Column, Rows, Table, TableCard
@@ -81,7 +82,8 @@ class KeptCard(TableCard):
         def run(say: Callable[[str], None]) -> str:
             receipt = self.ops.forget(found.address, digest=found.digest, actor="notebook")
             return (
-                f"Forgotten. It is called {receipt.pseudonym} now; {sum(receipt.changed.values())} rows were changed."
+                f"Forgotten. It is called {receipt.pseudonym} now; "
+                f"{counted(sum(receipt.changed.values()), 'row was', 'rows were')} changed."
             )
 
         words = (

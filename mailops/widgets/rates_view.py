@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from ..model.text import counted
 from ..page.theme import box, details, esc, heading, html_table, live_only, paragraph
 from .charts import band_chart, bar_chart, line_chart
 from .controls import button, row
@@ -91,7 +92,7 @@ class RatesView:
         return Tiles(
             [
                 ("Bounce rate", f"{self.overall.rate:.2%}", None if tone == "calm" else tone),
-                (f"of {addresses.addressed:,} addresses", f"{addresses.rate:.2%}", None),
+                (f"of {counted(addresses.addressed, 'address', 'addresses')}", f"{addresses.rate:.2%}", None),
                 ("Recipients addressed", f"{self.overall.addressed:,}", None),
                 ("Refused at once", f"{split.refused_hard + split.refused_soft:,}", None),
                 ("Came back later", f"{split.bounced_hard + split.bounced_soft:,}", None),
@@ -180,7 +181,10 @@ class RatesView:
             return Frame("Recipients by day", [], [])
         returned = [int(a + b) for a, b in zip(frame["failed"], frame["bounced"], strict=True)]
         total = int(frame["sent"].sum())
-        title = f"{total:,} recipients were accepted in {len(frame)} days, {sum(returned):,} returned"
+        title = (
+            f"{counted(total, 'recipient was', 'recipients were')} accepted in "
+            f"{counted(len(frame), 'day')}, {sum(returned):,} returned"
+        )
         return line_chart(
             title, list(frame["day"]), {"accepted": list(frame["sent"]), "returned": returned}, unit="recipients"
         )
@@ -341,7 +345,8 @@ class UnexplainedCard(Card):
     def _support(self) -> str:
         number = sum(count for _, count in self.senders)
         told = paragraph(
-            f"{number:,} failures of the last 7 days say no error: some providers give no reason, by policy."
+            f"{counted(number, 'failure')} of the last 7 days {'says' if number == 1 else 'say'} no error: some "
+            "providers give no reason, by policy."
         )
         if self.recurring:
             told += paragraph("These keep coming back. Contact support, with what the command puts together:")
@@ -376,7 +381,10 @@ class ExportCard(Card):
         ops = self.view.ops
         folder = ops.workspace.path / "exports" / f"bounce_rate-{ops.clock.now():%Y%m%d-%H%M%S}"
         done = write_frames(self.view.frames(), folder, form)
-        self.said, self.bad = f"{len(done)} files are in {folder}: {', '.join(p.name for p in done)}.", False
+        self.said, self.bad = (
+            f"{counted(len(done), 'file is', 'files are')} in {folder}: {', '.join(p.name for p in done)}.",
+            False,
+        )
 
     def _press(self, form: str) -> None:
         try:

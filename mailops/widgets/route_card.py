@@ -29,7 +29,7 @@ class RouteCard(Card):
         warnings = "".join(f'<p style="margin:4px 0">{chip("warning", "warn", "!")} {esc(w)}</p>' for w in r.warnings)
         body = heading(f"Leaves through {name}") + html_table(["", ""], rows) + warnings
         if r.failure:
-            body += paragraph(f"It cannot leave: {r.failure.value}")
+            body += paragraph(f"It cannot leave: {esc(r.trouble())}")
         if passed:
             body += details(f"Why not the other {len(passed)}", html_table(["Server", "Reason"], passed))
         return box(body, accent="bad" if r.failure else "warn" if r.warnings else "good", role="status")
@@ -45,7 +45,8 @@ class MailRouteCard(Card):
         self.told = told
 
     def html(self) -> str:
-        said = "".join(paragraph(line) for line in self.told.sentences()[: None if self.told.trouble else 2])
+        own = len(self.told.removed) + 1 if self.told.removed else 2
+        said = "".join(paragraph(line) for line in self.told.sentences()[: None if self.told.trouble else own])
         tone = "bad" if self.told.trouble else "warn" if self.told.changed else "good"
         card = box(heading(f"Mail {self.told.mail_id}") + said, accent=tone, role="status")
         return card + (RouteCard(self.told.route).html() if self.told.route else "")

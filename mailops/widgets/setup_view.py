@@ -74,7 +74,7 @@ class ReadinessCard(Card):
         for number, task in enumerate(report.tasks, start=1):
             mark = chip("done", "good", "✓") if task.done else chip(f"step {number}", "info")
             values = "".join(f"<div>{esc(what)}: {code(value)}</div>" for what, value in task.values)
-            path = paragraph(task.click_path) if task.path else ""
+            path = "".join(map(paragraph, task.where))
             body += box(f"{mark} <b>{esc(task.title)}</b> {code(task.id)}{paragraph(task.text)}{path}{values}")
         if report.level == "technical":
             body += paragraph("This needs technical knowledge (DNS, mail protocols).")
@@ -82,7 +82,7 @@ class ReadinessCard(Card):
 
     def text(self) -> str:
         report = self.ops.readiness(dns=self.dns)
-        lines = [f"[{'x' if t.done else ' '}] {t.id}: {t.title} {t.click_path}".rstrip() for t in report.tasks]
+        lines = [f"[{'x' if t.done else ' '}] {t.id}: {t.title} {'; '.join(t.where)}".rstrip() for t in report.tasks]
         return "\n".join([report.why(), *(f"{f.severity.value}: {f.message}" for f in report.findings), *lines])
 
 
@@ -115,7 +115,7 @@ class SetupView:
         self.companies = Panel(
             Sheet(
                 "Companies",
-                "Settings → Alias Domain; the internal-link arrow beside it assigns more companies.",
+                "In Odoo: Settings → Alias Domain; the internal-link arrow beside it assigns more companies.",
                 ["Key", "Company", "Email", "Alias Domain", "Notification", "Replies", "Delivery errors"],
                 self._companies,
             ),
@@ -128,9 +128,11 @@ class SetupView:
         self.domains = Panel(
             Sheet(
                 "Alias domains",
-                f"{ALIAS_DOMAINS_PATH} (developer mode). Bounce Alias catches delivery errors and fills the red "
+                f"In Odoo: {ALIAS_DOMAINS_PATH} (developer mode). Bounce Alias catches delivery errors and "
+                "fills the red "
                 "envelope; Catchall Alias centralises replies; Default From Alias is the default sender: a local part, "
-                "or a complete address, which overwrites the From of all outgoing mail.",
+                "or a complete address, which overwrites the From of all outgoing mail; only mail with a server set on "
+                "it, and mass mail through a Dedicated Server, keeps its own.",
                 ["Alias Domain", "Bounce Alias", "Catchall Alias", "Default From Alias", "Sequence"],
                 self._domains,
             ),
@@ -144,7 +146,12 @@ class SetupView:
             ),
         )  # fmt: skip
         self.aliases = Panel(
-            Sheet("Aliases", ALIASES_PATH, ["Alias", "Domain", "Model", "Takes mail from", "Owner"], self._aliases),
+            Sheet(
+                "Aliases",
+                f"In Odoo: {ALIASES_PATH}",
+                ["Alias", "Domain", "Model", "Takes mail from", "Owner"],
+                self._aliases,
+            ),
             self._form(
                 "Alias",
                 [("local", "Alias"), ("model", "Model"), ("domain", "Alias Domain"), ("policy", "Takes mail from")],
@@ -155,9 +162,10 @@ class SetupView:
         self.servers = Panel(
             Sheet(
                 "Outgoing servers",
-                f"Settings → Emails → Use Custom Email Servers; {SERVERS_PATH}. Common services for day-to-day mail: "
+                f"In Odoo: Settings → Emails → Use Custom Email Servers; {SERVERS_PATH}. Common services for "
+                "day-to-day mail: "
                 f"{', '.join(SUGGESTED[MailClass.TRANSACTIONAL])}; for mass mail: "
-                f"{', '.join(SUGGESTED[MailClass.MASS])}. {DEDICATED_PATH} chooses the server for mass mail.",
+                f"{', '.join(SUGGESTED[MailClass.MASS])}. In Odoo {DEDICATED_PATH} chooses the server for mass mail.",
                 list(SERVER_HEADER),
                 self._servers,
             ),
@@ -189,7 +197,7 @@ class SetupView:
             self._plan,
         )  # fmt: skip
         self.parameters = Panel(
-            Sheet("System Parameters", PARAMETERS_PATH, ["Key", "Value"], self._parameters),
+            Sheet("System Parameters", f"In Odoo: {PARAMETERS_PATH}", ["Key", "Value"], self._parameters),
             self._form("Parameter", [("key", "Key"), ("value", "Value"), ("yes", "Sure? (yes)")], self._save_parameter),
         )
 

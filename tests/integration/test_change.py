@@ -64,7 +64,7 @@ def test_an_alias_domain_keeps_its_names_and_asks_before_one_changes(desk: Desk,
         ops.queue.run()
     assert head(smtp.messages[-1].data, "Reply-To").endswith("<replies@acme.com>")
     refused = desk("company", "domain", "acme.com", "--catchall", "reply", status=2)
-    assert "Catchall Alias: replies@acme.com becomes reply@acme.com. 1 sent mails still point at" in refused
+    assert "Catchall Alias: replies@acme.com becomes reply@acme.com. 1 sent mail still points at" in refused
     assert "generally not recommended" in refused
     [domain] = desk.json("company", "list")["alias_domains"]
     assert domain["catchall_alias"] == "replies"

@@ -159,7 +159,7 @@ def test_two_classes_go_two_ways() -> None:
         server("hosted", provider="hosted"), server_for("mailjet", login="key", from_filter="news.example.com")
     )
     assert [s.priority for s in plan.servers] == [1, 2]
-    assert plan.tasks == ("Choose Mailjet as Dedicated Server: Email Marketing → Configuration → Settings.",)
+    assert plan.tasks == ("Choose Mailjet as Dedicated Server (in Odoo: Email Marketing → Configuration → Settings).",)
     s = setup(*plan.servers, parameters={**PARAMETERS, MASS_PARAMETER: "mailjet"})
     assert validate(s) == []  # the hosted server may stand beside another one
     mass, day = (server_for_class(c, s) for c in (MailClass.MASS, MailClass.TRANSACTIONAL))

@@ -1,0 +1,198 @@
+"""Plants incidents in years of traffic, and counts what the daily look at the bounce rate says.
+
+    python -P benchmarks/incidents.py quiet --seeds 20 --step 1
+    python -P benchmarks/incidents.py planted --seeds 20
+
+``quiet`` plays years in which nothing happens, of eight kinds, and prints the new alarms a year with a 95 % interval
+over the seeds. ``planted`` plays 20 incidents and prints how many were found, after how many days, whether the first day
+was right within one, and whether the alarm still stood 60 days later where the incident did.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from math import sqrt
+from statistics import mean, stdev
+
+import numpy as np
+
+from mailops.analysis.jump import Day, jump
+from mailops.analysis.trend import HISTORY
+
+YEAR, WARM = 365, 120
+START = date(2026, 1, 5)
+
+
+def day(number: int) -> str:
+    return (START + timedelta(days=number)).isoformat()
+
+
+@dataclass
+class World:
+    """Sendings of each day, and of these what comes back after so many days: ``back[day][lag]``."""
+
+    sent: np.ndarray
+    back: np.ndarray
+
+    def seen(self, today: int) -> list[Day]:
+        """What is known in the evening of a day."""
+        first = max(0, today - HISTORY - 29)
+        rows = []
+        for at in range(first, today + 1):
+            rows.append(Day(day(at), int(self.sent[at]), int(self.back[at, : today - at + 1].sum())))
+        return rows
+
+
+LAGS = np.array([0.6, 0.2, 0.1, 0.05, 0.03, 0.02])
+
+
+def made(
+    chance: np.random.Generator,
+    volume: Callable[[int], float],
+    share: Callable[[int], float],
+    *,
+    spread: float = 0.2,
+    clump: int = 1,
+    lags: Callable[[int], np.ndarray] = lambda _: LAGS,
+) -> World:
+    """A year of mail: ``spread`` is how much the rate differs from day to day, ``clump`` how many come back together."""
+    days = WARM + YEAR + 70
+    sent = np.zeros(days, int)
+    back = np.zeros((days, len(LAGS)), int)
+    for at in range(days):
+        sent[at] = chance.poisson(volume(at))
+        noise = chance.gamma(1 / spread**2, spread**2) if spread else 1.0
+        rate = min(share(at) * noise, 1.0)
+        number = min(int(chance.binomial(max(sent[at] // clump, 0), rate)) * clump, sent[at])
+        back[at] = chance.multinomial(number, lags(at))
+    return World(sent, back)
+
+
+def weekday(at: int, weekend: float = 0.3) -> float:
+    return weekend if (START + timedelta(days=at)).weekday() >= 5 else 1.0
+
+
+QUIET: dict[str, Callable[[np.random.Generator], World]] = {
+    "2,000 a day, 2 %": lambda c: made(c, lambda d: 2000 * weekday(d), lambda d: 0.02),
+    "200 a day, 2 %": lambda c: made(c, lambda d: 200 * weekday(d), lambda d: 0.02),
+    "20,000 a day, days differ by 30 %": lambda c: made(c, lambda d: 20000, lambda d: 0.02, spread=0.3),
+    "20,000 a day, days differ by 50 %": lambda c: made(c, lambda d: 20000, lambda d: 0.02, spread=0.5),
+    "clumps of three": lambda c: made(c, lambda d: 2000, lambda d: 0.02, clump=3),
+    "a newsletter on Tuesdays": lambda c: made(
+        c,
+        lambda d: 8000 if (START + timedelta(days=d)).weekday() == 1 else 1000,
+        lambda d: 0.035 if (START + timedelta(days=d)).weekday() == 1 else 0.015,
+    ),
+    "weekends have 2.5 times the rate": lambda c: made(
+        c, lambda d: 2000 * weekday(d), lambda d: 0.05 if weekday(d) < 1 else 0.02
+    ),
+    "a season: volume and rate rise and fall": lambda c: made(
+        c,
+        lambda d: 2000 * (2 - np.cos(2 * np.pi * d / 365)),
+        lambda d: 0.02 * (1.3 - 0.3 * np.cos(2 * np.pi * d / 365)),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One incident: from day 0 on (for ``lasts`` days) the rate is what ``share`` makes of the usual one."""
+
+    name: str
+    volume: float
+    usual: float
+    share: Callable[[int], float]
+    lasts: int
+    late: int = 0
+    drift: bool = False
+
+
+PLANTED = [
+    Planted("a domain of 20 % refuses 60 %", 2000, 0.02, lambda n: 0.12, 500),
+    Planted("the same, for 4 days", 2000, 0.02, lambda n: 0.12, 4),
+    Planted("the same, 200 a day", 200, 0.02, lambda n: 0.12, 500),
+    Planted("a domain of 2.8 % refuses 90 %", 2000, 0.02, lambda n: 0.025, 500),
+    Planted("a domain of 5 % refuses all", 2000, 0.02, lambda n: 0.05, 500),
+    Planted("a domain of 5 % refuses all, 200 a day", 200, 0.02, lambda n: 0.05, 500),
+    Planted("a server loses 30 %, told after 2 days", 2000, 0.02, lambda n: 0.30, 500, late=2),
+    Planted("the same, 200 a day", 200, 0.02, lambda n: 0.30, 500, late=2),
+    Planted("the same, for 6 days", 2000, 0.02, lambda n: 0.30, 6, late=2),
+    Planted("a server loses 10 %, told after 3 days", 2000, 0.02, lambda n: 0.10, 500, late=3),
+    Planted("SPF lost, a quarter of 25 %", 2000, 0.02, lambda n: 0.06, 500),
+    Planted("SPF lost, 200 a day", 200, 0.02, lambda n: 0.08, 500),
+    Planted("a huge domain, 3 % by policy", 2000, 0.02, lambda n: 0.035, 500),
+    Planted("an old list in one day", 2000, 0.02, lambda n: 0.08, 1),
+    Planted("an old list in one day, 200 a day", 200, 0.02, lambda n: 0.14, 1),
+    Planted("everything is refused", 2000, 0.02, lambda n: 1.0, 500),
+    Planted("everything is refused for a day", 200, 0.02, lambda n: 1.0, 1),
+    Planted("a blocklist, half of the mail", 2000, 0.02, lambda n: 0.5, 10),
+    Planted("three times as many, 20,000 a day", 20000, 0.01, lambda n: 0.03, 500),
+    Planted("a drift from 1.2 to 3.6 % in 60 days", 2000, 0.012, lambda n: min(0.024 * n / 60, 0.024), 500, drift=True),
+]
+
+
+def looks(world: World, days: range, step: int = 1) -> Iterator[tuple[int, str, bool]]:
+    """(day, first day of the jump or "", whether it is over) of a daily job with 30 days."""
+    for today in days[::step]:
+        seen = jump(world.seen(today), since=day(today - 29), mature=day(today - 3))
+        yield today, seen.first, seen.over
+
+
+def quiet(seeds: int, step: int) -> None:
+    print(f"new alarms a year in quiet years, a look every {step} day(s), {seeds} seeds; mean and 95 % interval")
+    for name, world in QUIET.items():
+        alarms = []
+        for seed in range(seeds):
+            up, number = False, 0
+            for _, first, over in looks(world(np.random.default_rng(seed)), range(WARM, WARM + YEAR), step):
+                going_on = bool(first) and not over
+                number += going_on and not up
+                up = going_on
+            alarms.append(number)
+        half = 1.96 * stdev(alarms) / sqrt(seeds) if seeds > 1 else 0.0
+        print(f"{name:42} {mean(alarms):5.2f} ± {half:.2f}   at most {max(alarms)}")
+
+
+def planted(seeds: int) -> None:
+    print(f"incidents, {seeds} seeds: found within two days of what can be seen, delay, first day right, still told")
+    for one in PLANTED:
+        found, delays, right, still = 0, [], 0, 0
+        for seed in range(seeds):
+            begin = WARM + 60
+            lag = np.zeros(len(LAGS))
+            lag[one.late] = 1.0
+            inside = range(begin, begin + one.lasts)
+            world = made(
+                np.random.default_rng(seed),
+                lambda d: one.volume * weekday(d),
+                lambda d: one.usual + one.share(d - begin) if d in inside else one.usual,
+                lags=lambda d: lag if one.late and d in inside else LAGS,
+            )
+            told = [n for n, first, over in looks(world, range(begin, begin + 45)) if first and not over]
+            firsts = {n: first for n, first, _ in looks(world, range(begin, begin + 45)) if first} if told else {}
+            if told:
+                delays.append(told[0] - begin)
+                found += told[0] - begin <= one.late + 2
+                last = firsts[told[-1]]
+                right += abs((date.fromisoformat(last) - date.fromisoformat(day(begin))).days) <= 1
+            if one.lasts > 60:
+                still += any(bool(f) and not o for _, f, o in looks(world, range(begin + 60, begin + 61)))
+        delay = f"{min(delays)}–{max(delays)}" if delays else "–"
+        stays = f"{still} of {seeds}" if one.lasts > 60 else "–"
+        print(f"{one.name:42} {len(delays):3} of {seeds} ({found} in time)  {delay:>6} days   first day {right}   {stays}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("what", choices=["quiet", "planted"])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--step", type=int, default=1)
+    wanted = parser.parse_args()
+    quiet(wanted.seeds, wanted.step) if wanted.what == "quiet" else planted(wanted.seeds)
+
+
+if __name__ == "__main__":
+    main()
