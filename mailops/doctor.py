@@ -5,7 +5,6 @@ Only the standard library is imported, so that it also runs where nothing is ins
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -144,36 +143,30 @@ def _workspace(given: str | None) -> Finding:
 
 
 def _serving(given: str | None) -> list[Finding]:
-    """How the queue of ``mailops serve`` goes, as it wrote itself; nothing where it does not run."""
+    """How ``mailops serve`` goes, as it wrote itself; nothing where it does not run."""
     from .errors import ConfigError
+    from .model.running import is_alive, read_running
     from .workspace import find
 
     try:
-        told = json.loads((find(given).path / "serve.json").read_bytes()[:4096])
-        pid, at, failures, words = int(told["pid"]), str(told["at"])[:19], int(told["failures"]), str(told["words"])
-    except (ConfigError, OSError, ValueError, TypeError, LookupError):
+        told = read_running(find(given).path)
+    except ConfigError:
         return []
-    if not _alive(pid):
-        return [
-            Finding("Serve", None, f"process {pid} ended without being stopped; last heard of at {at}. {words}".strip())
-        ]
-    if not failures:
-        return [Finding("Serve", True, f"process {pid}: the queue runs since {at}")]
-    seen = f"process {pid}: {counted(failures, 'run')} of the queue in a row failed, the last at {at}: {words}"
-    return [Finding("Serve", False, seen, "Mend what it says; the process goes on by itself, or start it again.")]
-
-
-def _alive(pid: int) -> bool:
-    """Whether a process is there; taken for so where the system does not say."""
-    if os.name != "posix" or pid <= 0:
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    if told is None:
+        return []
+    at = told.at.isoformat()[:19]
+    if not is_alive(told.pid):
+        seen = f"process {told.pid} ended without being stopped; last heard of at {at}. {told.words}"
+        return [Finding("Serve", None, seen.strip())]
+    fix = "Mend what it says; the process goes on by itself, or start it again."
+    down = [s for s in told.services if s.failures and not s.ready]
+    if down:
+        words = "; ".join(f"{s.name}: {s.error}" for s in down)
+        return [Finding("Serve", False, f"process {told.pid}: a part of it is down: {words}", fix)]
+    if told.failures:
+        seen = f"process {told.pid}: {counted(told.failures, 'run')} of the queue in a row failed, the last at {at}: {told.words}"
+        return [Finding("Serve", False, seen, fix)]
+    return [Finding("Serve", True, f"process {told.pid}: the queue runs since {told.since.isoformat()[:19]}")]
 
 
 def _peers() -> list[Finding]:

@@ -1,50 +1,50 @@
-"""``mailops serve``: takes mail from applications over SMTP and sends what is due, in one process.
+"""``mailops serve``: takes mail from applications over SMTP and sends what is due, as services under a small parent.
 
-The listener stores a mail before it answers 250. A second thread runs the queue at intervals, so that applications need
-no scheduler of their own.
+The listener stores a mail before it answers 250. Another process runs the queue at intervals, so that applications need
+no scheduler of their own (:mod:`mailops.service`). This module is the intake and the command.
 
-Nothing is accepted while sending is dead. A run of the queue that ends with an error, of whatever class, is told with
-its code and trace and tried again, after pauses that grow to :data:`LONGEST` seconds; from :data:`HOLD_AFTER` such runs
-in a row on, the listener answers 451, until one succeeds. A part that ends altogether ends the process, with a status
-that is not 0, so that who started it starts it again. How the runs go stands in ``serve.json`` of the workspace, for
-``mailops doctor``.
+Nothing is accepted while sending is dead: while runs of the queue fail one after the other, or its process cannot be
+kept up, the listener answers 451. A service that ends or hangs is started again; the whole ends, with a status that is
+not 0, when nothing can be taken any more. How it stands is in ``serve.json`` of the workspace, for ``mailops status``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
 import signal
+import socket
 import ssl
 import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, MailopsError
 from .model.address import NULL_PATH
 from .model.mail import Submission
-from .model.text import harmless
 from .platforms import give_memory_back, require_journal
 from .queue.compose import header_of
 from .relay.door import most_octets, recipient_barred, require_room
 from .relay.logins import company_for, require_authors, require_sender
-from .secrets import install_log_redaction, redact
+from .secrets import install_log_redaction
+from .service.definitions import INTAKE, QUEUE, SCHEDULE
+from .service.link import BEAT, Link, Order
+from .service.logs import start_logging
+from .service.pulse import Pulse, one_stands
+from .service.queueing import LONGEST, pause
+from .service.supervisor import Supervisor
 from .settings import ServeSection
 from .submission import Limits, SubmissionServer, SubmittedMail
-from .submission.server import is_loopback
+from .submission.server import bound, is_loopback
+from .workspace import Workspace
 
 if TYPE_CHECKING:
     from .ops import Ops
 
 
+__all__ = ["LONGEST", "Door", "accept", "intake", "make_server", "make_servers", "pause", "serve"]
 log = logging.getLogger(__name__)
-HOLD_AFTER = 3
-LONGEST = 60.0
 FRESH = 5.0
 """Seconds for which the servers' sizes are taken as read."""
 
@@ -175,16 +175,20 @@ def _server(ops: Ops, host: str, port: int, **more: Any) -> SubmissionServer:
         allow_public=settings.allow_public,
         max_size=settings.max_size,
         hostname=settings.name,
-        limits=Limits(
-            recipients=settings.max_recipients,
-            messages_per_minute=settings.messages_per_minute,
-            connections=settings.connections_per_client,
-            patience=settings.patience,
-            bytes_under_way=settings.bytes_under_way,
-        ),
+        limits=_limits(settings),
         clock=ops.clock,
         door=Door(ops),
         **more,
+    )
+
+
+def _limits(settings: ServeSection) -> Limits:
+    return Limits(
+        recipients=settings.max_recipients,
+        messages_per_minute=settings.messages_per_minute,
+        connections=settings.connections_per_client,
+        patience=settings.patience,
+        bytes_under_way=settings.bytes_under_way,
     )
 
 
@@ -194,8 +198,14 @@ def _context(settings: ServeSection) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _load(context, settings)
+    return context
+
+
+def _load(context: ssl.SSLContext, settings: ServeSection) -> None:
+    """Give a context the certificate of the settings; connections that stand keep theirs."""
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        context.load_cert_chain(str(settings.tls_cert), settings.tls_key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
             "The listener's certificate cannot be read.",
@@ -203,7 +213,6 @@ def _context(settings: ServeSection) -> ssl.SSLContext | None:
             facts={"tls_cert": settings.tls_cert, "tls_key": settings.tls_key, "reason": str(error)},
             fix="Give PEM files that belong together, readable by this user.",
         ) from error
-    return context
 
 
 def serve(
@@ -215,171 +224,135 @@ def serve(
     seconds: float = 0.0,
     webhooks: int | None = None,
 ) -> None:
-    """Listen and send until SIGTERM or SIGINT (or for ``seconds``); then finish what is under way.
+    """Listen and send until SIGTERM or SIGINT (or for ``seconds``); then finish what is under way. SIGHUP reads
+    certificate, logins and limits anew; no session is dropped.
 
-    ``webhooks`` is a loopback port for providers' webhooks (a reverse proxy with TLS stands before it). Raises
-    :class:`PlatformError` where the platform lacks what the queue needs (Windows), and :class:`MailopsError`
-    ``serve.part_ended`` when a part of it ended by itself.
+    ``webhooks`` is a loopback port for providers' webhooks (a reverse proxy with TLS stands before it), and for
+    ``/healthz`` and ``/metrics``; without it ``http`` of ``[serve]`` counts. Raises :class:`PlatformError` where the
+    platform lacks what the queue needs (Windows), :class:`ConfigError` for what cannot be listened on,
+    :class:`StateConflict` where a second one would run, and :class:`MailopsError` ``serve.part_ended`` when a part of
+    it could not be kept up.
     """
     require_journal("mailops serve")
     give_memory_back()
     install_log_redaction()
-    runner = _QueueRunner(ops, queue_every)
-    servers = make_servers(ops, host=host, port=port, holding=lambda: runner.holding)
-    asyncio.run(_serve(ops, servers, runner, seconds, webhooks))
+    settings = ops.workspace.settings.serve
+    start_logging(settings.log)
+    options = {"host": host, "port": port, "queue_every": queue_every}
+    single = host is not None or port is not None or not settings.listener
+    places = [(host or settings.host, settings.port if port is None else port)]
+    if not single:
+        places = [(one.host, one.port) for one in settings.listener]
+    http = settings.http if webhooks is None else webhooks
+    sockets: dict[str, list[socket.socket]] = {}
+    try:
+        for number, place in enumerate(places):
+            sockets[f"smtp {number}"] = bound(*place)
+        if http is not None:
+            from .webhooks.server import bound as http_bound
+
+            sockets["http"] = [http_bound(http)]
+        services = [INTAKE, *([QUEUE] if queue_every > 0 else []), SCHEDULE]
+        order = Order(ops.workspace.path, ops.clock, options, sockets)
+        Supervisor(services, order, settings=lambda: _times(ops)).run(seconds=seconds)
+    finally:
+        for sock in (sock for found in sockets.values() for sock in found):
+            sock.close()
 
 
-async def _serve(
-    ops: Ops, servers: Sequence[SubmissionServer], runner: _QueueRunner, seconds: float, webhooks: int | None = None
-) -> None:
-    over, ended = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, over.set)
-    started: list[SubmissionServer] = []
-    try:
-        for server in servers:
-            await server.start()
-            started.append(server)
-    except BaseException:
-        await asyncio.gather(*(server.stop() for server in started))
-        raise
-    for server in servers:
-        sys.stdout.write(f"mailops takes mail on {server.host}:{server.port} (workspace {ops.workspace.path})\n")
-    sys.stdout.flush()
-    parts: list[asyncio.Task[Any]] = [asyncio.create_task(over.wait(), name="stop")]
-    parts += [asyncio.create_task(server.ended(), name="listener") for server in servers]
-    if runner.every > 0:
-        runner.start(lambda: loop.call_soon_threadsafe(ended.set))
-        parts.append(asyncio.create_task(ended.wait(), name="queue"))
-    door = None
-    try:
-        if webhooks is not None:
+def _times(ops: Ops) -> tuple[float, float]:
+    """Grace period and silence, as the settings are now."""
+    settings = Workspace(ops.workspace.path).settings.serve
+    return settings.grace, settings.silence
+
+
+def intake(link: Link) -> None:
+    """The child process that takes mail and webhooks."""
+    asyncio.run(_Intake(link).run())
+
+
+class _Intake:
+    """The listeners on the parent's sockets."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._ops = ops = link.open_ops()
+        options = link.order.options
+        self._servers = make_servers(
+            ops, host=options["host"], port=options["port"], holding=lambda: self._link.holding
+        )
+        self._pulse = Pulse(ops.clock.monotonic)
+
+    async def run(self) -> None:
+        link, over, reload = self._link, asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, over.set)
+        loop.add_signal_handler(signal.SIGHUP, reload.set)
+        sockets = link.order.sockets
+        for number, server in enumerate(self._servers):
+            await server.start(sockets[f"smtp {number}"])
+            _say(f"mailops takes mail on {server.host}:{server.port} (workspace {self._ops.workspace.path})")
+        door = None
+        if "http" in sockets:
             from .webhooks.server import WebhookServer
 
-            door = WebhookServer(ops, webhooks)
+            [sock] = sockets["http"]
+            door = WebhookServer(self._ops, sock=sock)
             await door.start()
-            sys.stdout.write(f"mailops takes webhooks on http://127.0.0.1:{door.port}/webhooks/PROVIDER\n")
-            sys.stdout.flush()
+            _say(f"mailops takes webhooks on http://127.0.0.1:{door.port}/webhooks/PROVIDER")
+        link.ready()
+        parts = [asyncio.create_task(server.ended(), name="listener") for server in self._servers]
+        if door is not None:
             parts.append(asyncio.create_task(door.ended(), name="webhooks"))
-        done, _ = await asyncio.wait(parts, timeout=seconds or None, return_when=asyncio.FIRST_COMPLETED)
-        dead = {part.get_name(): part.exception() for part in done} if done and not over.is_set() else {}
-    finally:
-        for part in parts:
-            part.cancel()
-        ends = [door.stop()] if door is not None else []
-        stops = [server.stop() for server in servers]
-        await asyncio.gather(*parts, *ends, *stops, asyncio.to_thread(runner.stop), return_exceptions=True)
-    for cause in dead.values():
-        if cause is not None:
-            log.critical("a part of this process ended", exc_info=cause)
-    if dead:
-        raise MailopsError(
-            "A part of mailops serve ended by itself, so the whole ends: no mail is taken that nobody sends.",
-            code="serve.part_ended",
-            facts={"part": ", ".join(dead)},
-            fix="Start it again (a service manager does so by itself), and read in its log what ended it.",
-        )
-
-
-GRACE = 8.0
-"""Seconds that a stop waits for the answer to a mail that is out; service managers and containers give 10 to 90."""
-
-
-class _QueueRunner:
-    """Runs the queue every some seconds in a thread."""
-
-    def __init__(self, ops: Ops, every: float) -> None:
-        self._ops = ops
-        self.every = every
-        self.failures = 0  # runs in a row that ended with an error
-        self._over = threading.Event()
-        self._worker = ops.queue.worker()
-        self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
-        self._ended: Callable[[], object] = lambda: None
-
-    @property
-    def holding(self) -> bool:
-        """Whether nothing should be taken, since nothing can be sent."""
-        return self.failures >= HOLD_AFTER
-
-    def start(self, ended: Callable[[], object]) -> None:
-        """``ended`` is called from the thread when it ends, for whatever reason."""
-        self._ended = ended
-        self._told("")
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Within seconds, whatever a peer does: nothing of a mail that is not complete is waited for, and an answer to
-        one that is out gets :data:`GRACE` seconds."""
-        self._over.set()
-        began = time.monotonic()
-        while self._thread.is_alive() and (waited := time.monotonic() - began) < GRACE + 15:
-            self._worker.stop()  # each time: a run that just begins forgets the first
-            if waited > 2:  # a healthy peer has answered by then, and its mail is finished as it should be
-                self._worker.hurry(handed=waited > GRACE)
-            self._thread.join(timeout=0.2)
-        if not self.failures:
-            with contextlib.suppress(OSError):
-                (self._ops.workspace.path / STATE).unlink(missing_ok=True)
-
-    def _run(self) -> None:
         try:
-            while not self._over.wait(pause(self.every, self.failures)):
-                self._once()
-        except BaseException:
-            log.critical("the queue of this process ended", exc_info=True)
+            while not over.is_set():
+                why = one_stands(self._pulse.look(), silence=link.silence)
+                if why or (door is not None and door.silent(link.silence)):
+                    link.say(stuck=why or "the HTTP listener stands still")
+                else:
+                    link.beat()
+                done, _ = await asyncio.wait([*parts], timeout=min(BEAT, link.silence / 4))
+                for part in done:
+                    raise part.exception() or MailopsError(f"The {part.get_name()} ended.", code="serve.part_ended")
+                link.hear()
+                if link.stopping:
+                    over.set()
+                if reload.is_set():
+                    reload.clear()
+                    self._reload()
         finally:
-            self._ended()
+            link.stop()
+            grace = self._ops.workspace.settings.serve.grace
+            ends = [door.stop()] if door is not None else []
+            await asyncio.gather(*ends, *(server.stop(grace) for server in self._servers), return_exceptions=True)
+            for part in parts:
+                part.cancel()
 
-    def _once(self) -> None:
+    def _reload(self) -> None:
+        """Certificate, logins and limits as the settings are now. What cannot be used is told, and all stays."""
         try:
-            report = self._worker.run()
-        except Exception as error:
-            self.failures += 1
-            if isinstance(error, MailopsError):
-                words = f"Queue: {error.message} [{error.code}] {error.fix}"
-                log.debug("a run of the queue failed", exc_info=True)
-            else:
-                words = f"Queue: {type(error).__name__} [serve.queue_failed] The next run tries again."
-                log.error("a run of the queue failed", exc_info=True)
-            _say(sys.stderr, harmless(redact(words)))
-            if self.failures == HOLD_AFTER:
-                _say(sys.stderr, "Queue: nothing can be sent, so mail is answered 451 until a run succeeds.")
-            self._told(words)
+            ops = type(self._ops)(Workspace(self._ops.workspace.path), clock=self._ops.clock, engine=self._ops.engine)
+            settings = ops.workspace.settings.serve
+            _context(settings)  # one that cannot be used must not spoil the one in use
+            options = self._link.order.options
+            fresh = make_servers(ops, host=options["host"], port=options["port"])
+            for server in self._servers:
+                if server.tls_context is not None and settings.tls_cert:
+                    _load(server.tls_context, settings)
+        except MailopsError as error:
+            log.error("The settings cannot be used, so what was goes on: %s [%s]", error.message, error.code)
             return
-        if self.failures:
-            if self.holding:
-                _say(sys.stderr, "Queue: sending goes on, and mail is taken again.")
-            self.failures = 0
-            self._told("")
-        if report.handled:
-            deferred = report.deferred + report.unknown
-            _say(sys.stdout, f"Queue: {report.sent} sent, {deferred} deferred, {report.failed} failed")
-
-    def _told(self, words: str) -> None:
-        """Write how it goes over what stood there: the place was taken at the start, so a full disk has it."""
-        at = self._ops.clock.now().isoformat()
-        text = json.dumps({"pid": os.getpid(), "at": at, "failures": self.failures, "words": words[:250]})
-        with contextlib.suppress(OSError):
-            descriptor = os.open(self._ops.workspace.path / STATE, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-            try:
-                os.pwrite(descriptor, text.ljust(STATE_BYTES).encode(), 0)
-            finally:
-                os.close(descriptor)
+        before, after = ([(s.host, s.implicit_tls, not s.tls_context) for s in x] for x in (self._servers, fresh))
+        if before != after:
+            log.warning("Which addresses are listened on, and with which TLS, changes with the next start only.")
+        self._ops = ops
+        for server, made in zip(self._servers, fresh, strict=False):
+            server.take_over(made)
+        log.info("certificate, logins and limits are those of the settings now")
 
 
-STATE, STATE_BYTES = "serve.json", 2048
-
-
-def _say(where: TextIO, words: str) -> None:
-    """A line for who reads the log. Where it cannot be written (a full disk, a reader who is gone), mail goes on."""
+def _say(words: str) -> None:
+    """A line for who started it. Where it cannot be written (a reader who is gone), mail goes on."""
     with contextlib.suppress(OSError, ValueError):
-        where.write(words + "\n")
-        where.flush()
-
-
-def pause(every: float, failures: int) -> float:
-    """Seconds until the next run, after so many failed ones: they double, to :data:`LONGEST` or the usual pause."""
-    return float(min(every * 2 ** min(failures, 30), max(every, LONGEST)))
+        sys.stdout.write(words + "\n")
+        sys.stdout.flush()

@@ -114,7 +114,10 @@ class ServeSection(_Section):
     to its password, or a table with ``password``, ``company``, ``senders``, ``bounces``, ``reports`` and
     ``messages_per_minute``; ``mailops serve user add`` keeps logins in the store instead. ``listener``: a list of
     ``host``, ``port``, ``tls`` (none, starttls, implicit) and ``sign_in`` (required, offered, none), in place of the
-    one that ``host``, ``port`` and ``require_auth`` describe."""
+    one that ``host``, ``port`` and ``require_auth`` describe. ``grace``: seconds a stop waits for mail under way
+    (a service manager must wait some seconds longer); ``silence``: seconds without a heartbeat after which a service is
+    ended and started again. ``http``: a port on 127.0.0.1 for webhooks, ``/healthz`` and ``/metrics``. ``log``:
+    ``text`` or ``json``. ``vacuum_at``: when Auto-Vacuum runs each day, HH:MM in UTC."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=2525, ge=0, le=65535)
@@ -132,6 +135,11 @@ class ServeSection(_Section):
     reports: bool = True
     reports_per_hour: int = Field(default=300, ge=1)
     hostname: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]{0,252})?$")
+    grace: float = Field(default=8.0, ge=0, le=600)
+    silence: float = Field(default=60.0, ge=0.5, le=3600)
+    http: int | None = Field(default=None, ge=0, le=65535)
+    log: Literal["text", "json"] = "text"
+    vacuum_at: str = Field(default="03:30", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
 
     @property
     def name(self) -> str:

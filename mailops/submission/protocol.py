@@ -61,6 +61,13 @@ _SET_ASIDE = {
 ``<>`` (RFC 4954 §5); those of RFC 3461 come from programs that ask without looking whether they are offered."""
 
 
+class _Session(Session):
+    """aiosmtpd's session. Who signed in stands in ``auth_data``; the older name is set by the library itself, which
+    warns of it each time."""
+
+    login_data: Any = None
+
+
 class _Methods(dict[str, Any]):
     """aiosmtpd's table of commands, in which what is none has a method too."""
 
@@ -102,6 +109,9 @@ class SubmissionSession(SMTP):
         self._auth_require_tls = not (server.implicit_tls or server.allow_insecure_loopback)
         if not server.users:
             self._auth_methods.clear()
+
+    def _create_session(self) -> Session:
+        return _Session(self.loop)
 
     # --- coming and going ---------------------------------------------------------------------------------------------
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -96,7 +97,7 @@ class SubmissionServer:
         self.stopping = False
         self._check(allow_public)
         self.starttls_needed = tls_context is not None and not implicit_tls and allow_public
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._threads: ThreadPoolExecutor | None = None
         self._thread: _LoopThread | None = None
 
@@ -138,36 +139,35 @@ class SubmissionServer:
 
     # --- on a loop ----------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Bind and serve; afterwards ``port`` is the real one."""
+    async def start(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        """Bind, or take these (:func:`bound`), and serve; afterwards ``port`` is the real one."""
         self.stopping = False
         context = self.tls_context if self.implicit_tls else None
         loop = asyncio.get_running_loop()
-        try:
-            self._listener = await loop.create_server(
-                lambda: SubmissionSession(self), self.host, self.port, ssl=context, backlog=128
+        for sock in bound(self.host, self.port) if sockets is None else sockets:
+            self._listeners.append(
+                await loop.create_server(lambda: SubmissionSession(self), sock=sock, ssl=context, backlog=128)
             )
-        except OSError as error:
-            raise _config(
-                f"Cannot listen on {self.host}:{self.port}: {error.strerror or error}.",
-                "config.submission_bind",
-                "Choose a free port; ports below 1024 need the right to bind them.",
-                host=self.host,
-                port=self.port,
-            ) from error
         self._threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="submission")
-        self.port = self._listener.sockets[0].getsockname()[1]
+        self.port = self._listeners[0].sockets[0].getsockname()[1]
 
     async def ended(self) -> None:
         """Wait until it listens no more."""
-        if self._listener is not None:
-            await self._listener.wait_closed()
+        await asyncio.gather(*(listener.wait_closed() for listener in self._listeners))
+
+    def take_over(self, other: SubmissionServer) -> None:
+        """Go on as ``other`` is set up, which never listened: logins, limits, sizes, name. Sessions that stand
+        stay, and what they are in the midst of is finished as it began."""
+        self.accept, self.door, self.users = other.accept, other.door, other.users
+        self.max_size, self.hostname = other.max_size, other.hostname
+        self.meter.limits = other.meter.limits
+        self.budget.octets = other.budget.octets
 
     async def stop(self, timeout: float = 10.0) -> None:
         """Stop taking connections, let mails under way end (at most ``timeout`` seconds), then close the rest."""
         self.stopping = True
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         while self.sessions and loop.time() < end:
@@ -185,7 +185,7 @@ class SubmissionServer:
             # A mail being stored is stored to the end, though its client may not hear of it.
             await loop.run_in_executor(None, self._threads.shutdown)
             self._threads = None
-        self._listener = None
+        self._listeners.clear()
 
     def in_thread(self, work: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Run blocking work off the loop."""
@@ -226,6 +226,35 @@ class _LoopThread:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def bound(host: str, port: int) -> list[socket.socket]:
+    """Sockets for a listener, one for each address of the host's name; port 0 takes a free one, the same for all. They
+    do not listen yet. Raises :class:`ConfigError` ``config.submission_bind``."""
+    found: list[socket.socket] = []
+    try:
+        for family, kind, proto, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            sock = socket.socket(family, kind, proto)
+            found.append(sock)
+            if os.name == "posix":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((address[0], port, *address[2:]))
+            port = sock.getsockname()[1]
+    except OSError as error:
+        for sock in found:
+            sock.close()
+        raise _config(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}.",
+            "config.submission_bind",
+            "Choose a free port; ports below 1024 need the right to bind them.",
+            host=host,
+            port=port,
+        ) from error
+    return found
 
 
 def is_loopback(host: str) -> bool:

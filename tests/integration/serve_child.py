@@ -11,9 +11,11 @@ import errno
 import functools
 import importlib
 import os
+import signal
 import sqlite3
 import ssl
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,11 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "assertion": AssertionError,
     "exit": lambda: SystemExit(3),
 }
+DEEDS: dict[str, Callable[[], Any]] = {
+    "hang": lambda: time.sleep(3600),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+}
+"""What no class of exception says."""
 
 
 def main(faults: Path) -> None:
@@ -71,6 +78,8 @@ def main(faults: Path) -> None:
             left = faults.with_suffix(".new")
             left.write_text(f"{name} {kind} {int(times) - 1}")
             os.replace(left, faults)
+            if kind in DEEDS:
+                DEEDS[kind]()
             raise ERRORS[kind]()
 
     for point, place in POINTS.items():

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from furnish import furnish
+from test_serve import pids
 from test_serve_faults import serving
 
 from mailops import Ops
@@ -60,13 +61,16 @@ def test_the_store_s_disk_fills_at_any_octet_while_serve_runs(tmp_path: Path) ->
         for step in range(60):
             size = pad(served.ops.workspace.path / "mailops.db", 300_000)
             room = size + step * 1_777  # over the pages of taking a mail in, leasing it and settling it, at odd octets
-            resource.prlimit(served.child.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+            everybody = [served.child.pid, *pids(served.ops).values()]
+            for pid in everybody:
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
             try:
                 taken.append(served.submit())
                 answers[250] += 1
             except smtplib.SMTPResponseException as error:
                 answers[error.smtp_code] += 1
-            resource.prlimit(served.child.pid, resource.RLIMIT_FSIZE, FREE)
+            for pid in everybody:
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, FREE)
             taken.append(served.submit_patiently())
             served.until(lambda: set(taken) <= set(served.arrived()), f"with room for {room} octets again")
         assert set(answers) == {250, 451}

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from furnish import furnish
 from relay_kit import MAIL
-from test_serve import serving
+from test_serve import pids, serving
 
 from mailops import Ops
 from mailops.submission import Limits, SubmissionServer
@@ -251,7 +251,7 @@ def test_twenty_large_mails_at_once_in_bounded_memory(ops_factory: Callable[...,
         furnish(ops, smtp)
         large = TEXT + ("x" * 76 + "\r\n") * (25_000_000 // 78)
         failed: list[Exception] = []
-        with serving(ops, "--queue-every", "0") as (child, port):
+        with serving(ops, "--queue-every", "0") as (_, port):
 
             def send() -> None:
                 try:
@@ -265,7 +265,7 @@ def test_twenty_large_mails_at_once_in_bounded_memory(ops_factory: Callable[...,
                 thread.start()
             for thread in threads:
                 thread.join(220)
-            status = Path(f"/proc/{child.pid}/status").read_text("ascii")
+            status = Path(f"/proc/{pids(ops)['intake']}/status").read_text("ascii")
         peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
         assert not failed
         assert ops.queue.page().total == 20

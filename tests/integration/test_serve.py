@@ -18,6 +18,7 @@ import pytest
 from furnish import furnish
 
 from mailops import Ops
+from mailops.model.running import read_running
 from mailops.model.states import MailState
 from mailops.testing import Authority, SmtpServer
 
@@ -39,6 +40,12 @@ def serving(ops: Ops, *more: str, env: dict[str, str] | None = None) -> Iterator
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
         child.communicate(timeout=30)
+
+
+def pids(ops: Ops) -> dict[str, int]:
+    """The processes of the services that run."""
+    told = read_running(ops.workspace.path)
+    return {s.name: s.pid for s in told.services if s.pid is not None and s.ready} if told else {}
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:

@@ -177,9 +177,19 @@ def test_nothing_is_taken_while_sending_is_dead_and_all_of_it_when_it_is_not(tmp
 
 
 def test_a_part_that_ends_ends_the_process_with_a_status(tmp_path: Path) -> None:
+    """The queue's process is started again; while it cannot be kept up nothing is taken, and the status says so."""
     with serving(tmp_path) as served:
         served.now("recover exit 1")
-        assert served.child.wait(timeout=30) == 2
+        served.until(served.struck, "no fault")
+        following = served.submit()
+        served.until(lambda: served.arrived()[following], "the next mail stays")
+        served.now("recover exit 1000000")
+        said: list[smtplib.SMTPResponseException] = []
+        served.until(
+            lambda: said.extend(filter(None, [refused(served)])) or said, "mail is taken that nobody sends", 40
+        )
+        assert said[0].smtp_code == 451
+        assert served.end() == 2
         assert "serve.part_ended" in served.errors.read_text()
         assert "Traceback" in served.errors.read_text()
 

@@ -1,0 +1,106 @@
+"""How the services of a workspace stand, as values: what the parent writes to ``serve.json`` and who asks reads.
+
+The file is written over in place, so that a full disk has room for it; :data:`BYTES` long.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+STATE, WORKER_STATE, BYTES = "serve.json", "worker.json", 8192
+STALE = 30.0
+"""Seconds after which a parent that wrote nothing counts as dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """One service. ``failures``: in a row; ``restarts``: since the parent began; ``error``: why it ended last."""
+
+    name: str
+    pid: int | None
+    since: datetime | None
+    heard: datetime | None
+    ready: bool
+    failures: int = 0
+    restarts: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The whole. ``failures``: runs of the queue in a row that ended with an error, with the last one's ``words``;
+    ``holding``: mail is answered 451."""
+
+    kind: str
+    pid: int
+    since: datetime
+    at: datetime
+    holding: bool
+    failures: int
+    words: str
+    services: tuple[ServiceState, ...] = ()
+
+    def as_text(self) -> bytes:
+        """For the file."""
+        found = asdict(self)
+        found["words"] = self.words[:250]
+        found["services"] = [{**asdict(s), "error": s.error[:250]} for s in self.services]
+        return json.dumps(found, default=datetime.isoformat).encode().ljust(BYTES)[:BYTES]
+
+
+def running_from(told: Mapping[str, Any]) -> Running:
+    """What the file says. Raises ValueError, TypeError or LookupError for what is no such file."""
+
+    def when(value: Any) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value)
+
+    services = tuple(
+        ServiceState(
+            str(s["name"]),
+            None if s["pid"] is None else int(s["pid"]),
+            when(s["since"]),
+            when(s["heard"]),
+            bool(s["ready"]),
+            int(s["failures"]),
+            int(s["restarts"]),
+            str(s["error"]),
+        )
+        for s in told.get("services", ())
+    )
+    at = datetime.fromisoformat(str(told["at"]))
+    since = when(told.get("since")) or at
+    failures, words = int(told["failures"]), str(told["words"])
+    holding = bool(told.get("holding", False))
+    return Running(str(told.get("kind", "serve")), int(told["pid"]), since, at, holding, failures, words, services)
+
+
+def read_running(folder: Path, name: str = STATE) -> Running | None:
+    """How it stands, as the parent wrote it; None where nothing runs that was not killed. It is written over while it
+    is read, so a second look is taken."""
+    for _ in range(3):
+        try:
+            return running_from(json.loads((folder / name).read_bytes()[:BYTES]))
+        except OSError:
+            return None
+        except (ValueError, TypeError, LookupError):
+            continue
+    return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there; taken for so where the system does not say."""
+    if os.name != "posix" or pid <= 0:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
