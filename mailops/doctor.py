@@ -164,7 +164,8 @@ def _serving(given: str | None) -> list[Finding]:
         words = "; ".join(f"{s.name}: {s.error}" for s in down)
         return [Finding("Serve", False, f"process {told.pid}: a part of it is down: {words}", fix)]
     if told.failures:
-        seen = f"process {told.pid}: {counted(told.failures, 'run')} of the queue in a row failed, the last at {at}: {told.words}"
+        many = counted(told.failures, "run")
+        seen = f"process {told.pid}: {many} of the queue in a row failed, the last at {at}: {told.words}"
         return [Finding("Serve", False, seen, fix)]
     return [Finding("Serve", True, f"process {told.pid}: the queue runs since {told.since.isoformat()[:19]}")]
 

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from .ledger.erasure import About, Erasure, Receipt, Vacuumed
     from .ledger.follow import Followers
     from .ledger.names import Names
+    from .logs.service import Logs
+    from .logs.trace import Trace
     from .model.alias import Alias
     from .model.verdict import Finding
     from .oauth.calendar import End
@@ -726,13 +728,14 @@ class Ops:
         from .jobs.holding import RunHolder
         from .ledger.erasure import Erasure
         from .ledger.holding import LedgerHolder
+        from .logs.holding import LogHolder
         from .queue.holding import ContentHolder
         from .relay.holding import SubmitterHolder
         from .store.plan import kept_files
         from .suppression.holding import SuppressionHolder
         from .threads.holding import ThreadHolder
 
-        rows = (ContentHolder(), ThreadHolder(), ReportHolder(), SuppressionHolder(), SubmitterHolder())
+        rows = (ContentHolder(), ThreadHolder(), ReportHolder(), SuppressionHolder(), SubmitterHolder(), LogHolder())
         return Erasure(
             self.engine,
             holders=(*rows, LedgerHolder(self._names), RunHolder(self.workspace.runs)),
@@ -877,6 +880,23 @@ class Ops:
             discussions=reports,
             profile=self.workspace.settings.as_profile(),
         )
+
+    @cached_property
+    def logs(self) -> Logs:
+        """Logs of mail servers: ``ops.logs.take("/var/log")``, follow one, and what they tell."""
+        from .logs.service import Logs
+
+        hosting = self.workspace.settings.as_profile().hosting
+        return Logs(self.engine, book=self.book, clock=self.clock, hosting=hosting)
+
+    def trace(self, asked: str, *, since: str | None = "7d", limit: int = 200) -> Trace:
+        """Where a mail is: of a Message-ID, an address, a queue id or a mail's number, from everything that is known.
+        ``since`` (30d, 12w, a date; None = ever) bounds the mails of an address."""
+        from .analysis.sql import Period
+        from .logs.trace import trace
+
+        period = self.analysis.period(since) if since else Period()
+        return trace(self.engine, asked, since=period.start, limit=limit)
 
     @cached_property
     def return_paths(self) -> ReturnPaths:

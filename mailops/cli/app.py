@@ -37,6 +37,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "domain": ("domain", "DNS of a mail domain: SPF, DKIM, DMARC and the rest."),
     "dkim": ("dkim", "Sign what leaves: keys, their records, and the check of a message."),
     "dmarc": ("dmarc", "DMARC aggregate reports."),
+    "logs": ("logs", "Logs of Postfix and Odoo: take them, follow one, what they tell."),
     "jobs": ("jobs", "Notebook runs: history, schedules."),
     "store": ("store", "The store's schema: what a migration takes, and to do it now."),
     "secrets": ("secrets", "Secret references and the encrypted vault."),

@@ -115,6 +115,24 @@ def send(
 
 
 @app.command()
+def trace(
+    ctx: typer.Context,
+    asked: str = typer.Argument(..., help="A Message-ID, an address, a queue id, or a mail's number."),
+    since: str = typer.Option("7d", help="Of an address: 7d, 12w or a date; empty = everything."),
+    limit: int = typer.Option(50, min=1, help="At most this many mails."),
+    json: bool = JSON,
+) -> None:
+    """Where a mail is: who had it, who has it as far as it is proven, and the text to send to him."""
+    from .logs import show_trace
+
+    found = open_ops(ctx).trace(asked, since=since or None, limit=limit)
+    if json:
+        print_json(found)
+    else:
+        show_trace(found)
+
+
+@app.command()
 def backup(
     ctx: typer.Context,
     file: Path = typer.Argument(..., help="The new file to write; one that is there is left alone."),

@@ -31,8 +31,8 @@ class SendingSetup:
 
     ``service`` is a key of :data:`mailops.providers.records.SENDERS` (``odoo`` = the hosted server, ``mailjet`` or
     ``external:mailjet``, ...), several with commas (``odoo,google``), or empty for an own server, then ``selectors``
-    and ``spf_terms`` say what is expected; ``own_hosts`` are the hosts of such servers, ``own_keys`` the keys that mailops
-    signs with. ``volume`` = messages a day to one receiver (None = no bulk rules).
+    and ``spf_terms`` say what is expected; ``own_hosts`` are the hosts of such servers, ``own_keys`` the keys that
+    mailops signs with. ``volume`` = messages a day to one receiver (None = no bulk rules).
     """
 
     domain: str

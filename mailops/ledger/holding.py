@@ -18,8 +18,9 @@ from .names import Names
 m, d, a, e = schema.mails, schema.deliveries, schema.attempts, schema.events
 _ANSWER = "code enhanced stage reason status hard kind source tagged"
 _MAIL = "class domain recipients size message bounce"
+_LOGGED = "origin queue instance program outcome relay passed_to step"
 _JUDGED = "unconfirmed was stands judged_anew migrated list suppression changed"
-STAYS = frozenset(f"{_ANSWER} {_MAIL} {_JUDGED}".split())
+STAYS = frozenset(f"{_ANSWER} {_MAIL} {_LOGGED} {_JUDGED}".split())
 """What of a fact's data says nothing about a person."""
 WORDS = ("reply", "explained", "why", "diagnostic")
 _passed = sa.select(sa.func.min(schema.follows.c.event_id)).scalar_subquery()
@@ -138,4 +139,4 @@ def _facts(address: str) -> sa.ColumnElement[bool]:
 
 
 def _born(address: str) -> sa.ColumnElement[bool]:
-    return sa.and_(e.c.kind == "submitted", mentions(e.c.data, address))
+    return sa.and_(e.c.kind.in_(("submitted", "turned_away")), mentions(e.c.data, address))

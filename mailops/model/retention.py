@@ -25,6 +25,7 @@ KINDS = (
     Kind("transcripts", "SMTP conversations of attempts", 90, "nothing but the words is gone"),
     Kind("reports", "reports as they came back", 90, "a better rule cannot judge them again"),
     Kind("received", "who wrote to whom in the inbound log", 90, "decisions and their reasons stay"),
+    Kind("logs", "queue ids, clients and senders from logs", 90, "an older mail is traced by its answers alone"),
     Kind("runs", "pages and evidence of notebook runs", 90, "verdicts stay"),
     Kind("addresses", "addresses in facts", 0, "figures stay, by domain; the people in them have no name"),
 )

@@ -515,6 +515,49 @@ inbound_log = sa.Table(
     sa.Column("data", sa.JSON),
 )
 
+# --- logs of mail servers ---------------------------------------------------------------------------------------------
+
+log_mails = sa.Table(
+    "log_mails",
+    metadata,
+    _id(),
+    sa.Column("host", sa.String(100), nullable=False),
+    sa.Column("instance", sa.String(100), nullable=False),  # the syslog name up to its first slash
+    sa.Column("queue_id", sa.String(100), nullable=False),
+    sa.Column("first_at", Utc, nullable=False),
+    sa.Column("last_at", Utc, nullable=False),
+    sa.Column("done_at", Utc),  # removed from that queue
+    sa.Column("began", sa.Boolean, nullable=False),  # whether the log shows its beginning
+    sa.Column("mail_id", BigId, nullable=False),  # its facts: a mail of ours, or below zero
+    sa.Column("message_id", sa.String(998)),
+    sa.Column("sender", sa.String(320)),  # of the envelope; empty is the null path
+    sa.Column("client", sa.String(300)),
+    sa.Column("login", sa.String(320)),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("notice_of", sa.String(100)),  # the queue id whose report this is
+    sa.Index("ix_log_mails_queue", "queue_id", "first_at", "host", "instance", unique=True),
+    sa.Index("ix_log_mails_mail_id", "mail_id"),
+    sa.Index("ix_log_mails_message_id", "message_id"),
+    sa.Index("ix_log_mails_last_at", "last_at"),
+    sa.Index(
+        "ix_log_mails_sender",
+        sa.text("lower(sender)"),
+        "last_at",
+        sqlite_where=sa.text("sender IS NOT NULL"),
+        postgresql_where=sa.text("sender IS NOT NULL"),
+    ),
+)
+
+log_files = sa.Table(
+    "log_files",
+    metadata,
+    sa.Column("path", sa.String(1000), primary_key=True),
+    sa.Column("device", sa.BigInteger, nullable=False),
+    sa.Column("inode", sa.String(20), nullable=False),  # some systems give more than 63 bits
+    sa.Column("position", sa.BigInteger, nullable=False),  # octets of whole lines that were taken
+    sa.Column("at", Utc, nullable=False),
+)
+
 # --- runs and verdicts ------------------------------------------------------------------------------------------------
 
 runs = sa.Table(

@@ -23,7 +23,7 @@ are read with its decoder, and ``model`` before ``ports``, whose Protocols speak
 ``store`` before ``workspace``, which opens it; ``doctor`` first and ``webhooks`` before ``serve`` among the faces, as
 the command line shows the one and the listener starts the other; ``testing`` before ``demo``, which plays on its peers.
 ``bounces.reading`` is a room of its own before ``bounces``, as the wire's answers are judged with it and without the
-store. Rooms without code yet (``ledger``, ``limits``, ``service``, ``logs``, ``odoo``) keep their places. ``runs`` and
+store. Rooms without code yet (``ledger``, ``limits``, ``service``, ``odoo``) keep their places. ``runs`` and
 ``verdicts`` belong to ``store``: jobs and the history of domains both keep verdicts, through the one module
 ``store/runs.py``, and neither may stand above the other.
 """
@@ -72,6 +72,7 @@ TABLE_OWNER: dict[str, str] = {
     "webhook_events": "webhooks",
     **dict.fromkeys(("records", "aliases", "contacts", "followers", "messages", "notifications"), "threads"),
     "inbound_log": "threads",
+    **dict.fromkeys(("log_mails", "log_files"), "logs"),
     **dict.fromkeys(("runs", "verdicts"), "store"),
     "guide_answers": "guides",
 }
