@@ -4,8 +4,8 @@
     python -P benchmarks/incidents.py planted --seeds 20
 
 ``quiet`` plays years in which nothing happens, of eight kinds, and prints the new alarms a year with a 95 % interval
-over the seeds. ``planted`` plays 20 incidents and prints how many were found, after how many days, whether the first day
-was right within one, and whether the alarm still stood 60 days later where the incident did.
+over the seeds. ``planted`` plays 20 incidents and prints how many were found, after how many days, whether the first
+day was right within one, and whether the alarm still stood 60 days later where the incident did.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from mailops.analysis.jump import Day, jump
 from mailops.analysis.trend import HISTORY
 
 YEAR, WARM = 365, 120
+BEGIN = WARM + 58  # a Thursday
 START = date(2026, 1, 5)
 
 
@@ -58,7 +59,7 @@ def made(
     clump: int = 1,
     lags: Callable[[int], np.ndarray] = lambda _: LAGS,
 ) -> World:
-    """A year of mail: ``spread`` is how much the rate differs from day to day, ``clump`` how many come back together."""
+    """A year of mail: ``spread`` is how much the rate differs by day, ``clump`` how many come back together."""
     days = WARM + YEAR + 70
     sent = np.zeros(days, int)
     back = np.zeros((days, len(LAGS)), int)
@@ -156,21 +157,25 @@ def quiet(seeds: int, step: int) -> None:
         print(f"{name:42} {mean(alarms):5.2f} ± {half:.2f}   at most {max(alarms)}")
 
 
+def struck(one: Planted, seed: int) -> World:
+    """A year with this incident in it."""
+    lag = np.zeros(len(LAGS))
+    lag[one.late] = 1.0
+    inside = range(BEGIN, BEGIN + one.lasts)
+    return made(
+        np.random.default_rng(seed),
+        lambda d: one.volume * weekday(d),
+        lambda d: one.usual + one.share(d - BEGIN) if d in inside else one.usual,
+        lags=lambda d: lag if one.late and d in inside else LAGS,
+    )
+
+
 def planted(seeds: int) -> None:
     print(f"incidents, {seeds} seeds: found within two days of what can be seen, delay, first day right, still told")
     for one in PLANTED:
         found, delays, right, still = 0, [], 0, 0
         for seed in range(seeds):
-            begin = WARM + 60
-            lag = np.zeros(len(LAGS))
-            lag[one.late] = 1.0
-            inside = range(begin, begin + one.lasts)
-            world = made(
-                np.random.default_rng(seed),
-                lambda d: one.volume * weekday(d),
-                lambda d: one.usual + one.share(d - begin) if d in inside else one.usual,
-                lags=lambda d: lag if one.late and d in inside else LAGS,
-            )
+            world, begin = struck(one, seed), BEGIN
             told = [n for n, first, over in looks(world, range(begin, begin + 45)) if first and not over]
             firsts = {n: first for n, first, _ in looks(world, range(begin, begin + 45)) if first} if told else {}
             if told:
@@ -182,7 +187,9 @@ def planted(seeds: int) -> None:
                 still += any(bool(f) and not o for _, f, o in looks(world, range(begin + 60, begin + 61)))
         delay = f"{min(delays)}–{max(delays)}" if delays else "–"
         stays = f"{still} of {seeds}" if one.lasts > 60 else "–"
-        print(f"{one.name:42} {len(delays):3} of {seeds} ({found} in time)  {delay:>6} days   first day {right}   {stays}")
+        print(
+            f"{one.name:42} {len(delays):3} of {seeds} ({found} in time)  {delay:>6} days   first day {right}   {stays}"
+        )
 
 
 def main() -> None:

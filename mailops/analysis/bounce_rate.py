@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import comb, sqrt
+from math import exp, lgamma, log, log1p, sqrt
 from typing import Any
 
 import pandas as pd
@@ -35,7 +35,6 @@ GROUPS = {
     "all": None,
 }
 BY_TIME = ("day", "week")
-EXACT = 200  # up to so many mails a verdict asks the exact distribution too
 WARN, CRITICAL = 0.05, 0.10  # Amazon SES reviews an account at 5 % and pauses it at 10 %
 
 
@@ -51,32 +50,62 @@ class Rate:
 
     @property
     def verdict(self) -> str:
-        """``ok``, ``warning``, ``critical`` or ``few`` (too few mails to say)."""
+        """``ok``, ``watch`` (above 5 %, which chance may explain), ``warning`` (surely above 5 %), ``critical`` (surely
+        above 10 %) or ``few`` (too few mails to say)."""
         if self.addressed == 0:
             return "few"
         if self.surely_above(CRITICAL):
             return "critical"
         if self.surely_above(WARN):
             return "warning"
-        return "ok" if self.high < CRITICAL else "few"
+        if self.high >= CRITICAL:
+            return "few"
+        return "watch" if self.rate > WARN else "ok"
 
     def surely_above(self, limit: float) -> bool:
         """Whether the rate is above ``limit`` beyond chance (2.5 %).
 
-        The interval must be above it, and for few mails the exact binomial tail must agree (Clopper, Pearson 1934):
-        Wilson's lower end is too high there, and one return of two mails would raise an alarm.
+        The interval must be above it, and the exact binomial tail must agree (Clopper, Pearson 1934): Wilson's lower
+        end is too high for few mails and for small limits.
         """
         if self.low < limit or not self.returned:
             return False
-        return self.addressed > EXACT or _tail(self.returned, self.addressed, limit) <= 0.025
+        return tail(self.returned, self.addressed, limit) <= 0.025
 
     def __str__(self) -> str:
         return f"{self.rate:.2%} ({self.returned} of {self.addressed}; 95 % between {self.low:.1%} and {self.high:.1%})"
 
 
-def _tail(hits: int, of: int, share: float) -> float:
-    """The chance of at least so many hits when each has this chance."""
-    return sum(comb(of, k) * share**k * (1 - share) ** (of - k) for k in range(hits, of + 1))
+def tail(hits: int, of: int, share: float) -> float:
+    """The chance of at least so many hits when each has this chance, exactly, for any number.
+
+    >>> round(tail(1, 2, 0.5), 2)
+    0.75
+    """
+    if hits <= 0:
+        return 1.0
+    if not 0 < share < 1:
+        return float(share >= 1)
+    if hits <= of * share:  # the sum of the other side has fewer terms that count
+        return max(0.0, 1.0 - _sum(of - hits + 1, of, 1 - share))
+    return _sum(hits, of, share)
+
+
+def _sum(hits: int, of: int, share: float) -> float:
+    """The binomial terms from ``hits`` on, which fall from there; the first by logarithms, others by their ratio."""
+    if hits > of:
+        return 0.0
+    term = exp(
+        lgamma(of + 1) - lgamma(hits + 1) - lgamma(of - hits + 1) + hits * log(share) + (of - hits) * log1p(-share)
+    )
+    total = 0.0
+    odds = share / (1 - share)
+    for k in range(hits, of + 1):
+        total += term
+        term *= (of - k) / (k + 1) * odds
+        if term < 1e-17 * total or term == 0.0:
+            break
+    return min(total, 1.0)
 
 
 def rate(returned: int, addressed: int, z: float = 1.959964) -> Rate:
@@ -99,13 +128,19 @@ def rate(returned: int, addressed: int, z: float = 1.959964) -> Rate:
 
 def since_day(since: str | None, now: datetime) -> str | None:
     """The first UTC day that counts: ``30d`` (30 days with today), ``12w`` or a date; None = everything."""
+    since = (since or "").strip()
     if not since:
         return None
+    if since[-1:] in "DW":
+        since = since.lower()
     unit = {"d": 1, "w": 7}.get(since[-1:])
     try:
         if unit and since[:-1].isdigit() and int(since[:-1]):
             return (now - timedelta(days=int(since[:-1]) * unit - 1)).strftime("%Y-%m-%d")
-        return datetime.fromisoformat(since).strftime("%Y-%m-%d")
+        day = datetime.fromisoformat(since).strftime("%Y-%m-%d")
+        if day > now.strftime("%Y-%m-%d"):
+            raise ValueError("it lies ahead")
+        return day
     except (ValueError, OverflowError) as error:
         raise ConfigError(
             f"The period {since!r} cannot be read.",
@@ -130,6 +165,16 @@ def counters(engine: Engine, column: str | None, period: Period) -> list[tuple[s
     query = query.group_by(t.c.outcome, *([group] if column else []))
     with explained("reading the counters"), reading(engine) as connection:
         return [(str(name), str(outcome), int(number)) for name, outcome, number in connection.execute(query)]
+
+
+def by_day(engine: Engine, column: str, period: Period) -> list[tuple[str, str, str, int]]:
+    """Sums of the counters by day and one column: (day, group, outcome, count)."""
+    t = schema.counts
+    day, group = sa.func.substr(t.c.hour, 1, 10), t.c[column]
+    query = sa.select(day, group, t.c.outcome, sa.func.sum(t.c["count"])).where(*period.hours(t.c.hour))
+    with explained("reading the counters"), reading(engine) as connection:
+        rows = connection.execute(query.group_by(day, group, t.c.outcome))
+        return [(str(at), str(name), str(outcome), int(number)) for at, name, outcome, number in rows]
 
 
 def monday(day: str) -> str:

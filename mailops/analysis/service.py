@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .compare import Comparison
     from .jump import Jump
     from .sql import Period
+    from .trend import Incident
     from .unexplained import Recurring
 
 
@@ -85,10 +86,15 @@ class Analysis:
 
     def jump(self, since: str | None = "30d") -> Jump:
         """Since when the rate is up, of what and where; or that it is not."""
-        from .trend import notice, trend
+        from .trend import notice
 
-        period = self.period(since)
-        return notice(self._engine, trend(self._engine, period=period), period=period)
+        return notice(self._engine, period=self.period(since), now=self._clock.now())
+
+    def incidents(self, since: str | None = "30d") -> list[Incident]:
+        """Jumps that are going on in single recipient domains, servers and sender domains, the clearest first."""
+        from .trend import incidents
+
+        return incidents(self._engine, period=self.period(since), now=self._clock.now())
 
     def causes(self, since: str | None = "30d", *, by: str = "all", value: str = "") -> pd.DataFrame:
         """Why mail failed: reason, plain words, hard or soft, recipients, domains; the most frequent first."""

@@ -51,6 +51,23 @@ def jump(found: Any, *, since: str, now: datetime) -> Verdict:
     )
 
 
+def incidents(found: list[Any], *, since: str, now: datetime) -> Verdict:
+    """No single domain, server or sender has a jump (:class:`mailops.analysis.trend.Incident`) that is going on."""
+    first = found[0] if found else None
+    return Verdict(
+        check="bounce_rate.groups",
+        subject="each recipient domain, server and sender domain",
+        state=VerdictState.WARNING if found else VerdictState.PASSED,
+        title=f"The bounce rate of {first.group} jumped on {first.jump.first}" if first else "No group has a jump",
+        found="\n".join(one.sentence for one in found[:10]),
+        expected="Each group's days differ no more than chance lets them",
+        fix="Open the group and its causes: one domain is a matter for its postmaster, one server or sender is yours.",
+        code="bounce_rate.group" if found else "",
+        evidence={"groups": [f"{one.by} {one.group} since {one.jump.first}" for one in found]},
+        at=now,
+    )
+
+
 def unexplained(
     suggestions: list[str], senders: list[tuple[str, int]], dns: list[str], *, failed: int, now: datetime
 ) -> Verdict:

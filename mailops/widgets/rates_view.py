@@ -23,9 +23,15 @@ if TYPE_CHECKING:
     from ..model.verdict import Verdict
     from ..ops import Ops
 
-TONES = {"critical": "bad", "warning": "warn", "ok": "good", "few": "calm"}
-WORDS = {"critical": "critical", "warning": "high", "ok": "fine", "few": "too few to say"}
-STATES = {"critical": "failed", "warning": "warning", "ok": "passed", "few": "skipped"}
+TONES = {"critical": "bad", "warning": "warn", "watch": "warn", "ok": "good", "few": "calm"}
+WORDS = {
+    "critical": "critical",
+    "warning": "high",
+    "watch": "above 5 %, not surely",
+    "ok": "fine",
+    "few": "too few to say",
+}
+STATES = {"critical": "failed", "warning": "warning", "watch": "warning", "ok": "passed", "few": "skipped"}
 NAMES = {"domain": "recipient domain", "server": "server", "sender": "sender domain", "class": "class of mail"}
 WARN = 0.05  # from here on providers look at an account
 WORST = 3

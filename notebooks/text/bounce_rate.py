@@ -33,6 +33,9 @@ view.tiles()
 ops.run.record(rates.jump(view.jump, since=since, now=ops.clock.now()))
 view.notice()
 
+# %%
+CheckCard(ops.run.record(rates.incidents(ops.analysis.incidents(since), since=since, now=ops.clock.now())))
+
 # %% [markdown]
 # A bounce counts on the day its mail was sent; mail of the last days may still come back.
 
