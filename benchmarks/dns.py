@@ -5,7 +5,7 @@
 A loopback name server in a process of its own answers each question after ``--latency`` milliseconds, then at 0.
 Each domain has 2 MX, 2 NS, SPF with two includes of which one nests three more, DMARC, TLS-RPT and a DKIM key; one has
 ten includes. ``--peer N`` runs checkdmarc (where it is installed; it is no dependency) over the same server on N
-domains. Figures are medians of three looks, each with an empty memory.
+domains. Figures are medians of three looks, each with an empty memory; ``cpu`` is what the last one took of a core.
 """
 
 from __future__ import annotations
@@ -75,15 +75,15 @@ def serve(pipe: Connection, domains: int, latency: float) -> None:
 
 def timed(address: tuple[str, int], names: list[str]) -> dict[str, float]:
     with DnsRun(Resolver([address], timeout=10)) as run:
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         reports = run.do(lambda r: check_domains(r, [SendingSetup(name) for name in names], ground=True))
-        took = time.perf_counter() - began
+        took, spent = time.perf_counter() - began, time.process_time() - spent
         wrong = [
             result.code for report in reports for result in report.results if result.state in ("failed", "unknown")
         ]
         if wrong:
             raise SystemExit(f"the clean zone is not clean: {set(wrong)}")
-        return {"seconds": took, "questions": len(run.resolver.evidence), "sent": run.resolver.sent}
+        return {"seconds": took, "cpu": spent, "questions": len(run.resolver.evidence), "sent": run.resolver.sent}
 
 
 def median_of(job: Callable[[], dict[str, float]], times: int = 3) -> dict[str, float]:

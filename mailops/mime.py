@@ -156,11 +156,11 @@ def fields_in(text: str) -> Fields:
     for line in _FOLD.sub(" ", text).split("\n", MAX_FIELDS)[:MAX_FIELDS]:
         name, colon, value = line.partition(":")
         if colon and name and len(name) < 80:
-            name = name.strip().lower()
+            name, value = name.strip().lower(), value.strip()[:4000]
             if name in found:
-                found[name].append(value.strip()[:4000])
+                found[name].append(value)
             else:
-                found[name] = [value.strip()[:4000]]
+                found[name] = [value]
     return Fields(found)
 
 

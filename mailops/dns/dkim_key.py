@@ -10,6 +10,7 @@ import binascii
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from .pasted import cleaned
 
@@ -17,6 +18,7 @@ MIN_BITS = 1024  # RFC 8301 section 3.2: shorter ones never verify
 GOOD_BITS = 2048
 MAX_BITS = 4096  # verifiers need not take longer ones
 
+_ODD = re.compile(r"[^ -~\t\r\n]")
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _FWS = str.maketrans("", "", " \t\r\n")
@@ -55,6 +57,7 @@ class _Wrong(Exception):
         self.reason = reason
 
 
+@lru_cache(maxsize=1_024)  # a provider's key is the same under many domains, and asked again by each proof
 def parse_key(text: str) -> KeyRecord:
     """Judge a key record (one character an octet, character-strings joined). Never raises.
 
@@ -143,9 +146,9 @@ def _tags(text: str, warnings: list[str]) -> dict[str, str]:
             if number == 0 and "p=" not in text.replace(" ", ""):
                 raise _Wrong("not_dkim", f"{text[:60]!r} is no DKIM key record")
             raise _Wrong("bad_syntax", f"{part.strip()[:60]!r} is no tag with a value")
-        odd = next((char for char in value if not (" " <= char <= "~" or char in "\t\r\n")), None)
+        odd = _ODD.search(value)
         if odd is not None:
-            raise _Wrong("bad_syntax", f"a character outside printable ASCII ({odd!r}) in {name}=")
+            raise _Wrong("bad_syntax", f"a character outside printable ASCII ({odd[0]!r}) in {name}=")
         if name in tags:
             raise _Wrong("duplicate_tag", f"the tag {name}= stands twice")
         if name == "v" and number:

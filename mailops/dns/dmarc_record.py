@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 POLICIES = ("none", "quarantine", "reject")
 KNOWN_TAGS = ("v", "p", "sp", "np", "adkim", "aspf", "fo", "rua", "ruf", "psd", "t")
@@ -100,6 +101,7 @@ def harmless(record: DmarcRecord, tag: str) -> bool:
     return record.tags.get(tag, "").lower() == _DEFAULTS.get(tag, "-")
 
 
+@lru_cache(maxsize=1_024)  # read by check, tree walk, generations and each proof
 def parse_dmarc(text: str) -> DmarcRecord:
     """Read a record. The version should have been looked at with :func:`is_dmarc`; a wrong one is a mistake here."""
     tags: dict[str, str] = {}

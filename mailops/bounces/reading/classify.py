@@ -189,6 +189,7 @@ class Table:
     pieces: tuple[tuple[str, ...], ...]
     plain: tuple[str, ...]  # the pattern again where it is one piece that may stand anywhere, else nothing
     grams: Mapping[str, tuple[int, ...]]
+    letters: frozenset[str]  # the keys of ``grams``: a set meets a set four times as fast as a view does
 
 
 def compile_table(table: Iterable[Phrase]) -> Table:
@@ -207,6 +208,7 @@ def compile_table(table: Iterable[Phrase]) -> Table:
         pieces,
         tuple(parts[0] if len(parts) == 1 and parts[0][0] != "^" else "" for parts in pieces),
         {gram: tuple(some) for gram, some in filed.items()},
+        frozenset(filed),
     )
 
 
@@ -257,7 +259,7 @@ def match_text(prepared: str, weak: bool = False, among: Table | None = None) ->
 
 def standing(prepared: str, table: Table) -> Iterator[int]:
     """The patterns that stand in the text, weak ones too, in the order in which they win."""
-    seen = table.grams.keys() & _grams(prepared)
+    seen = table.letters & _grams(prepared)
     said = _LINK.sub(" ", prepared) if "spam" in prepared or "virus" in prepared else prepared
     for number in sorted([number for gram in seen for number in table.grams[gram]]):
         where = said if table.reasons[number] in NOT_IN_LINKS else prepared

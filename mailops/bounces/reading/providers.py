@@ -18,6 +18,7 @@ CARRIERS_BARE = tuple(mark for one in RECEIVERS if one.unknown_is_filter == "bar
 
 
 PROVIDERS = tuple((one.name, one.marks, one.says) for one in RECEIVERS if one.says)
+_MARKS = tuple((mark, number) for number, (_, marks, _) in enumerate(PROVIDERS) for mark in marks)
 
 
 def is_carrier(host: str, text: str) -> bool:
@@ -31,12 +32,8 @@ def is_carrier(host: str, text: str) -> bool:
 def provider_answer(host: str, text: str, enhanced: str) -> tuple[str, str, str] | None:
     """(reason, rule, words) when a provider's own table knows the answer."""
     seen = host + " " + text
-    for name, marks, rows in PROVIDERS:
-        for mark in marks:
-            if mark in seen:
-                break
-        else:
-            continue
+    for number in sorted({number for mark, number in _MARKS if mark in seen}):
+        name, _, rows = PROVIDERS[number]
         for words, reason in rows:
             first = words[0]
             if first == "^":

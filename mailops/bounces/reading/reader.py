@@ -223,13 +223,13 @@ def _plain(letter: Letter) -> Report | None:
         or bool(original.headers and (machine or seen.named))
         or bool(seen.named and mark)
         or bool(mark and original.headers and "auto-submitted" in fields)
-        or bool(announced and _ROBOT.search(author) and _REPLIED.search(report))
+        or bool(announced and _ROBOT.search(author) and _replied(report))
     )
     if not strong:
         return None
     letter.refusals = transcript.refusals(report)
     domain = author.rpartition("@")[2].strip('<>() "').split(" ")[0].rstrip(">") if "@" in author else ""
-    replied = seen.null and _REPLIED.search(report) is not None
+    replied = seen.null and _replied(report)
     found = _recipients(letter, expected, domain, bool(failure or announced or mark or replied))
     answered = bool(letter.refusals) or any(_answers(item, seen.daemon or seen.null) for item in found)
     answered = answered or (replied and len(found) == 1)
@@ -270,6 +270,10 @@ def _plain(letter: Letter) -> Report | None:
 _FAILS = re.compile("|".join(FAILS))
 _REPLIED = re.compile(r"(?<![\w.\-])([45])\d\d[ \-;#(]{1,3}\1\.\d{1,3}\.\d{1,3}(?![.\d])")
 """A reply with an enhanced code of its class: nobody but a server writes that."""
+
+
+def _replied(report: str) -> bool:
+    return ("5." in report or "4." in report) and _REPLIED.search(report) is not None
 
 
 _ROBOT = re.compile(

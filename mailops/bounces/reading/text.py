@@ -39,6 +39,8 @@ _LABEL = re.compile(
     r"\[statu?s: error, address)\s{0,4}[:=：]\s{0,8}[<\[]?(?:smtp:|rfc822;\s?)?<?(" + _ADDR + r")>?(.*)$",
     re.I,
 )
+_MARKED = re.compile("[:=：]")
+"""What stands behind a label, so before the first address of its line."""
 _OTHER_LABEL = re.compile(
     r"^[ \t>*#\-]{0,12}([^\W\d_][^:@\n]{1,30}[^\W_]) ?:[ \t]{1,20}<?(" + _ADDR + r")>?[ \t,;:]*(.*)$"
 )
@@ -190,7 +192,8 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
         if not words:
             last = ""
             continue
-        if current is None and "@" not in line:
+        named = "@" in words
+        if current is None and not named:
             last, before = line, words
             continue
         alias = _ALIAS.search(line) if " from" in line or " by " in line else None
@@ -200,10 +203,11 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
             elif len(found) < MAX_RECIPIENTS:
                 current = found.setdefault(alias.group(1).lower(), Found(alias.group(1)))
             continue
-        indent = len(line) - len(line.lstrip())
-        deeper = current is not None and indent > current.indent + 1 and bool(last)
+        hit = None
+        if named:
+            indent = len(line) - len(line.lstrip())
+            hit = _own_line(line, before, current is not None and indent > current.indent + 1 and bool(last))
         last = line
-        hit = _own_line(line, before, deeper) if "@" in line else None
         if hit is not None:
             address, rest = hit
             key = address.lower()
@@ -211,7 +215,7 @@ def find(report: str, expected: tuple[str, ...] = (), domain: str = "") -> list[
                 current = found.setdefault(key, Found(address, indent=indent))
                 if rest:
                     current.lines.append(rest)
-        elif _ADVICE.match(line) or ("@" in line and _ACCEPTED.match(line)):
+        elif _ADVICE.match(line) or (named and _ACCEPTED.match(line)):
             current = None  # what the mail system says to everybody
         elif current is not None and len(current.lines) < MAX_OWN:
             current.lines.append(words)
@@ -243,10 +247,10 @@ def _header_line(lines: list[str]) -> list[Found]:
 
 def _own_line(line: str, before: str, deeper: bool) -> tuple[str, str] | None:
     """(address, rest) when the line is a recipient's own. A ``deeper`` line continues the recipient before it."""
-    match = _LABEL.match(line)
+    place = line.find("@")
+    match = _LABEL.match(line) if _MARKED.search(line, 0, place) else None
     if match:
         return match.group(1), match.group(2).strip(" :>]")
-    place = line.find("@")
     match = _OTHER_LABEL.match(line) if 0 < line.find(":") < place else None
     if match and _CODED.match(match.group(3)) and not _SENDER_BEFORE.search(match.group(1)):
         return match.group(2), match.group(3).strip(" :>]")
@@ -264,13 +268,14 @@ def _own_line(line: str, before: str, deeper: bool) -> tuple[str, str] | None:
         if bool(opened) == bool(closed) and (_REST.match(rest) or _is_error(rest)):
             return address, rest.strip(" :\t")
         return None
-    match = _REPLY_LINE.match(line)
+    match = _REPLY_LINE.match(line) if "..." in line else None
     if match:
         return match.group(1), line.strip()
-    match = _MALFORMED.match(line)
+    low = line.lower()
+    match = _MALFORMED.match(line) if "malformed address" in low else None
     if match:
         return match.group(1), match.group(2)
-    match = _DDA.search(line) if "=" in line else None
+    match = _DDA.search(line) if "dda:smtp=" in low else None
     return (match.group(1), "") if match else None
 
 
