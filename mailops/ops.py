@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .clock import SystemClock
-from .errors import NotFound
+from .errors import ConfigError, NotFound
 from .model.changes import Saved, changed
 from .model.mail import Attachment, Submission
-from .model.setup import AliasDomain, BouncePolicy, Company, MailClass, Profile, Server, Setup
+from .model.setup import AliasDomain, Authentication, BouncePolicy, Company, MailClass, Profile, Server, Setup
 from .ports import Clock
 from .workspace import Workspace, find
 
@@ -110,12 +110,40 @@ class Ops:
         from .routing.effect import about, without_effect
 
         before = next((s for s in self.setup.servers if s.key == key), None)
+        if before is None or before.authentication is not Authentication.OAUTH:
+            self._refuse_sign_in(named.get("authentication"), str(named.get("provider") or ""))
         if "host" in named and "provider" not in named and (before is None or before.host != named["host"]):
             known = provider_of_host(str(named["host"]))
             named["provider"] = known.id if known else None
         saved = self.save_server(replace(before or Server(key, key), **named))
         notes = about(without_effect(self.setup), f"server:{key}")
         return Saved(saved, changed(before, saved), tuple(notes))
+
+    @property
+    def sign_in_options(self) -> tuple[str, ...]:
+        """The ways to sign in that a server form offers; OAuth only for providers that no guide switched off."""
+        from .guides.checks import authentication_options
+        from .guides.steps import last_answer
+
+        guides = {"outlook": "azure", "gmail": "google"}
+        return authentication_options(
+            [p for p, g in guides.items() if last_answer(self.engine, g, "provider_on") != "no"]
+        )
+
+    def _refuse_sign_in(self, way: Authentication | None, provider: str) -> None:
+        if way is not Authentication.OAUTH:
+            return
+        options = self.sign_in_options
+        wanted = {f"oauth:{provider}"} if provider in ("outlook", "gmail") else {"oauth:outlook", "oauth:gmail"}
+        if not wanted & set(options):
+            raise ConfigError(
+                f"The provider {provider or 'for OAuth'} is switched off, so no server signs in by it.",
+                code="server.provider_off",
+                facts={"provider": provider, "options": list(options)},
+                fix="Enable it first: mailops connect guide "
+                + ("google" if provider == "gmail" else "azure")
+                + " --reopen provider.",
+            )
 
     def change_company(self, key: str, **named: Any) -> Saved[Company]:
         """Add a company, or change what is named of the one with this key (``name``, ``email``, ``domain``: the name of

@@ -170,7 +170,7 @@ class SetupView:
                 self._servers,
             ),
             self._form(
-                "Outgoing server",
+                f"Outgoing server (Authenticate with: {', '.join(ops.sign_in_options)})",
                 [
                     ("key", "Key"), ("name", "Name"), ("from_filter", "FROM Filtering"), ("host", "SMTP Server"),
                     ("port", "SMTP Port"), ("encryption", "Connection Encryption"),
@@ -299,6 +299,9 @@ class SetupView:
         named: dict[str, Any] = dict(values)
         for name in {"port", "priority"} & set(named):
             named[name] = _number(named[name])
+        way, _, provider = str(named.get("authentication", "")).partition(":")
+        if provider:  # oauth:outlook
+            named |= {"authentication": way, "provider": provider}
         for name, kind in (("encryption", Encryption), ("authentication", Authentication), ("mail_class", MailClass)):
             if name in named:
                 named[name] = _word(kind, named[name])
