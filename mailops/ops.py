@@ -580,10 +580,14 @@ class Ops:
             for one in self.verifications
         ]
 
-    def senders(self, key: str) -> list[PossibleSender]:
-        """Every address that may stand as sender, and whether the FROM filter of this server covers it (OUT-21)."""
+    def senders(
+        self, key: str, *, campaigns: Sequence[str] = (), templates: Sequence[str] = (), bot: str | None = None
+    ) -> list[PossibleSender]:
+        """Every address that may stand as sender, and whether the FROM filter of this server covers it (OUT-21).
+        ``campaigns`` and ``templates`` are From texts in use beside those of the mass mail that is kept."""
         import json
 
+        from .queue.told import mass_senders
         from .routing.senders import inventory
         from .store.setup import READINESS, not_found
 
@@ -592,7 +596,8 @@ class Ops:
         if server is None:
             raise not_found("outgoing server", key, [s.key for s in setup.servers])
         kept = json.loads(setup.parameters.get(READINESS) or "{}")
-        return inventory(setup, server, admin=kept.get("admin"))
+        known = (*campaigns, *mass_senders(self.engine))
+        return inventory(setup, server, admin=kept.get("admin"), bot=bot, campaigns=known, templates=templates)
 
     def campaign_findings(
         self, recipients: int, sender: str | None, *, company: str | None = None, server: str | None = None

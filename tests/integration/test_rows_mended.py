@@ -217,3 +217,39 @@ def test_a_step_of_a_guide_is_opened_again_with_its_answers(desk: Desk) -> None:
     with closing(desk.ops()) as ops:
         stored = Guided.open(ops, "google", "eva@shop.example").run.store.load()["provider"]
     assert (stored.state, stored.answers) == (VerdictState.READY, {"module_version": "17.0.1.3"})
+
+
+@pytest.mark.req("OUT-21")
+def test_all_six_sources_of_senders_are_listed_with_what_the_filter_covers(desk: Desk, smtp: SmtpServer) -> None:
+    desk("company", "domain", "shop.example", "--bounce", "back", "--default-from", "hello")
+    server_at(desk, smtp, "--filter", "shop.example, news@letters.example")
+    desk("server", "readiness", "--admin", "chef@shop.example", "--no-dns", status=1)
+    desk(
+        "send",
+        "--mass",
+        "--from",
+        "News <news@letters.example>",
+        "--to",
+        "b@x.example",
+        "--subject",
+        "s",
+        "--text",
+        "t",
+    )
+    found = desk.json(
+        "server", "senders", "day", "--campaign", "Offers <offers@other.example>", "--template", "orders@shop.example",
+        "--template", "hello@shop.example",
+    )  # fmt: skip
+    assert {(s["address"], tuple(s["sources"]), s["covered"]) for s in found} == {
+        ("back@shop.example", ("bounce alias",), True),
+        ("hello@shop.example", ("default from", "template"), True),
+        ("chef@shop.example", ("administrator",), True),
+        ("odoobot@company-name.odoo.com", ("OdooBot",), False),
+        ("offers@other.example", ("campaign",), False),
+        ("news@letters.example", ("campaign",), True),
+        ("orders@shop.example", ("template",), True),
+    }
+    told = desk("server", "senders", "day")
+    assert "not covered" in told
+    with closing(desk.ops()) as ops:
+        assert "news@letters.example" in SetupView(ops, dns=False).senders.html()
