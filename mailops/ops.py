@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .clock import SystemClock
-from .errors import NotFound
+from .errors import ConfigError, NotFound
 from .model.changes import Saved, changed
 from .model.mail import Attachment, Submission
-from .model.setup import AliasDomain, BouncePolicy, Company, MailClass, Profile, Server, Setup
+from .model.setup import AliasDomain, Authentication, BouncePolicy, Company, MailClass, Profile, Server, Setup
 from .ports import Clock
 from .workspace import Workspace, find
 
@@ -113,12 +113,40 @@ class Ops:
         from .routing.effect import about, without_effect
 
         before = next((s for s in self.setup.servers if s.key == key), None)
+        if before is None or before.authentication is not Authentication.OAUTH:
+            self._refuse_sign_in(named.get("authentication"), str(named.get("provider") or ""))
         if "host" in named and "provider" not in named and (before is None or before.host != named["host"]):
             known = provider_of_host(str(named["host"]))
             named["provider"] = known.id if known else None
         saved = self.save_server(replace(before or Server(key, key), **named))
         notes = about(without_effect(self.setup), f"server:{key}")
         return Saved(saved, changed(before, saved), tuple(notes))
+
+    @property
+    def sign_in_options(self) -> tuple[str, ...]:
+        """The ways to sign in that a server form offers; OAuth only for providers that no guide switched off."""
+        from .guides.checks import authentication_options
+        from .guides.steps import last_answer
+
+        guides = {"outlook": "azure", "gmail": "google"}
+        return authentication_options(
+            [p for p, g in guides.items() if last_answer(self.engine, g, "provider_on") != "no"]
+        )
+
+    def _refuse_sign_in(self, way: Authentication | None, provider: str) -> None:
+        if way is not Authentication.OAUTH:
+            return
+        options = self.sign_in_options
+        wanted = {f"oauth:{provider}"} if provider in ("outlook", "gmail") else {"oauth:outlook", "oauth:gmail"}
+        if not wanted & set(options):
+            raise ConfigError(
+                f"The provider {provider or 'for OAuth'} is switched off, so no server signs in by it.",
+                code="server.provider_off",
+                facts={"provider": provider, "options": list(options)},
+                fix="Enable it first: mailops connect guide "
+                + ("google" if provider == "gmail" else "azure")
+                + " --reopen provider.",
+            )
 
     def change_company(self, key: str, **named: Any) -> Saved[Company]:
         """Add a company, or change what is named of the one with this key (``name``, ``email``, ``domain``: the name of
@@ -555,10 +583,14 @@ class Ops:
             for one in self.verifications
         ]
 
-    def senders(self, key: str) -> list[PossibleSender]:
-        """Every address that may stand as sender, and whether the FROM filter of this server covers it (OUT-21)."""
+    def senders(
+        self, key: str, *, campaigns: Sequence[str] = (), templates: Sequence[str] = (), bot: str | None = None
+    ) -> list[PossibleSender]:
+        """Every address that may stand as sender, and whether the FROM filter of this server covers it (OUT-21).
+        ``campaigns`` and ``templates`` are From texts in use beside those of the mass mail that is kept."""
         import json
 
+        from .queue.told import mass_senders
         from .routing.senders import inventory
         from .store.setup import READINESS, not_found
 
@@ -567,7 +599,8 @@ class Ops:
         if server is None:
             raise not_found("outgoing server", key, [s.key for s in setup.servers])
         kept = json.loads(setup.parameters.get(READINESS) or "{}")
-        return inventory(setup, server, admin=kept.get("admin"))
+        known = (*campaigns, *mass_senders(self.engine))
+        return inventory(setup, server, admin=kept.get("admin"), bot=bot, campaigns=known, templates=templates)
 
     def campaign_findings(
         self, recipients: int, sender: str | None, *, company: str | None = None, server: str | None = None

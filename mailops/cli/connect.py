@@ -29,12 +29,15 @@ def walk(
     name: str = typer.Argument(..., help="azure, google or mailjet (or outlook, gmail)."),
     subject: str = typer.Option("", "--for", help="The mailbox or domain (default: the one last worked on)."),
     show: bool = typer.Option(False, "--print", help="Print all steps, ask nothing."),
+    reopen: str = typer.Option("", help="The id of a step to open again; its answers stay."),
     json: bool = JSON,
 ) -> None:
     """Walk a guide on the terminal; stop any time with Ctrl-C and go on later where you were."""
     from ..guides.service import Guided
 
     guided = Guided.open(open_ops(ctx), name, subject)
+    if reopen:
+        guided.reopen(reopen)
     if json:
         print_json(_as_data(guided))
     elif show or not sys.stdin.isatty():

@@ -137,10 +137,17 @@ def check(ctx: typer.Context, json: bool = JSON) -> None:
 
 
 @app.command("senders")
-def senders(ctx: typer.Context, key: str, json: bool = JSON) -> None:
+def senders(
+    ctx: typer.Context,
+    key: str,
+    campaigns: list[str] = typer.Option([], "--campaign", help="The From of a campaign; repeat it."),
+    templates: list[str] = typer.Option([], "--template", help="The From of a template; repeat it."),
+    bot: str = typer.Option(None, help="OdooBot's address, where it was changed."),
+    json: bool = JSON,
+) -> None:
     """Every address that may stand as sender (the provider may want each allowed), and whether the FROM filter of this
     server covers it."""
-    found = open_ops(ctx).senders(key)
+    found = open_ops(ctx).senders(key, campaigns=campaigns, templates=templates, bot=bot)
     if json:
         print_json([{"address": s.address, "sources": s.sources, "covered": s.covered} for s in found])
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MailopsError
 from ..model.setup import Encryption, MailClass, Server, Setup
@@ -27,6 +27,10 @@ from .flows import flow_of
 from .model import Step
 from .values import values_of
 
+if TYPE_CHECKING:
+    from ..dns.published import Sighting
+    from ..dns.records import ZoneRecord
+
 Tester = Callable[[Server], Any]
 """Test Connection: gives an object with ``ok``, ``message``, ``code``, ``fix`` and ``facts``."""
 
@@ -40,6 +44,7 @@ class Services:
     setup: Callable[[], Setup] | None = None
     mailjet: Callable[[str, str], Any] | None = None  # API key, reference of the secret → MailjetApi
     ask_txt: Callable[[str], Any] | None = None  # name → mailops.dns Answer
+    look_up: Callable[[Sequence[ZoneRecord]], Sequence[Sighting]] | None = None  # (default: by ask_txt)
     overrides: Mapping[str, Any] = field(default_factory=dict)  # of the account (sandbox)
     server_overrides: Mapping[str, Any] = field(default_factory=dict)
     reading: Reading | None = None
@@ -60,7 +65,7 @@ def checks_for(services: Services) -> dict[str, Check]:
             "mailjet_dns": bound.mailjet_dns,
         }
     if services.ask_txt is not None:
-        found["mailjet_txt"] = bound.mailjet_txt
+        found |= {"mailjet_txt": bound.mailjet_txt, "mailjet_dns": bound.mailjet_dns}
     return found
 
 
@@ -142,7 +147,13 @@ def mailjet_filter(answers: Mapping[str, Any]) -> str:
 
 def authentication_options(enabled: Sequence[str]) -> tuple[str, ...]:
     """AZ-22, GO-21: the ways to sign in that a server form offers; OAuth only for enabled providers."""
-    return ("login", "certificate", "cli", *(f"oauth:{name}" for name in ("outlook", "gmail") if name in enabled))
+    return (
+        "none",
+        "login",
+        "certificate",
+        "cli",
+        *(f"oauth:{name}" for name in ("outlook", "gmail") if name in enabled),
+    )
 
 
 class _Checks:
@@ -314,8 +325,17 @@ class _Checks:
         )
 
     def mailjet_dns(self, run: GuideRun, step: Step) -> Verdict:
-        """MJ-12, MJ-19: SPF and DKIM as Mailjet sees them; missing ones are a warning, not an error."""
+        """MJ-12, MJ-19: the pasted records as DNS has them, then SPF and DKIM as Mailjet sees them; missing ones are a
+        warning, not an error."""
         domain = str(run.answers().get("domain", ""))
+        told, facts = self._pasted(run.answers(), domain)
+        if self.services.mailjet is None and not facts:
+            return _verdict(run, step, VerdictState.UNKNOWN, "No record was pasted, and Mailjet cannot be asked here.",
+                            "Paste the records that the page lists.", "guide.missing")  # fmt: skip
+        if told or self.services.mailjet is None:
+            state = VerdictState.WARNING if told else VerdictState.PASSED
+            found = " ".join(said for said, _ in told) or f"SPF and DKIM of {domain} are published as pasted."
+            return _verdict(run, step, state, found, " ".join(fix for _, fix in told), "dns.pasted", **facts)
         try:
             with self._api(run) as api:
                 result = api.check_dns(api.dns(domain).id)
@@ -339,6 +359,46 @@ class _Checks:
                 **facts,
             )
         return _verdict(run, step, VerdictState.PASSED, f"SPF and DKIM of {domain} are right.", **facts)
+
+    def _pasted(self, answers: Mapping[str, Any], domain: str) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+        """What is wrong with the records that were pasted, each with what to publish, and how each stands."""
+        from ..dns.published import Presence
+        from ..dns.records import ZoneRecord
+        from ..dns.spf_merge import merge
+
+        told: list[tuple[str, str]] = []
+        facts: dict[str, Any] = {}
+        dkim = str(answers.get("dkim_record") or "").strip().strip('"')
+        if dkim:
+            name = record_name(str(answers.get("dkim_host") or "mailjet._domainkey"), domain)
+            [seen] = self._look_up([ZoneRecord(name, "TXT", dkim)])
+            facts["dkim_pasted"] = seen.presence.value
+            if seen.presence is not Presence.PRESENT:
+                fix = f"Publish TXT {name} with the value pasted."
+                told.append((f"The DKIM record is {seen.presence.value}: {seen.reason}.", fix))
+        spf = str(answers.get("spf_record") or "").strip().strip('"')
+        if spf:
+            [seen] = self._look_up([ZoneRecord(domain, "TXT", spf)])
+            there = [text for text in seen.found if text.lower().startswith("v=spf1")]
+            wanted = [term for term in spf.split()[1:] if not term.lower().endswith("all")]
+            lacking = [term for term in wanted if not any(term.lower() in text.lower().split() for text in there)]
+            facts["spf_pasted"] = seen.presence.value if lacking or not there else Presence.PRESENT.value
+            if seen.presence is Presence.UNKNOWN:
+                told.append((f"The SPF record could not be read: {seen.reason}.", "Try again."))
+            elif lacking or not there:
+                text = merge(there, wanted).text or spf
+                seen_now = f"there is {there[0]!r}" if there else f"no SPF record stands at {domain}"
+                said = f"The SPF record is {facts['spf_pasted']}: {seen_now}, without {' '.join(lacking)}."
+                told.append((said, f"Publish TXT {domain}: {text} (one SPF record, never a second one)."))
+        return told, facts
+
+    def _look_up(self, records: Sequence[ZoneRecord]) -> Sequence[Sighting]:
+        from ..dns.published import compare
+
+        if self.services.look_up is not None:
+            return self.services.look_up(records)
+        assert self.services.ask_txt is not None
+        return [compare(record, self.services.ask_txt(record.name)) for record in records]
 
     def mailjet_server(self, run: GuideRun, step: Step) -> Verdict:
         """MJ-04, MJ-21 to MJ-23: port, encryption, and a priority above every server for day-to-day mail; with the

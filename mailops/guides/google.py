@@ -38,7 +38,10 @@ _FORBIDDEN = Trouble(
     ("forbidden", "403 on /google_gmail/confirm", "permission to access the requested resource"),
     "Forbidden",
     "The module *Google Gmail* in the database is not up to date.",
-    ("*Apps*: clear the search, search `Gmail` or `Google`, three dots on *Google Gmail*, *Upgrade*.",),
+    (
+        "*Apps*: clear the search, search `Gmail` or `Google`, three dots on *Google Gmail*, *Upgrade*.",
+        "Installed: *Google Gmail* {module_version}; mailops {version}.",
+    ),
     rows=("GO-30",),
 )
 _MISMATCH = Trouble(
@@ -222,7 +225,10 @@ STEPS = (
         "provider", "Enable Gmail", part=2, face="database", needs=("client_id", "test_users", "delegation"),
         do=("*Apps*: remove the *Apps* filter, search `Google`, install *Google Gmail*.",),
         copies=(Copy("Search", "Google"),),
-        inputs=(Input("provider_on", "Gmail provider", "flag", preset="yes"),),
+        inputs=(
+            Input("provider_on", "Gmail provider", "flag", preset="yes"),
+            Input("module_version", "Installed version (three dots on *Google Gmail*, *Module Info*)", required=False),
+        ),
         troubles=(_FORBIDDEN,),
         rows=("GO-21",),
     ),

@@ -132,7 +132,13 @@ STEPS = (
     ),
     Step(
         "authenticate", "Authenticate the domain", part=2, needs=("senders",), when=_DOMAIN, check="mailjet_dns",
-        do=("*Authenticate this domain (SPF/DKIM)* lists the records to enter at the DNS provider.",),
+        do=("*Authenticate this domain (SPF/DKIM)* lists the records to enter at the DNS provider.",
+            "Paste them here too, and they are looked up before Mailjet is asked."),
+        inputs=(
+            Input("spf_record", "SPF record (value)", required=False),
+            Input("dkim_host", "DKIM record (host)", required=False, preset="mailjet._domainkey"),
+            Input("dkim_record", "DKIM record (value)", required=False),
+        ),
         notes=("SPF, DKIM and DMARC of the sender's domain are recommended.",),
         links=(
             Link("Mailjet: SPF and DKIM", "https://documentation.mailjet.com/hc/en-us/articles/360049641733-Authenticating-Domains-with-SPF-and-DKIM-A-Complete-Guide"),

@@ -92,12 +92,16 @@ class Branch:
 
 def services_of(ops: Ops) -> Services:
     """The services of a workspace, for the checks of its guides."""
+    from ..dns.names import normalise
+    from ..dns.published import check_records
+
     return Services(
         tokens=ops.tokens,
         test=lambda server: try_server(ops, server),
         setup=lambda: ops.setup,
         mailjet=lambda key, reference: _mailjet(ops, key, reference),
-        ask_txt=_ask_txt,
+        ask_txt=lambda name: ops.domains.ask(lambda resolver: resolver.ask(normalise(name), "TXT")),
+        look_up=lambda records: ops.domains.ask(lambda resolver: check_records(resolver, records)),
     )
 
 
@@ -219,6 +223,10 @@ class Guided:
         code = f"auth.{found.row}" if found.row else f"bounce.{found.reason}" if found.reason else f"auth.{found.kind}"
         why = f"To act: {found.acts}."
         return (Branch(None, found.cause, why, (found.fix,), code, redact(said[:500])),)
+
+    def reopen(self, step_id: str) -> StepView:
+        """Take a step's mark off, so that it is asked again; its answers stay."""
+        return self.run.reopen(step_id)
 
     def compare(self, registered: str) -> tuple[bool, str]:
         """Whether the registered redirect address is the one that is sent; three lines that mark what differs."""
@@ -457,10 +465,3 @@ def _mailjet(ops: Ops, key: str, reference: str) -> Any:
     from ..providers.mailjet import MailjetApi
 
     return MailjetApi(key, ops.secrets.get(reference))
-
-
-def _ask_txt(name: str) -> Any:
-    from ..dns.resolver import DnsRun, Resolver
-
-    with DnsRun(Resolver.system()) as run:
-        return run.ask(name, "TXT")

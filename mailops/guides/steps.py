@@ -96,6 +96,14 @@ class GuideAnswers:
         )
 
 
+def last_answer(engine: Engine, guide: str, name: str) -> str | None:
+    """What was answered last in this guide, for whomever; None where nobody did."""
+    query = sa.select(t.c.answers).where(t.c.guide == guide).order_by(t.c.at.desc())
+    with explained("reading the guide's answers"), reading(engine) as connection:
+        found = (dict(row.answers or {}) for row in connection.execute(query))
+        return next((str(answers[name]) for answers in found if answers.get(name)), None)
+
+
 def begun_for(engine: Engine, guide: str) -> list[str]:
     """The subjects for whom this guide was begun, the latest first."""
     last = sa.func.max(t.c.at)

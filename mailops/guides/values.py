@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .. import __version__
 from ..errors import ConfigError
 from ..model.setup import Hosting, Profile
 from ..oauth.redirects import authorized_domain, redirect_uri
@@ -64,6 +65,8 @@ def values_of(
         "client_id": str(answers.get("client_id") or "(the Client ID)"),
         "app_object": str(answers.get("app_object") or "(the object id)"),
         "consent_tenant": str(answers.get("tenant") or "organizations"),
+        "module_version": str(answers.get("module_version") or "(version not noted: *Module Info* shows it)"),
+        "version": __version__,
         "dns_host": "(Mailjet shows it on that page)",
         "dns_value": "(Mailjet shows it on that page)",
     }

@@ -10,12 +10,15 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ..errors import NotFound, RouteError
 from ..model.setup import DEFAULT_KEY, MailClass, Setup
 from ..model.states import MailState
 from ..routing import Route, RouteRequest, route
+from ..store import schema
+from ..store.database import explained, reading
 from . import view
 
 
@@ -104,6 +107,14 @@ class MailRoute:
         told = {"today": today, "changed": self.changed, "left": self.left, "sentences": self.sentences()}
         told["removed"] = bool(self.removed)
         return {**found, **own, **told}
+
+
+def mass_senders(engine: Engine) -> list[str]:
+    """The From texts of the mass mail that is kept: what campaigns stand as."""
+    m = schema.mails
+    query = sa.select(m.c.header_from).where(m.c.mail_class == MailClass.MASS.value, m.c.header_from.is_not(None))
+    with explained("reading the senders of mass mail"), reading(engine) as connection:
+        return sorted(connection.execute(query.distinct()).scalars())
 
 
 def explain_mail(engine: Engine, setup: Setup, mail_id: int) -> MailRoute:

@@ -337,7 +337,27 @@ def made_plan(
         if wanted == KINDS[0]
         else per_user_plan(users, mailbox, provider=provider)
     )
-    return replace(made, parameters=_identity(mailbox, setup), tasks=(*made.tasks, *_identity_tasks(mailbox, setup)))
+    servers: list[Server] = []
+    for server in made.servers:
+        servers.append(_beside(server, setup.servers, [s.key for s in servers]))
+    return replace(
+        made,
+        servers=tuple(servers),
+        parameters=_identity(mailbox, setup),
+        tasks=(*made.tasks, *_identity_tasks(mailbox, setup)),
+    )
+
+
+def _beside(server: Server, there: Sequence[Server], taken: Sequence[str]) -> Server:
+    """A server of a plan beside those there are: of the same one (its host and user name) what is not named stays, and
+    no other server's key is taken."""
+    same = next((s for s in there if (s.host, s.login) == (server.host, server.login) and s.key not in taken), None)
+    if same is not None:
+        return replace(same, from_filter=server.from_filter, mail_class=server.mail_class or same.mail_class)
+    keys = {s.key for s in there} | set(taken)
+    free = (f"{server.key}-{n}" for n in range(2, len(keys) + 3))
+    key = server.key if server.key not in keys else next(k for k in free if k not in keys)
+    return replace(server, key=key)
 
 
 def _identity(mailbox: str, setup: Setup) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,6 @@ policy data a person may edit; they are held between :data:`FLOOR` and :data:`CE
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
@@ -32,10 +31,6 @@ class Usage:
     @property
     def remaining(self) -> int | None:
         return None if self.limit is None else max(0, self.limit - self.sent)
-
-    @property
-    def reached(self) -> bool:
-        return self.remaining == 0
 
     def text(self) -> str:
         if self.limit is None:
@@ -115,12 +110,6 @@ def next_reset(now: datetime) -> datetime:
     """When the limit starts anew, strictly after ``now``."""
     today = datetime.combine(now.astimezone(UTC).date(), RESET)
     return today if today > now else today + timedelta(days=1)
-
-
-def counted_today(moments: Iterable[datetime], now: datetime) -> int:
-    """How many of these departures count against the running day."""
-    end = next_reset(now)
-    return sum(end - timedelta(days=1) <= moment < end for moment in moments)
 
 
 def quota_findings(today: Usage, recipients: int) -> list[Finding]:

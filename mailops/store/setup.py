@@ -5,6 +5,7 @@ Everything routing needs is read in one go (:func:`load`); every write checks it
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -106,6 +107,10 @@ def _server(r: Any) -> Server:
     )
 
 
+_HOST = re.compile(r"\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+\]?|(?!-)[^\W](?:[\w.-]{0,251}[\w.])?")
+"""A host name (U-labels too) or an IP address."""
+
+
 def save_server(engine: Engine, server: Server) -> Server:
     """Insert or replace an outgoing server by key. Raises :class:`ConfigError` for values that cannot work."""
     check_server(server)
@@ -158,6 +163,13 @@ def check_server(server: Server) -> None:
     if server.authentication is not Authentication.CLI and not server.host:
         raise ConfigError(
             "The server has no host.", code="server.host", facts={"key": server.key}, fix="Give its SMTP host."
+        )
+    if server.host and not _HOST.fullmatch(server.host):
+        raise ConfigError(
+            f"{server.host[:80]!r} is no host.",
+            code="server.host",
+            facts={"key": server.key, "host": server.host[:200]},
+            fix="Give a name such as smtp.example.com, or an IP address: no protocol, no port, no blanks.",
         )
     if not 1 <= server.port <= 65535:
         raise ConfigError(

@@ -42,38 +42,20 @@ KNOWN: tuple[Known, ...] = (
     *_group(
         "uncalled",
         "wanted by the domain checks: DANE, reverse names, all servers of a zone, watching until published",
-        "dns/published.py: check_records has no caller",
         "dns/published.py: compare_servers has no caller",
         "dns/published.py: watch_until has no caller",
     ),
     *_group(
         "uncalled",
-        "AZ-22, GO-21 and the guides' remaining steps: carried here, called by no guide yet",
-        "guides/checks.py: authentication_options has no caller",
-        "guides/engine.py: GuideRun.reopen has no caller",
+        "calls of Mailjet's API and a redirect address that no guide makes yet",
         "oauth/redirects.py: gmail_redirect_of_database has no caller",
         "providers/mailjet.py: MailjetApi.add_sender has no caller",
         "providers/mailjet.py: MailjetApi.set_event_address has no caller",
     ),
     *_group(
         "uncalled",
-        "AZ-30, 31, 33, 34, 38, 40, OUT-21, 37, 43, 49: plans and quotas that no command or card shows yet",
-        "routing/usage.py: Usage.reached has no caller",
-        "routing/usage.py: counted_today has no caller",
-    ),
-    *_group(
-        "uncalled",
         "the searching for leaks is for whoever ships reports",
         "secrets/redact.py: find_leaks has no caller",
         "secrets/redact.py: redact_bytes has no caller",
-    ),
-    *_group(
-        "uncalled",
-        "shown by the notebook of cards in the tests; the guide's view is to use it",
-        "widgets/step.py: StepCard has no caller",
-    ),
-    *_group(
-        "uncalled",
-        "IN-33, IN-34, MJ-13, QUE-04: records, aliases and the envelope have no face yet",
     ),
 )

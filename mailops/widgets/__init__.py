@@ -36,7 +36,6 @@ _HOMES = {
     "SecretField": "form",
     "ServersView": "servers_view",
     "SetupView": "setup_view",
-    "StepCard": "step",
     "Table": "table",
     "Tiles": "panel",
     "bar_chart": "charts",

@@ -26,9 +26,9 @@ from .copyfield import CopyField
 from .faces import Card, said
 from .form import SecretField
 from .panel import Headline
-from .step import ACCENTS
 
 Draw = Callable[[], None]
+ACCENTS = {"passed": "good", "warning": "warn", "failed": "bad", "unknown": "warn", "ready": "info", "checking": "info"}
 _WIDE = "min(760px, 98%)"
 _TYPED = (
     "What you type is kept, also over a restart of the kernel. A secret is the exception: it is kept once it is saved "
@@ -218,7 +218,15 @@ class GuideView(Card):
         back = button("Back", tooltip="The step before; answers stay")
         back.disabled = number == 1
         back.on_click(lambda _: self.show(views[max(0, number - 2)][1].step.id))
-        return row(back)
+        view = views[number - 1][1]
+        again = button("Open again", tooltip="Takes the mark off this step; answers stay")
+        again.disabled = view.state not in (VerdictState.PASSED, VerdictState.WARNING, VerdictState.FAILED)
+        again.on_click(lambda _: self._work(lambda: self._reopen(view.step.id)))
+        return row(back, again)
+
+    def _reopen(self, step_id: str) -> Draw:
+        self.guided.reopen(step_id)
+        return lambda: self.show(step_id)
 
     def _save_row(self, view: StepView) -> Any:
         label = "Check now" if view.step.check and not view.inputs else "Save and continue" if view.inputs else "Done"

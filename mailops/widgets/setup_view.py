@@ -122,7 +122,7 @@ class SetupView:
             self._form(
                 "Company",
                 [("key", "Key"), ("name", "Name"), ("email", "Email"), ("domain", "Alias Domain")],
-                lambda v: ops.change_company(v.pop("key"), **v),
+                lambda v: ops.change_company(v.pop("key", ""), **v),
             ),
         )
         self.domains = Panel(
@@ -170,7 +170,7 @@ class SetupView:
                 self._servers,
             ),
             self._form(
-                "Outgoing server",
+                f"Outgoing server (Authenticate with: {', '.join(ops.sign_in_options)})",
                 [
                     ("key", "Key"), ("name", "Name"), ("from_filter", "FROM Filtering"), ("host", "SMTP Server"),
                     ("port", "SMTP Port"), ("encryption", "Connection Encryption"),
@@ -299,6 +299,9 @@ class SetupView:
         named: dict[str, Any] = dict(values)
         for name in {"port", "priority"} & set(named):
             named[name] = number(named[name])
+        way, _, provider = str(named.get("authentication", "")).partition(":")
+        if provider:  # oauth:outlook
+            named |= {"authentication": way, "provider": provider}
         for name, kind in (("encryption", Encryption), ("authentication", Authentication), ("mail_class", MailClass)):
             if name in named:
                 named[name] = _word(kind, named[name])
@@ -307,7 +310,15 @@ class SetupView:
         return self.ops.change_server(key, **named)
 
     def _dedicate(self, values: Values) -> Saved[Any]:
-        return self.ops.change_parameter(MASS_PARAMETER, values.get("key"))
+        key = values.get("key", "")
+        if not key:
+            raise InputRefused(
+                "No server was named, and nothing was changed.",
+                code="input.missing",
+                facts={"servers": [s.key for s in self.ops.setup.servers]},
+                fix="Type the key of a server; none takes the Dedicated Server away.",
+            )
+        return self.ops.change_parameter(MASS_PARAMETER, None if key.lower() == "none" else key)
 
     def _plan(self, values: Values) -> str:
         sure = values.pop("yes", "")
@@ -322,6 +333,10 @@ class SetupView:
 
     def _save_parameter(self, values: Values) -> Saved[Any] | str:
         key, value = values.get("key", ""), values.get("value")
+        if value is None and values.get("yes") != "yes":
+            said = self.ops.setup.parameters.get(key)
+            now = f"{key} is {said}." if said else f"{key} is not set."
+            return f"{now} Nothing was changed; to remove it, type yes in the last field."
         question = self.ops.parameter_impact(key, value)
         return question if question and values.get("yes") != "yes" else self.ops.change_parameter(key, value)
 

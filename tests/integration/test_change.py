@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from desk import Desk, head, peer
 
+from mailops.errors import MailopsError
 from mailops.testing import SmtpServer
 from mailops.threads.service import Entry
+from mailops.widgets.form import Form
+from mailops.widgets.setup_view import SetupView
 
 
 @pytest.fixture
@@ -187,3 +190,55 @@ def test_a_mail_is_explained_with_its_company_class_and_server(desk: Desk, smtp:
     assert told["changed"]
     assert "no effect" in desk("explain", "send", "--mail", "1", "--from", "a@b.c", status=2)
     assert desk.json("explain", "send", "--from", "x@other.com", "--mass")["server"] == "d2"
+
+
+@pytest.mark.req("AZ-34", "AZ-30")
+def test_a_plan_changes_no_server_that_is_not_its_own(desk: Desk) -> None:
+    desk("server", "add", "notifications", "--host", "mx.shop.example", "--filter", "shop.example", "--priority", "3")
+    desk("server", "add", "outlook", "--host", "smtp.outlook.com", "--authentication", "oauth", "--login", "box@shop.example",
+         "--ca-file", "/etc/ca.pem", "--priority", "7", "--name", "Our box")  # fmt: skip
+    before = {s["key"]: s for s in desk.json("server", "list")}
+    plan = ("server", "plan", "per-user", "--mailbox", "box@shop.example", "--user", "eva@shop.example")
+    assert {s["key"] for s in desk.json(*plan)["servers"]} == {"user-1", "outlook"}
+    desk(*plan, "-y")
+    desk("server", "plan", "single", "--mailbox", "other@shop.example", "-y")
+    after = {s["key"]: s for s in desk.json("server", "list")}
+    assert after["notifications"] == before["notifications"]
+    assert after["outlook"] == {**before["outlook"], "from_filter": "box@shop.example", "mail_class": "transactional"}
+    assert (after["user-1"]["login"], after["outlook-2"]["login"]) == ("eva@shop.example", "other@shop.example")
+
+
+@pytest.mark.parametrize("host", ["not a host", "http://mx.acme.com", "mx.acme.com:25", "", "mx acme", "-x.acme.com"])
+def test_a_host_is_checked_before_it_is_stored(desk: Desk, host: str) -> None:
+    assert "server.host" in desk("server", "add", "s", f"--host={host}", status=2)
+    assert desk.json("server", "list") == []
+    for good in ("mx.acme.com", "192.0.2.1", "2001:db8::1", "localhost", "müller.example"):
+        desk("server", "add", "s", "--host", good)
+
+
+def test_an_empty_field_of_a_form_changes_nothing(desk: Desk) -> None:
+    desk("company", "domain", "shop.example", "--bounce", "b2")
+    desk(
+        "server", "add", "m", "--host", "mx.shop.example", "--filter", "shop.example", "--login", "u", "--priority", "4"
+    )
+    desk("company", "parameter", "mailops.mass_mailing.server", "m")
+    desk("company", "parameter", "mail.catchall.domain.allowed", "a.example")
+    with closing(desk.ops()) as ops:
+        view = SetupView(ops, dns=False)
+        forms = [card for panel in (view.companies, view.domains, view.servers, view.parameters, view.aliases)
+                 for card in panel.cards if isinstance(card, Form) and not card.title.startswith("Model")] + [view.plans]  # fmt: skip
+        before = ops.setup
+        for form in forms:
+            for named in ({}, {"key": "mail.catchall.domain.allowed"}, {"name": "shop.example"}, {"key": "m"}):
+                with suppress(MailopsError):
+                    form._submit({name: named.get(name, "") for name, *_ in form.fields})
+        after = ops.setup
+        assert after.servers == before.servers
+        assert after.alias_domains == before.alias_domains
+        assert after.parameters == before.parameters
+        form = next(f for f in forms if f.title.startswith("Parameter"))
+        assert "is a.example. Nothing was changed" in form._submit(
+            {"key": "mail.catchall.domain.allowed", "value": "", "yes": ""}
+        )
+        form._submit({"key": "mail.catchall.domain.allowed", "value": "", "yes": "yes"})
+        assert "mail.catchall.domain.allowed" not in ops.setup.parameters

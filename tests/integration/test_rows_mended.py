@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from desk import Desk
 
-from mailops.testing import SmtpServer
+import mailops
+from mailops.guides.service import Guided, services_of
+from mailops.model.verdict import VerdictState
+from mailops.testing import DnsServer, SmtpServer
 from mailops.threads.service import Entry
+from mailops.widgets.setup_view import SetupView
 
 
 @pytest.fixture
@@ -72,3 +77,179 @@ def test_a_complete_default_from_overwrites_every_from_but_where_a_server_is_set
     told = desk.json("explain", "send", "--from", "Eva <eva@shop.example>", "--mass")
     assert told["from_after"] == "Eva <eva@shop.example>"
     assert any("Dedicated Server" in warning for warning in told["warnings"])
+
+
+# --- guides -----------------------------------------------------------------------------------------------------------
+
+AUTH = "authenticate"
+DKIM = "k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCB"
+
+
+@pytest.mark.req("MJ-19", "MJ-12")
+@pytest.mark.parametrize(
+    ("published", "given", "state", "said"),
+    [
+        ({"shop.example": ["TXT v=spf1 include:spf.mailjet.com ?all"], "mailjet._domainkey.shop.example": [f"TXT {DKIM}"]},
+         {"spf_record": "v=spf1 include:spf.mailjet.com ?all", "dkim_record": DKIM}, "passed", "published as pasted"),
+        ({"shop.example": ["TXT v=spf1 include:_spf.own.example include:spf.mailjet.com -all"]},
+         {"spf_record": '"v=spf1 include:spf.mailjet.com ?all"'}, "passed", "published as pasted"),
+        ({"shop.example": ["TXT v=spf1 include:_spf.own.example -all"]},
+         {"spf_record": "v=spf1 include:spf.mailjet.com ?all"}, "warning",
+         "v=spf1 include:spf.mailjet.com include:_spf.own.example -all"),
+        ({"shop.example": ["TXT something=else"]}, {"spf_record": "v=spf1 include:spf.mailjet.com ?all"}, "warning",
+         "The SPF record is absent"),
+        ({"shop.example": ["TXT x=y"], "mailjet._domainkey.shop.example": ["TXT k=rsa; p=OTHER"]}, {"dkim_record": DKIM},
+         "warning", "The DKIM record is different"),
+        ({"shop.example": ["TXT x=y"]}, {"dkim_host": "mj2._domainkey.shop.example", "dkim_record": DKIM}, "warning",
+         "Publish TXT mj2._domainkey.shop.example"),
+    ],
+)  # fmt: skip
+def test_the_records_that_mailjet_lists_are_pasted_and_looked_up(
+    tmp_path: Path, published: dict[str, list[str]], given: dict[str, str], state: str, said: str
+) -> None:
+    zone = {"example": ["SOA ns.example. h.example. 1 3600 600 86400 120"], **published}
+    with DnsServer(zone) as server:
+        where = f"{server.address[0]}:{server.address[1]}"
+        desk = Desk(tmp_path / "w", toml=f'\n[dns]\nresolvers = ["{where}"]\ntimeout = 1.0\n')
+        with closing(desk.ops()) as ops:
+            services = replace(services_of(ops), mailjet=None)  # nothing is asked of Mailjet itself
+            guided = Guided.open(ops, "mailjet", "shop.example", services=services)
+            guided.submit("settings", {})
+            guided.submit("keys", {"api_key": "a" * 32, "secret_key": "b" * 32})
+            guided.submit("senders", {"sender_way": "domain", "domain": "shop.example", "senders": "a@shop.example"})
+            guided.submit(AUTH, given)
+            verdict = guided.check(AUTH)
+    assert verdict.state == state
+    assert said in f"{verdict.found} {verdict.fix}"
+    [step] = [s for s in desk.json("connect", "guide", "mailjet", "--for", "shop.example")["steps"] if s["id"] == AUTH]
+    assert set(step["inputs"]) == {"spf_record", "dkim_host", "dkim_record"}
+    assert step["state"] == state
+
+
+@pytest.mark.req("GO-30")
+@pytest.mark.parametrize("seen", [
+    "HTTP 403 on /google_gmail/confirm",
+    "Forbidden: you don't have the permission to access the requested resource",
+])  # fmt: skip
+def test_forbidden_at_google_names_the_module_and_the_installed_version(desk: Desk, seen: str) -> None:
+    with closing(desk.ops()) as ops:
+        guided = Guided.open(ops, "google", "eva@shop.example")
+        [branch] = [b for b in guided.branches(seen) if b.code == "guide.google-forbidden"]
+        told = "\n".join(branch.do)
+        assert "*Apps*: clear the search, search `Gmail` or `Google`, three dots on *Google Gmail*, *Upgrade*." in told
+        assert f"mailops {mailops.__version__}" in told
+        assert "version not noted" in told
+        with closing(ops.engine.connect()):
+            guided.run.store.save("provider", {"module_version": "17.0.1.3"}, VerdictState.PASSED, version=0)
+        assert "*Google Gmail* 17.0.1.3" in "\n".join(guided.branches(seen)[0].do)
+    told = desk("explain", "error", seen, "--provider", "google")
+    assert "Google Gmail, Upgrade" in told
+    assert "google-forbidden" in told
+
+
+@pytest.mark.req("AZ-22", "GO-21", "AZ-23", "GO-22")
+@pytest.mark.parametrize(
+    ("guide", "provider", "other"), [("azure", "outlook", "gmail"), ("google", "gmail", "outlook")]
+)
+def test_a_provider_that_is_off_hides_its_sign_in(desk: Desk, guide: str, provider: str, other: str) -> None:
+    login = "eva@shop.example"
+    add = (
+        "server",
+        "add",
+        "box",
+        "--host",
+        "127.0.0.1",
+        "--authentication",
+        "oauth",
+        "--provider",
+        provider,
+        "--login",
+        login,
+    )
+    with closing(desk.ops()) as ops:
+        assert f"oauth:{provider}" in ops.sign_in_options
+        guided = Guided.open(ops, guide, login)
+        later = ["custom_servers", "credentials", "server", "connect", "test"]
+        steps = [step for step in later if step in {v.step.id for v in guided.run.view()}]
+        guided.run.store.save("provider", {"provider_on": "no"}, VerdictState.PASSED, version=0)
+        states = {v.step.id: v.state for v in guided.run.view()}
+        assert {states[step] for step in steps} == {VerdictState.SKIPPED}
+        assert f"oauth:{provider}" not in ops.sign_in_options
+        assert f"oauth:{other}" in ops.sign_in_options
+        [form] = [c for c in SetupView(ops, dns=False).servers.cards if "Authenticate with:" in getattr(c, "title", "")]
+        assert f"oauth:{provider}" not in form.title
+        assert f"oauth:{other}" in form.title
+    told = desk(*add, status=2)
+    assert "server.provider_off" in told
+    assert f"mailops connect guide {guide} --reopen provider" in told
+    desk(
+        "server",
+        "add",
+        "box",
+        "--host",
+        "127.0.0.1",
+        "--authentication",
+        "oauth",
+        "--provider",
+        other,
+        "--login",
+        login,
+    )
+    with closing(desk.ops()) as ops:  # on again, and only the tick is missing: still no credentials
+        guided = Guided.open(ops, guide, login)
+        guided.run.store.save("provider", {"provider_on": "yes"}, VerdictState.PASSED, version=1)
+        step = "custom_servers" if guide == "azure" else "credentials"
+        guided.run.store.save(step, {"custom_servers": "no"}, VerdictState.PASSED, version=0)
+        states = {v.step.id: v.state for v in guided.run.view()}
+        assert {states[one] for one in steps if one != step} == {VerdictState.SKIPPED}
+    desk("server", "remove", "box")
+    desk(*add)
+
+
+def test_a_step_of_a_guide_is_opened_again_with_its_answers(desk: Desk) -> None:
+    with closing(desk.ops()) as ops:
+        guided = Guided.open(ops, "google", "eva@shop.example")
+        guided.run.store.save("provider", {"module_version": "17.0.1.3"}, VerdictState.PASSED, version=0)
+    where = ("connect", "guide", "google", "--for", "eva@shop.example")
+    state = {s["id"]: (s["state"], s["inputs"]) for s in desk.json(*where)["steps"]}["provider"]
+    assert state[0] != "ready"
+    desk(*where, "--reopen", "provider")
+    with closing(desk.ops()) as ops:
+        stored = Guided.open(ops, "google", "eva@shop.example").run.store.load()["provider"]
+    assert (stored.state, stored.answers) == (VerdictState.READY, {"module_version": "17.0.1.3"})
+
+
+@pytest.mark.req("OUT-21")
+def test_all_six_sources_of_senders_are_listed_with_what_the_filter_covers(desk: Desk, smtp: SmtpServer) -> None:
+    desk("company", "domain", "shop.example", "--bounce", "back", "--default-from", "hello")
+    server_at(desk, smtp, "--filter", "shop.example, news@letters.example")
+    desk("server", "readiness", "--admin", "chef@shop.example", "--no-dns", status=1)
+    desk(
+        "send",
+        "--mass",
+        "--from",
+        "News <news@letters.example>",
+        "--to",
+        "b@x.example",
+        "--subject",
+        "s",
+        "--text",
+        "t",
+    )
+    found = desk.json(
+        "server", "senders", "day", "--campaign", "Offers <offers@other.example>", "--template", "orders@shop.example",
+        "--template", "hello@shop.example",
+    )  # fmt: skip
+    assert {(s["address"], tuple(s["sources"]), s["covered"]) for s in found} == {
+        ("back@shop.example", ("bounce alias",), True),
+        ("hello@shop.example", ("default from", "template"), True),
+        ("chef@shop.example", ("administrator",), True),
+        ("odoobot@company-name.odoo.com", ("OdooBot",), False),
+        ("offers@other.example", ("campaign",), False),
+        ("news@letters.example", ("campaign",), True),
+        ("orders@shop.example", ("template",), True),
+    }
+    told = desk("server", "senders", "day")
+    assert "not covered" in told
+    with closing(desk.ops()) as ops:
+        assert "news@letters.example" in SetupView(ops, dns=False).senders.html()

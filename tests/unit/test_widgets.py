@@ -22,7 +22,6 @@ from mailops.widgets import (
     Panel,
     Progress,
     SecretField,
-    StepCard,
     Table,
     Tiles,
     bar_chart,
@@ -52,7 +51,6 @@ def every_card(text: str) -> list[Card]:
     return [
         Headline(text, text, state="failed"),
         Tiles([(text, text, "bad"), (text, text)]),
-        StepCard(1, text, VerdictState.READY, why=text, do=[text], note=text, inside=[CopyField(text, text)]),
         CheckCard(check),
         CopyField(text, text),
         Form([("name", text, text)], lambda values: text, title=text),
@@ -122,7 +120,7 @@ def test_the_styles_of_live_tables_use_the_same_tones() -> None:
 
 def test_every_state_shows_an_icon_and_a_word() -> None:
     for state in VerdictState:
-        html = StepCard(1, "Title", state).html()
+        html = CheckCard(Verdict("c", "s", state, "Title")).html()
         icon, _ = look.STATE_TONES[state.value]
         assert icon == state.icon
         assert f"{icon} {state.value.capitalize()}" in html
