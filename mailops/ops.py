@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .bounces.explainer import Explanation
     from .bounces.return_path import ReturnPaths
     from .bounces.service import Bounces
+    from .checks.services import Status
     from .domains.failing import SenderReport
     from .domains.service import Domains
     from .inbound.service import Gateway
@@ -697,6 +698,18 @@ class Ops:
         from .ledger.follow import Followers
 
         return Followers(self.engine, self.clock)
+    def status(self) -> Status:
+        """What runs in this workspace and how it goes: services, queue, workers on all machines, one word of health."""
+        from .checks.services import status
+        from .ledger.workers import loads
+
+        now = self.clock.now()
+        return status(
+            self.workspace.path,
+            now=now,
+            queue=lambda: self.queue.health(),
+            workers=lambda: loads(self.engine, since=now - timedelta(hours=1)),
+        )
 
     def books(self, progress: Callable[[int, int], None] | None = None) -> Books:
         """Count states, counters and open attempts again from the facts, and say where the tables differ."""

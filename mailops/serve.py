@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ConfigError, MailopsError
 from .model.address import NULL_PATH
 from .model.mail import Submission
+from .model.running import WORKER_STATE
 from .platforms import give_memory_back, require_journal
 from .queue.compose import header_of
 from .relay.door import most_octets, recipient_barred, require_room
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from .ops import Ops
 
 
-__all__ = ["LONGEST", "Door", "accept", "intake", "make_server", "make_servers", "pause", "serve"]
+__all__ = ["LONGEST", "Door", "accept", "intake", "make_server", "make_servers", "pause", "serve", "work"]
 log = logging.getLogger(__name__)
 FRESH = 5.0
 """Seconds for which the servers' sizes are taken as read."""
@@ -258,6 +259,17 @@ def serve(
     finally:
         for sock in (sock for found in sockets.values() for sock in found):
             sock.close()
+
+
+def work(ops: Ops, *, queue_every: float = 30.0, seconds: float = 0.0) -> None:
+    """Only send, until SIGTERM or SIGINT (or for ``seconds``): on more machines with one PostgreSQL store, where each
+    worker passes over what another one holds; beside ``mailops serve`` too. Raises as :func:`serve`."""
+    require_journal("mailops worker")
+    install_log_redaction()
+    start_logging(ops.workspace.settings.serve.log)
+    order = Order(ops.workspace.path, ops.clock, {"queue_every": queue_every})
+    _say(f"mailops sends what is due (workspace {ops.workspace.path})")
+    Supervisor([QUEUE], order, settings=lambda: _times(ops), kind="worker", state=WORKER_STATE).run(seconds=seconds)
 
 
 def _times(ops: Ops) -> tuple[float, float]:

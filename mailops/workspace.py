@@ -7,7 +7,8 @@
     journal/         what workers have in flight
     runs/<id>/       notebook runs: notebook, report, evidence, result
     secrets/         the vault, mode 0700
-    serve.json       how the queue of a running ``mailops serve`` goes
+    serve.json       how a running ``mailops serve`` goes (worker.json: ``mailops worker``), beside it its lock
+    schedule.json    when each daily job ran last
     .store           says that there was a store, so that a lost one is not taken for new
 
 It is found by argument, by ``MAILOPS_WORKSPACE``, or by walking up from the current folder.

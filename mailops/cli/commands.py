@@ -11,7 +11,7 @@ import typer
 from ..errors import ConfigError
 from ..model.text import counted
 from .app import app, open_ops, workspace_of
-from .output import plain, print_json, say
+from .output import plain, print_json, say, table
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
@@ -236,6 +236,43 @@ def _pair(text: str) -> tuple[str, str]:
             f"{text!r} is not name=value.", code="run.parameter", facts={"given": text}, fix="Write -p since=30d"
         )
     return name.strip(), value
+
+
+@app.command()
+def status(ctx: typer.Context, json: bool = JSON) -> None:
+    """What runs and how it goes: services, queue, workers. Exit 0 well (or worried), 1 down, 3 when nothing runs."""
+    from ..model.states import MailState
+
+    found = open_ops(ctx).status()
+    if json:
+        print_json({**plain(found), "exit_code": found.exit_code})
+        raise typer.Exit(found.exit_code)
+    say(f"mailops is {found.health}." + "".join(f"\n  {line}" for line in found.why))
+    if found.running:
+        table(["Of", "Service", "State", "Process", "Since (UTC)", "Heartbeat", "Last error"], found.rows(found.at))
+    if found.queue is not None:
+        counts = ", ".join(f"{found.queue.counts[s]} {s.label}" for s in MailState if found.queue.counts[s])
+        say(f"Queue: {counts or 'empty'}; due now {found.queue.due}; owed {found.queue.owed}.")
+    if found.oldest_seconds is not None:
+        say(f"The oldest mail waits for {found.oldest_seconds:.0f} s.")
+    if found.workers:
+        rows = [(w.worker, w.held, w.done, w.sent, w.last) for w in found.workers]
+        table(["Worker", "Holds", "Attempts in the last hour", "Sent", "Last (UTC)"], rows)
+    for name, at in found.jobs.items():
+        say(f"{name} ran last at {at:%Y-%m-%d %H:%M} UTC.")
+    raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def worker(
+    ctx: typer.Context,
+    queue_every: float = typer.Option(30.0, help="Seconds between runs of the queue.", min=0.05),
+    seconds: float = typer.Option(0.0, help="Stop after this long; 0 = run until stopped."),
+) -> None:
+    """Send what is due, without taking mail: for more machines on one PostgreSQL store (mailops status shows all)."""
+    from ..serve import work
+
+    work(open_ops(ctx), queue_every=queue_every, seconds=seconds)
 
 
 @app.command()

@@ -38,6 +38,24 @@ def serve(
     run(open_ops(ctx), host=host, port=port, queue_every=queue_every, seconds=seconds, webhooks=webhooks)
 
 
+@app.command("export")
+def export(
+    ctx: typer.Context,
+    kind: str = typer.Argument(help="systemd or compose."),
+    worker: bool = typer.Option(False, "--worker", help="For mailops worker instead of mailops serve."),
+    json: bool = JSON,
+) -> None:
+    """Write a systemd unit or a compose file for this workspace to standard output."""
+    from ..service.export import export as write
+
+    workspace = open_ops(ctx).workspace
+    text = write(kind, workspace.path, workspace.settings.serve, command="worker" if worker else "serve")
+    if json:
+        print_json({"kind": kind, "text": text})
+    else:
+        say(text.rstrip())
+
+
 @app.command("reports")
 def reports(
     ctx: typer.Context,

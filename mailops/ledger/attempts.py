@@ -7,6 +7,7 @@ A mail belongs to the worker named in ``lease_owner`` until it is recorded or gi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from .book import Book, states_of
 from .facts import Counted, Fact, key_of
 from .values import Leased, Settled
 
+log = logging.getLogger("mailops.mail")
 m, c, d, a = schema.mails, schema.contents, schema.deliveries, schema.attempts
 MAX_BATCH_BYTES = 32 * 1024 * 1024
 SKEW = timedelta(minutes=5)  # by which two clocks may differ
@@ -259,6 +261,7 @@ def record(connection: Connection, book: Book, worker: str, settled: Sequence[Se
     left = set(owners_of) - set(gone)
     book.record(connection, [fact for i in settled for fact in _facts(i, i.mail.mail_id in left, now)], now=now)
     _close(connection, settled, now)
+    _say(connection, worker, settled, now)
     if not left:
         return
     states = states_of(connection, left)
@@ -270,6 +273,28 @@ def record(connection: Connection, book: Book, worker: str, settled: Sequence[Se
             told = {"state": state.value, "finished_at": now}
             waiting = (m.c.id == mail_id, m.c.state == MailState.OUTGOING.value)
             connection.execute(sa.update(m).where(*waiting).values(**told))
+
+
+def _say(connection: Connection, worker: str, settled: Sequence[Settled], now: datetime) -> None:
+    """One line of log for each mail, as its commit is made; ``waited_ms`` counts from when it was handed in."""
+    if not log.isEnabledFor(logging.INFO):
+        return
+
+    def say(_connection: Connection) -> None:
+        for i in settled:
+            fields = {
+                "mail": i.mail.mail_id,
+                "attempt": i.mail.attempt_id,
+                "outcome": i.outcome.attempt,
+                "lane": i.server_key,
+                "worker": worker,
+                "recipients": len(i.outcome.deliveries),
+                "waited_ms": round((now - i.mail.queued_at).total_seconds() * 1000),
+                "reason": i.outcome.failure_reason,
+            }
+            log.info("mail %s %s", i.mail.mail_id, i.outcome.attempt, extra={"fields": fields})
+
+    sa.event.listen(connection, "commit", say, once=True)
 
 
 def _close(connection: Connection, settled: Sequence[Settled], now: datetime) -> None:

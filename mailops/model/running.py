@@ -44,6 +44,7 @@ class Running:
     holding: bool
     failures: int
     words: str
+    host: str = ""
     services: tuple[ServiceState, ...] = ()
 
     def as_text(self) -> bytes:
@@ -77,7 +78,8 @@ def running_from(told: Mapping[str, Any]) -> Running:
     since = when(told.get("since")) or at
     failures, words = int(told["failures"]), str(told["words"])
     holding = bool(told.get("holding", False))
-    return Running(str(told.get("kind", "serve")), int(told["pid"]), since, at, holding, failures, words, services)
+    kind, host = str(told.get("kind", "serve")), str(told.get("host", ""))
+    return Running(kind, int(told["pid"]), since, at, holding, failures, words, host, services)
 
 
 def read_running(folder: Path, name: str = STATE) -> Running | None:
@@ -104,3 +106,15 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return True
     return True
+
+
+SCHEDULE = "schedule.json"
+
+
+def last_runs(folder: Path) -> dict[str, datetime]:
+    """When each daily job ran last, as the schedule keeps it."""
+    try:
+        told = json.loads((folder / SCHEDULE).read_bytes()[:10_000])
+        return {str(name): datetime.fromisoformat(at) for name, at in told.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import MailopsError
+from ..model.running import SCHEDULE, last_runs
 from ..platforms import new_file
 from .link import Link
 from .pulse import Pulse, none_moves
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ..settings import ServeSection
 
 log = logging.getLogger(__name__)
-FILE = "schedule.json"
 AGAIN = timedelta(minutes=15)
 """Until a job that failed is tried again."""
 
@@ -101,14 +100,5 @@ class _Jobs:
             self._keep({**last, name: now})
 
     def _keep(self, last: dict[str, datetime]) -> None:
-        with suppress(OSError), new_file(self.ops.workspace.path / FILE, encoding="utf-8") as file:
+        with suppress(OSError), new_file(self.ops.workspace.path / SCHEDULE, encoding="utf-8") as file:
             json.dump({name: at.isoformat() for name, at in last.items()}, file)
-
-
-def last_runs(folder: Path) -> dict[str, datetime]:
-    """When each job ran last."""
-    try:
-        told = json.loads((folder / FILE).read_bytes()[:10_000])
-        return {str(name): datetime.fromisoformat(at) for name, at in told.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}

@@ -14,6 +14,7 @@ import logging
 import os
 import select
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -332,6 +333,7 @@ class Supervisor:
             self._holding,
             self._runs_failed,
             self._words,
+            socket.gethostname(),
             tuple(child.state() for child in self._children),
         )
         with contextlib.suppress(OSError):

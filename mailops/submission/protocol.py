@@ -188,7 +188,22 @@ class SubmissionSession(SMTP):
             self.transport.abort()
 
     async def push(self, status: Any) -> None:
-        await super().push(_TEXTS.get(status, status) if isinstance(status, str) else status)
+        told = _TEXTS.get(status, status) if isinstance(status, str) else status
+        if isinstance(told, str) and told[:1] in "45":
+            self._refused(told)
+        await super().push(told)
+
+    def _refused(self, told: str) -> None:
+        """One line for each refusal: who, what, and the answer."""
+        envelope = self.envelope
+        fields = {
+            "client": self.client,
+            "login": self._login,
+            "from": envelope.mail_from if envelope else None,
+            "recipients": len(envelope.rcpt_tos) if envelope else 0,
+            "code": told[:3],
+        }
+        log.info("refused: %s", told, extra={"fields": fields})
 
     async def handle_exception(self, error: Exception) -> str:
         log.warning("trouble with %s: %s: %s", self.client, type(error).__name__, error)
@@ -438,6 +453,7 @@ class SubmissionSession(SMTP):
         del data
         self.busy = True
         server.waiting += 1
+        began = self.loop.time()
         try:
             number = await asyncio.shield(server.in_thread(server.accept, mail))
         except Exception as error:
@@ -448,6 +464,17 @@ class SubmissionSession(SMTP):
             self.busy = False
             server.waiting -= 1
         server.meter.taken(self._login or self.client)
+        fields = {
+            "mail": str(number),
+            "from": mail.envelope_from or "<>",
+            "recipients": len(mail.recipients),
+            "octets": len(mail.data),
+            "client": self.client,
+            "login": self._login,
+            "protected": protected,
+            "ms": round((self.loop.time() - began) * 1000),
+        }
+        log.info("mail %s taken", number, extra={"fields": fields})
         return f"250 2.0.0 OK queued as {one_line(str(number), 80)}"
 
     async def _ask_number(self, question: str) -> int | None:

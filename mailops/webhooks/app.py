@@ -1,4 +1,5 @@
-"""The ASGI door: ``POST /webhooks/PROVIDER``. Bounded, and it tells the outside no more than it must.
+"""The ASGI door: ``POST /webhooks/PROVIDER``, ``GET /healthz`` and ``/metrics``. Bounded, and it tells the outside no
+more than it must.
 
 Answers: 200 taken (also when repeated), 400 unreadable, 401 not proven, 404, 405, 408 the body took too long, 413 too
 large, 429 too many wrong logins, 503 not stored (the provider tries again).
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AuthError, InputRefused, MailopsError
 from ..model.text import harmless
 from ..submission.limits import Limits, Meter, Turn
+from .health import PATHS
+from .health import answer as health
 from .service import PROOF, Webhooks
 from .verify import FetchCertificate, fetch_certificate
 
@@ -46,9 +49,14 @@ def app(ops: Ops, *, fetch: FetchCertificate = fetch_certificate, max_body: int 
             return
         if scope["type"] != "http":
             return
-        status, answer = await _handle(hooks, meter, scope, receive, max_body)
-        body = json.dumps(answer).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        kind = "application/json"
+        if scope["path"] in PATHS:
+            names = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+            status, kind, body = await asyncio.to_thread(health, ops, scope["path"], scope["method"], names)
+        else:
+            status, answer = await _handle(hooks, meter, scope, receive, max_body)
+            body = json.dumps(answer).encode()
+        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.checks.ready import ready
+from mailops.checks.services import services
 from mailops.widgets import CheckCard, Headline, PlanCard, QueueView, ReadinessCard, notebook_list
 
 ops = Ops.open(workspace or None)
@@ -31,6 +32,9 @@ CheckCard(ops.run.record(checks.plan(ops.findings(), now=ops.clock.now())))
 
 # %%
 CheckCard(ops.run.record(checks.waiting(ops.queue.health(), now=ops.clock.now(), limit=timedelta(hours=4))))
+
+# %%
+CheckCard(ops.run.record(services(ops.status())), run=lambda: services(ops.status()))
 
 # %% [markdown]
 # ## Is it ready?

@@ -13,12 +13,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from furnish import furnish
 
 from mailops import Ops
-from mailops.model.running import read_running
+from mailops.model.running import STATE, read_running
 from mailops.model.states import MailState
 from mailops.testing import Authority, SmtpServer
 
@@ -42,9 +43,9 @@ def serving(ops: Ops, *more: str, env: dict[str, str] | None = None) -> Iterator
         child.communicate(timeout=30)
 
 
-def pids(ops: Ops) -> dict[str, int]:
+def pids(ops: Ops, folder: Path | None = None, state: str = STATE) -> dict[str, int]:
     """The processes of the services that run."""
-    told = read_running(ops.workspace.path)
+    told = read_running(folder or ops.workspace.path, state)
     return {s.name: s.pid for s in told.services if s.pid is not None and s.ready} if told else {}
 
 

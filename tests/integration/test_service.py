@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import smtplib
 import subprocess
@@ -12,19 +14,27 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+import yaml
 from furnish import furnish
+from prometheus_client.parser import text_string_to_metric_families
 from test_serve import pids, serving
 from test_serve_faults import Serving
 from test_serve_faults import serving as faulty
 
 from mailops import Ops
-from mailops.errors import StateConflict
-from mailops.model.running import read_running
+from mailops.errors import ConfigError
+from mailops.model.running import WORKER_STATE, read_running
+from mailops.model.states import MailState
 from mailops.service.decide import HOLD_AFTER, LONGEST, Seen, choose, pause
+from mailops.service.export import export
 from mailops.service.schedule import next_time
 from mailops.testing import Authority, SmtpServer
+from mailops.webhooks import health
+from mailops.workspace import init
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +43,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("MAILOPS_SERVE__SILENCE", "2")
         with faulty(tmp_path_factory.mktemp("service"), "--webhooks", "0") as made:
+            assert made.child.stdout is not None
+            made.http = int(made.child.stdout.readline().rpartition("127.0.0.1:")[2].partition("/")[0])  # type: ignore[attr-defined]
             made.until(lambda: set(pids(made.ops)) == {"intake", "queue", "schedule"}, "not all are up")
             yield made
             assert made.end() == 0, made.errors.read_text()[-3000:]
@@ -69,6 +81,9 @@ def test_a_service_that_is_killed_ended_or_stopped_is_started_again(
     told = read_running(served.ops.workspace.path)
     assert told is not None
     [state] = [s for s in told.services if s.name == name]
+    found = served.ops.status()
+    assert found.health in ("worried", "down")  # down while it starts
+    assert any(line.startswith(name) for line in found.why), found.why
     assert state.restarts > 0
     assert {"SIGKILL": "SIGKILL", "SIGTERM": "by itself", "SIGSTOP": "no heartbeat"}[how.name] in state.error
     following = served.submit()
@@ -106,7 +121,6 @@ def test_a_second_one_is_told_of_the_first(served: Serving) -> None:
     assert done.returncode == 2
     assert "serve.running" in done.stderr
     assert str(served.child.pid) in done.stderr
-    assert issubclass(StateConflict, Exception)
 
 
 def test_services_end_with_a_parent_that_is_killed(ops_factory: Callable[..., Ops]) -> None:
@@ -175,6 +189,180 @@ def test_sighup_brings_certificate_logins_and_limits_and_drops_no_session(
                 with smtplib.SMTP("localhost", port, timeout=20) as line:
                     line.starttls(context=new)  # what cannot be used changes nothing
             settings.write_text(text)
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def get(served: Serving, path: str, **headers: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{served.http}{path}", headers=headers, trust_env=False, timeout=20)  # type: ignore[attr-defined]
+
+
+def test_health_and_metrics_say_what_status_says(served: Serving) -> None:
+    served.until(lambda: get(served, "/healthz").status_code == 200, "it stays down")
+    assert get(served, "/healthz").json()["health"] in ("well", "worried")
+    text = get(served, "/metrics").text
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    up = {sample.labels["service"]: sample.value for sample in families["mailops_service_up"].samples}
+    assert up == {"intake": 1.0, "queue": 1.0, "schedule": 1.0}
+    restarts = {sample.labels["service"]: sample.value for sample in families["mailops_service_restarts"].samples}
+    assert restarts == {s.name: s.restarts for s in served.ops.status().running[0].services}
+    sent = [s.value for s in families["mailops_queue_mails"].samples if s.labels["state"] == "sent"]
+    assert sent == [served.ops.queue.counts()[MailState.SENT]]
+    written = {
+        f.name: f for f in text_string_to_metric_families(health.written(health.figures(served.ops.status())).decode())
+    }
+    assert written.keys() == families.keys()  # without the library it reads the same
+    assert get(served, "/healthz", **{"X-Forwarded-For": "192.0.2.1"}).status_code == 404
+    assert httpx.post(f"http://127.0.0.1:{served.http}/healthz", trust_env=False).status_code == 405  # type: ignore[attr-defined]
+
+
+def status(ops: Ops) -> tuple[int, dict[str, Any]]:
+    command = [sys.executable, "-m", "mailops.cli", "-w", str(ops.workspace.path), "status", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_the_command_says_it_with_its_exit_code(served: Serving, ops_factory: Callable[..., Ops]) -> None:
+    mine = served.submit()
+    served.until(lambda: served.arrived()[mine], "it stays")
+    served.until(lambda: served.ops.queue.counts()[MailState.OUTGOING] == 0, "it is not recorded")
+    code, told = status(served.ops)
+    assert (code, told["exit_code"]) == (0, 0)
+    assert [s["name"] for s in told["running"][0]["services"]] == ["intake", "queue", "schedule"]
+    assert all(s["pid"] and s["heard"] for s in told["running"][0]["services"])
+    assert told["queue"]["counts"]["sent"] > 0
+    assert sum(w["sent"] for w in told["workers"]) > 0
+    ops = ops_factory()
+    ops.setup  # noqa: B018  (there is a store)
+    assert ops.status().exit_code == 3
+    served.now("recover lookup 1000000")
+    served.until(lambda: served.ops.status().exit_code == 1, "nobody says that nothing is sent")
+    assert any("451" in line for line in served.ops.status().why)
+    assert get(served, "/healthz").status_code == 503
+    served.now("none none 0")
+    served.until(lambda: served.ops.status().exit_code == 0, "it stays down")
+
+
+def test_one_line_of_log_for_each_mail_and_each_refusal(ops_factory: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_factory(toml='\n[serve]\nlog = "json"\n[serve.users]\nshop = "env:SHOP_PASSWORD"\n')
+        furnish(ops, smtp)
+        env = {"SHOP_PASSWORD": "grapefruit-77"}
+        with serving(ops, "--queue-every", "0.1", env=env) as (child, port):
+            with smtplib.SMTP("127.0.0.1", port, timeout=20) as line:
+                line.login("shop", "grapefruit-77")
+                line.sendmail("ann@acme.example", ["bob@x.example"], "From: ann@acme.example\r\n\r\nx\r\n")
+                with pytest.raises(smtplib.SMTPRecipientsRefused):
+                    line.sendmail("ann@acme.example", ["no\x1b[31m@x"], "From: ann@acme.example\r\n\r\nx\r\n")
+            smtp.wait_for(1)
+            limit = time.monotonic() + 20
+            while ops.queue.counts()[MailState.SENT] == 0:
+                assert time.monotonic() < limit
+                time.sleep(0.05)
+            child.send_signal(signal.SIGTERM)
+            _, err = child.communicate(timeout=30)
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert "login_data" not in err
+    assert "grapefruit" not in err
+    [taken] = [x for x in lines if x["message"] == "mail 1 taken"]
+    assert (taken["login"], taken["client"], taken["from"], taken["recipients"]) == (
+        "shop",
+        "127.0.0.1",
+        "ann@acme.example",
+        1,
+    )
+    [sent] = [x for x in lines if x["logger"] == "mailops.mail"]
+    assert (sent["mail"], sent["outcome"], sent["lane"]) == (1, "sent", "main")
+    assert sent["worker"] in [w.worker for w in ops.status().workers]
+    assert sent["waited_ms"] >= 0
+    [refused] = [x for x in lines if x["message"].startswith("refused")]
+    assert (refused["login"], refused["code"]) == ("shop", "553")
+
+
+@pytest.mark.parametrize("worker", [False, True])
+def test_units_for_systemd_and_compose_are_what_these_read(
+    ops_factory: Callable[..., Ops], tmp_path: Path, worker: bool
+) -> None:
+    ops = ops_factory("work 100% $HOME 'x'", toml="\n[serve]\nport = 587\ngrace = 20\n")
+    name = "worker" if worker else "serve"
+    text = export("systemd", ops.workspace.path, ops.workspace.settings.serve, command=name)
+    assert "TimeoutStopSec=32" in text
+    assert ("CAP_NET_BIND_SERVICE" in text) is not worker
+    if shutil.which("systemd-analyze"):
+        unit = tmp_path / f"mailops-{name}.service"
+        unit.write_text(text)
+        done = subprocess.run(
+            ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    [(title, service)] = yaml.safe_load(
+        export("compose", ops.workspace.path, ops.workspace.settings.serve, command=name)
+    )["services"].items()
+    assert title == f"mailops-{name}"
+    assert service["command"][-1] == name
+    assert service["volumes"][0]["source"] == str(ops.workspace.path.resolve())
+    assert service["stop_grace_period"] == "32s"
+    assert ("ports" in service) is not worker
+    with pytest.raises(ConfigError, match="docker"):
+        export("docker", ops.workspace.path, ops.workspace.settings.serve)
+
+
+def test_workers_of_two_machines_share_a_queue_and_are_shown(ops_on: Callable[..., Ops]) -> None:
+    """Each in a workspace of its own, as on two machines, where the store is one PostgreSQL; on SQLite a second one in
+    the workspace is refused."""
+    with SmtpServer() as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        for n in range(20):
+            ops.send(sender="ann@acme.example", to=f"u{n}@x.example", subject=str(n), text="t")
+        shared = "://" in ops.workspace.database
+        folders = [ops.workspace.path]
+        if shared:
+            other = init(ops.workspace.path.parent / "other")
+            other.path.joinpath("mailops.toml").write_text(ops.workspace.path.joinpath("mailops.toml").read_text())
+            folders.append(other.path)
+        commands = [
+            [sys.executable, "-m", "mailops.cli", "-w", str(f), "worker", "--queue-every", "0.1"] for f in folders
+        ]
+        children = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
+        try:
+            limit = time.monotonic() + 40
+            while ops.queue.counts()[MailState.SENT] < 20 or not all(pids(ops, f, WORKER_STATE) for f in folders):
+                assert time.monotonic() < limit, [c.poll() for c in children]
+                time.sleep(0.1)
+            found = ops.status()
+            assert [one.kind for one in found.running] == ["worker"]
+            assert found.exit_code == 0
+            assert sum(w.sent for w in found.workers) == 20
+            again = subprocess.run(commands[0], capture_output=True, text=True, timeout=60, check=False)
+            assert again.returncode == 2
+            assert "serve.running" in again.stderr
+        finally:
+            for child in children:
+                child.send_signal(signal.SIGTERM)
+            assert [(child.communicate(timeout=30), child.returncode)[1] for child in children] == [0] * len(children)
+        assert sorted(r for m in smtp.messages for r in m.recipients) == sorted(f"u{n}@x.example" for n in range(20))
+
+
+def test_auto_vacuum_runs_inside(ops_factory: Callable[..., Ops]) -> None:
+    """A mail that was sent before the period is gone, and the next start of the day does not do it again."""
+    with SmtpServer() as smtp:
+        ops = ops_factory(toml="")
+        settings = ops.workspace.path / "mailops.toml"
+        settings.write_text(settings.read_text().replace("[queue]", "[queue]\nkeep_sent_days = 0"))
+        furnish(ops, smtp)
+        ops.send(sender="ann@acme.example", to="bob@x.example", subject="s", text="t")
+        ops.queue.run()
+        assert ops.queue.counts()[MailState.SENT] == 1
+        with serving(ops, "--queue-every", "0") as (child, _):
+            limit = time.monotonic() + 20
+            while ops.queue.counts()[MailState.SENT] or "auto_vacuum" not in ops.status().jobs:
+                assert time.monotonic() < limit
+                time.sleep(0.1)
+            child.send_signal(signal.SIGTERM)
+            _, err = child.communicate(timeout=30)
+        assert "auto_vacuum: 1 old sent mails removed" in err
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,123 @@
+"""``mailops serve export``: the same services for a service manager, as a systemd unit or a compose file.
+
+The unit stops with SIGTERM and waits as long as the grace period wants, reloads with SIGHUP, starts again what ends,
+and takes from the process what it does not need (systemd.exec(5)). The compose file asks ``mailops status`` for health.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..settings import ServeSection
+
+KINDS = ("systemd", "compose")
+OVER = 12
+"""Seconds over the grace period that a manager should wait: services are ended some seconds after it."""
+
+
+def export(kind: str, workspace: Path, settings: ServeSection, *, command: str = "serve") -> str:
+    """The text for ``kind``; ``command`` is ``serve`` or ``worker``. Raises :class:`ConfigError` for another kind."""
+    if kind not in KINDS:
+        raise ConfigError(
+            f"There is nothing to export for {kind!r}.",
+            code="serve.export_kind",
+            facts={"given": kind},
+            fix="Use systemd or compose.",
+        )
+    return {"systemd": _systemd, "compose": _compose}[kind](workspace.resolve(), settings, command)
+
+
+def _ports(settings: ServeSection) -> list[int]:
+    return [one.port for one in settings.listener] or [settings.port]
+
+
+def _systemd(workspace: Path, settings: ServeSection, command: str) -> str:
+    program = " ".join(_quoted(part) for part in (sys.executable, "-m", "mailops.cli", "-w", str(workspace), command))
+    low = command == "serve" and any(0 < port < 1024 for port in _ports(settings))
+    right = "AmbientCapabilities=CAP_NET_BIND_SERVICE\n" if low else ""
+    bounding = "CAP_NET_BIND_SERVICE" if low else ""
+    return f"""\
+# mailops {command}. Put this into /etc/systemd/system/mailops-{command}.service, then:
+#   systemctl daemon-reload && systemctl enable --now mailops-{command}
+# The user must own the workspace (mode 0700).
+[Unit]
+Description=mailops {command} ({_described(workspace)})
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=exec
+User=mailops
+Group=mailops
+ExecStart={program}
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=always
+RestartSec=2
+KillMode=mixed
+TimeoutStopSec={settings.grace + OVER:.0f}
+LimitNOFILE=65536
+{right}CapabilityBoundingSet={bounding}
+NoNewPrivileges=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectSystem=strict
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictSUIDSGID=yes
+LockPersonality=yes
+ReadWritePaths={_quoted(str(workspace))}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _compose(workspace: Path, settings: ServeSection, command: str) -> str:
+    ports = ""
+    if command == "serve":
+        given = ", ".join(f'"127.0.0.1:{port}:{port}"' for port in _ports(settings) if port)
+        ports = "    # in a container the listener must be a public one, with TLS and sign-in\n"
+        ports += f"    ports: [{given}]\n"
+    return f"""\
+# mailops {command}. The image is any with Python 3.11 or newer and `pip install mailops`.
+services:
+  mailops-{command}:
+    image: mailops:latest
+    command: ["mailops", "-w", "/workspace", "{command}"]
+    volumes:
+      - type: bind
+        source: {_yaml(str(workspace))}
+        target: /workspace
+{ports}    restart: unless-stopped
+    stop_signal: SIGTERM
+    stop_grace_period: {settings.grace + OVER:.0f}s
+    init: true
+    read_only: true
+    tmpfs: [/tmp]
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true"]
+    healthcheck:
+      test: ["CMD", "mailops", "-w", "/workspace", "status"]
+      interval: 30s
+      timeout: 20s
+      start_period: 30s
+"""
+
+
+def _quoted(part: str) -> str:
+    """A word of a unit's command line (systemd.service(5), "Command lines"): percent and dollar doubled."""
+    part = part.replace("%", "%%").replace("$", "$$")
+    return part if part == shlex.quote(part) else '"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _described(workspace: Path) -> str:
+    return workspace.name.replace("%", "%%")
+
+
+def _yaml(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
