@@ -98,10 +98,10 @@ class Journey:
 
     @property
     def holders(self) -> tuple[str, ...]:
-        """Who had it, in order, each once in a row."""
+        """Who took responsibility for it, in order, each once in a row."""
         found: list[str] = []
         for step in self.steps:
-            if step.holder and (not found or found[-1] != step.holder):
+            if step.holder and step.state in ("held", "delivered") and (not found or found[-1] != step.holder):
                 found.append(step.holder)
         return tuple(found)
 

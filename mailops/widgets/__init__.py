@@ -39,6 +39,7 @@ _HOMES = {
     "StepCard": "step",
     "Table": "table",
     "Tiles": "panel",
+    "TraceView": "trace_view",
     "bar_chart": "charts",
     "comparison": "domain_view",
     "domains_overview": "domain_view",
