@@ -155,7 +155,7 @@ def test_one_mail_through_two_instances_is_one_sending(ops: Ops, tmp_path: Path)
     ops.logs.take(path)
     assert (ops.analysis.overall().addressed, ops.analysis.overall().returned) == (1, 1)
     (journey,) = ops.trace("1@acme.example").journeys
-    assert [step.what for step in journey.steps][2] == "mx1/postfix passed it on within this log, to CD002"
+    assert [step.what for step in journey.steps][2] == "mx1/postfix passed it on within this log, as CD002"
     assert journey.paths[0].state == "refused"
 
 
