@@ -372,6 +372,16 @@ def test_a_log_is_followed_over_rotation_and_a_new_run_goes_on_where_the_last_en
     assert ops.logs.follow(path, stop=lambda: True).seen.lines == 0
 
 
+def test_the_demonstration_follows_a_mail_from_odoo_over_a_real_postfix(ops: Ops, tmp_path: Path) -> None:
+    from mailops.demo.logs import take_logs, write_logs
+
+    said = take_logs(ops, write_logs(tmp_path / "logs", NOW))
+    assert "0 lines broken" in said[0]
+    assert "mx/mta-in → " in said[1]
+    assert [line.partition(": ")[0] for line in said[2:]] == ["file1@pipe.example", "ok1@away.example"]
+    assert ops.books().agree
+
+
 def test_either_files_are_taken_or_one_log_is_followed(ops: Ops) -> None:
     done = CliRunner().invoke(_app(), ["-w", str(ops.workspace.path), "logs", "take", "--json"])
     assert getattr(done.exception, "code", None) == "logs.which"
