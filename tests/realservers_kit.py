@@ -120,9 +120,12 @@ class Relay:
 
 
 @contextlib.contextmanager
-def relay(name: str, routes: Routes, resolver: str, lifetime: int) -> Iterator[Relay]:
+def relay(
+    name: str, routes: Routes, resolver: str, lifetime: int, *, instance: str = "mailops-test", pipes: str = ""
+) -> Iterator[Relay]:
     """Start ``postfix``, ``exim`` or ``opensmtpd`` as a relay. ``routes`` says where mail for a domain goes; any other domain
-    is looked up at ``resolver`` (port 53). Mail that stays refused for ``lifetime`` seconds is given up."""
+    is looked up at ``resolver`` (port 53). Mail that stays refused for ``lifetime`` seconds is given up. Postfix alone is
+    called ``instance`` in its log, and gives mail for the domain ``pipes`` to a program."""
     if os.geteuid() != 0:
         missing("mtas", "needs root, for a private mount namespace")
     tools = all(shutil.which(tool) for tool in ("setpriv", "unshare"))
@@ -132,7 +135,9 @@ def relay(name: str, routes: Routes, resolver: str, lifetime: int) -> Iterator[R
     folder.chmod(0o755)
     try:
         (port,) = free_ports(1)
-        start = SERVERS[name](folder, routes, {"RUN": folder, "PORT": port, "LIFETIME": lifetime})
+        start = SERVERS[name](
+            folder, routes, {"RUN": folder, "PORT": port, "LIFETIME": lifetime, "NAME": instance, "PIPES": pipes}
+        )
         _own_etc(folder, resolver)
         with (folder / "out").open("wb") as out:
             process = subprocess.Popen(
@@ -171,7 +176,8 @@ def _binary(name: str) -> str:
 
 def _postfix(folder: Path, routes: Routes, values: dict[str, object]) -> Start:
     binary, config = _binary("postfix"), folder / "config"
-    values["ROUTES"] = ", ".join(f"{domain}=smtp:[{host}]:{port}" for domain, (host, port) in routes.items())
+    named = [f"{domain}=smtp:[{host}]:{port}" for domain, (host, port) in routes.items()]
+    values["ROUTES"] = ", ".join([*named, *([f"{values['PIPES']}=collect:"] if values["PIPES"] else [])])
     values |= {"DAEMONS": postfix_setting("daemon_directory"), "SHLIB": postfix_setting("shlib_directory")}
     for made in (config, folder / "spool", folder / "data"):
         made.mkdir()

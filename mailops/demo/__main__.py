@@ -19,6 +19,7 @@ from ..model.states import MailState
 from ..ops import Ops
 from ..testing import ManualClock
 from ..workspace import FILE, init
+from .logs import ASKED, take_logs, write_logs
 from .month import DAYS, Played, play, start_of_month, unsent
 from .names import ask_here, write_reports
 from .programs import PROGRAMS, hand_over
@@ -81,6 +82,9 @@ def _demo(folder: Path, reports: Path) -> int:
         _programs(ops, played)
         _figures(ops, played)
         _guides(ops)
+        _say("7  Mail that never passed mailops: the log of a real Postfix, and a week of Odoo's, are taken.")
+        for line in take_logs(ops, write_logs(workspace.path / "logs", now)):
+            _say(f"   {line}")
         codes = _jobs(folder)
         index = write_index(workspace, reports / "index.html", _facts(ops, played, machine.monotonic() - began))
         ops.close()
@@ -148,12 +152,14 @@ def _guides(ops: Ops) -> None:
 
 
 def _jobs(folder: Path) -> dict[str, int]:
-    _say("7  Every notebook as a job (papermill): 0 = fine, 1 = a check failed, 2 = could not run.")
+    _say("8  Every notebook as a job (papermill): 0 = fine, 1 = a check failed, 2 = could not run.")
     codes = {}
     for info in available():
         given: dict[str, object] = {}
         if info.name == "outgoing_servers":
             given = {"sender": "Ann Archer <ann@northwind.example>"}
+        if info.name == "trace":
+            given = {"asked": ASKED}
         if info.name in PRACTISED:
             given = {"practice": True, "mailbox": PRACTISED[info.name][1]}
         result = run_notebook(info.name, given, workspace=folder, timeout=300)

@@ -23,6 +23,22 @@ from ..store.database import explained, reading
 e, g, n = schema.events, schema.log_mails, schema.inbound_log
 RECURS = 3
 """So many refusals of one client or sender's domain are a matter for support."""
+INCOMING = {
+    "userunknown": "the recipient is not known there",
+    "blocked": "the client is on a block list, or not welcome",
+    "badreputation": "the client has a bad reputation",
+    "norelaying": "that server does not take mail to this domain from this client",
+    "spamdetected": "its content was taken for spam",
+    "virusdetected": "a virus was found in it",
+    "authfailure": "SPF, DKIM or DMARC of the sender failed",
+    "requireptr": "the client's address has no name",
+    "rejected": "the sender is not welcome, or cannot be checked",
+    "mailboxfull": "the mailbox is full",
+    "mesgtoobig": "it was too large",
+    "speeding": "too many at once",
+    "toomanyconn": "too many at once",
+}
+"""What a reason means for mail that comes in; the others mean what they mean for mail that goes out."""
 _REFUSED = ("refused", "no_route", "loop_blocked")
 _OWN = re.compile(r"<[^<>]*>|\[[^\[\]]*\]|\b[\w.+\-]+@[\w.\-]+|\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
@@ -70,7 +86,15 @@ def refused(engine: Engine, *, since: datetime | None = None) -> list[Refused]:
     for at, server, reason, sender, answer in _turned_away(engine, since):
         found[f"{at:%Y-%m-%d}", server, reason].append((sender.lower(), answer))
     rows = [
-        Refused(day, reason, plain(reason), len(told), len({sender for sender, _ in told}), _typical(told), server)
+        Refused(
+            day,
+            reason,
+            INCOMING.get(reason) or plain(reason),
+            len(told),
+            len({sender for sender, _ in told}),
+            _typical(told),
+            server,
+        )
         for (day, server, reason), told in found.items()
     ]
     rows.sort(key=lambda row: (-row.number, row.reason, row.server))

@@ -8,6 +8,7 @@ him does. What the sources do not show is said, never guessed.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,6 +38,7 @@ LIMIT = 200
 _QUEUED = re.compile(
     r"\b(?:queued (?:mail )?(?:as|for delivery as)|Queued mail for delivery|id=|OK id=)\s*<?([\w.\-]{2,})"
 ).search
+INSIDE = "passed it on within this log"
 _HERE = frozenset({"local", "virtual", "lmtp", "pipe"})
 _OURS = frozenset({"barred", "retried", "cancelled", "ignored"})
 ENDS = {
@@ -98,10 +100,10 @@ class Journey:
 
     @property
     def holders(self) -> tuple[str, ...]:
-        """Who had it, in order, each once in a row."""
+        """Who took responsibility for it, in order, each once in a row."""
         found: list[str] = []
         for step in self.steps:
-            if step.holder and (not found or found[-1] != step.holder):
+            if step.holder and step.state in ("held", "delivered") and (not found or found[-1] != step.holder):
                 found.append(step.holder)
         return tuple(found)
 
@@ -134,9 +136,8 @@ def trace(engine: Engine, asked: str, *, since: datetime | None = None, limit: i
         )
     with explained("tracing a mail"), reading(engine) as connection:
         by, numbers, refused = _find(connection, text, since)
-        ordered = _newest(connection, numbers)
-        some = ordered[:limit]
-        journeys = [one for number in some if (one := _journey(connection, number)) is not None]
+        ordered = _together(connection, _newest(connection, numbers))
+        journeys = [one for group in ordered[:limit] if (one := _journey(connection, group)) is not None]
     if not journeys and not refused:
         raise NotFound(
             f"Nothing is known of {text[:200]!r}.",
@@ -209,13 +210,38 @@ def _newest(connection: Connection, numbers: set[int]) -> list[int]:
     return sorted(last, key=lambda mail: (last[mail], mail), reverse=True)
 
 
+def _together(connection: Connection, numbers: Sequence[int]) -> list[list[int]]:
+    """Numbers of the same Message-ID are one mail: a stay of which the middle was taken before the beginning has one of
+    its own."""
+    names: dict[int, str] = {}
+    for at in range(0, len(numbers), 500):
+        some = numbers[at : at + 500]
+        query = sa.select(g.c.mail_id, g.c.message_id).where(g.c.mail_id.in_(some), g.c.message_id.is_not(None))
+        names.update({int(mail): str(name) for mail, name in connection.execute(query)})
+    others: defaultdict[str, set[int]] = defaultdict(set)
+    known = sorted(set(names.values()))
+    for at in range(0, len(known), 500):
+        query = sa.select(g.c.message_id, g.c.mail_id).where(g.c.message_id.in_(known[at : at + 500]), g.c.mail_id != 0)
+        for name, mail in connection.execute(query):
+            others[str(name)].add(int(mail))
+    groups: list[list[int]] = []
+    done: set[int] = set()
+    for number in numbers:
+        if number not in done:
+            group = sorted({number, *others[names.get(number, "")]}, reverse=True)
+            done.update(group)
+            groups.append(group)
+    return groups
+
+
 # --- one mail ---------------------------------------------------------------------------------------------------------
 
 
-def _journey(connection: Connection, number: int) -> Journey | None:
-    stays = connection.execute(sa.select(g).where(g.c.mail_id == number).order_by(g.c.first_at, g.c.id)).all()
+def _journey(connection: Connection, numbers: Sequence[int]) -> Journey | None:
+    number = numbers[0]
+    stays = connection.execute(sa.select(g).where(g.c.mail_id.in_(numbers)).order_by(g.c.first_at, g.c.id)).all()
     facts = connection.execute(
-        sa.select(e).where(e.c.mail_id == number, standing()).order_by(e.c.at, e.c.id).limit(5_000)
+        sa.select(e).where(e.c.mail_id.in_(numbers), standing()).order_by(e.c.at, e.c.id).limit(5_000)
     ).all()
     if not facts and not stays:
         return None
@@ -225,18 +251,18 @@ def _journey(connection: Connection, number: int) -> Journey | None:
         for row in connection.execute(sa.select(d.c.recipient, d.c.reply).where(d.c.mail_id == number))
     }
     steps = [_taken(row) for row in stays]
+    inside = {row.queue_id: _name(row.host, row.instance) for row in stays}
     senders = [row.sender for row in stays if row.sender and not row.notice_of]
     for row in facts:
         if row.kind == "submitted":
             senders.insert(0, str((row.data or {}).get("from") or ""))
-        step = _told(row, replies)
+        step = _told(row, replies, inside)
         if step is not None:
             steps.append(step)
     steps += _reports(connection, number, message_id, {(s.at, s.source) for s in steps})
     steps += _answers(connection, message_id)
     # what a server took comes before what it did in the same second
-    order = {"held": 0, "waiting": 1}
-    steps.sort(key=lambda step: (step.at, order.get(step.state, 2) if not step.recipient else 1))
+    steps.sort(key=lambda step: (step.at, 0 if not step.recipient else 1 if INSIDE in step.what else 2))
     people = list(dict.fromkeys(step.recipient for step in steps if step.recipient and step.state))
     sender = next((s for s in senders if s), "")
     paths = tuple(_path(person, steps, sender, message_id) for person in people or [""])
@@ -265,12 +291,12 @@ def _taken(row: Any) -> Step:
     return Step(row.first_at, what, name, state="held", queue_id=row.queue_id)
 
 
-def _told(row: Any, replies: dict[str, str]) -> Step | None:
+def _told(row: Any, replies: dict[str, str], inside: dict[str, str]) -> Step | None:
     """A fact as a step."""
     data, kind = row.data or {}, str(row.kind)
     answer, to = str(data.get("reply") or ""), row.recipient or ""
     if data.get("origin") == "log":
-        return None if kind == "submitted" else _logged(row, data, answer, to)
+        return None if kind == "submitted" else _logged(row, data, answer, to, inside)
     server = row.server_key or "an outgoing server"
     source = str(data.get("source") or "")
     source = "queue" if not source else "report" if source == "report" else "log" if source == "log" else "webhook"
@@ -307,8 +333,8 @@ def _after(kind: str) -> str:
     return {"retried": "waiting", "barred": "stopped", "cancelled": "stopped"}.get(kind, "")
 
 
-def _logged(row: Any, data: dict[str, Any], answer: str, to: str) -> Step | None:
-    """What a log told of one recipient."""
+def _logged(row: Any, data: dict[str, Any], answer: str, to: str, inside: dict[str, str]) -> Step | None:
+    """What a log told of one recipient; ``inside`` are the queues of this mail that logs show, by its ids there."""
     here, relay, program = row.server_key or "", str(data.get("relay") or ""), str(data.get("program") or "")
     outcome = str(data.get("outcome") or "")
     if row.kind == "bounced":
@@ -328,10 +354,11 @@ def _logged(row: Any, data: dict[str, Any], answer: str, to: str) -> Step | None
     if outcome == "sent" and program == "discard":
         return Step(row.at, f"{here} threw it away, as it was told to", here, answer, to, "log", "stopped")
     if outcome == "sent":
-        inside = data.get("passed_to")
-        what = f"{here} passed it on within this log, to {inside}" if inside else f"{relay} took it from {here}"
         found = _QUEUED(answer)
-        return Step(row.at, what, relay or here, answer, to, "log", "held", found[1] if found else "")
+        theirs = found[1] if found else ""
+        if inside.get(theirs, here) != here:
+            return Step(row.at, f"{here} {INSIDE}, as {theirs}", inside[theirs], answer, to, "log", "held", theirs)
+        return Step(row.at, f"{relay} took it from {here}", relay or here, answer, to, "log", "held", theirs)
     if outcome == "deferred":
         return Step(row.at, f"{relay or 'nobody'} put it off; it stays at {here}", here, answer, to, "log", "waiting")
     given_up = (
@@ -373,16 +400,18 @@ def _answers(connection: Connection, message_id: str) -> Iterable[Step]:
 
 
 def _path(person: str, steps: Sequence[Step], sender: str, message_id: str) -> Path:
-    """Where a recipient's copy is: the last step that says so, of those about it or about the whole mail."""
+    """Where a recipient's copy is: the last step that says so; of those about the whole mail only the ones before
+    it was named, since others' copies go on by themselves."""
     state, holder, since, answer, queue_id = "lost", "", None, "", ""
-    server = ""
+    server, named = "", False
     for step in steps:
         if step.recipient and step.recipient.lower() != person.lower():
             continue
         if not step.state:
             continue
-        if not step.recipient and (state in ("delivered", "refused", "stopped") or "report of its own" in step.what):
+        if not step.recipient and (named or "report of its own" in step.what):
             continue
+        named = named or bool(step.recipient)
         if state == "delivered" and step.state in ("held", "waiting"):
             continue  # somebody who answered has it, whatever a queue tells later
         state, since, answer, queue_id = step.state, step.at, step.answer or "", step.queue_id

@@ -38,6 +38,7 @@ _HOMES = {
     "SetupView": "setup_view",
     "Table": "table",
     "Tiles": "panel",
+    "TraceView": "trace_view",
     "bar_chart": "charts",
     "comparison": "domain_view",
     "domains_overview": "domain_view",

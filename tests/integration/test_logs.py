@@ -155,7 +155,7 @@ def test_one_mail_through_two_instances_is_one_sending(ops: Ops, tmp_path: Path)
     ops.logs.take(path)
     assert (ops.analysis.overall().addressed, ops.analysis.overall().returned) == (1, 1)
     (journey,) = ops.trace("1@acme.example").journeys
-    assert [step.what for step in journey.steps][2] == "mx1/postfix passed it on within this log, to CD002"
+    assert [step.what for step in journey.steps][2] == "mx1/postfix passed it on within this log, as CD002"
     assert journey.paths[0].state == "refused"
 
 
@@ -370,6 +370,16 @@ def test_a_log_is_followed_over_rotation_and_a_new_run_goes_on_where_the_last_en
     assert again.seen.lines == 2
     assert ops.trace("1@acme.example").journeys[0].paths[0].state == "held"
     assert ops.logs.follow(path, stop=lambda: True).seen.lines == 0
+
+
+def test_the_demonstration_follows_a_mail_from_odoo_over_a_real_postfix(ops: Ops, tmp_path: Path) -> None:
+    from mailops.demo.logs import take_logs, write_logs
+
+    said = take_logs(ops, write_logs(tmp_path / "logs", NOW))
+    assert "0 lines broken" in said[0]
+    assert "mx/mta-in → " in said[1]
+    assert [line.partition(": ")[0] for line in said[2:]] == ["file1@pipe.example", "ok1@away.example"]
+    assert ops.books().agree
 
 
 def test_either_files_are_taken_or_one_log_is_followed(ops: Ops) -> None:

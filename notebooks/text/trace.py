@@ -1,0 +1,54 @@
+# %% [markdown]
+# # Where is this mail?
+# Who had it, who has it as far as it is proven, and the text to send to him; from what mailops knows and from logs of
+# Postfix and Odoo that were taken (`mailops logs take /var/log`).
+
+# %% tags=["parameters"]
+workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+asked: str = ""  # a Message-ID, an address, a queue id, or a mail's number
+since: str = "7d"  # how far back: 7d, 12w, or a date such as 2026-01-31
+logs: str = ""  # also take these log files or folders first, with commas between
+
+# %%
+from mailops import Ops
+from mailops.checks import logs as checks
+from mailops.widgets import CheckCard, Headline, TraceView
+
+ops = Ops.open(workspace or None)
+paths = [path.strip() for path in logs.split(",") if path.strip()]
+taken = ops.logs.take(*paths).says if paths else "No logs were taken in this run."
+view = TraceView(ops, asked=asked, since=since)
+
+# %%
+Headline("One mail, or the mails of an address", taken)
+
+# %%
+view.mails
+
+# %% [markdown]
+# ## Incoming mail that was refused
+# Its sender has the report, and nothing of it is in the database. So it is counted where it was refused.
+
+# %%
+view.refused
+
+# %%
+Headline("What to do about it", view.advice)
+
+# %% [markdown]
+# ## Who still sends past mailops
+
+# %%
+view.outside
+
+# %% [markdown]
+# ## Checks
+
+# %%
+CheckCard(ops.run.record(checks.arrived(asked, view.mails.journeys, now=ops.clock.now())))
+
+# %%
+CheckCard(ops.run.record(checks.joined(asked, view.mails.journeys, now=ops.clock.now())))
+
+# %%
+ops.run.require_passed()
