@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from ..model.states import FAILED_DELIVERIES, DeliveryState, FailureType, MailState, mail_state
+from ..model.states import FAILED_DELIVERIES, DeliveryState, FailureType, MailState, mail_state, rank_of
 from ..model.tag import is_signed
 from ..store import schema
 from ..store.bulk import update_rows
@@ -308,6 +308,7 @@ def _write_mails(
                 "failure_reason": i.outcome.failure_reason,
                 "lease_owner": None,
                 "lease_until": None,
+                "rank": rank_of(i.mail.mail_class, tried=True).value,
             }
         )
     update_rows(connection, m, ["id"], mails)
