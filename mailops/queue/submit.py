@@ -16,7 +16,7 @@ from ..model.mail import URGENT, Composed, Submission
 from ..model.setup import DEFAULT_KEY, AliasDomain, BouncePolicy, Company, MailClass, Setup
 from ..model.states import rank_of
 from ..ports import Clock
-from ..routing import Router, RouteRequest, composed_return_path
+from ..routing import RouteRequest, choose_server, composed_return_path
 from ..routing.plan import server_for_class
 from ..store import schema
 from ..store.bulk import insert_rows
@@ -176,7 +176,7 @@ def store(
     those for all mail.
     """
     barred = _barred(connection, prepared, now, book)
-    router = Router(setup)
+    lanes: dict[RouteRequest, str] = {}
     rows: list[dict[str, Any]] = []
     why: list[dict[str, str]] = []
     for s, c in prepared:
@@ -196,7 +196,7 @@ def store(
                 "size": len(c.raw),
                 "company_id": company.id if company else None,
                 "forced_server": forced,
-                "lane": lane_of(request, router),
+                "lane": lanes[request] if request in lanes else lanes.setdefault(request, lane_of(request, setup)),
                 "rank": rank_of(s.mail_class.value, urgent=s.origin.endswith(URGENT)).value,
                 "return_path": s.return_path,
                 "bounces": s.bounces.value if s.bounces else None,
@@ -229,11 +229,11 @@ def store(
     return ids
 
 
-def lane_of(request: RouteRequest, router: Router) -> str:
+def lane_of(request: RouteRequest, setup: Setup) -> str:
     """The key of the server that a mail waits for; empty while nobody can carry it. A hint: when it is leased, the
     set-up of that moment decides."""
     try:
-        found = router.route(request).server
+        found = choose_server(request, setup).server
     except RouteError:
         return ""
     return found.key if found is not None else DEFAULT_KEY
