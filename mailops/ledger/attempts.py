@@ -8,24 +8,26 @@ A mail belongs to the worker named in ``lease_owner`` until it is recorded or gi
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from ..model.states import FAILED_DELIVERIES, DeliveryState, FailureType, MailState, mail_state
+from ..model.states import FAILED_DELIVERIES, DeliveryState, FailureType, MailState, mail_state, rank_of
 from ..model.tag import is_signed
 from ..store import schema
 from ..store.bulk import update_rows
 from ..store.database import explained, reading
 from .book import Book, states_of
 from .facts import Counted, Fact, key_of
-from .values import Leased, Settled
+from .values import Leased, Settled, Wanted
 
 log = logging.getLogger("mailops.mail")
-m, c, d, a = schema.mails, schema.contents, schema.deliveries, schema.attempts
+m, c, d, a, h = schema.mails, schema.contents, schema.deliveries, schema.attempts, schema.holds
+WAITING = sa.literal_column("mails.state = 'outgoing'", sa.Boolean)  # as it stands in the index's condition
 MAX_BATCH_BYTES = 32 * 1024 * 1024
 SKEW = timedelta(minutes=5)  # by which two clocks may differ
 
@@ -37,23 +39,33 @@ def take(
     now: datetime,
     batch: int,
     duration: timedelta,
+    wanted: Sequence[Wanted] | None = None,
     ids: Sequence[int] | None = None,
 ) -> list[Leased]:
-    """Give up to ``batch`` due mails (oldest due first) to ``worker`` in the caller's transaction; none when nothing is
-    due. With ``ids`` only those, whatever their schedule."""
-    pick = sa.select(m.c.id, m.c.size).where(m.c.state == MailState.OUTGOING.value, m.c.lease_owner.is_(None))
-    if ids is None:
-        pick = pick.where(m.c.due_at <= now)
+    """Give up to ``batch`` due mails (oldest due first) to ``worker`` in the caller's transaction, of each lane and
+    rank as many as are ``wanted``; none when nothing is due. What is to a held domain stays. With ``ids`` only those,
+    whatever their schedule, lane and domain."""
+    mine = sa.select(m.c.id, m.c.size).where(WAITING, m.c.lease_owner.is_(None))
+    if ids is not None:
+        picks = [mine.where(m.c.id.in_(ids)).order_by(m.c.due_at, m.c.id)]
     else:
-        pick = pick.where(m.c.id.in_(ids))
-    pick = pick.order_by(m.c.due_at, m.c.id).limit(batch).with_for_update(skip_locked=True)
+        mine = mine.where(m.c.due_at <= now, *_free_of_holds(connection, now)).order_by(m.c.due_at, m.c.id)
+        every = [mine.limit(batch)]
+        picks = (
+            every
+            if wanted is None
+            else [
+                mine.where(m.c.lane == one.lane, m.c.rank == one.rank).limit(min(one.number, batch)) for one in wanted
+            ]
+        )
     chosen: list[int] = []
     size = 0
-    for mail_id, mail_size in connection.execute(pick):
-        size += mail_size
-        if chosen and size > MAX_BATCH_BYTES:
-            break
-        chosen.append(int(mail_id))
+    for pick in picks:
+        for mail_id, mail_size in connection.execute(pick.with_for_update(skip_locked=True)):
+            size += mail_size
+            if chosen and (size > MAX_BATCH_BYTES or len(chosen) == batch):
+                break
+            chosen.append(int(mail_id))
     if not chosen:
         return []
     connection.execute(
@@ -66,6 +78,48 @@ def take(
         [{"mail_id": mail_id, "worker": worker, "started_at": now} for mail_id in chosen],
     )
     return _load(connection, dict(zip(chosen, (int(row[0]) for row in opened), strict=True)))
+
+
+DUE = """
+WITH RECURSIVE lanes(lane) AS (
+  SELECT min(lane) FROM mails WHERE mails.state = 'outgoing'
+  UNION ALL
+  SELECT (SELECT min(mails.lane) FROM mails WHERE mails.state = 'outgoing' AND mails.lane > lanes.lane)
+  FROM lanes WHERE lanes.lane IS NOT NULL
+), ranks(rank) AS (VALUES (0), (1), (2), (3), (4))
+SELECT lanes.lane, ranks.rank FROM lanes CROSS JOIN ranks WHERE lanes.lane IS NOT NULL AND EXISTS (
+  SELECT 1 FROM mails
+  WHERE mails.state = 'outgoing' AND mails.lane = lanes.lane AND mails.rank = ranks.rank
+  AND mails.due_at <= :now AND mails.lease_owner IS NULL AND NOT EXISTS (
+    SELECT 1 FROM deliveries WHERE deliveries.mail_id = mails.id AND deliveries.state = 'pending'
+    AND deliveries.domain IN (SELECT domain FROM holds WHERE holds.until > :now)
+  )
+) ORDER BY 1, 2
+"""  # from lane to lane in the index, however many mails a lane has
+
+
+def due(engine: Engine, *, now: datetime) -> list[tuple[str, int]]:
+    """The lanes and ranks that have something due that nobody holds, in order."""
+    query = sa.text(DUE).bindparams(sa.bindparam("now", now, type_=schema.Utc()))
+    with explained("looking for due mails"), reading(engine) as connection:
+        return [(str(lane), int(rank)) for lane, rank in connection.execute(query)]
+
+
+def backlog(engine: Engine, lane: str, ranks: Collection[int], *, now: datetime, most: int) -> int:
+    """How many mails of a lane are due or under way, ``most`` at most."""
+    found = sa.select(sa.literal(1)).where(WAITING, m.c.lane == lane, m.c.rank.in_(ranks), m.c.due_at <= now)
+    count = sa.select(sa.func.count()).select_from(found.limit(most).subquery())
+    with explained("counting due mails"), reading(engine) as connection:
+        return int(connection.execute(count).scalar_one())
+
+
+def _free_of_holds(connection: Connection, now: datetime) -> list[sa.ColumnElement[bool]]:
+    """Conditions that leave out mails with a waiting recipient in a held domain; none while no domain is held."""
+    held = [str(row[0]) for row in connection.execute(sa.select(h.c.domain).where(h.c.until > now))]
+    if not held:
+        return []
+    to_it = (d.c.mail_id == m.c.id, d.c.state == DeliveryState.PENDING.value, d.c.domain.in_(held))
+    return [~sa.exists().where(*to_it)]
 
 
 def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool = True) -> list[Leased]:
@@ -94,6 +148,8 @@ def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool
         m.c.queued_at,
         m.c.attempts,
         m.c.bounces,
+        m.c.rank,
+        m.c.lane,
         *content,
     ).where(m.c.id.in_(ids))
     if with_content:
@@ -114,6 +170,8 @@ def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool
             queued,
             tries,
             bounces,
+            rank,
+            lane,
             *rest,
         ) = row
         raw, start, end, utf8, eight = rest or (b"", 0, 0, False, False)
@@ -141,6 +199,8 @@ def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool
                 utf8,
                 eight,
                 bounces,
+                rank,
+                lane,
             )
         )
     order = {mail_id: n for n, mail_id in enumerate(ids)}
@@ -206,6 +266,22 @@ def give_back(connection: Connection, worker: str, mails: Sequence[Leased]) -> N
         .values(lease_owner=None, lease_until=None, attempts=m.c.attempts - 1)
     )
     connection.execute(sa.delete(a).where(a.c.id.in_([mail.attempt_id for mail in mails])))
+
+
+def change_lane(connection: Connection, lanes: Mapping[int, str]) -> None:
+    """Say where mails wait from now on."""
+    by_lane: defaultdict[str, list[int]] = defaultdict(list)
+    for mail_id, lane in lanes.items():
+        by_lane[lane].append(mail_id)
+    for lane, ids in by_lane.items():
+        connection.execute(sa.update(m).where(m.c.id.in_(ids)).values(lane=lane))
+
+
+def make_due(engine: Engine, mail_id: int, *, now: datetime) -> None:
+    """A mail that was to be sent right away and could not be: it is everybody's now."""
+    with explained("making a mail due"), engine.begin() as connection:
+        mine = (m.c.id == mail_id, m.c.state == MailState.OUTGOING.value, m.c.lease_owner.is_(None))
+        connection.execute(sa.update(m).where(*mine, m.c.attempts == 0, m.c.due_at > now).values(due_at=now))
 
 
 def bar(connection: Connection, book: Book, mail: Leased, why: dict[str, str], *, now: datetime) -> None:
@@ -333,6 +409,7 @@ def _write_mails(
                 "failure_reason": i.outcome.failure_reason,
                 "lease_owner": None,
                 "lease_until": None,
+                "rank": rank_of(i.mail.mail_class, tried=True).value,
             }
         )
     update_rows(connection, m, ["id"], mails)

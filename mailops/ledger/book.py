@@ -21,7 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from ..model.states import DELIVERY_MOVES, MAIL_MOVES, DeliveryState, MailState, mail_state
+from ..model.states import DELIVERY_MOVES, MAIL_MOVES, DeliveryState, MailState, Rank, mail_state
 from ..store import schema
 from ..store.bulk import insert_rows, update_rows
 from ..store.database import explained, reading
@@ -283,7 +283,8 @@ def _columns(fact: Fact, state: MailState) -> dict[str, Any]:
     """What else a fact changes of a mail that is in this state now."""
     told = dict(fact.told or {})
     if fact.kind == "retried":
-        return {**told, "queued_at": fact.at, "due_at": fact.at, "attempts": 0, "finished_at": None}
+        anew = {"queued_at": fact.at, "due_at": fact.at, "attempts": 0, "finished_at": None}
+        return {**told, **anew, "rank": Rank.RETRIED.value}
     if fact.kind == "cancelled":
         return {**told, "finished_at": fact.at}
     if fact.kind == "barred":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..model.states import DeliveryState, FailureType, MailState
+from ..model.states import DeliveryState, FailureType, MailState, Rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,17 @@ class Leased:
     smtputf8: bool
     eightbit: bool
     bounces: str | None = None
+    rank: int = Rank.DAILY
+    lane: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a worker would take: up to ``number`` mails of a lane and rank."""
+
+    lane: str
+    rank: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

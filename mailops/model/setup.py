@@ -89,7 +89,7 @@ class Server:
     provider: str | None = None  # profile id such as "outlook", "gmail", "mailjet"
     mail_class: MailClass | None = None  # what it is meant for; None = any
     max_size: int | None = None  # bytes; None = what the server announces
-    max_sessions: int = 1
+    max_sessions: int = 0  # connections at a time; 0 = what the provider allows, else 10
     timeout: float = 60.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     created: int = 0

@@ -13,7 +13,7 @@ The state of a mail is derived from its deliveries by :func:`mail_state`; only :
 from __future__ import annotations
 
 from collections.abc import Collection
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class MailState(StrEnum):
@@ -49,6 +49,27 @@ class DeliveryState(StrEnum):
             "cancelled": "Cancelled",
             "ignored": "Ignored",
         }[self]
+
+
+class Rank(IntEnum):
+    """Who of the *Outgoing* goes first, and who waits for the queue job (:data:`OF_THE_JOB`) instead of waking the
+    queue: newly handed in day-to-day mail leaves at once, mass mail and what a person retried with the job."""
+
+    URGENT = 0  # a person waits for it
+    DAILY = 1
+    MASS = 2  # mass mail that was tried: its own due time wakes
+    RETRIED = 3
+    CAMPAIGN = 4  # mass mail that was not tried yet
+
+
+OF_THE_JOB = frozenset({Rank.RETRIED, Rank.CAMPAIGN})
+
+
+def rank_of(mail_class: str, *, urgent: bool = False, tried: bool = False) -> Rank:
+    """Where a mail of this class (``transactional``, ``mass``) stands when it becomes *Outgoing*, or is put off."""
+    if mail_class == "mass":
+        return Rank.MASS if tried else Rank.CAMPAIGN
+    return Rank.URGENT if urgent else Rank.DAILY
 
 
 FAILED_DELIVERIES = frozenset({DeliveryState.FAILED, DeliveryState.BOUNCED})

@@ -1,9 +1,14 @@
 """The worker's journal: what went over the wire since the last commit, safe against kill -9.
 
-A worker leases a batch and settles it in one commit each; between the two, every mail leaves two lines in a file of
+A worker leases and settles a batch in one commit each; between the two, every mail leaves two lines in a file of
 the worker's own: ``start`` before the first byte, ``end`` with the server's answers. A write that returned survives
 the death of the process (it is in the kernel), without a disk flush per mail. The file is locked while its worker
 lives; whoever can lock it finds a dead worker's journal and settles its batch (:mod:`mailops.queue.recover`).
+
+One journal for all sessions of a worker, since recovery takes "not named here" for "never started": whole lines,
+under a lock. There are two generations, the second in a file beside the first (``NAME.journal.2``). New mails go to one
+of them; when it is long the other one takes over, and it is emptied as soon as all that it names is recorded. The lock
+of the first file is that of both.
 
 So after a kill, the only mails sent again are those between ``start`` and ``end``: their answer was in flight.
 A power cut may also lose the last lines; then the batch since the last commit is sent again, with the same
@@ -22,7 +27,8 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +40,7 @@ from ..store.faults import FULL, code_of
 
 log = logging.getLogger(__name__)
 RESERVE_BYTES = 256 * 1024
+LIMIT = 2 * 1024 * 1024  # octets after which the other generation takes over
 BEGIN_BYTES = 16 * 1024  # the most that "start" takes: a server's line, two addresses
 WORDS_BYTES = 24 * 1024  # for what the servers said about one mail
 ROW_BYTES = 64  # of an answer, beside the recipient
@@ -56,19 +63,61 @@ class Entry:
     policy: RetryPolicy | None = None
 
 
+class _Generation:
+    """One of the two files: what is written, what the disk holds for it, and what is named in it and not recorded."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.at = self.reserved = 0
+        self.servers: set[tuple[str, RetryPolicy]] = set()
+        self.named: set[int] = set()
+        self.promised: dict[int, int] = {}  # attempt → octets kept free for its answers
+
+    def reset(self) -> None:
+        self.at = self.reserved = 0
+        self.servers.clear()
+        self.promised.clear()
+        with _kept():
+            os.ftruncate(self.fd, 0)
+        self.have(RESERVE_BYTES)
+
+    @property
+    def owing(self) -> int:
+        """Octets that answers on their way may still take."""
+        return sum(self.promised.values())
+
+    def have(self, octets: int) -> None:
+        """Make sure of this much room after what is written and what is promised."""
+        wanted = self.at + self.owing + octets
+        if wanted > self.reserved:
+            wanted = -(-wanted // RESERVE_BYTES) * RESERVE_BYTES
+            with _kept():
+                _reserve(self.fd, self.reserved, wanted, written=self.at)
+            self.reserved = wanted
+
+    def write(self, line: bytes) -> None:
+        """Write a whole line, or nothing that counts: half a line has no end, and the next one goes over it."""
+        done = 0
+        with _kept():
+            while done < len(line):
+                done += os.pwrite(self.fd, line[done:], self.at + done)
+        self.at += len(line)
+
+
 class Journal:
-    """One worker's journal file. Not for use by two threads at once."""
+    """One worker's journal, for all its threads."""
 
     def __init__(self, folder: Path, worker: str) -> None:
         """Raises :class:`StoreError`: the file cannot be made, has no room, or belongs to a living worker."""
         self.path = folder / f"{worker}.journal"
-        self._fd = -1
+        self._lock = threading.Lock()
+        self._fds: list[int] = []
         with _kept():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._fd = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
+            self._fds.append(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         try:
             with _kept():
-                ours = try_lock(self._fd)
+                ours = try_lock(self._fds[0])
             if not ours:
                 raise StoreError(
                     "This journal belongs to a living worker.",
@@ -76,18 +125,17 @@ class Journal:
                     facts={"journal": self.path.name},
                     fix="Let that worker end; each worker needs a name of its own.",
                 )
+            self._files = [_Generation(self._fds[0])]
+            self._now = self._files[0]  # where new mails are named
+            self._at_home: dict[int, _Generation] = {}  # attempt → where it is named
             self.reset()
         except BaseException:  # a descriptor left open keeps the lock, and the next journal of this name out
             self.abandon()
             raise
 
     def reset(self) -> None:
-        """Forget everything: the batch was committed. Reserves space for the next one."""
-        self._at = self._reserved = 0
-        self._servers: set[str] = set()
-        with _kept():
-            os.ftruncate(self._fd, 0)
-        self._have(RESERVE_BYTES)
+        """Empty the present generation, of which all is recorded; reserves space for what comes."""
+        self._now.reset()
 
     def start(
         self,
@@ -104,67 +152,98 @@ class Journal:
 
         Raises :class:`StoreError` on a full disk.
         """
-        self._have(BEGIN_BYTES + _answer_bytes(recipients))
-        if server.key not in self._servers:
-            retry = server.retry
-            known = [server.key, server.name, retry.first, retry.cap, retry.give_up]
-            self._write(b"p%s\n" % json.dumps(known).encode())
-            self._servers.add(server.key)
         sender = json.dumps([sent_from, envelope_from]).encode()
-        self._write(b"s%d %d %s\t%s\n" % (attempt_id, mail_id, server.key.encode(), sender))
+        with self._lock:
+            self._turn()
+            here = self._now
+            here.have(BEGIN_BYTES + _answer_bytes(recipients))
+            if (server.key, server.retry) not in here.servers:
+                retry = server.retry
+                known = [server.key, server.name, retry.first, retry.cap, retry.give_up]
+                here.write(b"p%s\n" % json.dumps(known).encode())
+                here.servers.add((server.key, server.retry))
+            here.write(b"s%d %d %s\t%s\n" % (attempt_id, mail_id, server.key.encode(), sender))
+            here.promised[attempt_id] = _answer_bytes(recipients)
+            here.named.add(attempt_id)
+            self._at_home[attempt_id] = here
 
-    def further(self, recipients: Sequence[str]) -> None:
+    def further(self, attempt_id: int, recipients: Sequence[str]) -> None:
         """Make room for the answers of a further transaction of the attempt. Raises :class:`StoreError`."""
-        self._have(_answer_bytes(recipients))
+        with self._lock:
+            here, octets = self._at_home[attempt_id], _answer_bytes(recipients)
+            here.have(octets)
+            here.promised[attempt_id] = here.promised.get(attempt_id, 0) + octets
 
     def end(self, attempt_id: int, result: SendResult) -> None:
         """Record what the server answered for each recipient; once for each transaction of the attempt.
 
         Raises :class:`StoreError` where even the reserved space cannot be written; then nothing of it stands there.
         """
-        for most in WORDS:
-            line = _answer(attempt_id, result, most)
-            if self._at + len(line) <= self._reserved:
-                break
-        self._write(line)
+        with self._lock:
+            here = self._at_home[attempt_id]
+            room = here.reserved - here.at - here.owing + here.promised.pop(attempt_id, 0)
+            for most in WORDS:
+                line = _answer(attempt_id, result, most)
+                if len(line) <= room:
+                    break
+            here.write(line)
 
-    def _have(self, octets: int) -> None:
-        """Make sure of this much room after what is written."""
-        wanted = self._at + octets
-        if wanted > self._reserved:
-            wanted = -(-wanted // RESERVE_BYTES) * RESERVE_BYTES
+    def recorded(self, attempts: Iterable[int]) -> None:
+        """These attempts are recorded in the store: a generation that names no others is emptied, when it is not the
+        present one or has grown long. Raises :class:`StoreError`."""
+        with self._lock:
+            for attempt_id in attempts:
+                if (home := self._at_home.pop(attempt_id, None)) is not None:
+                    home.named.discard(attempt_id)
+                    home.promised.pop(attempt_id, None)
+            for here in self._files:
+                if here.at and not here.named and (here is not self._now or here.at > LIMIT):
+                    here.reset()
+
+    def _turn(self) -> None:
+        """Let the other generation take over from one that is long, if it is empty; else the long one grows."""
+        if self._now.at <= LIMIT:
+            return
+        if len(self._files) == 1:
+            second = second_of(self.path)
             with _kept():
-                _reserve(self._fd, self._reserved, wanted, written=self._at)
-            self._reserved = wanted
-
-    def _write(self, line: bytes) -> None:
-        """Write a whole line, or nothing that counts: half a line has no end, and the next one goes over it."""
-        done = 0
-        with _kept():
-            while done < len(line):
-                done += os.pwrite(self._fd, line[done:], self._at + done)
-        self._at += len(line)
+                self._fds.append(os.open(second, os.O_CREAT | os.O_RDWR | os.O_TRUNC, 0o600))
+            self._files.append(_Generation(self._fds[1]))
+            self._files[1].have(RESERVE_BYTES)
+        other = self._files[1 - self._files.index(self._now)]
+        if not other.at:
+            self._now = other
 
     @property
     def size(self) -> int:
-        """Bytes written since the last reset."""
-        return self._at
+        """Octets that are written in both generations."""
+        return sum(one.at for one in self._files)
 
     def abandon(self) -> None:
-        """Leave the file, unlocked, for the next run to settle."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Leave the files, unlocked, for the next run to settle."""
+        while self._fds:
+            os.close(self._fds.pop())
 
     def close(self) -> None:
-        """Remove the file: nothing is open any more."""
-        if self._fd < 0:
+        """Remove the files: nothing is open any more."""
+        if not self._fds:
             return
         try:
-            with _kept(), contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
+            with _kept():
+                _remove(self.path)
         finally:
             self.abandon()
+
+
+def second_of(path: Path) -> Path:
+    """Where a journal's second generation is."""
+    return path.with_name(f"{path.name}.2")
+
+
+def _remove(path: Path) -> None:
+    """Both files of a journal; the one that recovery looks for goes last."""
+    second_of(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def _answer_bytes(recipients: Sequence[str]) -> int:
@@ -212,33 +291,39 @@ def _kept() -> Iterator[None]:
         ) from error
 
 
+_Start = tuple[int, str, str | None, str | None, tuple[str, RetryPolicy | None]]
+_NOWHERE: _Start = (0, "", None, None, ("", None))
+
+
 def read(path: Path) -> list[Entry]:
-    """The entries of a journal, in order of their start; half-written and damaged lines are left out.
+    """The entries of both generations of a journal, in order of their start; half-written and damaged lines are left
+    out.
 
     Raises :class:`StoreError` where the file cannot be read.
     """
-    started: dict[int, tuple[int, str, str | None, str | None]] = {}
-    servers: dict[str, tuple[str, RetryPolicy]] = {}
+    started: dict[int, _Start] = {}
     results: dict[int, SendResult | None] = {}
     with _kept():
-        data = path.read_bytes().split(b"\0", 1)[0]
-    complete = data[: data.rfind(b"\n") + 1]
-    for line in complete.split(b"\n")[:-1]:
-        try:
-            _read_line(line, started, servers, results)
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            log.warning("a line of the journal %s cannot be read: %s", path.name, error)
+        parts = [one.read_bytes() for one in (path, second_of(path)) if one is path or one.exists()]
+    for part in parts:
+        data = part.split(b"\0", 1)[0]
+        complete = data[: data.rfind(b"\n") + 1]
+        servers: dict[str, tuple[str, RetryPolicy]] = {}
+        for line in complete.split(b"\n")[:-1]:
+            try:
+                _read_line(line, started, servers, results)
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                log.warning("a line of the journal %s cannot be read: %s", path.name, error)
     found = []
     for attempt, result in results.items():
-        mail_id, server_key, sent_from, envelope = started.get(attempt, (0, "", None, None))
-        name, policy = servers.get(server_key, ("", None))
+        mail_id, server_key, sent_from, envelope, (name, policy) = started.get(attempt, _NOWHERE)
         found.append(Entry(attempt, mail_id, server_key, result, sent_from, envelope, name, policy))
     return found
 
 
 def _read_line(
     line: bytes,
-    started: dict[int, tuple[int, str, str | None, str | None]],
+    started: dict[int, _Start],
     servers: dict[str, tuple[str, RetryPolicy]],
     results: dict[int, SendResult | None],
 ) -> None:
@@ -247,7 +332,8 @@ def _read_line(
         number, mail, named = rest.split(b" ", 2)
         server, _, senders = named.partition(b"\t")
         sent_from, envelope = json.loads(senders) if senders else (None, None)
-        started[int(number)] = (int(mail), server.decode(), sent_from, envelope)
+        key = server.decode()
+        started[int(number)] = (int(mail), key, sent_from, envelope, servers.get(key, ("", None)))
         results[int(number)] = None
     elif kind == b"p":
         key, name, first, cap, give_up = json.loads(rest)
@@ -291,7 +377,7 @@ def claim(path: Path) -> Iterator[bool | None]:
             yield False
             return
         yield True
-        with _kept(), contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        with _kept():
+            _remove(path)
     finally:
         os.close(fd)

@@ -7,22 +7,44 @@ that was no attempt. Each function is one transaction over :mod:`mailops.ledger.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection, Engine
 
 from ..ledger import Book, attempts
-from ..ledger.attempts import from_the_future, open_attempts, owners, renew
-from ..ledger.values import Leased, Settled
+from ..ledger.attempts import backlog, due, from_the_future, make_due, open_attempts, owners, renew
+from ..ledger.values import Leased, Settled, Wanted
 from ..model.address import normalise
 from ..model.setup import MailClass
 from ..model.states import DeliveryState
 from ..store.database import explained
 from ..suppression.store import Barred, blocked
 
-__all__ = ["Leased", "Settled", "from_the_future", "lease", "open_attempts", "owners", "release", "renew", "settle"]
+__all__ = [
+    "Leased",
+    "Settled",
+    "SetupChanged",
+    "Wanted",
+    "backlog",
+    "due",
+    "from_the_future",
+    "lease",
+    "make_due",
+    "open_attempts",
+    "owners",
+    "release",
+    "renew",
+    "settle",
+]
+
+
+Place = Callable[[Leased], str]
+
+
+class SetupChanged(Exception):
+    """The set-up that a worker decides by is not the present one any more; nothing was leased."""
 
 
 def lease(
@@ -33,18 +55,40 @@ def lease(
     batch: int,
     duration: timedelta,
     book: Book,
+    wanted: Sequence[Wanted] | None = None,
     ids: Sequence[int] | None = None,
+    place: Place | None = None,
+    stands: Callable[[], bool] = lambda: True,
 ) -> list[Leased]:
-    """Take up to ``batch`` due mails (oldest due first) for ``worker``; none when nothing is due.
+    """Take up to ``batch`` due mails for ``worker``, of each lane and rank as many as are ``wanted`` (None: of all);
+    none when nothing is due.
 
-    With ``ids`` only those, whatever their schedule. Recipients that were suppressed meanwhile are left out.
+    With ``ids`` only those, whatever their schedule. Recipients that were suppressed meanwhile are left out. ``place``
+    says by the set-up of this moment which lane a mail belongs to: one that waits elsewhere is moved there and not
+    taken. ``stands`` is asked inside the transaction whether that set-up is the present one.
+
+    Raises :class:`SetupChanged` when it is not.
     """
     while True:
         with explained("taking mails from the queue"), engine.begin() as connection:
-            taken = attempts.take(connection, worker, now=now, batch=batch, duration=duration, ids=ids)
-            left = _bar(connection, book, worker, taken, now)
+            if not stands():
+                raise SetupChanged
+            taken = attempts.take(connection, worker, now=now, batch=batch, duration=duration, wanted=wanted, ids=ids)
+            placed = _placed(connection, worker, taken, place) if place and ids is None else taken
+            left = _bar(connection, book, worker, placed, now)
         if left or not taken:
             return left
+
+
+def _placed(connection: Connection, worker: str, taken: Sequence[Leased], place: Place) -> list[Leased]:
+    """What belongs to the lane that it waited in; the others are moved to theirs."""
+    lanes = {mail.mail_id: place(mail) for mail in taken}
+    moved = [mail for mail in taken if lanes[mail.mail_id] != mail.lane]
+    if not moved:
+        return list(taken)
+    attempts.give_back(connection, worker, moved)
+    attempts.change_lane(connection, {mail.mail_id: lanes[mail.mail_id] for mail in moved})
+    return [mail for mail in taken if lanes[mail.mail_id] == mail.lane]
 
 
 def _bar(connection: Connection, book: Book, worker: str, taken: Sequence[Leased], now: datetime) -> list[Leased]:

@@ -25,6 +25,7 @@ from . import submit as submitting
 from .actions import Done, Preview
 from .filters import QueueFilter
 from .signing import Signer
+from .slots import slots_for
 from .together import Together
 from .vacuum import KEEP, vacuum
 from .worker import RunReport, Worker
@@ -135,9 +136,10 @@ class Queue:
     ) -> Worker:
         """A worker on this queue, for programs that want to stop it themselves.
 
-        Its sessions are kept between mails; one that the server closed meanwhile is opened again unnoticed.
+        Its sessions are kept between mails; one that the server closed meanwhile is opened again unnoticed. How many
+        there are at a time is shared with every worker of the store (:mod:`.slots`).
         """
-        pool = SessionPool(self._transport(), self._clock)
+        pool = SessionPool(self._transport(), self._clock, keep=False)  # an idle connection counts at the other end
         return Worker(
             self._engine,
             pool,
@@ -152,6 +154,7 @@ class Queue:
             tag_key=self._tag_key,
             tell=self._tell,
             signer=self._signer,
+            slots=slots_for(self._engine, self._journals.parent / "slots"),
         )
 
     def run(

@@ -9,13 +9,14 @@ from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection, Engine
 
-from ..errors import MessageRefused
+from ..errors import MessageRefused, RouteError
 from ..ledger import Book, intake
 from ..model.address import NULL_PATH, normalise, parse_first
-from ..model.mail import Composed, Submission
-from ..model.setup import AliasDomain, BouncePolicy, Company, MailClass, Setup
+from ..model.mail import URGENT, Composed, Submission
+from ..model.setup import DEFAULT_KEY, AliasDomain, BouncePolicy, Company, MailClass, Setup
+from ..model.states import rank_of
 from ..ports import Clock
-from ..routing import RouteRequest, composed_return_path
+from ..routing import RouteRequest, choose_server, composed_return_path
 from ..routing.plan import server_for_class
 from ..store import schema
 from ..store.bulk import insert_rows
@@ -175,6 +176,7 @@ def store(
     those for all mail.
     """
     barred = _barred(connection, prepared, now, book)
+    lanes: dict[RouteRequest, str] = {}
     rows: list[dict[str, Any]] = []
     why: list[dict[str, str]] = []
     for s, c in prepared:
@@ -182,6 +184,8 @@ def store(
         sender = parse_first(c.header_from)
         due = s.scheduled_at if s.scheduled_at and s.scheduled_at > now else now
         why.append({r: text for r in c.recipients if (text := barred.get((s.mail_class, normalise(r))))})
+        forced = s.server or server_for_class(s.mail_class, setup)
+        request = RouteRequest(c.header_from, setup.domain_of(company), forced, s.return_path, s.bounces)
         rows.append(
             {
                 "message_id": c.message_id,
@@ -191,7 +195,9 @@ def store(
                 "subject": c.subject[:2000],
                 "size": len(c.raw),
                 "company_id": company.id if company else None,
-                "forced_server": s.server or server_for_class(s.mail_class, setup),
+                "forced_server": forced,
+                "lane": lanes[request] if request in lanes else lanes.setdefault(request, lane_of(request, setup)),
+                "rank": rank_of(s.mail_class.value, urgent=s.origin.endswith(URGENT)).value,
                 "return_path": s.return_path,
                 "bounces": s.bounces.value if s.bounces else None,
                 "login": s.login,
@@ -221,6 +227,16 @@ def store(
         ],
     )
     return ids
+
+
+def lane_of(request: RouteRequest, setup: Setup) -> str:
+    """The key of the server that a mail waits for; empty while nobody can carry it. A hint: when it is leased, the
+    set-up of that moment decides."""
+    try:
+        found = choose_server(request, setup).server
+    except RouteError:
+        return ""
+    return found.key if found is not None else DEFAULT_KEY
 
 
 def _barred(

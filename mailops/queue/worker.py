@@ -1,31 +1,40 @@
-"""The queue worker: leases due mails, sends them, settles them.
+"""The queue worker: leases due mails, sends them over several sessions, records what became of them.
 
 One mail's way through :meth:`Worker.run`::
 
-    lease (commit: attempt is open)
+    lease (commit: attempt is open; the set-up of this moment decides)
       → journal start → MAIL … final dot → answer → journal end
-        → settle (commit: deliveries, state, events, counters)
+        → record (commit: deliveries, state, events, counters)
 
-* The database works in a thread of its own: while one batch is on the wire, the next is leased and the last settled.
-* Kill -9 at any point loses nothing: the next run settles the dead worker's batch from its journal
-  (:mod:`mailops.queue.recover`). Only a mail whose answer was in flight is sent again, with the same Message-ID.
-* A server that cannot be reached is not asked again for :data:`REST` seconds; its mails are deferred with the reason.
+* **Dispatcher** (the caller's thread): leases what the sessions of each lane can send in about a second, round robin
+  over the lanes (:mod:`.lanes`), and looks for what came meanwhile every :data:`LOOK` seconds.
+* **Sessions** (a thread each): take mails of their lane one by one, urgent first; one session of a lane is kept free of
+  mass mail. Another one is opened when what waits takes more than a second; idle ones end.
+* **Bookkeeper** (a thread): records the outcomes of all lanes together, at most :data:`RECORD` or :data:`WITHIN`
+  seconds' worth. The database is used by one of them at a time.
+* Kill -9 at any point loses nothing: the next run settles the dead worker's mails from its journal
+  (:mod:`mailops.queue.recover`). Only mails whose answers were in flight are sent again, with the same Message-ID: at
+  most one for each open session.
+* A server that cannot be reached is not asked again for :data:`~.sending.REST` seconds; its mails are deferred with the
+  reason. Where all connections that a server allows are somebody else's, its mails are given back.
 * A fault of ours with one mail is that mail's: it waits with the reason, the others leave. :data:`IN_A_ROW` of them
   are a fault of the run, which ends with it.
 * An answer that was read and cannot be journaled goes to the store at once, and the run ends.
-* ``on_step`` hears every step by name, in order: ``leased``, ``journaled``, ``connected``, the transport's ``mail``,
-  ``rcpt``, ``data``, ``body``, ``final-reply``, then ``recorded`` and ``settled``. Tests kill the process there.
+* ``on_step`` hears every step by name, from the thread that makes it: ``leased``, ``journaled``, ``connected``, the
+  transport's ``mail``, ``rcpt``, ``data``, ``body``, ``final-reply``, then ``recorded`` and ``settled``. Tests kill the
+  process there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -33,38 +42,41 @@ from typing import TypeVar
 
 from sqlalchemy.engine import Engine
 
-from ..errors import ConfigError, DeliveryError, MailopsError, MessageRefused, RouteError, StoreError
+from ..errors import MailopsError, StoreError
 from ..ledger import Book
-from ..ledger.values import Leased, Settled
-from ..model.address import NULL_PATH
-from ..model.setup import MailClass, RetryPolicy, Server, Setup
-from ..model.states import FailureType, MailState
-from ..model.tag import sign
+from ..ledger.values import Leased, Settled, Wanted
+from ..model.setup import RetryPolicy, Setup
+from ..model.states import MailState, Rank
 from ..platforms import require_journal
-from ..ports import Clock, Outbound, RecipientReply, SendResult, Session, Transport
-from ..routing import Route, Router
+from ..ports import Clock, RecipientReply, Transport
+from ..routing import Router
 from ..smtp import SessionPool
 from . import lease as leases
-from .compose import with_from, with_reply_to
-from .fitting import fit
 from .journal import Journal
-from .outcome import explained, settle, surplus
+from .lanes import CPU_A_MAIL, IDLE, NOBODY, Course, Job, Lane, another, stock
 from .recover import Recovered, recover
-from .signing import Signer, without_signatures
-from .submit import request_of
+from .sending import Kit, NoRoom, Sender, way_of
+from .signing import Signer
+from .slots import FileSlots, Slots, sessions_for
 
 log = logging.getLogger(__name__)
-REST = 30.0  # seconds before an unreachable server is asked again
-JOURNAL_LIMIT = 8 * 1024 * 1024
 IN_A_ROW = 5  # mails that may fail by faults of ours, one after the other
 PATIENCE = (0.5, 2.0, 5.0)  # seconds between tries when the database is locked or away
+LOOK = 0.1  # seconds between looks for mail that came meanwhile
+EMPTY = 50  # looks in a row that find something due and get nothing
+COUNT, COUNTED = 0.5, 20_000  # seconds between counts of what is due in a lane, and how far they go
+RECORD, WITHIN = 200, 0.05  # outcomes in a commit, seconds that the first of them waits
+SLOT_WAIT, SLOT_WAIT_IDS = 1.0, 5.0  # seconds that a session waits for a slot; longer where a person waits
+CROWDED = 2.0  # seconds for which a lane without a free slot asks for none
+POLITE, LAST = 2.0, 8.0  # seconds until a run that was broken off cuts its peers: before, and after their final dot
 Step = Callable[[str], None]
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class RunReport:
-    """What a run did. Counts are mails, ``released`` those that a wrong clock had put off; ``seconds`` is wall time."""
+    """What a run did. Counts are mails, ``released`` those that a wrong clock had put off, ``left`` those given back
+    since all connections to their server were in use; ``seconds`` is wall time."""
 
     sent: int = 0
     failed: int = 0
@@ -74,35 +86,20 @@ class RunReport:
     recovered: Recovered = field(default_factory=Recovered)
     stopped: bool = False
     released: int = 0
+    left: int = 0
 
     @property
     def handled(self) -> int:
         return self.sent + self.failed + self.deferred + self.unknown
 
 
-@dataclass(slots=True)
-class _Batch:
-    mails: list[Leased]
-    leased_at: float
-
-
-@dataclass(slots=True)
-class _AtHand:
-    """How far the mail at hand has come."""
-
-    way: tuple[Server | None, Route | None] = (None, None)
-    begun: bool = False  # it stands in the journal
-    answer: SendResult | None = None
-    unwritten: StoreError | None = None  # why the answer does not stand there
-
-
 class Worker:
     """Sends what is due. One object per process or thread; several may run at once.
 
-    ``setup`` is called for each batch, so a changed server or filter counts from the next batch on. ``tag_key`` gives
+    ``setup`` is called for each lease, so a changed server or filter counts from the next one on. ``tag_key`` gives
     the key that return paths are signed with; None leaves them plain. ``book`` is the ledger with its listeners.
     ``tell`` is called when nothing is due any more; it hands over mails that follow of the run, and says how many.
-    ``signer`` gives the DKIM signer for a batch.
+    ``signer`` gives the DKIM signer for a lease. ``slots`` are shared with all who connect to the same servers.
 
     Raises :class:`PlatformError` where no journal can be kept (Windows).
     """
@@ -124,6 +121,7 @@ class Worker:
         tag_key: Callable[[], bytes | None] = lambda: None,
         tell: Callable[[], int] = lambda: 0,
         signer: Callable[[], Signer] = lambda: Signer({}, {}),
+        slots: Slots | None = None,
     ) -> None:
         require_journal("a worker of the queue")
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -142,20 +140,33 @@ class Worker:
         self._tag_key = tag_key
         self._tell = tell
         self._signer = signer
-        self._sign = Signer({}, {})
-        self._key = b""
-        self._signed: set[str] = set()  # the bounce addresses that get a signed tag
-        self._stop = False
-        self._hand = _AtHand()
-        self._troubles = 0  # mails in a row that a fault of ours held up
-        self._sessions: dict[str, Session] = {}
+        self._slots = slots or FileSlots(journals.parent / "slots")
         self._resting: dict[str, tuple[float, RecipientReply]] = {}
-        self._router: Router | None = None
-        self._routed: Setup | None = None
-        self._servers: dict[str, Server] = {}
+        self._course: Course | None = None
+        self._stop = False
+        self._database = threading.Lock()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # the dispatcher waits on it
+        self._told = threading.Condition(self._lock)  # the bookkeeper
+        self._fresh(RunReport())
+
+    def _fresh(self, report: RunReport) -> None:
+        """The state of one run."""
+        self._report = report
+        self._fatal: BaseException | None = None
+        self._halted = self._closing = False
+        self._lanes: dict[str, Lane] = {}
+        self._threads: list[threading.Thread] = []
+        self._done: list[Settled] = []
+        self._recording = 0
+        self._untried: list[Leased] = []
+        self._troubles = 0  # mails in a row that a fault of ours held up
+        self._turn = 0
+        self._began = (time.process_time(), 0)
 
     def stop(self) -> None:
-        """Finish the mail at hand, settle, give the rest back, and return from :meth:`run`."""
+        """Finish the mails at hand, record, give the rest back, and return from :meth:`run`. A signal's handler may
+        call it."""
         self._stop = True
 
     def hurry(self, *, handed: bool = False) -> None:
@@ -164,27 +175,33 @@ class Worker:
         if isinstance(self._transport, SessionPool):
             self._transport.interrupt(handed=handed)
 
-    def run(self, *, limit: int | None = None, ids: Sequence[int] | None = None) -> RunReport:
-        """Send until nothing is due (or ``limit`` mails were handled). With ``ids`` only those, whatever their time.
+    def run(
+        self,
+        *,
+        limit: int | None = None,
+        ids: Sequence[int] | None = None,
+        ranks: Collection[int] = tuple(Rank),
+    ) -> RunReport:
+        """Send until nothing is due (or ``limit`` mails were handled). With ``ids`` only those, whatever their time;
+        else those of these ``ranks``.
 
         Raises :class:`StoreError` when the store fails; what was sent by then is settled by the next run.
         """
         report = RunReport()
         began = self._clock.monotonic()
         self._stop = False
+        self._fresh(report)
+        self._renewed = began
         report.recovered = self._recover()
         report.released = self._release()
         journal = Journal(self._journals, self.name)
         clean = False
         try:
-            with ThreadPoolExecutor(1, thread_name_prefix="mailops-store") as database:
-                self._drain(report, journal, database, limit, ids)
-                while ids is None and limit is None and not self._stop and self._follow():
-                    self._drain(report, journal, database, limit, ids)  # what came of it: reports to submitters
+            self._send_all(journal, limit, ids, ranks)
             clean = True
         finally:
             try:
-                self._close_sessions()
+                self._slots.close()
                 if self._on_end:
                     self._on_end()
                 if clean:
@@ -193,6 +210,39 @@ class Worker:
                 journal.abandon()
                 report.seconds = self._clock.monotonic() - began
         return report
+
+    def _send_all(self, journal: Journal, limit: int | None, ids: Sequence[int] | None, ranks: Collection[int]) -> None:
+        """Drain, with what follows of it; whatever happens, sessions and books are brought to an end."""
+        wait = SLOT_WAIT if ids is None else SLOT_WAIT_IDS
+        self._kit = Kit(
+            self._transport, self._clock, journal, self._slots, self._resting, self._step,
+            lambda: self._stop or self._halted, self._keep_leases, wait,
+        )  # fmt: skip
+        keeper = threading.Thread(target=self._keep_books, args=(journal,), name="mailops-books", daemon=True)
+        keeper.start()
+        try:
+            self._drain(limit, ids, ranks)
+            while ids is None and limit is None and not self._stop and not self._halted and self._follow():
+                self._drain(limit, ids, ranks)  # what came of it: reports to submitters
+        except BaseException as error:
+            self._fail(error)
+        self._report.stopped = self._stop
+        try:
+            self._end_sessions()
+        finally:
+            with self._lock:
+                self._closing = True
+                self._told.notify()
+            keeper.join()
+        untried = [*self._untried, *(job.mail for lane in self._lanes.values() for job in lane.take_all())]
+        try:
+            _patiently(lambda: leases.release(self._engine, self.name, untried))
+        except StoreError as error:  # the next run finds them open and not in the journal
+            self._fail(error)
+        if self._progress:
+            self._progress(self._report)
+        if self._fatal is not None:
+            raise self._fatal
 
     def _follow(self) -> int:
         """What follows of a run, handed over; mail that waits must not suffer from what goes wrong with it."""
@@ -221,137 +271,115 @@ class Worker:
             log.warning("The clock was ahead when %s mails were queued or put off; they are due now.", count)
         return count
 
-    # --- the loop -----------------------------------------------------------------------------------------------------
+    # --- the dispatcher -----------------------------------------------------------------------------------------------
 
-    def _drain(
-        self,
-        report: RunReport,
-        journal: Journal,
-        database: ThreadPoolExecutor,
-        limit: int | None,
-        ids: Sequence[int] | None,
-    ) -> None:
-        requests = _requests(self._batch, limit, ids)
-
-        def take() -> Future[_Batch] | None:
-            request = None if self._stop else next(requests, None)
-            return database.submit(self._take, *request) if request else None
-
-        coming = take()
-        settling: Future[None] | None = None
-        try:
-            while coming is not None:
-                batch = coming.result()
-                coming = None if not batch.mails and ids is None else take()
-                if not batch.mails:
-                    continue
-                done, untried = self._send_batch(batch, journal, report)
-                if settling is not None:
-                    settling.result()
-                settling = database.submit(self._settle, done, untried)
-                if journal.size > JOURNAL_LIMIT:
-                    settling.result()
-                    journal.reset()
-                if self._progress:
-                    self._progress(report)
-        finally:
-            if settling is not None:
-                settling.result()
-            if coming is not None:  # a stop or an error left a leased batch
-                leases.release(self._engine, self.name, coming.result().mails)
-        report.stopped = self._stop
-
-    def _take(self, size: int, ids: Sequence[int] | None) -> _Batch:
-        def take() -> list[Leased]:
-            now = self._clock.now()
-            return leases.lease(
-                self._engine, self.name, now=now, batch=size, duration=self._lease, ids=ids, book=self._book
-            )
-
-        mails = _patiently(take)
-        if mails:
-            self._say("leased")
-        return _Batch(mails, self._clock.monotonic())
-
-    def _settle(self, done: list[Settled], untried: list[Leased]) -> None:
-        _patiently(lambda: leases.settle(self._engine, self.name, done, now=self._clock.now(), book=self._book))
-        _patiently(lambda: leases.release(self._engine, self.name, untried))
-        self._say("settled")
-
-    # --- one batch ----------------------------------------------------------------------------------------------------
-
-    def _send_batch(self, batch: _Batch, journal: Journal, report: RunReport) -> tuple[list[Settled], list[Leased]]:
-        self._refresh()
-        self._sign = self._signer()
-        done: list[Settled] = []
-        self._renewed = batch.leased_at
-        for at, mail in enumerate(batch.mails):
-            if self._stop:
-                return done, batch.mails[at:]
+    def _drain(self, limit: int | None, ids: Sequence[int] | None, ranks: Collection[int]) -> None:
+        """Hand out what is due until nothing is, nothing is under way, and all is recorded."""
+        todo = None if ids is None else list(ids)
+        left = limit
+        empty: dict[tuple[str, int], float] = {}  # what gave nothing: when to ask again
+        patience = 0
+        while not (self._stop or self._halted):
+            jobs: list[Job] = []
+            due = False
+            if todo:
+                if self._held() <= self._batch:
+                    part, todo = todo[: self._batch], todo[self._batch :]
+                    jobs = self._take(len(part), ids=part)
+            elif todo is None and (left is None or left > 0):
+                wanted, due = self._wanted(ranks, empty)
+                if wanted:
+                    most = sum(one.number for one in wanted)
+                    jobs = self._take(most if left is None else min(most, left), wanted=wanted)
+                    left = None if left is None else left - len(jobs)
+                    had = {(job.mail.lane, job.mail.rank) for job in jobs}
+                    again = time.monotonic() + LOOK
+                    empty |= {(one.lane, one.rank): again for one in wanted if (one.lane, one.rank) not in had}
+            patience = 0 if jobs else patience + 1
             self._keep_leases()
-            self._hand = _AtHand()
+            if self._progress:
+                self._progress(self._report)
+            with self._lock:
+                self._hand_out(jobs)
+                if jobs or todo:
+                    if todo and self._held_now() > self._batch:
+                        self._changed.wait(LOOK)
+                    continue
+                over = todo is not None or left == 0 or not due or patience > EMPTY
+                if over and self._idle and not self._done and not self._recording:
+                    return  # else a connection is somebody else's, or another worker was quicker
+                self._told.notify()
+                self._changed.wait(LOOK)
+
+    def _wanted(self, ranks: Collection[int], empty: dict[tuple[str, int], float]) -> tuple[list[Wanted], bool]:
+        """What to lease now: of each lane that has something due as much as is missing of its :func:`stock`; and
+        whether anything is due."""
+        now = time.monotonic()
+        due = [one for one in leases.due(self._engine, now=self._clock.now()) if one[1] in ranks]
+        lanes = sorted({lane for lane, _ in due})
+        self._turn += 1
+        at = self._turn % max(len(lanes), 1)
+        with self._lock:
+            for lane in self._lanes.values():
+                lane.dry = lane.key not in lanes
+        found: list[Wanted] = []
+        for key in (*lanes[at:], *lanes[:at]):
+            with self._lock:
+                lane = self._lane(key)
+                if lane.closed_until > now:
+                    continue
+                size = stock(lane.pace, lane.sessions, self._batch)
+                held = [len(queue) for queue in lane.queues]
+                count = lane.sessions < lane.most and now - lane.counted_at > COUNT
+            for _, rank in (one for one in due if one[0] == key and empty.get(one, 0.0) <= now):
+                room = size - sum(held[: lane.kind(rank) + 1])
+                if 2 * room >= size:
+                    found.append(Wanted(key, rank, min(room, self._batch)))
+            if count:
+                lane.backlog = leases.backlog(self._engine, key, ranks, now=self._clock.now(), most=COUNTED)
+                lane.counted_at = now
+        return found, bool(due)
+
+    def _take(
+        self, size: int, *, wanted: Sequence[Wanted] | None = None, ids: Sequence[int] | None = None
+    ) -> list[Job]:
+        """Lease mails with their ways, by the set-up of this moment."""
+        while True:
+            course = self._refresh()
+            jobs: dict[int, Job] = {}
+
+            def place(mail: Leased) -> str:
+                job = jobs[mail.mail_id] = way_of(mail, course)  # noqa: B023
+                return job.server.key if job.server is not None else mail.lane  # its verdict needs no lane
+
+            def take() -> list[Leased]:
+                return leases.lease(
+                    self._engine, self.name, now=self._clock.now(), batch=size, duration=self._lease, book=self._book,
+                    wanted=wanted, ids=ids, place=place, stands=lambda: self._setup() == course.setup,  # noqa: B023
+                )  # fmt: skip
+
             try:
-                settled = self._send(mail, journal)
-                self._troubles = 0
-            except StoreError as error:
-                if self._hand.begun:
-                    self._end_early([*done, self._troubled(mail, error)], batch.mails[at + 1 :])
-                else:  # the journal cannot be written: nothing of this mail left
-                    self._end_early(done, batch.mails[at:])
-                raise
-            except Exception as error:
-                self._troubles += 1
-                log.exception("mail %s was held up by a fault of mailops", mail.mail_id)
-                settled = self._troubled(mail, error)
-                if self._troubles >= IN_A_ROW:
-                    self._end_early([*done, settled], batch.mails[at + 1 :])
-                    raise
-            done.append(settled)
-            if self._hand.unwritten is not None:
-                self._end_early(done, batch.mails[at + 1 :])
-                raise self._hand.unwritten
-            state = settled.outcome.state
-            if state is MailState.SENT:
-                report.sent += 1
-            elif settled.outcome.attempt == "unknown":
-                report.unknown += 1
-            elif state is MailState.OUTGOING:
-                report.deferred += 1
-            else:
-                report.failed += 1
-        return done, []
+                with self._database:
+                    mails = _patiently(take)
+            except leases.SetupChanged:
+                continue
+            if mails:
+                self._say("leased")
+            return [self._job(mail, jobs.get(mail.mail_id), course) for mail in mails]
 
-    def _end_early(self, done: list[Settled], untried: Sequence[Leased]) -> None:
-        """Settle what was sent and give the others back, before the run ends with an error."""
-        leases.settle(self._engine, self.name, done, now=self._clock.now(), book=self._book)
-        leases.release(self._engine, self.name, untried)
+    def _job(self, mail: Leased, job: Job | None, course: Course) -> Job:
+        """The job of a leased mail, some of whose recipients may have been taken out since it was placed."""
+        return replace(job, mail=mail) if job is not None else way_of(mail, course)
 
-    def _troubled(self, mail: Leased, error: Exception) -> Settled:
-        """What becomes of a mail that a fault of ours held up: the server's answer, where there was one; in doubt,
-        where it was begun; else it waits for its next attempt."""
-        self._close_sessions()
-        if self._hand.answer is not None:
-            return self._outcome(mail, self._hand.answer, *self._hand.way)
-        text = f"mailops had trouble with this mail ({type(error).__name__}); its log says more"
-        doubt = self._hand.begun
-        reply = RecipientReply("", 0, None, text, "body") if doubt else RecipientReply("", 451, None, text, "local")
-        return self._outcome(mail, replace(_everyone(mail, reply), unknown=doubt), *self._hand.way)
-
-    def _keep_leases(self) -> None:
-        """Renew the leases when a third of their time is over."""
-        if self._clock.monotonic() - self._renewed > self._lease.total_seconds() / 3:
-            leases.renew(self._engine, self.name, until=self._clock.now() + self._lease)
-            self._renewed = self._clock.monotonic()
-
-    def _refresh(self) -> None:
-        setup = self._setup()
-        if setup != self._routed:
-            self._routed = setup
-            self._key = self._readable_key()
-            self._signed = {d.bounce_address.lower() for d in setup.alias_domains if self._key and d.bounce_address}
-            self._router = Router(setup)
-            self._servers = {server.key: server for server in setup.servers}
-            self._close_sessions()
+    def _refresh(self) -> Course:
+        """The course by the present set-up."""
+        setup, course = self._setup(), self._course
+        if course is None or setup != course.setup:
+            key = self._readable_key()
+            signed = frozenset(d.bounce_address.lower() for d in setup.alias_domains if key and d.bounce_address)
+            course = Course(setup, Router(setup), key, signed, Signer({}, {}))
+        self._course = course = replace(course, signer=self._signer())
+        return course
 
     def _readable_key(self) -> bytes:
         """The key for return paths. Mail must not wait for it: where it cannot be read, they stay plain."""
@@ -361,208 +389,238 @@ class Worker:
             log.warning("Return paths are not signed in this run: %s", error)
             return b""
 
-    def _send(self, mail: Leased, journal: Journal) -> Settled:
-        try:
-            route, server, parts = self._prepare(mail)
-            self._hand.way = (server, route)
-        except (RouteError, ConfigError, MessageRefused) as error:
-            result = SendResult(tuple(_local(r, error) for r in mail.recipients))
-            return self._outcome(mail, result, None, None)
-        if not mail.recipients:
-            return self._outcome(mail, SendResult(()), server, route)
-        resting = self._resting.get(server.key)
-        if resting and resting[0] > self._clock.monotonic():
-            return self._outcome(mail, _everyone(mail, resting[1]), server, route)
-        # The session is opened first: until the journal says "start", nothing of this mail can be on the wire.
-        try:
-            session = self._session(server)
-        except DeliveryError as error:
-            reply = _reply_of(error)
-            self._resting[server.key] = (self._clock.monotonic() + REST, reply)
-            lines = error.facts.get("transcript") or ()
-            return self._outcome(mail, _everyone(mail, reply), server, route, "\n".join(map(str, lines)))
-        parts, signature = self._dress(mail, route, parts, session)
-        changed = route.header_from if route.header_from != mail.header_from else None
-        journal.start(
-            mail.attempt_id,
-            mail.mail_id,
-            server,
-            recipients=mail.recipients,
-            sent_from=changed,
-            envelope_from=route.envelope_from,
-        )
-        self._hand.begun = True
-        self._say("journaled")
-        result = self._hand.answer = session.send(parts[0], self._step)
-        self._note(journal, mail, result)
-        if len(parts) == 1:
-            result = self._send_surplus(mail, parts[0], session, journal, result)
-        else:
-            result = self._send_each(mail, parts[1:], session, journal, result)
-        if result.connection_lost:
-            self._drop(server.key)
-        return self._outcome(mail, result, server, route, "\n".join(result.transcript) or None, signature)
+    def _keep_leases(self) -> None:
+        """Renew the leases when a third of their time is over."""
+        if self._clock.monotonic() - self._renewed > self._lease.total_seconds() / 3:
+            self._renewed = self._clock.monotonic()
+            with self._database:
+                leases.renew(self._engine, self.name, until=self._clock.now() + self._lease)
 
-    def _note(self, journal: Journal, mail: Leased, result: SendResult) -> None:
-        """Journal an answer. One that cannot be is in memory still, and the run ends with it in the store."""
-        try:
-            journal.end(mail.attempt_id, result)
-        except StoreError as error:
-            self._hand.unwritten = error
-        self._say("recorded")
+    # --- lanes and sessions: under the lock ---------------------------------------------------------------------------
 
-    def _send_surplus(
-        self, mail: Leased, outbound: Outbound, session: Session, journal: Journal, result: SendResult
-    ) -> SendResult:
-        """Give a server that takes only so many recipients in one mail the others in further ones, as many at a time as
-        it took (RFC 5321 §4.5.3.1.10). Each answer is journaled as it comes; a kill leaves one transaction in doubt."""
-        portion = len(result.taken)
-        while (left := surplus(result)) and not (self._stop or result.connection_lost or self._hand.unwritten):
-            try:
-                self._keep_leases()
-                journal.further(left[:portion])
-            except StoreError:
-                break  # what the server took so far must be recorded first
-            then = session.send(replace(outbound, recipients=left[:portion]), self._step)
-            result = self._hand.answer = result.with_later(then)
-            self._note(journal, mail, then)
-            if set(surplus(result)) == set(left):
-                break  # it takes nobody more for now
-            portion = len(then.taken) or portion
-        return result
+    def _lane(self, key: str) -> Lane:
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key, self._lock)
+        return lane
 
-    def _send_each(
-        self, mail: Leased, parts: Sequence[Outbound], session: Session, journal: Journal, result: SendResult
-    ) -> SendResult:
-        """The further transactions of a mail that has one for each recipient. Who had no turn waits."""
-        why = ""
-        for part in parts:
-            if not why and (self._stop or result.connection_lost or self._hand.unwritten):
-                why = "mailops was stopped" if self._stop else "The connection ended"
-            if not why:
-                try:
-                    self._keep_leases()
-                    journal.further(part.recipients)
-                except StoreError as error:
-                    why = error.message.rstrip(".")
-            if why:
-                said = f"{why} before this recipient's turn"
-                left = tuple(RecipientReply(r, 0, None, said, "connect") for r in part.recipients)
-                result = result.with_later(replace(result, replies=left, transcript=()))
+    def _hand_out(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            lane = self._lane(job.server.key if job.server is not None else NOBODY)
+            if lane.closed_until > time.monotonic():
+                self._leave(job.mail)
                 continue
-            then = session.send(part, self._step)
-            result = self._hand.answer = result.with_later(then)
-            self._note(journal, mail, then)
-        return result
+            lane.most = sessions_for(job.server) if job.server is not None else 1
+            lane.put(job)
+        for lane in self._lanes.values():
+            if lane.waiting and (not lane.sessions or self._another(lane)):
+                self._open(lane)
 
-    def _prepare(self, mail: Leased) -> tuple[Route, Server, list[Outbound]]:
-        """The way of a mail and its transactions (one, or for a mass mail with signed return paths one a recipient),
-        with their bytes before the server is known to take them."""
-        assert self._router is not None
-        assert self._routed is not None
-        route = self._router.route(request_of(mail, self._routed))
-        if route.failure is not None or not route.header_from or not route.envelope_from:
-            raise RouteError(
-                "The mail's From cannot be used."
-                if route.failure is FailureType.FROM_INVALID
-                else "The mail has no From, and no notification address is configured.",
-                code=f"route.{(route.failure or FailureType.FROM_MISSING).value}",
-                facts={"from": mail.header_from},
-                fix="Set an alias domain with a default-from address for the company, or give the mail a usable From.",
-            )
-        raw = mail.raw
-        rewritten = route.header_from != mail.header_from
-        if rewritten:
-            raw = with_from(raw, mail.from_start, mail.from_end, route.header_from)
-            raw, _ = without_signatures(raw)  # the rewrite broke them
-        if route.reply_to:
-            raw = with_reply_to(raw, route.reply_to)
-        path = "" if route.envelope_from == NULL_PATH else str(route.envelope_from)
-        outbound = Outbound(path, mail.recipients, raw, mail.smtputf8, mail.eightbit)
-        parts = [outbound]
-        if self._signed and path.lower() in self._signed:
-            parts = self._tagged(mail, outbound)
-            route = replace(route, envelope_from=parts[0].envelope_from)
-        return route, self._server_of(route), parts
-
-    def _tagged(self, mail: Leased, plain: Outbound) -> list[Outbound]:
-        """Transactions whose return path says which mail they are of, and to whom where it is to one."""
-
-        def one(recipients: tuple[str, ...]) -> Outbound:
-            to = recipients[0] if len(recipients) == 1 else None
-            path = sign(plain.envelope_from, mail.mail_id, self._key, at=self._clock.now(), recipient=to)
-            return replace(plain, envelope_from=path, recipients=recipients)
-
-        if mail.mail_class == MailClass.MASS.value:
-            return [one((recipient,)) for recipient in plain.recipients]
-        return [one(plain.recipients)]
-
-    def _dress(
-        self, mail: Leased, route: Route, parts: Sequence[Outbound], session: Session
-    ) -> tuple[list[Outbound], str | None]:
-        """The mail as this server takes it, signed last; and what became of it in words."""
-        fitted = fit(parts[0].data, getattr(session, "offers", None))
-        before = mail.raw if route.header_from != mail.header_from else b""
-        raw, signature = self._sign.prepare(fitted.data, route.header_from or "", before)
-        told = "; ".join(filter(None, (fitted.told, signature))) or None
-
-        def dressed(part: Outbound) -> Outbound:
-            utf8 = fitted.utf8 or not all(address.isascii() for address in part.recipients)
-            return replace(part, data=raw, smtputf8=part.smtputf8 and utf8, eightbit=fitted.eightbit)
-
-        return [dressed(part) for part in parts], told
-
-    def _server_of(self, route: Route) -> Server:
-        assert self._routed is not None
-        return route.effective_server(self._routed)
-
-    def _session(self, server: Server) -> Session:
-        session = self._sessions.get(server.key)
-        if session is None:
-            session = self._transport.connect(server)
-            self._sessions[server.key] = session
-            self._say("connected")
-        return session
-
-    def _drop(self, key: str) -> None:
-        session = self._sessions.pop(key, None)
-        if session is not None:
-            session.close()
-
-    def _close_sessions(self) -> None:
-        for key in list(self._sessions):
-            self._drop(key)
-
-    def _outcome(
-        self,
-        mail: Leased,
-        result: SendResult,
-        server: Server | None,
-        route: Route | None,
-        transcript: str | None = None,
-        signature: str | None = None,
-    ) -> Settled:
-        outcome = settle(
-            result,
-            others=mail.others,
-            policy=server.retry if server else RetryPolicy(),
-            queued_at=mail.queued_at,
-            attempts=mail.attempts,
-            now=self._clock.now(),
-            server_name=server.name if server else "none",
-            senders=(route.header_from, route.envelope_from) if route else (mail.header_from,),
+    def _another(self, lane: Lane) -> str:
+        cpu, mails = self._began
+        handled = self._report.handled - mails
+        if lane.crowded_until > time.monotonic():
+            return ""
+        return another(
+            sessions=lane.sessions,
+            most=max(lane.most - 1, 1) if lane.only_mass else lane.most,
+            backlog=max(lane.backlog, lane.waiting),
+            pace=lane.pace,
+            cpu=(time.process_time() - cpu) / handled if handled >= 20 else CPU_A_MAIL,
+            quiet=self._clock.monotonic() - lane.refused_at,
+            urgent=lane.urgent_waits,
         )
-        outcome = explained(outcome, result, server)
-        changed = route is not None and route.header_from != mail.header_from
-        return Settled(
-            mail,
-            outcome,
-            server.key if server else "none",
-            route.header_from if route and changed else None,
-            route.envelope_from if route else None,
-            transcript[:20_000] if transcript else None,
-            signature,
-        )
+
+    def _open(self, lane: Lane) -> None:
+        lane.sessions += 1
+        name = f"mailops-{lane.key or 'nobody'}-{lane.sessions}"
+        thread = threading.Thread(target=self._sit, args=(lane,), name=name, daemon=True)
+        self._threads = [one for one in self._threads if one.is_alive()] + [thread]
+        thread.start()
+
+    @property
+    def _idle(self) -> bool:
+        return not any(lane.waiting or lane.busy for lane in self._lanes.values())
+
+    def _held_now(self) -> int:
+        return sum(lane.waiting for lane in self._lanes.values())
+
+    def _held(self) -> int:
+        with self._lock:
+            return self._held_now()
+
+    def _leave(self, mail: Leased) -> None:
+        self._untried.append(mail)
+        self._report.left += 1
+
+    # --- a session's thread -------------------------------------------------------------------------------------------
+
+    def _sit(self, lane: Lane) -> None:
+        """Send mails of a lane until there are none for a while, the run ends, or no connection is to be had."""
+        sender = Sender(lane, self._kit)
+        try:
+            while (job := self._next(lane)) is not None:
+                if not self._send(lane, sender, job):
+                    break
+            sender.close()
+        except BaseException as error:
+            self._fail(error)
+            with contextlib.suppress(Exception):
+                sender.close()
+        finally:
+            with self._lock:
+                self._changed.notify()
+
+    def _next(self, lane: Lane) -> Job | None:
+        with self._lock:
+            until = time.monotonic() + IDLE
+            while not (self._stop or self._halted or lane.sessions > lane.most):
+                if (job := lane.next()) is not None:
+                    lane.busy += 1
+                    lane.busy_rest += not job.urgent
+                    if not lane.dry and 2 * lane.waiting <= stock(lane.pace, lane.sessions, self._batch):
+                        self._changed.notify()
+                    return job
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                lane.ready.wait(min(left, LOOK))
+            lane.sessions -= 1
+            return None
+
+    def _send(self, lane: Lane, sender: Sender, job: Job) -> bool:
+        """Send one; whether the session goes on."""
+        began = time.monotonic()
+        settled, end, back = None, False, False
+        self._keep_leases()
+        try:
+            settled = sender.send(job)
+            self._troubles = 0
+            if sender.hand.unwritten is not None:
+                self._fail(sender.hand.unwritten)
+        except NoRoom as error:
+            end = back = True
+            with self._lock:
+                lane.crowded_until = time.monotonic() + CROWDED
+                if error.taken:
+                    lane.closed_until = time.monotonic() + CROWDED
+        except StoreError as error:
+            end = True
+            if sender.hand.begun:
+                settled = sender.troubled(job.mail, error)
+            else:  # the journal cannot be written: nothing of this mail left
+                back = True
+            self._fail(error)
+        except Exception as error:
+            self._troubles += 1
+            log.exception("mail %s was held up by a fault of mailops", job.mail.mail_id)
+            settled = sender.troubled(job.mail, error)
+            if self._troubles >= IN_A_ROW:
+                self._fail(error)
+        except BaseException:
+            with self._lock:  # it stays open, and the next run settles it
+                lane.sessions -= 1
+                self._finished(lane, job)
+            raise
+        with self._lock:
+            if back:
+                lane.put(job, back=True)
+            if lane.closed_until > time.monotonic():
+                for one in lane.take_all():
+                    self._leave(one.mail)
+            if settled is not None:
+                self._count(settled)
+                lane.backlog -= 1
+                if sender.hand.begun:
+                    lane.measure(time.monotonic() - began)
+                if len(self._done) in (1, RECORD):
+                    self._told.notify()
+            if end:
+                lane.sessions -= 1
+            self._finished(lane, job)
+            if lane.waiting and not (self._stop or self._halted or end) and self._another(lane):
+                self._open(lane)
+        return not end
+
+    def _finished(self, lane: Lane, job: Job) -> None:
+        lane.busy -= 1
+        lane.busy_rest -= not job.urgent
+        lane.ready.notify()
+        if not lane.waiting:
+            self._changed.notify()
+            self._told.notify()
+
+    def _count(self, settled: Settled) -> None:
+        self._done.append(settled)
+        report, state = self._report, settled.outcome.state
+        if state is MailState.SENT:
+            report.sent += 1
+        elif settled.outcome.attempt == "unknown":
+            report.unknown += 1
+        elif state is MailState.OUTGOING:
+            report.deferred += 1
+        else:
+            report.failed += 1
+
+    # --- the books ----------------------------------------------------------------------------------------------------
+
+    def _keep_books(self, journal: Journal) -> None:
+        """Record outcomes as they come, together."""
+        try:
+            while done := self._come_in():
+                with self._database:
+                    _patiently(
+                        lambda: leases.settle(self._engine, self.name, done, now=self._clock.now(), book=self._book)
+                    )
+                journal.recorded(item.mail.attempt_id for item in done)
+                self._say("settled")
+                with self._lock:
+                    self._recording = 0
+                    self._changed.notify()
+        except BaseException as error:
+            self._fail(error)
+
+    def _come_in(self) -> list[Settled]:
+        """The outcomes of the next commit; empty at the end of the run."""
+        with self._lock:
+            while not self._done and not self._closing:
+                self._told.wait()
+            until = time.monotonic() + WITHIN
+            while len(self._done) < RECORD and not self._closing and not self._idle:
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                self._told.wait(left)
+            done, self._done = self._done[:RECORD], self._done[RECORD:]
+            self._recording = len(done)
+            return done
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _fail(self, error: BaseException) -> None:
+        """End the run with this error; the first one counts."""
+        with self._lock:
+            if self._fatal is None:
+                self._fatal = error
+            self._halted = True
+            self._changed.notify()
+            for lane in self._lanes.values():
+                lane.ready.notify_all()
+
+    def _end_sessions(self) -> None:
+        """Let each session finish its mail. Where the run was broken off, a peer is not waited for long."""
+        with self._lock:
+            self._halted = True
+            for lane in self._lanes.values():
+                lane.ready.notify_all()
+            threads = list(self._threads)
+        began = time.monotonic()
+        broken = self._fatal is not None and not isinstance(self._fatal, Exception)
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(LOOK)
+                if self._fatal is not None and time.monotonic() - began > POLITE:
+                    self.hurry(handed=broken and time.monotonic() - began > LAST)
 
     def _say(self, step: str) -> None:
         if self._step:
@@ -579,37 +637,3 @@ def _patiently(work: Callable[[], T]) -> T:
                 raise
             time.sleep(wait)
     return work()
-
-
-def _requests(batch: int, limit: int | None, ids: Sequence[int] | None) -> Iterator[tuple[int, Sequence[int] | None]]:
-    """What to lease, batch by batch: (how many, of which ids)."""
-    if ids is not None:
-        for at in range(0, len(ids), batch):
-            part = ids[at : at + batch]
-            yield len(part), part
-        return
-    left = limit
-    while left is None or left > 0:
-        size = batch if left is None else min(batch, left)
-        yield size, None
-        left = None if left is None else left - size
-
-
-def _everyone(mail: Leased, reply: RecipientReply) -> SendResult:
-    return SendResult(tuple(replace(reply, recipient=r) for r in mail.recipients), connection_lost=True)
-
-
-def _local(recipient: str, error: MailopsError) -> RecipientReply:
-    return RecipientReply(recipient, 554, None, f"{error.message} {error.fix}", "local")
-
-
-def _reply_of(error: DeliveryError) -> RecipientReply:
-    facts = error.facts
-    return RecipientReply(
-        "",
-        int(facts.get("smtp_code") or 0),
-        facts.get("enhanced"),
-        str(facts.get("text") or error.message),
-        str(facts.get("stage") or "connect"),
-        {**facts, "code": error.code, "fix": error.fix} if error.code.startswith("auth.") else None,
-    )

@@ -19,13 +19,17 @@ from .transport import SmtpTransport
 
 
 class SessionPool:
-    """Keeps up to ``server.max_sessions`` idle sessions per server; safe to use from several threads."""
+    """Keeps up to ``server.max_sessions`` idle sessions per server (none with ``keep`` False); safe to use from several
+    threads."""
 
-    def __init__(self, transport: SmtpTransport, clock: Clock, *, idle: float = 60.0, messages: int = 1000) -> None:
+    def __init__(
+        self, transport: SmtpTransport, clock: Clock, *, idle: float = 60.0, messages: int = 1000, keep: bool = True
+    ) -> None:
         self._transport = transport
         self._clock = clock
         self._idle = idle
         self.messages = messages
+        self._keep = keep
         self._free: dict[Server, list[tuple[SmtpSession, float]]] = {}
         self._lock = threading.Lock()
 
@@ -64,7 +68,7 @@ class SessionPool:
 
     def give_back(self, server: Server, session: SmtpSession) -> None:
         """Keep the session for the next mail, or close it when it is spent."""
-        if session.alive and session.sent < self.messages:
+        if self._keep and session.alive and session.sent < self.messages:
             with self._lock:
                 kept = self._free.setdefault(server, [])
                 if len(kept) < max(server.max_sessions, 1):

@@ -4,6 +4,10 @@ With PIPELINING (RFC 2920) a mail costs two writes: ``MAIL`` + ``RCPT``… + ``D
 final dot. Without it every command waits for its answer. Long recipient lists go out in groups, so that the answers
 never fill the buffers of both sides.
 
+With CHUNKING too (RFC 3030) it is one flight: the body follows its recipients in the same write, as one ``BDAT`` chunk.
+A body of more than :data:`FLIGHT` octets waits for the answers to RCPT. A server that offers BDAT and refuses it gets
+``DATA``, and no BDAT from this process any more.
+
 What an ending means, per recipient:
 
 * every reply is kept with the step it belongs to; refused recipients do not hold up the others;
@@ -18,20 +22,25 @@ SMTPUTF8, 554 5.6.3 needs 8BITMIME, 553 5.1.3 unusable address, 554 5.6.0 broken
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..model.address import envelope_address, is_valid
 from ..model.setup import Server
 from ..ports import Outbound, RecipientReply, SendResult
-from .wire import Reply, Wire, WireError
+from .wire import MAX_NOTES, Reply, Wire, WireError
 
 RCPT_GROUP = 100
+FLIGHT = 256 * 1024
+FRESH = 2.0  # seconds since its last answer in which a server has hardly closed a connection for idleness
+_NOT_DONE = frozenset({500, 501, 502, 503, 504, 555})  # answers to a BDAT that speak of the command
 _UNSAFE = re.compile(r"[\x00-\x20\x7f<>]")
 _BARE_BEFORE_DOT = re.compile(rb"(?:(?<!\r)\n|\r)\.")
 _DOT_AT_START = re.compile(rb"\.(?<=[\r\n]\.)")  # three times as fast as looking for the two octets
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
+_CHUNK_NOTE = "… message body"
 _BODY_NOTE = "… message body, final dot"
 
 OnStep = Callable[[str], None]
@@ -110,7 +119,15 @@ class SmtpSession:
     handed over and a fresh connection may try again at once.
     """
 
-    def __init__(self, wire: Wire, server: Server, extensions: Extensions, *, record: bool = False) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        server: Server,
+        extensions: Extensions,
+        *,
+        record: bool = False,
+        no_chunks: set[tuple[str, int]] | None = None,
+    ) -> None:
         self.wire = wire
         self.server = server
         self.extensions = extensions
@@ -119,7 +136,10 @@ class SmtpSession:
         self.alive = True
         self.stale = False
         self.sent = 0
+        self._used_at = time.monotonic()
         self._pipelining = "PIPELINING" in extensions
+        self._no_chunks = set() if no_chunks is None else no_chunks  # servers that refuse what they offer
+        self._place = (server.host.lower(), server.port)
         self._max_size = min((n for n in (server.max_size, extensions.size) if n), default=None)
 
     @property
@@ -145,9 +165,11 @@ class SmtpSession:
         self.sent += 1
         try:
             self._transact(attempt, on_step or _no_step)
+        except _Ended:
+            pass
         except WireError as error:
             self._drop()
-            self.stale = used and not attempt.mail_answered
+            self.stale = used and not attempt.mail_answered and not attempt.unknown
             words = f"{error.text} ({attempt.stage})"
             if attempt.unknown:
                 words = f"{error.text}; the message was complete, so the server may have it"
@@ -157,6 +179,9 @@ class SmtpSession:
             if not isinstance(error, Exception):
                 raise
             attempt.rest(0, None, f"mailops stopped at {attempt.stage}: {type(error).__name__}: {error}", attempt.stage)
+        self._used_at = time.monotonic()
+        if attempt.anew:
+            self.stale = True
         if attempt.closing:
             self.stale = used and not attempt.mail_accepted
             self._drop()
@@ -178,6 +203,8 @@ class SmtpSession:
                 raise WireError("garbled", f"the server sent {str(reply)[:200]!r} unasked")
             attempt.closing = True
             attempt.rest_reply(reply, "mail")
+            return
+        if self._chunking and self._chunked(attempt, opening, on_step):
             return
         commands = [f"RCPT TO:<{address}>\r\n".encode() for address in attempt.wanted.values()]
         if self._pipelining:
@@ -207,8 +234,84 @@ class SmtpSession:
         attempt.closing = reply.code == 421
         on_step("final-reply")
 
-    def _pipelined(self, attempt: _Attempt, opening: bytes, commands: list[bytes], on_step: OnStep) -> bool:
-        """MAIL, RCPT and DATA in groups; returns whether the body goes out next."""
+    @property
+    def _chunking(self) -> bool:
+        return self._pipelining and "CHUNKING" in self.extensions and self._place not in self._no_chunks
+
+    def _chunked(self, attempt: _Attempt, opening: bytes, on_step: OnStep) -> bool:
+        """The mail as one BDAT chunk; False when the server refused the command, and DATA is to be tried."""
+        wire, mail, limit = self.wire, attempt.mail, self.limits.command
+        chunk = b"BDAT %d LAST\r\n" % len(mail.data)
+        # A server that closed an idle connection would leave a flight in doubt: there MAIL goes first.
+        fresh = time.monotonic() - self._used_at < FRESH
+        flight = fresh and len(mail.data) <= FLIGHT and len(attempt.wanted) <= RCPT_GROUP
+        commands = [f"RCPT TO:<{address}>\r\n".encode() for address in attempt.wanted.values()]
+        if flight:
+            head = b"".join((opening, *commands, chunk))
+            self._hand_over(attempt, head, on_step, ("mail", "rcpt", "data", "body"))
+        if not (flight or self._pipelined(attempt, opening, commands, on_step, then=b"")):
+            return True
+        if flight and not self._take_mail(attempt, wire.read(limit)):
+            attempt.unknown = wire.handed = False
+            if not attempt.closing:
+                self._skip(len(commands) + 1, sends_data=False)
+            return True
+        if flight:
+            for recipient in list(attempt.wanted):
+                attempt.stage = "rcpt"
+                if not self._take_rcpt(attempt, recipient, wire.read(limit)):
+                    attempt.unknown = wire.handed = False
+                    return True
+            attempt.unknown = wire.handed = bool(attempt.wanted)
+        elif not attempt.wanted:
+            self._reset(attempt)
+            return True
+        else:
+            self._hand_over(attempt, chunk, on_step, ("data", "body"))
+        attempt.stage = "body"
+        try:
+            reply = wire.read(self.limits.final)
+        finally:
+            wire.handed = False
+        if 300 <= reply.code < 400:
+            raise WireError("garbled", f"the server answered the message with {str(reply)[:200]!r}")
+        attempt.unknown = False
+        refused = attempt.wanted and reply.code in _NOT_DONE
+        if refused:
+            self._no_chunks.add(self._place)
+        else:
+            attempt.rest_reply(reply, "body")
+        attempt.closing = reply.code == 421
+        if reply.code >= 400 and not attempt.closing:  # its state is not known until a RSET (RFC 3030 §2)
+            clear = self._reset(attempt)
+            if refused and not clear:  # it took the body for commands: out of step
+                self._drop()
+        on_step("final-reply")
+        if refused and not self.alive:
+            attempt.anew = True
+            attempt.rest_reply(reply, "body")
+        return not (refused and self.alive)
+
+    def _hand_over(self, attempt: _Attempt, head: bytes, on_step: OnStep, steps: tuple[str, ...]) -> None:
+        """Write commands with the chunk behind them: from then on the server may have the mail."""
+        wire = self.wire
+        if len(wire.notes) < MAX_NOTES:
+            wire.notes.append(("C", head))
+        try:
+            wire.write(head + attempt.mail.data, self.limits.block, note=_CHUNK_NOTE)
+        except WireError as error:
+            reply = self._last_words(error)
+            attempt.closing = True
+            attempt.rest_reply(reply, attempt.stage)
+            raise _Ended from None
+        attempt.unknown = wire.handed = True
+        for step in steps:
+            on_step(step)
+
+    def _pipelined(
+        self, attempt: _Attempt, opening: bytes, commands: list[bytes], on_step: OnStep, then: bytes = b"DATA\r\n"
+    ) -> bool:
+        """MAIL, RCPT and DATA in groups; returns whether the body goes out next. ``then`` empty: without DATA."""
         read, limit, wire = self.wire.read, self.limits.command, self.wire
         recipients = list(attempt.wanted)
         last = len(commands) - 1
@@ -220,26 +323,27 @@ class SmtpSession:
             if start == 0:
                 group.insert(0, opening)
             if stop > last:
-                group.append(b"DATA\r\n")
+                group.append(then)
             wire.write(b"".join(group), limit)
             if start == 0:
                 on_step("mail")
                 on_step("rcpt")
-            if stop > last:
+            if stop > last and then:
                 on_step("data")
             if start == 0 and not self._take_mail(attempt, read(limit)):
                 if not attempt.closing:
-                    self._skip(stop - start, sends_data=stop > last)
+                    self._skip(stop - start, sends_data=stop > last and bool(then))
                 return False
             attempt.stage = "rcpt"
             for index in range(start, stop):
                 if not self._take_rcpt(attempt, recipients[index], read(limit)):
                     return False
-            if stop > last:
+            if stop > last and then:
                 attempt.stage = "data"
                 go_on = read(self.limits.data)
             start = stop
-        assert go_on is not None
+        if go_on is None:
+            return True
         return self._take_data(attempt, go_on)
 
     def _step_by_step(self, attempt: _Attempt, opening: bytes, commands: list[bytes], on_step: OnStep) -> bool:
@@ -309,13 +413,16 @@ class SmtpSession:
         except WireError:
             self._drop()
 
-    def _reset(self, attempt: _Attempt) -> None:
-        """Clear the transaction the server still holds open."""
+    def _reset(self, attempt: _Attempt) -> bool:
+        """Clear the transaction the server still holds open; whether it did, and said no more."""
         try:
             self.wire.write(b"RSET\r\n", self.limits.command)
-            self._after(attempt, self.wire.read(self.limits.command))
+            reply = self.wire.read(self.limits.command)
         except WireError:
             self._drop()
+            return False
+        self._after(attempt, reply)
+        return 200 <= reply.code < 300 and not self.wire.pending
 
     def _last_words(self, broken: WireError) -> Reply:
         """A server that ends the connection amid the body may have said why; otherwise the break itself goes on."""
@@ -428,6 +535,10 @@ class SmtpSession:
         self.wire.close()
 
 
+class _Ended(Exception):
+    """The server ended the connection amid the mail, and said why."""
+
+
 class _Unfit(Exception):
     """This server cannot carry this mail; nothing was sent."""
 
@@ -441,7 +552,18 @@ class _Unfit(Exception):
 class _Attempt:
     """What is known so far about one mail: who is still wanted, who has an answer."""
 
-    __slots__ = ("answers", "closing", "dotted", "mail", "mail_accepted", "mail_answered", "stage", "unknown", "wanted")
+    __slots__ = (
+        "anew",
+        "answers",
+        "closing",
+        "dotted",
+        "mail",
+        "mail_accepted",
+        "mail_answered",
+        "stage",
+        "unknown",
+        "wanted",
+    )
 
     def __init__(self, mail: Outbound) -> None:
         self.mail = mail
@@ -452,6 +574,7 @@ class _Attempt:
         self.mail_accepted = False
         self.unknown = False
         self.closing = False
+        self.anew = False  # nothing was handed over, and another connection may try at once
         self.dotted = True
 
     def settle(self, recipient: str, reply: Reply, stage: str) -> None:

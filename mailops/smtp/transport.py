@@ -61,6 +61,7 @@ class SmtpTransport:
         self._record = record
         self._contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
         self._lock = threading.Lock()
+        self.no_chunks: set[tuple[str, int]] = set()  # servers that offer BDAT and refuse it
         self._wires: weakref.WeakSet[Wire | socket.socket] = weakref.WeakSet()
 
     def interrupt(self, *, handed: bool = False) -> None:
@@ -164,7 +165,13 @@ class _Opening:
             if self.server.encryption is Encryption.STARTTLS:
                 self._starttls(wire)
             self._auth(wire)
-            return SmtpSession(wire, self.server, self.extensions, record=self.transport.record)
+            return SmtpSession(
+                wire,
+                self.server,
+                self.extensions,
+                record=self.transport.record,
+                no_chunks=self.transport.no_chunks,
+            )
         except WireError as error:
             raise self._broken(error) from error
         except DeliveryError as error:

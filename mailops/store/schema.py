@@ -194,6 +194,17 @@ mails = sa.Table(
     sa.Column("login", sa.String(320)),  # who handed it over, where a program signed in
     sa.Column("peer", sa.String(64)),
     sa.Column("sent_signature", sa.Text),  # what became of signatures on the way out
+    sa.Column("lane", sa.String(100), nullable=False, server_default=""),  # a hint: the server it waits for
+    sa.Column("rank", sa.SmallInteger, nullable=False, server_default="1"),  # model.states.Rank: who goes first
+    sa.Index(
+        "ix_mails_lane",
+        "lane",
+        "rank",
+        "due_at",
+        "id",
+        sqlite_where=sa.text("state = 'outgoing'"),
+        postgresql_where=sa.text("state = 'outgoing'"),
+    ),
     sa.Index(
         "ix_mails_login",
         "login",
@@ -216,6 +227,32 @@ contents = sa.Table(
     sa.Column("from_end", sa.Integer, nullable=False),
     sa.Column("smtputf8", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("eightbit", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+holds = sa.Table(
+    "holds",
+    metadata,
+    sa.Column("domain", sa.String(253), primary_key=True),  # of recipients; what is to it is not leased
+    sa.Column("until", Utc, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("actor", sa.String(100)),
+    sa.Column("created_at", Utc, nullable=False),
+)
+
+rates = sa.Table(
+    "rates",
+    metadata,
+    sa.Column("server", sa.String(100), primary_key=True),  # who counts: an account on a host
+    sa.Column("span", sa.String(10), primary_key=True),  # minute, day
+    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),  # which part of it, counted from 1970
+    sa.Column("used", sa.Integer, nullable=False),
+)
+
+job_times = sa.Table(
+    "job_times",
+    metadata,
+    sa.Column("job", sa.String(40), primary_key=True),
+    sa.Column("last_at", Utc, nullable=False),
 )
 
 REFUSED = "state IN ('failed', 'bounced')"

@@ -65,6 +65,7 @@ TABLE_OWNER: dict[str, str] = {
     **dict.fromkeys(("parameters", "alias_domains", "companies", "servers"), "store"),
     **dict.fromkeys(("mails", "deliveries", "attempts", "events", "counts", "owed", "follows", "forgotten"), "ledger"),
     "contents": "queue",
+    **dict.fromkeys(("holds", "rates", "job_times"), "queue"),
     "dkim_keys": "queue",
     **dict.fromkeys(("logins", "reports"), "relay"),
     "bounces": "bounces",
@@ -91,9 +92,9 @@ class Shared:
 SHARED = (
     Shared(
         "mails",
-        frozenset({"lease_owner", "lease_until", "attempts"}),
+        frozenset({"lease_owner", "lease_until", "attempts", "lane", "rank"}),
         "queue",
-        "a lease says who sends a mail now; it tells nothing of what became of it",
+        "a lease says who sends a mail now, a lane where it waits; neither tells what became of it",
     ),
 )
 

@@ -86,7 +86,7 @@ class _Session(SmtpSession):
             return
         super()._mail_friendly(address, parameters)
 
-    def _store(self, data: bytes, size: int) -> None:
+    def _store(self, data: bytes, size: int, *, stuffed: bool = True) -> None:
         world: Sandbox = self.core.sandbox  # type: ignore[attr-defined]  # as above
         sender, recipients, login = self._sender or "", list(self._recipients), self.login or ""
         person = world.idp.person(login)
@@ -104,7 +104,7 @@ class _Session(SmtpSession):
             self._reset()
             self._reply(554, f"SendAsDenied; {login} not allowed to send as {sender}", "5.2.252")
             return
-        super()._store(data, size)
+        super()._store(data, size, stuffed=stuffed)
         for recipient in recipients:
             world.mailboxes.deliver(recipient, data)
 

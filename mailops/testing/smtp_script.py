@@ -5,8 +5,8 @@ rule that matches and fires is played, with no rule the server just does its wor
 script can be written in Python, kept as JSON, or printed in a report.
 
 Steps: ``connect`` (the greeting), ``tls`` (the handshake, after STARTTLS or at once), ``ehlo``, ``starttls``,
-``auth``, ``mail``, ``rcpt``, ``data`` (the command), ``body`` (the final dot), ``rset``, ``noop``, ``quit``, and
-``pipelining`` (a command that came with more input behind it).
+``auth``, ``mail``, ``rcpt``, ``data`` (the command), ``bdat`` (a chunk), ``body`` (the final dot, the last chunk),
+``rset``, ``noop``, ``quit``, and ``pipelining`` (a command that came with more input behind it).
 
 Actions:
 
@@ -46,6 +46,7 @@ STEPS = (
     "mail",
     "rcpt",
     "data",
+    "bdat",
     "body",
     "rset",
     "noop",

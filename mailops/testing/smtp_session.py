@@ -63,6 +63,8 @@ class SmtpSession(AuthSession):
             self._rcpt(rest)
         elif verb == "DATA":
             self._data()
+        elif verb == "BDAT" and "CHUNKING" in self.core.extensions:
+            self._bdat(rest)
         elif verb in ("EHLO", "HELO"):
             self._step("ehlo", lambda: self._ehlo(verb, rest))
         elif verb == "RSET":
@@ -156,6 +158,28 @@ class SmtpSession(AuthSession):
             return
         self._step("data", self._data_friendly)
 
+    def _bdat(self, rest: str) -> None:
+        """A chunk (RFC 3030 section 2): its octets follow, and are taken whatever is said about it."""
+        size, _, last = rest.strip().partition(" ")
+        if not size.isdecimal() or last.strip().upper() not in ("", "LAST"):
+            self._reply(501, "Syntax: BDAT size [LAST]", "5.5.4")
+            return
+        self._chunk = (int(size), bool(last.strip()))
+
+    def _chunk_came(self, data: bytes, last: bool) -> None:
+        if not self._recipients:
+            self._reply(503 if self._sender is None else 554, "No valid recipients", "5.5.1")
+            return
+        self._step("bdat", lambda: self._chunk_friendly(data, last))
+
+    def _chunk_friendly(self, data: bytes, last: bool) -> None:
+        self._chunks.append(data)
+        if not last:
+            self._reply(250, f"{len(data)} octets", "2.0.0")
+            return
+        whole = b"".join(self._chunks)
+        self._step("body", lambda: self._store(whole, len(whole), stuffed=False))
+
     def _data_friendly(self) -> None:
         self._in_data, self._skipped = True, 0
         self._scanned = self._position
@@ -166,14 +190,14 @@ class SmtpSession(AuthSession):
         size, self._skipped = len(data) + self._skipped, 0
         self._step("body", lambda: self._store(data, size))
 
-    def _store(self, data: bytes, size: int) -> None:
+    def _store(self, data: bytes, size: int, *, stuffed: bool = True) -> None:
         if size > self.core.max_size:
             self._reset()
             self._reply(552, f"Message of {size} bytes is larger than {self.core.max_size}", "5.3.4")
             return
-        if data.startswith(b"."):
+        if stuffed and data.startswith(b"."):
             data = data[1:]
-        if b"\r\n." in data:
+        if stuffed and b"\r\n." in data:
             data = data.replace(b"\r\n.", b"\r\n")
         assert self._sender is not None
         message = ReceivedMessage(

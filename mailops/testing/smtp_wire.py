@@ -45,6 +45,7 @@ class WireSession(asyncio.Protocol):
         self._slow: float | None = None  # seconds between bytes of the answer being made
         self._mute = False  # the step takes effect, its answer is swallowed
         self._in_data = False
+        self._chunk: tuple[int, bool] | None = None  # octets of the chunk that comes, whether it is the last
         self._overlong = False  # the line being read is too long to keep
         self._skipped = 0  # bytes of an over-large message already thrown away
         self._challenge: Callable[[bytes], None] | None = None
@@ -60,6 +61,7 @@ class WireSession(asyncio.Protocol):
         self._later: dict[str, Rule] = {}
         self._never: set[str] = set()
         self._parameters: dict[str, str | None] = {}
+        self._chunks: list[bytes] = []
 
     # -- the connection -----------------------------------------------------------------------------------------------
 
@@ -169,6 +171,15 @@ class WireSession(asyncio.Protocol):
             if self._in_data:
                 if not self._take_message():
                     break
+                continue
+            if self._chunk is not None:
+                size, last = self._chunk
+                if len(buffer) - self._position < size:
+                    break
+                data = bytes(memoryview(buffer)[self._position : self._position + size])
+                self._position += size
+                self._chunk = None
+                self._chunk_came(data, last)
                 continue
             end = buffer.find(b"\n", self._position)
             if end < 0:
@@ -364,6 +375,10 @@ class WireSession(asyncio.Protocol):
 
     def _command(self, line: bytes) -> None:
         """A complete command line, without its line end."""
+        raise AssertionError("SmtpSession knows the commands")
+
+    def _chunk_came(self, data: bytes, last: bool) -> None:
+        """The octets of a BDAT command."""
         raise AssertionError("SmtpSession knows the commands")
 
     def _message(self, data: bytes) -> None:

@@ -42,8 +42,8 @@ POINTS = {
     "send": "mailops.smtp.pool:PooledSession.send",
     "session.close": "mailops.smtp.pool:PooledSession.close",
     "pool.close": "mailops.smtp.pool:SessionPool.close",
-    "outcome": "mailops.queue.worker:settle",
-    "explained": "mailops.queue.worker:explained",
+    "outcome": "mailops.queue.sending:settle",
+    "explained": "mailops.queue.sending:explained",
 }
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "full": lambda: OSError(errno.ENOSPC, "No space left on device"),

@@ -85,7 +85,7 @@ def books_agree(ops: Ops, smtp: SmtpServerProcess, wanted: list[str], kills: int
 def test_a_kill_at_each_step_loses_nothing(ops_on: Callable[..., Ops], step: str) -> None:
     with SmtpServerProcess() as smtp:
         ops = ops_on()
-        furnish(ops, smtp)
+        furnish(ops, smtp, max_sessions=1)
         wanted = fill(ops, 30)
         child = start(ops, step, "1" if step in ("leased", "connected", "settled") else "9")
         finish(child, -signal.SIGKILL)

@@ -332,8 +332,8 @@ def test_pipelining_announced_then_forbidden():
 
 
 def test_a_script_of_unknown_parts_is_refused():
-    with pytest.raises(ConfigError, match="CHUNKING"):
-        SmtpServer(extensions=["CHUNKING"])
+    with pytest.raises(ConfigError, match="BINARYMIME"):
+        SmtpServer(extensions=["BINARYMIME"])
 
 
 # -- TLS --------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,54 @@
+"""Lanes: which server a mail waits for, in which order, what holds it, and what servers were given."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("mails", recreate="never") as table:
+        table.add_column(sa.Column("lane", sa.String(100), nullable=False, server_default=""))
+        table.add_column(sa.Column("rank", sa.SmallInteger, nullable=False, server_default="1"))
+    op.execute(
+        "UPDATE mails SET rank = CASE WHEN mail_class = 'mass' AND attempts = 0 THEN 4 WHEN mail_class = 'mass' THEN 2 "
+        "WHEN origin LIKE '%, urgent' THEN 0 ELSE 1 END WHERE state = 'outgoing'"
+    )
+    waiting = sa.text("state = 'outgoing'")
+    op.create_index(
+        "ix_mails_lane",
+        "mails",
+        ["lane", "rank", "due_at", "id"],
+        sqlite_where=waiting,
+        postgresql_where=waiting,
+    )
+    op.execute(
+        "UPDATE servers SET max_sessions = 0 WHERE max_sessions = 1"
+    )  # nobody could choose it: as the provider says
+    zone = sa.DateTime(timezone=True)
+    op.create_table(
+        "holds",
+        sa.Column("domain", sa.String(253), nullable=False),
+        sa.Column("until", zone, nullable=False),
+        sa.Column("why", sa.Text, nullable=False),
+        sa.Column("actor", sa.String(100)),
+        sa.Column("created_at", zone, nullable=False),
+        sa.PrimaryKeyConstraint("domain", name="pk_holds"),
+    )
+    op.create_table(
+        "rates",
+        sa.Column("server", sa.String(100), nullable=False),
+        sa.Column("span", sa.String(10), nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+        sa.Column("used", sa.Integer, nullable=False),
+        sa.PrimaryKeyConstraint("server", "span", "at", name="pk_rates"),
+    )
+    op.create_table(
+        "job_times",
+        sa.Column("job", sa.String(40), nullable=False),
+        sa.Column("last_at", zone, nullable=False),
+        sa.PrimaryKeyConstraint("job", name="pk_job_times"),
+    )

@@ -1,0 +1,267 @@
+"""Lanes: many servers and sessions at once, and none of them in another's way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from furnish import furnish
+
+from mailops import Ops
+from mailops.model.mail import Submission
+from mailops.model.setup import Encryption, MailClass, RetryPolicy, Server
+from mailops.model.states import MailState
+from mailops.ports import RecipientReply, SendResult
+from mailops.queue import journal as journals
+from mailops.queue.slots import DEFAULT, FileSlots, account_of, sessions_for, slots_for
+from mailops.store import schema
+from mailops.testing import SmtpServer, slow
+
+CHILD = Path(__file__).with_name("drain_child.py")
+
+
+def server(key: str, smtp: Any, **more: Any) -> Server:
+    values: dict[str, Any] = {"name": key, "from_filter": f"{key}.example", **more}
+    return Server(key, host="127.0.0.1", port=smtp.port, encryption=Encryption.NONE, timeout=10.0, **values)
+
+
+def put(ops: Ops, count: int, sender: str = "ann@acme.example", **more: Any) -> list[int]:
+    source = (
+        Submission(sender=sender, to=(f"u{n}@x{n % 7}.example",), subject=f"{n}", text="t", **more)
+        for n in range(count)
+    )
+    return list(ops.queue.submit_many(source))
+
+
+class Running:
+    """A run of the queue in a thread."""
+
+    def __init__(self, ops: Ops, **more: Any) -> None:
+        self.worker = ops.queue.worker(**more)
+        self.report: Any = None
+        self._thread = threading.Thread(target=self._go)
+
+    def _go(self) -> None:
+        self.report = self.worker.run()
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 20.0) -> float:
+    """Seconds until it is so."""
+    began = time.monotonic()
+    while not what():
+        assert time.monotonic() - began < seconds, "it did not come to pass"
+        time.sleep(0.002)
+    return time.monotonic() - began
+
+
+def most_at_once(smtp: SmtpServer) -> int:
+    """The most connections that the server had at a time, by its log."""
+    now = most = 0
+    for line in smtp.log:
+        now += {"connected": 1, "closed": -1}.get(line.event, 0)
+        most = max(most, now)
+    return most
+
+
+def test_a_slow_server_does_not_hold_up_a_fast_one(sqlite_ops: Ops) -> None:
+    """At 6f79daf the fast half takes as long as the slow one."""
+    ops = sqlite_ops
+    with SmtpServer([slow("body", 0.25)]) as far, SmtpServer() as near:
+        furnish(ops, near)
+        ops.save_server(server("far", far, max_sessions=1))
+        for n in range(20):
+            put(ops, 1, "ann@far.example" if n % 2 else "ann@acme.example")
+        with Running(ops):
+            wait_for(lambda: near.accepted > 0)
+            took = wait_for(lambda: near.accepted == 10)
+            assert far.accepted <= 3
+            assert took < 0.5
+    assert ops.queue.counts()[MailState.SENT] == 20
+
+
+def test_an_urgent_mail_amid_mass_mail_leaves_at_once(sqlite_ops: Ops) -> None:
+    ops = sqlite_ops
+    with SmtpServer([slow("body", 0.02)]) as smtp:
+        furnish(ops, smtp, max_sessions=3)
+        put(ops, 400, mail_class=MailClass.MASS)
+        with Running(ops) as run:
+            wait_for(lambda: smtp.accepted >= 20)
+            [urgent] = put(ops, 1, "boss@acme.example")
+            took = wait_for(lambda: any(b"boss@" in m.data for m in smtp.messages[20:]))
+            run.worker.stop()
+        assert took < 0.5
+        assert smtp.accepted < 200
+    assert ops.queue.mail(urgent).state is MailState.SENT
+    assert most_at_once(smtp) <= 3
+
+
+def test_mass_mail_leaves_one_session_free(sqlite_ops: Ops) -> None:
+    ops = sqlite_ops
+    with SmtpServer([slow("body", 0.05)]) as smtp:
+        furnish(ops, smtp, max_sessions=3)
+        put(ops, 60, mail_class=MailClass.MASS)
+        ops.queue.run()
+        assert smtp.accepted == 60
+        assert most_at_once(smtp) == 2
+
+
+def test_another_session_is_opened_for_a_long_queue_and_none_for_a_short_one(sqlite_ops: Ops) -> None:
+    ops = sqlite_ops
+    with SmtpServer([slow("body", 0.05)]) as smtp:
+        furnish(ops, smtp)
+        put(ops, 2)
+        ops.queue.run()
+        assert most_at_once(smtp) == 1
+        put(ops, 200)
+        began = time.monotonic()
+        ops.queue.run()
+        assert time.monotonic() - began < 200 * 0.05 / 2
+        assert 3 <= most_at_once(smtp) <= DEFAULT
+
+
+def test_three_connections_are_three_whoever_opens_them(ops_on: Callable[..., Ops]) -> None:
+    """Two runs of the queue and urgent sends inside an application, each a process or thread of its own."""
+    with SmtpServer([slow("body", 0.02)]) as smtp:
+        ops = ops_on()
+        furnish(ops, smtp, max_sessions=3)
+        put(ops, 250)
+        command = [sys.executable, str(CHILD), str(ops.workspace.path)]
+        children = [subprocess.Popen(command) for _ in range(2)]
+        wait_for(lambda: smtp.accepted > 0, 60)
+        for n in range(5):
+            ops.send(sender="ann@acme.example", to=[f"now{n}@x.example"], subject="s", text="t", urgent=True)
+        for child in children:
+            assert child.wait(60) == 0
+        ops.queue.run()
+        assert smtp.accepted == 255
+        assert ops.queue.counts()[MailState.OUTGOING] == 0
+        assert most_at_once(smtp) == 3
+
+
+def test_slots_are_shared_and_freed(ops_on: Callable[..., Ops]) -> None:
+    ops = ops_on()
+    folder = ops.workspace.path / "slots"
+    mine, yours = slots_for(ops.engine, folder), slots_for(ops.engine, folder)
+    account = account_of(Server("main", "Main", host="mx.example"))
+    first = mine.take(account, 2)
+    second = yours.take(account, 2)
+    assert first is not None
+    assert second is not None
+    assert mine.take(account, 2) is None is yours.take(account, 2)
+    other = yours.take(account_of(Server("main", "Main", host="mx.example", login="ann")), 1)
+    assert other is not None  # another account is counted apart
+    first.free()
+    again = yours.take(account, 2)
+    assert again is not None
+    for slot in (again, second, other):
+        slot.free()
+    mine.close()
+    yours.close()
+
+
+def test_how_many_sessions_a_server_gets(tmp_path: Path) -> None:
+    plain = Server("main", "Main", host="mx.example")
+    assert sessions_for(plain) == DEFAULT
+    assert sessions_for(Server("o", "O", host="smtp.office365.com")) == 3
+    assert sessions_for(Server("o", "O", host="127.0.0.1", provider="outlook")) == 3
+    assert sessions_for(Server("o", "O", host="smtp.office365.com", max_sessions=2)) == 2
+    assert isinstance(FileSlots(tmp_path), FileSlots)
+
+
+def test_each_mail_leaves_by_what_the_set_up_says_at_its_lease(sqlite_ops: Ops) -> None:
+    """Amid a drain by four sessions the server is archived, and another one takes its filter."""
+    ops = sqlite_ops
+    with SmtpServer([slow("body", 0.03)]) as old, SmtpServer([slow("body", 0.03)]) as new:
+        ops_server = {"max_sessions": 4}
+        furnish(ops, old, **ops_server)
+        ids = put(ops, 300)
+        with Running(ops):
+            wait_for(lambda: old.accepted >= 40)
+            ops.save_server(server("new", new, from_filter="acme.example", max_sessions=4))
+            ops.change_server("main", active=False)
+            changed = datetime.now(UTC)
+        assert old.accepted + new.accepted == len(ids)
+        assert new.accepted > 50
+        a = schema.attempts
+        with ops.engine.connect() as connection:
+            ways = connection.execute(sa.select(a.c.server_key, a.c.started_at, a.c.outcome)).all()
+        assert {key for key, at, _ in ways if at > changed} == {"new"}
+        assert Counter(key for key, _, _ in ways) == {"main": old.accepted, "new": new.accepted}
+        assert {outcome for _, _, outcome in ways} == {"sent"}
+
+
+def test_a_forced_server_that_is_gone_has_a_verdict(sqlite_ops: Ops) -> None:
+    ops = sqlite_ops
+    with SmtpServer([slow("body", 0.03)]) as smtp:
+        furnish(ops, smtp)
+        ops.save_server(server("extra", smtp, from_filter=None))
+        [forced] = put(ops, 1, server="extra")
+        put(ops, 3)
+        ops.remove_server("extra")
+        ops.queue.run()
+    found = ops.queue.mail(forced)
+    assert found.state is MailState.FAILED
+    assert "extra" in (found.failure_reason or "")
+    assert ops.queue.counts()[MailState.OUTGOING] == 0
+
+
+# --- the journal ------------------------------------------------------------------------------------------------------
+
+
+def _said(text: str = "OK") -> SendResult:
+    return SendResult((RecipientReply("u@x.example", 250, "2.0.0", text, "body"),))
+
+
+def test_the_journal_has_two_generations_and_both_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "LIMIT", 600)
+    main = Server("main", "Main", retry=RetryPolicy(first=7))
+    book = journals.Journal(tmp_path, "w")
+    for number in range(1, 31):
+        book.start(number, 100 + number, main, recipients=("u@x.example",))
+        if number != 3:
+            book.end(number, _said("x" * 20))
+        book.recorded([] if number == 3 else [number])
+    second = journals.second_of(book.path)
+    assert second.exists()
+    assert book.size < 4000  # what is recorded went; what is not stays with its generation
+    book.start(31, 131, main, recipients=("u@x.example",))
+    book.abandon()
+    entries = {entry.attempt_id: entry for entry in journals.read(book.path)}
+    assert entries[3].result is None
+    assert entries[31].result is None
+    assert entries[31].policy == entries[3].policy == RetryPolicy(first=7)
+    with journals.claim(book.path) as ours:
+        assert ours
+    assert not list(tmp_path.iterdir())
+
+
+def test_answers_of_many_sessions_find_their_room(tmp_path: Path) -> None:
+    """Each start keeps room for its own answers, whatever the others write in between."""
+    main = Server("main", "Main")
+    people = tuple(f"u{n}@x.example" for n in range(50))
+    book = journals.Journal(tmp_path, "w")
+    for number in range(1, 41):
+        book.start(number, number, main, recipients=people)
+    for number in range(1, 41):
+        book.end(number, SendResult(tuple(RecipientReply(p, 550, "5.1.1", f"{p} " * 60, "rcpt") for p in people)))
+    book.abandon()
+    entries = journals.read(book.path)
+    assert [entry.attempt_id for entry in entries] == list(range(1, 41))
+    assert all(entry.result is not None and len(entry.result.replies) == 50 for entry in entries)
