@@ -74,12 +74,12 @@ class _Run:
         why = sign(mail.heading, mail.report, view.ours(mail.heading))
         # a report may bear the Message-ID of its original, or answer a notice: it is taken all the same
         read = mail.report if why and mail.report.kind in REPORTS else None
-        if view.handled((mail.message_id, *mail.other_ids)):
+        if view.handled(mail):
             self.note("duplicate", f"{mail.message_id} was taken before")
             words = "This mail was taken before; nothing is done twice."
             bears_ours = view.message(mail.message_id) is not None
             return self.end(Kind.DUPLICATE, "duplicate", words, report=read if bears_ours else None)
-        self.note("duplicate", "the Message-ID is new")
+        self.note("duplicate", "the mail is new: its Message-ID, or what stands under it")
         if is_marked((*mail.references, *mail.in_reply_to)):
             self.note("loop-reply", "it answers one of our own notices")
             words = "It answers a notice of the gateway; dropped to end a loop."

@@ -76,11 +76,13 @@ class CompanyFacts:
 
 @dataclass(frozen=True, slots=True)
 class SentFacts:
-    """A mail that was sent, thread or no thread: the From it was handed in with, and whether the gateway wrote it."""
+    """A mail that was sent, thread or no thread: the From it was handed in with and the one it left with, and whether
+    the gateway wrote it."""
 
     message_id: str
     sender: str | None
     by_gateway: bool = False
+    left_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,8 @@ class GatewayView(Protocol):
     def now(self) -> datetime:
         """The moment of the decision, UTC."""
 
-    def handled(self, message_ids: tuple[str, ...]) -> bool:
-        """Whether a mail with one of these ids was taken before."""
+    def handled(self, mail: InboundMail) -> bool:
+        """Whether this mail was taken before: one of its ids is known, and not for other content only."""
 
     def message(self, message_id: str) -> MessageFacts | None:
         """The stored message with this Message-ID."""
@@ -163,7 +165,7 @@ class InboundMail:
 
     ``to`` = Delivered-To + To; ``recipients`` = those + Cc + Resent-To + Resent-Cc. ``return_path`` is None when the
     header is missing and "" for the null path ``<>``. ``made_id`` says the mail had no Message-ID of its own.
-    ``report`` and ``heading`` are what the reader of bounces made of it.
+    ``report`` and ``heading`` are what the reader of bounces made of it; ``digest`` stands for its content.
     """
 
     message_id: str
@@ -186,6 +188,7 @@ class InboundMail:
     size: int
     report: Report
     heading: Heading
+    digest: str = ""
 
     @property
     def sender_address(self) -> str:

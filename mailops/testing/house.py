@@ -72,6 +72,7 @@ TABLE_OWNER: dict[str, str] = {
     "webhook_events": "webhooks",
     **dict.fromkeys(("records", "aliases", "contacts", "followers", "messages", "notifications"), "threads"),
     "inbound_log": "threads",
+    **dict.fromkeys(("intake", "intake_raw", "intake_folders", "intake_accounts"), "inbound"),
     **dict.fromkeys(("runs", "verdicts"), "store"),
     "guide_answers": "guides",
 }
