@@ -45,7 +45,7 @@ def receive(
             _row(gateway.receive(source.raw, fallback_model=model, delivered_to=delivered_to or None))
             for source in sources
         ]
-    _show(found, json)
+    show_rows(found, json)
 
 
 @app.command("explain")
@@ -57,13 +57,18 @@ def explain(
     json: bool = JSON,
 ) -> None:
     """What would become of received mail, with every rule it passes; nothing is changed."""
+    show_rows([_row(one, trace=True) for one in explained(ctx, files, model, delivered_to, json)], json)
+
+
+def explained(
+    ctx: typer.Context, files: list[Path], model: str | None, delivered_to: str, quiet: bool
+) -> list[Decision]:
+    """The decision about each mail of these files; nothing is changed."""
     gateway = open_ops(ctx).inbound
-    with reading(files, quiet=json) as sources:
-        found = [
-            _row(gateway.explain(source.raw, fallback_model=model, delivered_to=delivered_to or None), trace=True)
-            for source in sources
+    with reading(files, quiet=quiet) as sources:
+        return [
+            gateway.explain(source.raw, fallback_model=model, delivered_to=delivered_to or None) for source in sources
         ]
-    _show(found, json)
 
 
 @app.command("log")
@@ -197,35 +202,23 @@ def show_result(found: Result, json: bool) -> None:
 
 
 def _row(decision: Decision, *, trace: bool = False) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "message_id": decision.message_id,
-        "decision": decision.kind.value,
-        "code": decision.code,
-        "reason": decision.reason,
-        "accepted": decision.accepted,
-        "report": decision.report.kind if decision.report else None,
-        "blocks": decision.blocks,
-        "routes": [
-            {"model": r.model, "record": r.record, "alias": (r.alias.address or r.alias.local) if r.alias else None}
-            for r in decision.routes
-        ],
-        "forward_to": decision.forward_to,
-        "notices": [{"to": n.to, "reason": n.reason, "return_path": n.return_path} for n in decision.notices],
-    }
-    return {**row, "trace": decision.trace} if trace else row
+    row = {**decision.as_dict(), "decision": decision.kind.value, "blocks": decision.blocks}
+    row["report"] = decision.report.kind if decision.report else None
+    return row if trace else {name: value for name, value in row.items() if name != "trace"}
 
 
-def _show(rows: list[dict[str, Any]], json: bool) -> None:
+def show_rows(rows: list[dict[str, Any]], json: bool) -> None:
+    """Decisions, as JSON or in sentences."""
     if json:
         print_json(rows)
         return
     for row in rows:
-        say(f"{row['decision']}: {row['reason']}")
+        say(f"{row['kind']}: {row['reason']}")
         for block in row["blocks"]:
             say(f"  {block.recipient or 'nobody is named'}: {block.kind}, {block.words}")
         for notice in row["notices"]:
             say(f"  notice to {notice['to']} ({notice['reason']})")
         for step in row.get("trace", ()):
-            say(f"  {step.rule}: {step.found}")
+            say(f"  {step['rule']}: {step['found']}")
     if not rows:
         say("nothing found")

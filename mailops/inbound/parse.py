@@ -92,7 +92,32 @@ def parse(raw: bytes, read: Callable[[bytes], Report] = read_report) -> InboundM
         report=read(raw),
         heading=heading_of(raw),
         digest=content_digest(raw, fields),
+        robot=_robot(fields),
     )
+
+
+_ROBOT_WORDS = {
+    "precedence": frozenset({"bulk", "list", "junk", "auto_reply", "auto-reply"}),
+    "x-auto-response-suppress": frozenset({"all", "oof", "autoreply"}),
+}
+_ROBOT_FIELDS = (
+    "x-autoreply",
+    "x-autorespond",
+    "x-autoresponse",
+    "x-auto-reply",
+    "x-loop",
+    "list-id",
+    "list-unsubscribe",
+)
+
+
+def _robot(fields: Mapping[str, Sequence[str]]) -> str:
+    """The field by which a mail asks for no automatic answer (RFC 3834 §2, RFC 2919, and what came before them)."""
+    for name, words in _ROBOT_WORDS.items():
+        said = {word.strip().lower() for value in fields.get(name, ()) for word in value.split(",")}
+        if said & words:
+            return name
+    return next((name for name in _ROBOT_FIELDS if any(value.lower() != "no" for value in fields.get(name, ()))), "")
 
 
 WRITTEN = ("from", "to", "cc", "subject", "date")
