@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .clock import SystemClock
 from .errors import ConfigError, NotFound
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from .checks.services import Status
     from .domains.failing import SenderReport
     from .domains.service import Domains
+    from .inbound.ingest import Result
+    from .inbound.intake import Intake
     from .inbound.service import Gateway
+    from .inbound.shelf import Shelf
     from .jobs.verdicts import RunContext
     from .ledger import Book
     from .ledger.check import Books
@@ -698,6 +701,7 @@ class Ops:
         from .ledger.follow import Followers
 
         return Followers(self.engine, self.clock)
+
     def status(self) -> Status:
         """What runs in this workspace and how it goes: services, queue, workers on all machines, one word of health."""
         from .checks.services import status
@@ -771,6 +775,7 @@ class Ops:
     def erasure(self) -> Erasure:
         """Everything that is kept of an address, and its end: by request, or by the kinds' days."""
         from .bounces.holding import ReportHolder
+        from .inbound.holding import IntakeHolder
         from .jobs.holding import RunHolder
         from .ledger.erasure import Erasure
         from .ledger.holding import LedgerHolder
@@ -781,10 +786,10 @@ class Ops:
         from .suppression.holding import SuppressionHolder
         from .threads.holding import ThreadHolder
 
-        rows = (ContentHolder(), ThreadHolder(), ReportHolder(), SuppressionHolder(), SubmitterHolder(), LogHolder())
+        rows = (ContentHolder(), ThreadHolder(), ReportHolder(), SuppressionHolder(), SubmitterHolder())
         return Erasure(
             self.engine,
-            holders=(*rows, LedgerHolder(self._names), RunHolder(self.workspace.runs)),
+            holders=(*rows, LogHolder(), IntakeHolder(), LedgerHolder(self._names), RunHolder(self.workspace.runs)),
             names=self._names,
             clock=self.clock,
             elsewhere=lambda: [f"{file.name}: an older store" for file in kept_files(Path(self.workspace.database))],
@@ -805,6 +810,7 @@ class Ops:
         from .ledger.erasure import Vacuumed
 
         removed = self.queue.vacuum(keep)
+        self.intake.release()
         return Vacuumed(removed, self.erasure.expire(self.workspace.settings.retention.days()))
 
     def overdue(self) -> dict[str, int]:
@@ -875,6 +881,42 @@ class Ops:
         outbox = queue_outbox(lambda: self.setup, self.clock, self.book)
 
         return Gateway(self.engine, self.threads, outbox, self.clock, bounces=self.bounces)
+
+    @cached_property
+    def intake(self) -> Intake:
+        """What came in, by account and folder: stored before it is acknowledged, decided, and added up."""
+        from .inbound.intake import Intake
+        from .inbound.locked import locks
+
+        lock = locks(self.engine, self.workspace.path / "intake")
+        return Intake(self.engine, gateway=self.inbound, setup=lambda: self.setup, clock=self.clock, lock=lock)
+
+    @cached_property
+    def shelf(self) -> Shelf:
+        """Mail that mailops could not process: list, preview, retry."""
+        from .inbound.shelf import Shelf
+
+        return Shelf(self.engine, self.intake)
+
+    def ingest(
+        self,
+        paths: Sequence[str | Path] = (),
+        *,
+        stream: BinaryIO | None = None,
+        model: str | None = None,
+        delivered_to: str | None = None,
+    ) -> Result:
+        """Take received mail in from files, folders, mailboxes, or a ``stream`` of bytes; each mail once.
+
+        ``model`` makes records of mail that no alias takes; ``delivered_to`` is the envelope recipient where the fields
+        do not say it.
+        """
+        from .inbound.ingest import ingest
+
+        if model is not None:
+            self.threads.models.get(model)
+        files = [Path(path) for path in paths]
+        return ingest(self.intake, files, stream=stream, model=model, delivered_to=delivered_to)
 
     def save_alias(self, local: str, model: str, *, domain: str | None = None, **settings: Any) -> Alias:
         """A new alias on an alias domain (default: the first). ``settings``: ``policy``, ``any_domain``, ``automatic``

@@ -66,9 +66,9 @@ class QueueSection(_Section):
 class RetentionSection(_Section):
     """How many days each kind is kept before Auto-Vacuum ends it; 0 = for ever. ``messages``: bytes and subjects of
     mails that are done (then they cannot be retried); ``replies``: servers' words; ``transcripts``: SMTP conversations;
-    ``reports``: reports as they came; ``received``: who wrote to whom in the inbound log; ``logs``: queue ids, clients
-    and senders from logs; ``runs``: pages of notebook runs; ``addresses``: people in facts, who get a
-    pseudonym then."""
+    ``reports``: reports as they came; ``received``: received mail and who wrote it to whom; ``logs``: queue ids,
+    clients and senders from logs; ``runs``: pages of notebook runs; ``addresses``: people in facts, who get a pseudonym
+    then."""
 
     messages_days: float = Field(default=90.0, ge=0)
     replies_days: float = Field(default=90.0, ge=0)

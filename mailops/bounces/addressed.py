@@ -132,6 +132,22 @@ def foreseen(report: Report) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
+_WORDS = {"bounce": "failed", "delayed": "delayed", "success-dsn": "delivered", RECEIPT: "delivered"}
+
+
+def recipients_of(report: Report) -> list[dict[str, str]]:
+    """Who a report speaks of and what became of the mail to each, in RFC 3464's words (§2.3.3): ``[{"address",
+    "kind"}]``, kind failed, delayed, delivered, relayed or expanded. What says nothing of that is left out."""
+    found = []
+    for result in report.results:
+        word = _WORDS.get(kind_of(report, result))
+        if word == "delivered" and result.action in ("relayed", "expanded"):
+            word = result.action
+        if word and result.recipient:
+            found.append({"address": result.recipient, "kind": word})
+    return found
+
+
 def untagged(address: str) -> str:
     """``bounce+123-mac@domain`` without its tag, in lower case."""
     tagged = split_tag(address)

@@ -82,10 +82,15 @@ def receive(
     ),
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """What would become of received mail, with every rule it passes; nothing is changed. As mailops inbound explain."""
-    from .inbound import explain
+    """What would become of received mail, with every rule it passes; nothing is changed. Of one mail the JSON is one
+    object, of several a list."""
+    from .inbound import explained, show_rows
 
-    explain(ctx, files, model, delivered_to, json)
+    rows = [{**one.as_dict(), "blocks": one.blocks} for one in explained(ctx, files, model, delivered_to, json)]
+    if json:
+        print_json(rows[0] if len(rows) == 1 else rows)
+    else:
+        show_rows(rows, json)
 
 
 @app.command("error")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..errors import InputRefused
 from .app import open_ops
 from .bounces import reading
-from .output import print_json, say, table
+from .output import print_error, print_json, say, table
 
 if TYPE_CHECKING:
+    from ..inbound.ingest import Result
     from ..inbound.values import Decision
 
 app = typer.Typer(
@@ -19,6 +22,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Received mail: take it in, explain it, look at what became of it.",
 )
+shelf_app = typer.Typer(rich_markup_mode=None, help="Mail that mailops could not process: list, retry.")
+app.add_typer(shelf_app, name="shelf")
 JSON = typer.Option(False, "--json", help="Print JSON.")
 FILES = typer.Argument(None, help="Messages, folders or mailboxes (default: standard input).")
 DELIVERED = typer.Option("", "--delivered-to", help="The address it was delivered to (envelope recipient).")
@@ -40,7 +45,7 @@ def receive(
             _row(gateway.receive(source.raw, fallback_model=model, delivered_to=delivered_to or None))
             for source in sources
         ]
-    _show(found, json)
+    show_rows(found, json)
 
 
 @app.command("explain")
@@ -52,13 +57,18 @@ def explain(
     json: bool = JSON,
 ) -> None:
     """What would become of received mail, with every rule it passes; nothing is changed."""
+    show_rows([_row(one, trace=True) for one in explained(ctx, files, model, delivered_to, json)], json)
+
+
+def explained(
+    ctx: typer.Context, files: list[Path], model: str | None, delivered_to: str, quiet: bool
+) -> list[Decision]:
+    """The decision about each mail of these files; nothing is changed."""
     gateway = open_ops(ctx).inbound
-    with reading(files, quiet=json) as sources:
-        found = [
-            _row(gateway.explain(source.raw, fallback_model=model, delivered_to=delivered_to or None), trace=True)
-            for source in sources
+    with reading(files, quiet=quiet) as sources:
+        return [
+            gateway.explain(source.raw, fallback_model=model, delivered_to=delivered_to or None) for source in sources
         ]
-    _show(found, json)
 
 
 @app.command("log")
@@ -78,36 +88,137 @@ def log(
     say(f"{len(lines)} of {total}")
 
 
+PATHS = typer.Argument(
+    ..., metavar="PATH...", help="Messages, folders (also Maildir), mbox files; - is standard input."
+)
+
+
+@app.command("ingest")
+def ingest(
+    ctx: typer.Context,
+    paths: list[str] = PATHS,
+    model: str = MODEL,
+    delivered_to: str = DELIVERED,
+    json: bool = JSON,
+) -> None:
+    """Take received mail in from files or a pipe, each mail once: stored, decided, and accounted for."""
+    ops = open_ops(ctx)
+    to = delivered_to or None
+    if "-" in paths:
+        if len(paths) > 1:
+            raise InputRefused(
+                "Standard input stands beside other paths.",
+                code="cli.argument",
+                facts={"given": paths[:10]},
+                fix="Use - alone.",
+            )
+        found = ops.ingest(stream=sys.stdin.buffer, model=model, delivered_to=to)
+    else:
+        absent = [path for path in paths if not Path(path).exists()]
+        if absent:
+            raise InputRefused(
+                f"There is no {absent[0]}.",
+                code="input.no_message",
+                facts={"paths": absent[:10]},
+                fix="Name message files, folders that hold them (also Maildir), or mbox files.",
+            )
+        found = ops.ingest(paths, model=model, delivered_to=to)
+    show_result(found, json)
+
+
+@app.command("ledger")
+def ledger(ctx: typer.Context, json: bool = JSON) -> None:
+    """The sums of all received mail by account and folder, and the UIDs that are missing in them; 1 when some are."""
+    found = open_ops(ctx).intake.ledger()
+    if json:
+        print_json(found.as_dict())
+    else:
+        columns = ("seen", "doubled", "unreadable", "delivered", "refused", "shelved", "skipped", "waiting", "gap")
+        rows = [
+            (one.account, one.folder or "-", one.uidvalidity or "-", *(getattr(one.counts, c) for c in columns))
+            for one in found.sums
+        ]
+        table(["Account", "Folder", "UIDVALIDITY", *(c.capitalize() for c in columns)], rows)
+        for gap in found.gaps:
+            shown = ", ".join(gap.uids[:20]) + (" …" if len(gap.uids) > 20 else "")
+            say(f"Missing in {gap.account} {gap.folder}: UID {shown}")
+    if found.gaps:
+        raise typer.Exit(1)
+
+
+@shelf_app.callback(invoke_without_command=True)
+def shelf(ctx: typer.Context, json: bool = JSON) -> None:
+    """Mail that mailops could not process: list, retry."""
+    if ctx.invoked_subcommand is None:
+        shelf_list(ctx, json)
+
+
+@shelf_app.command("list")
+def shelf_list(ctx: typer.Context, json: bool = JSON) -> None:
+    """Mail that mailops could not process, with the reason."""
+    found = open_ops(ctx).shelf.mails()
+    if json:
+        print_json({"mails": found})
+        return
+    rows = [(x.id, f"{x.seen_at:%Y-%m-%d %H:%M}", x.account, x.sender, x.subject, x.reason) for x in found]
+    table(["Mail", "Received (UTC)", "Account", "From", "Subject", "Why it is here"], rows)
+
+
+@shelf_app.command("retry")
+def shelf_retry(
+    ctx: typer.Context,
+    ids: list[int] = typer.Argument(None, metavar="[MAIL...]", help="Mails of the shelf (default: all)."),
+    preview: bool = typer.Option(False, "--preview", help="Only say what would become of them."),
+    json: bool = JSON,
+) -> None:
+    """Decide mail of the shelf again, each alone; what fails again stays, with its reason."""
+    shelf = open_ops(ctx).shelf
+    found = shelf.preview(ids or ()) if preview else shelf.retry(ids or ())
+    if json:
+        print_json(found.as_dict())
+        return
+    for one in found.mails:
+        say(f"{one.id}: {one.state}{f', {one.reason}' if one.reason else ''}")
+    say(found.words)
+
+
+def show_result(found: Result, json: bool) -> None:
+    """What a run did; the command ends with 1 when something broke or is missing."""
+    if json:
+        print_json(found.as_dict())
+    else:
+        counts = found.counts
+        say(f"Seen {counts.seen}: {counts.stored} stored, {counts.doubled} known, {counts.unreadable} unreadable.")
+        say(
+            f"Decided {counts.decided}: {counts.delivered} delivered, {counts.refused} refused. On the shelf: "
+            f"{counts.shelved}. Left alone: {counts.skipped}. Waiting: {counts.waiting}."
+        )
+        for note in found.notes[:20]:
+            say(f"  {note}")
+        for error in found.errors:
+            print_error(error, json_wanted=False)
+    if not found.well:
+        raise typer.Exit(1)
+
+
 def _row(decision: Decision, *, trace: bool = False) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "message_id": decision.message_id,
-        "decision": decision.kind.value,
-        "code": decision.code,
-        "reason": decision.reason,
-        "accepted": decision.accepted,
-        "report": decision.report.kind if decision.report else None,
-        "blocks": decision.blocks,
-        "routes": [
-            {"model": r.model, "record": r.record, "alias": (r.alias.address or r.alias.local) if r.alias else None}
-            for r in decision.routes
-        ],
-        "forward_to": decision.forward_to,
-        "notices": [{"to": n.to, "reason": n.reason, "return_path": n.return_path} for n in decision.notices],
-    }
-    return {**row, "trace": decision.trace} if trace else row
+    row = {**decision.as_dict(), "decision": decision.kind.value, "blocks": decision.blocks}
+    row["report"] = decision.report.kind if decision.report else None
+    return row if trace else {name: value for name, value in row.items() if name != "trace"}
 
 
-def _show(rows: list[dict[str, Any]], json: bool) -> None:
+def show_rows(rows: list[dict[str, Any]], json: bool) -> None:
+    """Decisions, as JSON or in sentences."""
     if json:
         print_json(rows)
         return
     for row in rows:
-        say(f"{row['decision']}: {row['reason']}")
+        say(f"{row['kind']}: {row['reason']}")
         for block in row["blocks"]:
             say(f"  {block.recipient or 'nobody is named'}: {block.kind}, {block.words}")
         for notice in row["notices"]:
             say(f"  notice to {notice['to']} ({notice['reason']})")
         for step in row.get("trace", ()):
-            say(f"  {step.rule}: {step.found}")
+            say(f"  {step['rule']}: {step['found']}")
     if not rows:
         say("nothing found")

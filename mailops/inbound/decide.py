@@ -23,7 +23,7 @@ from datetime import timedelta
 
 from ..bounces.addressed import REPORTS, foreseen, sign, understood
 from ..bounces.reading.report import Report
-from ..model.address import parse_first
+from ..model.address import ascii_domain, parse_first
 from ..model.alias import Alias, AliasStatus, Key, Policy
 from ..model.setup import AliasDomain
 from ..model.text import counted
@@ -34,11 +34,33 @@ from .values import Decision, GatewayView, InboundMail, Kind, MessageFacts, Noti
 
 MAX_REFERENCES = 32
 MAX_BLOCKS = 32  # of a report, told in the trace
+NOT_BY_ITSELF = ("list-id", "list-unsubscribe", "x-auto-response-suppress")
+"""What a person may have written, and nobody answers all the same."""
 
 
 def route_inbound(mail: InboundMail, view: GatewayView) -> Decision:
     """Decide about one mail. The view answers questions about the store; nothing is changed."""
-    return _Run(mail, view).decide()
+    return _Run(in_our_spelling(mail, view), view).decide()
+
+
+def in_our_spelling(mail: InboundMail, view: GatewayView) -> InboundMail:
+    """The mail with our domains written as we write them: an A-label and its U-label are one domain (RFC 5890 §2.3)."""
+    ours = {d.name.lower() for d in view.domains} | {a.domain.lower() for a in view.aliases if a.domain}
+    ours |= view.allowed_domains
+    written = {address.rpartition("@")[2] for address in (*mail.recipients, *mail.to, *mail.heading.to)}
+    if all(name.isascii() and "xn--" not in name for name in ours):
+        return mail
+    forms = {ascii_domain(name): name for name in ours}
+    spelt = {name: forms[form] for name in written - ours if (form := ascii_domain(name)) in forms}
+    if not spelt:
+        return mail
+
+    def ours_of(addresses: tuple[str, ...]) -> tuple[str, ...]:
+        parts = (address.rpartition("@") for address in addresses)
+        return tuple(dict.fromkeys(f"{local}@{spelt.get(domain, domain)}" for local, _, domain in parts))
+
+    heading = replace(mail.heading, to=ours_of(mail.heading.to))
+    return replace(mail, to=ours_of(mail.to), recipients=ours_of(mail.recipients), heading=heading)
 
 
 class _Run:
@@ -75,12 +97,12 @@ class _Run:
         why = sign(mail.heading, mail.report, view.ours(mail.heading))
         # a report may bear the Message-ID of its original, or answer a notice: it is taken all the same
         read = mail.report if why and mail.report.kind in REPORTS else None
-        if view.handled((mail.message_id, *mail.other_ids)):
+        if view.handled(mail):
             self.note("duplicate", f"{mail.message_id} was taken before")
             words = "This mail was taken before; nothing is done twice."
             bears_ours = view.message(mail.message_id) is not None
             return self.end(Kind.DUPLICATE, "duplicate", words, report=read if bears_ours else None)
-        self.note("duplicate", "the Message-ID is new")
+        self.note("duplicate", "the mail is new: its Message-ID, or what stands under it")
         if is_marked((*mail.references, *mail.in_reply_to)):
             self.note("loop-reply", "it answers one of our own notices")
             words = "It answers a notice of the gateway; dropped to end a loop."
@@ -94,7 +116,9 @@ class _Run:
     def ordinary(self) -> Decision:
         mail, view = self.mail, self.view
         found = self.answered()
-        technical = technical_addresses(view.domains)
+        named = technical_addresses(view.domains)
+        # with a tag it is the same address: who makes one up gets no further than who leaves it out
+        technical = named | {a for a in (*mail.to, *mail.recipients) if _without_tag(a) in named}
         people = [a for a in mail.recipients if a not in technical]
         aliases: tuple[Alias, ...] = tuple(
             a
@@ -111,6 +135,7 @@ class _Run:
                 if decision:
                     return decision
         catchalls = {d.catchall_address.lower() for d in view.domains if d.catchall_address}
+        catchalls |= {a for a in mail.to if _without_tag(a) in catchalls}
         only_technical = bool(mail.to or mail.recipients) and technical.issuperset(mail.to or mail.recipients)
         sent = None if aliases or found or (view.fallback_model and not only_technical) else self.sent_mail()
         if sent is not None:
@@ -355,11 +380,18 @@ def sent_automatically(mail: InboundMail) -> str | None:
     """How a mail shows that no person sent it (RFC 3834 §5, RFC 5321 §4.5.5), in words; None when nothing says so."""
     if mail.automatic:
         return "the mail says it was sent automatically"
+    if mail.robot and mail.robot not in NOT_BY_ITSELF:
+        return f"the mail says it was sent automatically ({mail.robot})"
     if mail.return_path == "":
         return "the mail has the null return path"
     if mail.report.kind != "ordinary":
         return f"the mail reads as {'an automatic reply' if mail.report.kind == 'autoreply' else 'a report'}"
     return None
+
+
+def _without_tag(address: str) -> str:
+    local, _, domain = address.rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}"
 
 
 def _names(aliases: tuple[Alias, ...]) -> str:

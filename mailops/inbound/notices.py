@@ -27,6 +27,8 @@ def unanswerable(mail: InboundMail) -> str | None:
         return "the mail has the null return path"
     if mail.automatic:
         return "the mail says it was sent automatically"
+    if mail.robot:
+        return f"the mail is of a list or a robot ({mail.robot})"
     if mail.return_path is None and mail.sender is None:
         return "the mail names no sender"
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -37,6 +37,7 @@ MAX_PEOPLE = 1_000
 MAX_BODY = 400_000  # characters of body kept in a thread
 
 _FOLD = re.compile(r"\n(?=[ \t])")
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _ID = re.compile(r"<([^<>]{1,2000})>")
 MAX_ID = 900  # characters; a longer id counts as none
 MAX_SPEC = 320
@@ -90,7 +91,56 @@ def parse(raw: bytes, read: Callable[[bytes], Report] = read_report) -> InboundM
         size=len(raw),
         report=read(raw),
         heading=heading_of(raw),
+        digest=content_digest(raw, fields),
+        robot=_robot(fields),
     )
+
+
+_ROBOT_WORDS = {
+    "precedence": frozenset({"bulk", "list", "junk", "auto_reply", "auto-reply"}),
+    "x-auto-response-suppress": frozenset({"all", "oof", "autoreply"}),
+}
+_ROBOT_FIELDS = (
+    "x-autoreply",
+    "x-autorespond",
+    "x-autoresponse",
+    "x-auto-reply",
+    "x-loop",
+    "list-id",
+    "list-unsubscribe",
+)
+
+
+def _robot(fields: Mapping[str, Sequence[str]]) -> str:
+    """The field by which a mail asks for no automatic answer (RFC 3834 §2, RFC 2919, and what came before them)."""
+    for name, words in _ROBOT_WORDS.items():
+        said = {word.strip().lower() for value in fields.get(name, ()) for word in value.split(",")}
+        if said & words:
+            return name
+    return next((name for name in _ROBOT_FIELDS if any(value.lower() != "no" for value in fields.get(name, ()))), "")
+
+
+WRITTEN = ("from", "to", "cc", "subject", "date")
+_PIECE = 1 << 20
+
+
+def content_digest(raw: bytes, fields: Mapping[str, Sequence[str]]) -> str:
+    """A digest of what the writer made: the body and the fields of :data:`WRITTEN`, hexadecimal SHA-256.
+
+    What servers add on the way (Received, Delivered-To, Return-Path), the kind of line ends and blank lines at the end
+    do not count, so that two copies of one mail are the same, and two mails with one Message-ID are not.
+    """
+    found = hashlib.sha256()
+    for name in WRITTEN:
+        for value in fields.get(name, ()):
+            found.update(f"{name}:{_SPACE.sub(' ', value).strip()}\n".encode("utf-8", "replace"))
+    begins = _END_OF_HEAD.search(raw)
+    at, end = begins.end() if begins else 0, len(raw)
+    while end > at and raw[end - 1] in b"\r\n":
+        end -= 1
+    for place in range(at, end, _PIECE):
+        found.update(raw[place : min(place + _PIECE, end)].replace(b"\r", b""))
+    return found.hexdigest()
 
 
 def message_ids(value: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ a line in the log with reason and answer is all that stays.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.engine import Connection, Engine
@@ -22,6 +22,7 @@ from ..errors import InputRefused, MailopsError, MessageRefused
 from ..ledger import Book
 from ..model.alias import AliasStatus
 from ..model.mail import Attachment, Submission
+from ..model.setup import Setup
 from ..page.sanitise import safe_html
 from ..ports import Clock
 from ..store.database import explained
@@ -37,6 +38,15 @@ from .values import Decision, InboundMail, Kind, LogLine, Notice, Route, Step
 from .view import StoreView
 
 MAX_TOLD = 100  # blocks of a report that a line of the log tells of
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of a mail that was taken in: the decision, its line of the log, and the mails that answer it."""
+
+    decision: Decision
+    line: int
+    notices: tuple[int, ...] = ()
 
 
 class Gateway:
@@ -67,41 +77,43 @@ class Gateway:
         the mail; :class:`mailops.errors.StoreError` means that nothing happened and the mail may be handed in again.
         """
         raw = delivered(raw, delivered_to)
-        mail = parse(raw, self._bounces.reader())
+        mail = self.read(raw)
         setup = self._threads.setup()
         with explained("taking a mail in"), self._engine.begin() as tx:
             repo.serialise(tx)
-            view = StoreView(
-                tx,
-                setup,
-                self._threads.models,
-                self._bounces,
-                self._clock.now(),
-                fallback_model=fallback_model,
-                allowed_senders=self._allowed,
-            )
-            decision = route_inbound(mail, view)
-            decision, done = self._carry_out(tx, mail, raw, decision, view)
-            self._log(tx, mail, decision, done)
-        return decision
+            return self.take(tx, mail, raw, self.view(tx, setup, fallback_model)).decision
+
+    def read(self, raw: bytes) -> InboundMail:
+        """A received mail, read with today's words for reports."""
+        return parse(raw, self._bounces.reader())
+
+    def view(self, connection: Connection, setup: Setup, fallback_model: str | None = None) -> StoreView:
+        """The store as a decision sees it over this connection; good for one transaction."""
+        return StoreView(
+            connection,
+            setup,
+            self._threads.models,
+            self._bounces,
+            self._clock.now(),
+            fallback_model=fallback_model,
+            allowed_senders=self._allowed,
+        )
+
+    def take(self, tx: Connection, mail: InboundMail, raw: bytes, view: StoreView) -> Received:
+        """Decide about a mail and carry it out in the caller's transaction, which lets one gateway run at a time
+        (:func:`mailops.threads.store.serialise`)."""
+        decision, done = self._carry_out(tx, mail, raw, route_inbound(mail, view), view)
+        line = self._log(tx, mail, decision, done)
+        return Received(decision, line, tuple(n["mail"] for n in done.get("notices", ()) if "mail" in n))
 
     def explain(self, raw: bytes, *, fallback_model: str | None = None, delivered_to: str | None = None) -> Decision:
         """What would become of a mail, with every rule passed. Nothing is changed or sent."""
         from ..store.database import reading
 
-        mail = parse(delivered(raw, delivered_to), self._bounces.reader())
+        mail = self.read(delivered(raw, delivered_to))
         setup = self._threads.setup()
         with explained("reading for an explanation"), reading(self._engine) as connection:
-            view = StoreView(
-                connection,
-                setup,
-                self._threads.models,
-                self._bounces,
-                self._clock.now(),
-                fallback_model=fallback_model,
-                allowed_senders=self._allowed,
-            )
-            return route_inbound(mail, view)
+            return route_inbound(mail, self.view(connection, setup, fallback_model))
 
     def log(
         self, *, decision: Kind | str | None = None, offset: int = 0, limit: int = 100
@@ -276,15 +288,16 @@ class Gateway:
         found = self._threads.setup().company_at(domain) if domain else None
         return found.key if found else None
 
-    def _log(self, tx: Connection, mail: InboundMail, decision: Decision, done: dict[str, Any]) -> None:
+    def _log(self, tx: Connection, mail: InboundMail, decision: Decision, done: dict[str, Any]) -> int:
         answer = next((f"{n.reason} notice to {n.to}" for n in decision.notices), None)
         if answer is None and decision.kind in (Kind.REFUSED, Kind.LOOP_BLOCKED):
             answer = f"no notice: {notices.unanswerable(mail) or sent_automatically(mail)}"
         elif answer is None and decision.kind is Kind.NO_ROUTE:
             answer = "550 5.1.1 no such address here"
-        repo.add_log(
+        return repo.add_log(
             tx,
             {
+                "digest": mail.digest or None,
                 "at": self._clock.now(),
                 "message_id": mail.message_id[:998],
                 "sender": mail.sender_text[:1000] or None,

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
-from ..bounces.addressed import Block, Heading, Ours
+from ..bounces.addressed import Block, Heading, Ours, recipients_of
 from ..bounces.reading.report import Report
 from ..model.address import Address
 from ..model.alias import Alias, AliasStatus, Key
@@ -76,11 +76,13 @@ class CompanyFacts:
 
 @dataclass(frozen=True, slots=True)
 class SentFacts:
-    """A mail that was sent, thread or no thread: the From it was handed in with, and whether the gateway wrote it."""
+    """A mail that was sent, thread or no thread: the From it was handed in with and the one it left with, and whether
+    the gateway wrote it."""
 
     message_id: str
     sender: str | None
     by_gateway: bool = False
+    left_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,8 @@ class GatewayView(Protocol):
     def now(self) -> datetime:
         """The moment of the decision, UTC."""
 
-    def handled(self, message_ids: tuple[str, ...]) -> bool:
-        """Whether a mail with one of these ids was taken before."""
+    def handled(self, mail: InboundMail) -> bool:
+        """Whether this mail was taken before: one of its ids is known, and not for other content only."""
 
     def message(self, message_id: str) -> MessageFacts | None:
         """The stored message with this Message-ID."""
@@ -163,7 +165,8 @@ class InboundMail:
 
     ``to`` = Delivered-To + To; ``recipients`` = those + Cc + Resent-To + Resent-Cc. ``return_path`` is None when the
     header is missing and "" for the null path ``<>``. ``made_id`` says the mail had no Message-ID of its own.
-    ``report`` and ``heading`` are what the reader of bounces made of it.
+    ``report`` and ``heading`` are what the reader of bounces made of it; ``digest`` stands for its content.
+    ``robot`` is the field, other than Auto-Submitted, that asks for no automatic answer.
     """
 
     message_id: str
@@ -186,6 +189,8 @@ class InboundMail:
     size: int
     report: Report
     heading: Heading
+    digest: str = ""
+    robot: str = ""
 
     @property
     def sender_address(self) -> str:
@@ -274,6 +279,43 @@ class Decision:
     def accepted(self) -> bool:
         """Whether the mail was taken (the mail server should not refuse it)."""
         return self.kind is not Kind.NO_ROUTE
+
+    def as_dict(self) -> dict[str, Any]:
+        """The decision as JSON-ready values, as ``mailops explain receive --json`` prints it.
+
+        ``routes``: ``[{"model", "record", "alias"}]`` (record None = to be made); ``notices``: ``[{"to", "sender",
+        "subject", "text", "reply_to", "reason", "return_path", "references"}]``; ``report``: None, or for kind bounce
+        ``{"kind", "recipients": [{"address", "kind"}]}`` with RFC 3464's words for each recipient; ``trace``:
+        ``[{"rule", "found"}]``.
+        """
+        report = self.report if self.kind is Kind.BOUNCE else None
+        return {
+            "kind": self.kind.value,
+            "code": self.code,
+            "reason": self.reason,
+            "message_id": self.message_id,
+            "accepted": self.accepted,
+            "routes": [
+                {"model": r.model, "record": r.record, "alias": (r.alias.address or r.alias.local) if r.alias else None}
+                for r in self.routes
+            ],
+            "forward_to": self.forward_to,
+            "notices": [
+                {
+                    "to": n.to,
+                    "sender": n.sender,
+                    "subject": n.subject,
+                    "text": n.text,
+                    "reply_to": n.reply_to,
+                    "reason": n.reason,
+                    "return_path": n.return_path,
+                    "references": list(n.references),
+                }
+                for n in self.notices
+            ],
+            "report": None if report is None else {"kind": report.kind, "recipients": recipients_of(report)},
+            "trace": [{"rule": step.rule, "found": step.found} for step in self.trace],
+        }
 
 
 @dataclass(frozen=True, slots=True)

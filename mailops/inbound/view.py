@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from ..bounces.addressed import Heading, Ours
 from ..bounces.service import Bounces
+from ..model.address import parse_first
 from ..model.alias import Alias, Key
 from ..model.setup import Setup
 from ..threads import store as repo
@@ -17,13 +18,13 @@ from ..threads.aliases import aliases
 from ..threads.models import Models
 from .loops import limits
 from .sent import sent_mail
-from .values import CompanyFacts, ContactFacts, Kind, MessageFacts, ModelFacts, RecordFacts, SentFacts
+from .values import CompanyFacts, ContactFacts, InboundMail, Kind, MessageFacts, ModelFacts, RecordFacts, SentFacts
 
 FORCE_NEW = ".newthread."
 """In the id of a message whose answers start new threads."""
 
-# Answered or counted once; a mail without a route may come again when the alias is there.
-DONE = (Kind.BOUNCE.value, Kind.FORWARDED.value, Kind.REFUSED.value, Kind.LOOP_BLOCKED.value)
+# A mail without a route may come again when the alias is there.
+DONE = tuple(kind.value for kind in Kind if kind not in (Kind.NO_ROUTE, Kind.DUPLICATE))
 
 
 class StoreView:
@@ -52,10 +53,21 @@ class StoreView:
         self.allowed_senders = frozenset(found for a in allowed_senders if (found := repo.address_of(a)))
         self.aliases: tuple[Alias, ...] = aliases(connection)
 
-    def handled(self, message_ids: tuple[str, ...]) -> bool:
-        return any(repo.message_by_mid(self._connection, i) for i in message_ids) or repo.log_has(
-            self._connection, message_ids, DONE
-        )
+    def handled(self, mail: InboundMail) -> bool:
+        ids = (mail.message_id, *mail.other_ids)
+        before = repo.log_digests(self._connection, ids, DONE)
+        if before & {mail.digest, None}:  # None: taken when no digests were kept
+            return True
+        if any(self._sent_as(i, mail) for i in ids):
+            return True  # one of ours that came back
+        return not before and any(repo.message_by_mid(self._connection, i) for i in ids)
+
+    def _sent_as(self, message_id: str, mail: InboundMail) -> bool:
+        """Whether a mail of ours left under this id with this sender."""
+        sent = self.sent(message_id)
+        senders = (parse_first(text) for text in (sent.sender, sent.left_as) if text) if sent else ()
+        ours = {d.notification_address.lower() for d in self.domains if d.notification_address} if sent else set()
+        return mail.sender_address in ours | {who.normalised for who in senders if who is not None}
 
     def company_at(self, domain: str) -> CompanyFacts:
         found = self._setup.company_at(domain)

@@ -24,8 +24,8 @@ KINDS = (
     Kind("replies", "what servers answered, word for word", 90, "codes and causes stay, their words do not"),
     Kind("transcripts", "SMTP conversations of attempts", 90, "nothing but the words is gone"),
     Kind("reports", "reports as they came back", 90, "a better rule cannot judge them again"),
-    Kind("received", "who wrote to whom in the inbound log", 90, "decisions and their reasons stay"),
     Kind("logs", "queue ids, clients and senders from logs", 90, "an older mail is traced by its answers alone"),
+    Kind("received", "received mail, and who wrote to whom in the inbound log", 90, "decisions and reasons stay"),
     Kind("runs", "pages and evidence of notebook runs", 90, "verdicts stay"),
     Kind("addresses", "addresses in facts", 0, "figures stay, by domain; the people in them have no name"),
 )

@@ -550,6 +550,80 @@ inbound_log = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("answer", sa.Text),
     sa.Column("data", sa.JSON),
+    sa.Column("digest", sa.String(64)),  # of what its writer made of it; two mails may share a Message-ID
+    sa.Index("ix_inbound_log_message_id", "message_id"),
+)
+
+# --- intake: what came in, before and after it was decided about ------------------------------------------------------
+
+intake_accounts = sa.Table(
+    "intake_accounts",
+    metadata,
+    sa.Column("key", sa.String(100), primary_key=True),
+    sa.Column("settings", sa.JSON, nullable=False),  # protocol, host, port, login, reference of the password, folder …
+    sa.Column("state", sa.String(20), nullable=False),  # draft, confirmed
+    sa.Column("created_at", Utc, nullable=False),
+    sa.Column("confirmed_at", Utc),
+    sa.Column("checked_at", Utc),  # when a run last came to its end
+    sa.Column("arrived_at", Utc),  # when it last brought a mail
+    sa.Column("error", sa.Text),
+    sa.Column("error_at", Utc),  # since when every run fails
+)
+
+intake_folders = sa.Table(
+    "intake_folders",
+    metadata,
+    sa.Column("account", sa.String(100), nullable=False),
+    sa.Column("folder", sa.String(500), nullable=False),
+    sa.Column("uidvalidity", sa.BigInteger, nullable=False),
+    sa.Column("opened_at", Utc, nullable=False),
+    sa.Column("checked_at", Utc),
+    sa.Column("missing", sa.JSON, nullable=False),  # UIDs that are in the folder and have no row here
+    sa.PrimaryKeyConstraint("account", "folder", "uidvalidity", name="pk_intake_folders"),
+)
+
+intake = sa.Table(
+    "intake",
+    metadata,
+    _id(),
+    sa.Column("account", sa.String(100), nullable=False),
+    sa.Column("folder", sa.String(500), nullable=False),
+    sa.Column("uidvalidity", sa.BigInteger, nullable=False),
+    sa.Column("uid", sa.String(100), nullable=False),
+    sa.Column(
+        "state", sa.String(20), nullable=False
+    ),  # waiting, delivered, refused, shelved, skipped, doubled, unreadable
+    sa.Column("decision", sa.String(30)),
+    sa.Column("reason", sa.Text),  # of what was not decided; a decision's reason stands in the log
+    sa.Column("message_id", sa.String(998)),
+    sa.Column("digest", sa.String(64)),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sender", sa.String(320)),  # both as long as the bytes are kept
+    sa.Column("recipients", sa.Text),
+    sa.Column("given", sa.JSON),  # model and delivered_to, as the way in knew them
+    sa.Column("seen_at", Utc, nullable=False),
+    sa.Column("done_at", Utc),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("again", sa.Integer, nullable=False, server_default="0"),  # how often the same came once more
+    sa.Column("log_id", BigId),
+    sa.Column("notices", sa.JSON),  # mails of the queue that answer it
+    sa.UniqueConstraint("account", "folder", "uidvalidity", "uid", name="uq_intake_place"),
+    sa.Index("ix_intake_digest", "digest"),
+    sa.Index(
+        "ix_intake_open",
+        "state",
+        sqlite_where=sa.text("state IN ('waiting', 'shelved')"),
+        postgresql_where=sa.text("state IN ('waiting', 'shelved')"),
+    ),
+)
+
+intake_raw = sa.Table(
+    "intake_raw",
+    metadata,
+    sa.Column(
+        "intake_id", BigId, sa.ForeignKey("intake.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
 )
 
 # --- logs of mail servers ---------------------------------------------------------------------------------------------

@@ -74,6 +74,7 @@ TABLE_OWNER: dict[str, str] = {
     **dict.fromkeys(("records", "aliases", "contacts", "followers", "messages", "notifications"), "threads"),
     "inbound_log": "threads",
     **dict.fromkeys(("log_mails", "log_files"), "logs"),
+    **dict.fromkeys(("intake", "intake_raw", "intake_folders", "intake_accounts"), "inbound"),
     **dict.fromkeys(("runs", "verdicts"), "store"),
     "guide_answers": "guides",
 }

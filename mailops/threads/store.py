@@ -334,10 +334,10 @@ def add_log(connection: Connection, values: Mapping[str, Any]) -> int:
     return _inserted(connection, log, values)
 
 
-def log_has(connection: Connection, message_ids: Sequence[str], decisions: Sequence[str]) -> bool:
-    """Whether a mail with one of these ids was already answered with one of these decisions."""
-    query = sa.select(log.c.id).where(log.c.message_id.in_(list(message_ids)), log.c.decision.in_(list(decisions)))
-    return connection.execute(query.limit(1)).first() is not None
+def log_digests(connection: Connection, message_ids: Sequence[str], decisions: Sequence[str]) -> set[str | None]:
+    """The digests of the mails with one of these ids of which one of these was decided; None for a line without one."""
+    which = (log.c.message_id.in_(list(message_ids)), log.c.decision.in_(list(decisions)))
+    return set(connection.execute(sa.select(log.c.digest).where(*which).distinct()).scalars())
 
 
 def log_page(

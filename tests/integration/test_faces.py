@@ -38,7 +38,7 @@ def test_a_kind_of_record_is_kept_and_aliases_make_it(desk: Desk, tmp_path: Path
     assert [m["name"] for m in desk.json("alias", "models")] == ["lead", "ticket", "task", "expense", "parcel"]
     desk("alias", "change", "parcels", "--policy", "partners")
     file.write_text("From: a@b.example\nTo: parcels@acme.com\nMessage-ID: <9@b.example>\nSubject: s\n\nt\n")
-    [told] = desk.json("explain", "receive", str(file))
+    told = desk.json("explain", "receive", str(file))
     assert told["code"] == "alias_partners"
 
 

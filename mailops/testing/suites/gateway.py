@@ -26,6 +26,7 @@ from mailops.inbound.values import (
     CompanyFacts,
     ContactFacts,
     Decision,
+    InboundMail,
     Kind,
     LoopLimits,
     MessageFacts,
@@ -134,8 +135,8 @@ class CaseView:
             tuple(message.get("notified") or ()),
         )
 
-    def handled(self, message_ids: tuple[str, ...]) -> bool:
-        return any(i in self._messages for i in message_ids)
+    def handled(self, mail: InboundMail) -> bool:
+        return any(i in self._messages for i in (mail.message_id, *mail.other_ids))
 
     def company_at(self, domain: str) -> CompanyFacts:
         return self.company

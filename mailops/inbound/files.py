@@ -1,0 +1,70 @@
+"""Received mail out of files: .eml, mbox, Maildir, folders of them, and a pipe.
+
+What :mod:`mailops.bounces.reading.sources` finds, with two differences, since nothing may be lost here: a file that
+says by its name or its place that it is one mail (``.eml``, ``cur/`` and ``new/`` of a Maildir) is taken as it is,
+whatever stands in it; and a pipe is a mail as long as a byte comes out of it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from ..bounces.reading.sources import MAX_MESSAGE, Skipped, Source, files, messages
+from ..errors import InputRefused
+
+OnSkip = Callable[[Skipped], object]
+
+
+def mails(paths: Sequence[Path], on_skip: OnSkip) -> Iterator[Source]:
+    """Every mail of these files and folders, in order; ``on_skip`` hears what cannot be read, and why."""
+    for path in files(paths):
+        if path.suffix.lower() == ".eml" or (path.parent.name in ("cur", "new") and path.is_file()):
+            yield from _single(path, on_skip)
+        else:
+            yield from messages([path], on_skip)
+
+
+def piped(stream: BinaryIO, on_skip: OnSkip) -> Iterator[Source]:
+    """The mails of a pipe: one, or the many of an mbox. Raises :class:`InputRefused` for an empty one."""
+    with tempfile.TemporaryDirectory(prefix="mailops-pipe-") as folder:
+        file = Path(folder) / "standard-input"
+        with file.open("wb") as out:
+            while piece := stream.read(1 << 20):
+                out.write(piece)
+        if not file.stat().st_size:
+            raise InputRefused(
+                "Nothing came through the pipe.",
+                code="input.no_message",
+                facts={"bytes": 0},
+                fix="Pipe one message or an mbox into this command.",
+            )
+        found = list[Skipped]()
+        number = 0
+        for source in messages([file], found.append):
+            number += 1
+            yield Source(source.name.replace(str(file), "standard input"), source.raw, source.read)
+        if not number:
+            yield from _single(file, on_skip, name="standard input", blank=True)
+        else:
+            for one in found:
+                on_skip(Skipped(one.name.replace(str(file), "standard input"), one.reason))
+
+
+def _single(path: Path, on_skip: OnSkip, *, name: str = "", blank: bool = False) -> Iterator[Source]:
+    shown = name or str(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_MESSAGE:
+            on_skip(Skipped(shown, f"it is too large for one message ({size:,} bytes, the most is {MAX_MESSAGE:,})"))
+            return
+        raw = path.read_bytes()
+    except OSError as error:
+        on_skip(Skipped(shown, error.strerror or str(error)))
+        return
+    if raw.strip() or (raw and blank):
+        yield Source(shown, raw, size)
+    else:
+        on_skip(Skipped(shown, "it is empty"))

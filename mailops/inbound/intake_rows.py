@@ -1,0 +1,128 @@
+"""The rows of the intake: one for each mail that a way in has shown, and the bytes of those that still need them.
+
+Every function works in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ..model.states import MailState
+from ..store import schema
+from ..store.database import alone
+from .counts import State
+
+i, raws, folders = schema.intake, schema.intake_raw, schema.intake_folders
+KEPT = (State.WAITING.value, State.SHELVED.value)
+"""The states whose bytes are needed: nothing but a decision lets them go."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a mail stands at its way in: account, folder, and the folder's UIDVALIDITY (0 where there is none)."""
+
+    account: str
+    folder: str = ""
+    uidvalidity: int = 0
+
+    def here(self) -> sa.ColumnElement[bool]:
+        """The condition that picks the rows of this place."""
+        return sa.and_(i.c.account == self.account, i.c.folder == self.folder, i.c.uidvalidity == self.uidvalidity)
+
+    def columns(self) -> dict[str, Any]:
+        return {"account": self.account, "folder": self.folder, "uidvalidity": self.uidvalidity}
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Let one transaction at a time store what came in, so that nothing is stored twice."""
+    alone(connection, 7312053)
+
+
+def known(connection: Connection, place: Place, uids: Collection[str] | None = None) -> dict[str, Any]:
+    """The rows of a place by UID (``id``, ``state``, ``tries``); of these UIDs, or all."""
+    found: dict[str, Any] = {}
+    columns = (i.c.uid, i.c.id, i.c.state, i.c.tries, i.c.digest)
+    if uids is None:
+        return {row.uid: row for row in connection.execute(sa.select(*columns).where(place.here()))}
+    for some in chunks(list(uids)):
+        query = sa.select(*columns).where(place.here(), i.c.uid.in_(some))
+        found |= {row.uid: row for row in connection.execute(query)}
+    return found
+
+
+def same_mails(connection: Connection, digests: Collection[str]) -> set[tuple[str | None, str]]:
+    """(Message-ID, digest) of the mails with one of these digests that were stored."""
+    stored = i.c.state.not_in([State.UNREADABLE.value, State.DOUBLED.value])
+    query = sa.select(i.c.message_id, i.c.digest).where(i.c.digest.in_(list(digests)), stored)
+    return {(row.message_id, row.digest) for row in connection.execute(query)}
+
+
+def add(connection: Connection, rows: Sequence[Mapping[str, Any]], bytes_of: Sequence[bytes | None]) -> list[int]:
+    """New rows, each with its bytes where it has any; their ids, in order."""
+    if not rows:
+        return []
+    made = connection.execute(sa.insert(i).returning(i.c.id, sort_by_parameter_order=True), [dict(row) for row in rows])
+    ids = [int(row.id) for row in made]
+    kept = [{"intake_id": key, "raw": raw} for key, raw in zip(ids, bytes_of, strict=True) if raw is not None]
+    if kept:
+        connection.execute(sa.insert(raws), kept)
+    return ids
+
+
+def change(connection: Connection, key: int, *, was: str | None = None, **values: Any) -> bool:
+    """Change one row, where it still is in the state ``was``; whether it was."""
+    which = [i.c.id == key] + ([i.c.state == was] if was else [])
+    return connection.execute(sa.update(i).where(*which).values(**values)).rowcount == 1
+
+
+def came_again(connection: Connection, ids: Collection[int]) -> None:
+    """These mails were shown once more at their place, each as often as it is named."""
+    for key, times in Counter(ids).items():
+        connection.execute(sa.update(i).where(i.c.id == key).values(again=i.c.again + times))
+
+
+def without_bytes(connection: Connection, ids: Collection[int]) -> None:
+    """Let the bytes of these mails go, and who wrote them to whom with them."""
+    for some in chunks(list(ids)):
+        connection.execute(sa.delete(raws).where(raws.c.intake_id.in_(some)))
+        connection.execute(sa.update(i).where(i.c.id.in_(some)).values(sender=None, recipients=None))
+
+
+def release(connection: Connection, now: datetime, longest: Any) -> int:
+    """Let the bytes of refused mails go whose notices have left, or that have waited ``longest``; how many."""
+    m = schema.mails
+    query = (
+        sa.select(i.c.id, i.c.done_at, i.c.notices)
+        .join(raws, raws.c.intake_id == i.c.id)
+        .where(i.c.state == State.REFUSED.value)
+    )
+    rows = connection.execute(query).all()
+    asked = sorted({mail for row in rows for mail in row.notices or ()})
+    open_: set[int] = set()
+    for some in chunks(asked):
+        waiting = sa.select(m.c.id).where(m.c.id.in_(some), m.c.state == MailState.OUTGOING.value)
+        open_ |= set(connection.execute(waiting).scalars())
+    gone = [row.id for row in rows if not open_ & set(row.notices or ()) or row.done_at + longest <= now]
+    without_bytes(connection, gone)
+    return len(gone)
+
+
+def states(connection: Connection, ids: Iterable[int]) -> list[tuple[str, int]]:
+    """How many of these rows are in which state."""
+    found: list[tuple[str, int]] = []
+    for some in chunks(list(ids)):
+        query = sa.select(i.c.state, sa.func.count()).where(i.c.id.in_(some)).group_by(i.c.state)
+        found += [(row[0], int(row[1])) for row in connection.execute(query)]
+    return found
+
+
+def chunks(values: list[Any], size: int = 500) -> Iterable[list[Any]]:
+    """The values in pieces that fit into one statement."""
+    return (values[at : at + size] for at in range(0, len(values), size))
