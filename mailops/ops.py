@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from .analysis.dmarc import DmarcFiles
+    from .analysis.metrics import Metric
+    from .analysis.query import Found
     from .analysis.service import Analysis
     from .analysis.why import Trouble
     from .bounces.explainer import Explanation
@@ -714,6 +716,18 @@ class Ops:
             queue=lambda: self.queue.health(),
             workers=lambda: loads(self.engine, since=now - timedelta(hours=1)),
         )
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Every metric now: value, what is counted in what, over which days, and the limits with their source."""
+        from .analysis.metrics import metrics
+
+        return metrics(self.engine, self.clock.now())
+
+    def sql(self, text: str, *, seconds: float = 30.0) -> Found:
+        """Answer one SELECT over documented views (:data:`mailops.analysis.query.VIEWS`); changes nothing."""
+        from .analysis.query import ask
+
+        return ask(self.engine, text, seconds=seconds)
 
     def books(self, progress: Callable[[int, int], None] | None = None) -> Books:
         """Count states, counters and open attempts again from the facts, and say where the tables differ."""

@@ -65,22 +65,28 @@ def earlier(period: Period) -> Period:
 def last_mature(engine: Engine, now: datetime) -> str:
     """The last UTC day whose returns are in: so many whole days ago as 19 of 20 returns of the last 90 days took, from
     1 to :data:`LONGEST`; where too few came back to say, :data:`USUAL_LAG`."""
+    found = lags(engine, now)
+    lag, seen, total = USUAL_LAG, 0, sum(found.values())
+    if total >= ENOUGH:
+        for lag in sorted(found):
+            seen += found[lag]
+            if seen >= 0.95 * total:
+                break
+    return f"{now.astimezone(UTC) - timedelta(days=min(max(lag, 1), LONGEST) + 1):%Y-%m-%d}"
+
+
+def lags(engine: Engine, now: datetime) -> Counter[int]:
+    """Returns of the last 90 days by the whole days they took."""
     left, came = day_of(engine, e.c.left_at), day_of(engine, e.c.at)
     query = sa.select(left, came, sa.func.count()).where(
         e.c.kind == "bounced", e.c.left_at.is_not(None), e.c.at >= now - timedelta(days=90)
     )
     with explained("reading how long returns take"), reading(engine) as connection:
         rows = connection.execute(query.group_by(left, came)).all()
-    lags: Counter[int] = Counter()
+    found: Counter[int] = Counter()
     for sent, back, number in rows:
-        lags[max((date.fromisoformat(back) - date.fromisoformat(sent)).days, 0)] += int(number)
-    lag, seen, total = USUAL_LAG, 0, sum(lags.values())
-    if total >= ENOUGH:
-        for lag in sorted(lags):
-            seen += lags[lag]
-            if seen >= 0.95 * total:
-                break
-    return f"{now.astimezone(UTC) - timedelta(days=min(max(lag, 1), LONGEST) + 1):%Y-%m-%d}"
+        found[max((date.fromisoformat(back) - date.fromisoformat(sent)).days, 0)] += int(number)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

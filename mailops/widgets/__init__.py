@@ -45,6 +45,7 @@ _HOMES = {
     "ends_cards": "doctor_view",
     "envelopes_panel": "envelope_view",
     "FollowersCard": "followers",
+    "MetricsCard": "metrics_card",
     "expectations": "domain_view",
     "guide_cards": "guide_view",
     "line_chart": "charts",

@@ -12,7 +12,7 @@ export: str = ""  # also write the figures into the workspace's folder exports: 
 # %%
 from mailops import Ops
 from mailops.checks import rates
-from mailops.widgets import CheckCard, Headline, RatesView
+from mailops.widgets import CheckCard, Headline, MetricsCard, RatesView
 
 ops = Ops.open(workspace or None)
 view = RatesView(ops, since=since, by=by)
@@ -59,6 +59,9 @@ view.groups()
 
 # %%
 view.causes()
+
+# %%
+MetricsCard(ops)
 
 # %% [markdown]
 # ## Failures without a reason
