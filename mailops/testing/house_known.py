@@ -34,20 +34,6 @@ KNOWN: tuple[Known, ...] = (
     ),
     *_group(
         "uncalled",
-        "a mail's headers and recipients are to be looked at before it is handed in",
-        "smtp/checks.py: check_headers has no caller",
-        "smtp/checks.py: check_mailbox has no caller",
-        "smtp/checks.py: check_recipients has no caller",
-    ),
-    *_group(
-        "uncalled",
-        "wanted by the domain checks: DANE, reverse names, all servers of a zone, watching until published",
-        "dns/published.py: check_records has no caller",
-        "dns/published.py: compare_servers has no caller",
-        "dns/published.py: watch_until has no caller",
-    ),
-    *_group(
-        "uncalled",
         "AZ-22, GO-21 and the guides' remaining steps: carried here, called by no guide yet",
         "guides/checks.py: authentication_options has no caller",
         "guides/engine.py: GuideRun.reopen has no caller",
@@ -60,13 +46,6 @@ KNOWN: tuple[Known, ...] = (
         "AZ-30, 31, 33, 34, 38, 40, OUT-21, 37, 43, 49: plans and quotas that no command or card shows yet",
         "routing/usage.py: Usage.reached has no caller",
         "routing/usage.py: counted_today has no caller",
-    ),
-    *_group(
-        "uncalled",
-        "the searching for leaks is for whoever ships reports",
-        "secrets/redact.py: RedactingFilter has no caller",
-        "secrets/redact.py: find_leaks has no caller",
-        "secrets/redact.py: redact_bytes has no caller",
     ),
     *_group(
         "uncalled",
