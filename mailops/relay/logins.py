@@ -23,6 +23,8 @@ from ..store.database import explained, reading
 from ..submission import hash_password
 
 t = schema.logins
+LEAST = 8
+"""Characters of a password, at least: a listener that slows whoever guesses asks for no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +251,8 @@ def _kept(password: str) -> str:
     scheme = password.partition(":")[0]
     if password.startswith("scrypt$") or (scheme in ("env", "file", "keyring", "vault") and ":" in password):
         return password
-    if not password:
-        raise _bad("password", "", "Give one, or a reference such as env:NAME.")
+    if len(password) < LEAST:
+        raise _bad("password", "", f"Give one of {LEAST} characters or more (--generate), or a reference: env:NAME.")
     return hash_password(password)
 
 

@@ -83,7 +83,8 @@ class Backup:
 def back_up(database: str, file: Path, *, now: datetime, beside: Mapping[str, Path] | None = None) -> Backup:
     """Write a backup of this store to a new ``file``; ``beside`` are files to take along, by their name in it.
 
-    Raises :class:`StateConflict` where the file is there already, :class:`StoreError`, and :class:`MissingExtra`
+    Raises :class:`StateConflict` where the file is there already, :class:`InputRefused` where its folder is not,
+    :class:`StoreError`, and :class:`MissingExtra`
     ``backup.no_tool`` where PostgreSQL's ``pg_dump`` is not installed.
     """
     if file.exists() or file.is_symlink():
@@ -92,6 +93,13 @@ def back_up(database: str, file: Path, *, now: datetime, beside: Mapping[str, Pa
             code="backup.exists",
             facts={"file": str(file)},
             fix="Name a new file; a backup is never written over.",
+        )
+    if not file.parent.is_dir():
+        raise InputRefused(
+            f"There is no folder {file.parent} to write the backup into.",
+            code="backup.no_folder",
+            facts={"folder": str(file.parent)},
+            fix="Make it, or mount the disk it is on, or name another place.",
         )
     with _doing("writing the backup"), _room(file.parent) as room:
         dialect = database_url(database).get_backend_name()
