@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import typer
 
-from ..errors import ConfigError, NotFound
+from ..errors import ConfigError, InputRefused, NotFound
 from .app import workspace_of
 from .output import print_json, say, table
 
@@ -60,6 +61,35 @@ def rotate(ctx: typer.Context, json: bool = JSON) -> None:
         print_json({"entries": len(vault.entries())})
     else:
         say("The vault has a new key.")
+
+
+@app.command("leaks")
+def leaks(
+    files: list[Path] = typer.Argument(..., help="Reports, logs, notebooks: texts that are to leave the house."),
+    json: bool = JSON,
+) -> None:
+    """What in these files looks like a secret, by kind and never by value; exit 1 where there is any."""
+    from ..secrets import find_leaks
+
+    found = []
+    for file in files:
+        try:
+            text = file.read_text("utf-8", errors="replace")
+        except OSError as error:
+            raise InputRefused(
+                f"{file.name} cannot be read: {error.strerror}.",
+                code="input.file",
+                facts={"file": file.name},
+                fix="Name files of text; a folder's are named with a pattern such as reports/*.html.",
+            ) from error
+        found += [(file.name, kind) for kind in find_leaks(text)]
+    if json:
+        print_json([{"file": name, "kind": kind} for name, kind in found])
+    elif found:
+        table(["File", "Found"], found)
+    else:
+        say(f"Nothing like a secret in {len(files)} files.")
+    raise typer.Exit(1 if found else 0)
 
 
 def _without_final_end(text: str) -> str:

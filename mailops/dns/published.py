@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..ports import Clock
 from .answer import Answer
 from .domain import name_servers
 from .names import normalise
 from .records import ZoneRecord, text_octets
-from .resolver import Asker, DnsRun, Resolver
+from .resolver import Asker, Resolver
 from .transport import Endpoint
 
 FIRST_PAUSE = 5.0
@@ -87,12 +86,6 @@ def _shared_name(record: ZoneRecord) -> bool:
     return not record.name.startswith("_") and "._" not in record.name
 
 
-async def check_records(resolver: Asker, records: Sequence[ZoneRecord]) -> tuple[Sighting, ...]:
-    """Each pasted host and value as present, absent, different or unknown."""
-    answers = await asyncio.gather(*(resolver.ask(normalise(record.name), record.type) for record in records))
-    return tuple(compare(record, answer) for record, answer in zip(records, answers, strict=True))
-
-
 async def authoritative_servers(
     resolver: Asker, domain: str, endpoints: Mapping[str, Endpoint] | None = None
 ) -> dict[str, Endpoint]:
@@ -143,26 +136,6 @@ async def look(resolver: Resolver, servers: Mapping[str, Endpoint], records: Seq
     return Look(dict(zip(servers, results, strict=True)))
 
 
-@dataclass(frozen=True, slots=True)
-class ServerComparison:
-    """The same question at every authoritative server. ``agree`` looks only at those that answered."""
-
-    answers: Mapping[str, Answer]
-    agree: bool
-    silent: tuple[str, ...]
-
-
-async def compare_servers(
-    resolver: Resolver, servers: Mapping[str, Endpoint], name: str, rdtype: str
-) -> ServerComparison:
-    """Ask every server one question and say whether they tell the same."""
-    asked = (resolver.ask_at(endpoint, normalise(name), rdtype) for endpoint in servers.values())
-    answers = dict(zip(servers, await asyncio.gather(*asked), strict=True))
-    told = {frozenset(answer.lines) for answer in answers.values() if not answer.unknown}
-    silent = tuple(server for server, answer in answers.items() if answer.unknown)
-    return ServerComparison(answers, len(told) <= 1, silent)
-
-
 def ready(sightings: Sequence[Sighting]) -> tuple[bool, str]:
     """Whether to press a provider's "check now" button yet, and the sentence that says so."""
     missing = [one for one in sightings if one.presence is not Presence.PRESENT]
@@ -171,21 +144,6 @@ def ready(sightings: Sequence[Sighting]) -> tuple[bool, str]:
     wait = max(one.ttl for one in missing)
     names = ", ".join(dict.fromkeys(f"{one.record.name} ({one.presence})" for one in missing))
     return False, f"do not press yet: {names}; an old answer may be cached for {wait} s"
-
-
-def watch_until(
-    run: DnsRun, servers: Mapping[str, Endpoint], records: Sequence[ZoneRecord], clock: Clock, *, limit: float = 86_400
-) -> Iterator[str]:
-    """Look again and again, with growing pauses on ``clock``, until published or ``limit`` seconds are over."""
-    watch, ends = Watch(), clock.monotonic() + limit
-    while True:
-        yield watch.see(run.do(lambda resolver: look(resolver, servers, records)))
-        if watch.published:
-            return
-        if clock.monotonic() + watch.pause > ends:
-            yield f"not published after {limit:.0f} s"
-            return
-        clock.sleep(watch.pause)
 
 
 @dataclass(slots=True)

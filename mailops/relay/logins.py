@@ -23,6 +23,7 @@ from ..store.database import explained, reading
 from ..submission import hash_password
 
 t = schema.logins
+"""Characters of a password, at least: a listener that slows whoever guesses asks for no more."""
 
 
 @dataclass(frozen=True, slots=True)

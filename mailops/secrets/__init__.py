@@ -6,11 +6,9 @@ logs, transcripts, reports and bundles can be cleaned of it. ``cryptography`` an
 """
 
 from .redact import (
-    RedactingFilter,
     find_leaks,
     install_log_redaction,
     redact,
-    redact_bytes,
     redact_value,
     register,
 )
@@ -21,7 +19,6 @@ from .vault import Vault, VaultEntry
 
 __all__ = [
     "MASK",
-    "RedactingFilter",
     "Reference",
     "Secret",
     "SecretStore",
@@ -33,7 +30,6 @@ __all__ = [
     "looks_like_secret",
     "parse_reference",
     "redact",
-    "redact_bytes",
     "redact_value",
     "register",
 ]

@@ -245,13 +245,6 @@ def _base64_out(text: str) -> str:
     return text
 
 
-def redact_bytes(data: bytes) -> bytes:
-    """As :func:`redact`, for bytes of any encoding; untouched bytes come back as they were."""
-    text = data.decode("utf-8", "surrogateescape")
-    clean = redact(text)
-    return data if clean == text else clean.encode("utf-8", "surrogateescape")
-
-
 def redact_value(value: Any) -> Any:
     """A JSON-ready value with all its texts redacted; a value under a key that names a secret goes as a whole."""
     if isinstance(value, str):
@@ -287,15 +280,6 @@ def find_leaks(text: str) -> list[str]:
 
 
 # --- logging ----------------------------------------------------------------------------------------------------------
-
-
-class RedactingFilter(logging.Filter):
-    """A logging filter that redacts message, arguments and traceback, and takes out what would steer a terminal; add it
-    to a handler."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        _redact_record(record)
-        return True
 
 
 def _redact_record(record: logging.LogRecord) -> None:

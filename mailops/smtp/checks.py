@@ -7,9 +7,6 @@ Every finding raises :class:`~mailops.errors.MessageRefused` with a code, the fa
 ``message.bare_newline``       a CR or LF that is not part of CRLF (RFC 5321 §2.3.8)
 ``message.nul``                a NUL octet in the message (RFC 5321 §4.5.2 forbids handing it on)
 ``message.line_too_long``      a line of more than 998 octets without CRLF (RFC 5322 §2.1.1)
-``message.address_missing``    no From, or an address that is empty
-``message.address_invalid``    an address that cannot be read, or cannot stand in an envelope
-``message.no_recipient``       nobody to send to
 ``message.duplicate_header``   a header that may stand once stands more than once (RFC 5322 §3.6)
 ``message.malformed``          no header block, or a line in it that is no header
 ``message.too_large``          larger than the limit
@@ -19,10 +16,8 @@ Every finding raises :class:`~mailops.errors.MessageRefused` with a code, the fa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 
 from ..errors import MessageRefused
-from ..model.address import is_valid, parse_addresses
 
 MAX_LINE = 998
 SINGLE = frozenset(
@@ -59,73 +54,6 @@ def check_header(name: str, value: str) -> None:
             facts={"header": name, "value": _shown(value), "position": hit.start()},
             fix="Take line breaks out of the value; long values are folded by mailops.",
         )
-
-
-def check_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
-    """All headers of an application, and that none of the single ones comes twice."""
-    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
-    seen: set[str] = set()
-    for name, value in pairs:
-        check_header(name, value)
-        if name.lower() in seen and name.lower().encode() in SINGLE:
-            raise _duplicate(name)
-        seen.add(name.lower())
-
-
-def check_address(spec: str, what: str = "address") -> str:
-    """A single bare address for an envelope; returned trimmed."""
-    if _BREAKS.search(spec):
-        raise MessageRefused(
-            f"The {what} has a line break or NUL in it.",
-            code="message.header_injection",
-            facts={what: _shown(spec)},
-            fix="Give one plain address.",
-        )
-    bare = spec.strip()
-    if not bare:
-        raise MessageRefused(f"The {what} is missing.", code="message.address_missing", fix=f"Give the {what}.")
-    if not is_valid(bare):
-        raise MessageRefused(
-            f"The {what} {_shown(bare)!r} is not a usable address.",
-            code="message.address_invalid",
-            facts={what: _shown(bare)},
-            fix="Write it as local@domain.",
-        )
-    return bare
-
-
-def check_mailbox(text: str, what: str = "From") -> str:
-    """A header value with exactly one mailbox, ``Name <local@domain>``; returns its bare address."""
-    check_header(what, text)
-    found = parse_addresses(text)
-    if not text.strip() or not found:
-        missing = not text.strip()
-        raise MessageRefused(
-            f"The {what} address is missing." if missing else f"No address can be read from {what} {_shown(text)!r}.",
-            code="message.address_missing" if missing else "message.address_invalid",
-            facts={what: _shown(text)},
-            fix=f"Give {what} as `Name <local@domain>`.",
-        )
-    if len(found) > 1:
-        raise MessageRefused(
-            f"{what} holds {len(found)} addresses, one is allowed.",
-            code="message.address_invalid",
-            facts={what: _shown(text), "addresses": [a.spec for a in found[:5]]},
-            fix="Give one address.",
-        )
-    return check_address(found[0].spec, what)
-
-
-def check_recipients(recipients: Iterable[str]) -> tuple[str, ...]:
-    """The forward-paths: at least one, each usable; returned trimmed, in order, duplicates taken out."""
-    checked = tuple(dict.fromkeys(check_address(spec, "recipient") for spec in recipients))
-    if not checked:
-        raise MessageRefused(
-            "The mail has no recipient.",
-            code="message.no_recipient",
-            fix="Give at least one address in To, Cc or Bcc.",
-        )
-    return checked
 
 
 def check_data(data: bytes, max_size: int | None = None) -> None:

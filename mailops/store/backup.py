@@ -85,7 +85,8 @@ class Backup:
 def back_up(database: str, file: Path, *, now: datetime, beside: Mapping[str, Path] | None = None) -> Backup:
     """Write a backup of this store to a new ``file``; ``beside`` are files to take along, by their name in it.
 
-    Raises :class:`StateConflict` where the file is there already, :class:`StoreError`, and :class:`MissingExtra`
+    Raises :class:`StateConflict` where the file is there already, :class:`InputRefused` where its folder is not,
+    :class:`StoreError`, and :class:`MissingExtra`
     ``backup.no_tool`` where PostgreSQL's ``pg_dump`` is not installed.
     """
     if file.exists() or file.is_symlink():

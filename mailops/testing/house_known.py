@@ -35,15 +35,10 @@ KNOWN: tuple[Known, ...] = (
     *_group(
         "uncalled",
         "a mail's headers and recipients are to be looked at before it is handed in",
-        "smtp/checks.py: check_headers has no caller",
-        "smtp/checks.py: check_mailbox has no caller",
-        "smtp/checks.py: check_recipients has no caller",
     ),
     *_group(
         "uncalled",
         "wanted by the domain checks: DANE, reverse names, all servers of a zone, watching until published",
-        "dns/published.py: compare_servers has no caller",
-        "dns/published.py: watch_until has no caller",
     ),
     *_group(
         "uncalled",
@@ -55,7 +50,5 @@ KNOWN: tuple[Known, ...] = (
     *_group(
         "uncalled",
         "the searching for leaks is for whoever ships reports",
-        "secrets/redact.py: find_leaks has no caller",
-        "secrets/redact.py: redact_bytes has no caller",
     ),
 )

@@ -312,3 +312,9 @@ def test_a_database_is_replaced_only_when_a_copy_of_it_was_written(
     with pytest.raises(MissingExtra):
         ops.restore(tmp_path / "b.mailops", replace=True)
     assert ops.queue.page().total == back.rows["mails"]
+
+
+def test_a_folder_that_is_not_there_is_said(sqlite_ops: Ops, tmp_path: Path) -> None:
+    with pytest.raises(InputRefused) as refused:
+        sqlite_ops.backup(tmp_path / "nowhere" / "b.mailops")
+    assert refused.value.code == "backup.no_folder"

@@ -19,7 +19,7 @@ from mailops.guides.checks import Services, account_of, checks_for
 from mailops.model.setup import Profile
 from mailops.oauth import Doctor, SignIn, TokenService, ends_of, icalendar
 from mailops.oauth.doctor import Reading
-from mailops.secrets import RedactingFilter, SecretStore, redact
+from mailops.secrets import SecretStore, install_log_redaction, redact
 from mailops.testing.identity_pages import click_through
 from mailops.testing.sandbox import Sandbox
 
@@ -42,7 +42,8 @@ def test_no_secret_in_any_file_log_or_result(
     monkeypatch.delenv("MAILOPS_VAULT_KEY", raising=False)
     out = io.StringIO()
     handler = logging.StreamHandler(out)
-    handler.addFilter(RedactingFilter())
+    factory = logging.getLogRecordFactory()
+    install_log_redaction()
     root = logging.getLogger()
     root.addHandler(handler)
     level = root.level
@@ -96,6 +97,7 @@ def test_no_secret_in_any_file_log_or_result(
             said += [repr(sandbox.smtp.log), repr(sandbox.imap.log), repr(sandbox.pop.log), repr(run.view())]
     finally:
         root.removeHandler(handler)
+        logging.setLogRecordFactory(factory)
         root.setLevel(level)
     assert len(set(planted)) >= 5
     logging.getLogger("mailops.test")

@@ -58,13 +58,15 @@ def test_four_listeners_in_one_process(ops_factory: Callable[..., Ops], certifie
         furnish(ops, smtp)
         ops.logins.add("shop", "grapefruit-77", setup=ops.setup)
         command = [sys.executable, "-m", "mailops.cli", "-w", str(ops.workspace.path), "serve", "--queue-every", "0"]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0, env=dict(os.environ))  # select sees all
         try:
             assert child.stdout is not None
             ports = []
             for _ in range(4):
-                assert select.select([child.stdout], [], [], 30)[0] or ports
-                ports.append(int(re.search(r":(\d+) ", child.stdout.readline())[1]))  # type: ignore[index]
+                assert select.select([child.stdout], [], [], 60 if not ports else 10)[0], (
+                    f"only {len(ports)} doors opened"
+                )
+                ports.append(int(re.search(rb":(\d+) ", child.stdout.readline())[1]))  # type: ignore[index]
             plain, starttls, implicit, local = ports
             with smtplib.SMTP("127.0.0.1", plain, timeout=10) as line:
                 assert b"relay.acme.example" in line.ehlo()[1]

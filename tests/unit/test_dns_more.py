@@ -13,12 +13,11 @@ from mailops.dns.dmarc import DmarcResult
 from mailops.dns.domain import check_domain
 from mailops.dns.domain_model import SendingSetup
 from mailops.dns.psl import PublicSuffixes, installed
-from mailops.dns.published import check_records, compare_servers, ready, watch_until
+from mailops.dns.published import compare, ready
 from mailops.dns.records import ZoneRecord
 from mailops.dns.send import explain_send
 from mailops.dns.wire import Unreadable, encode, parse, question
 from mailops.providers.records import outside_check_texts
-from mailops.testing.clock import ManualClock
 from mailops.testing.dns_world import dns_world
 
 ASKED = question("a.example", "TXT")
@@ -109,34 +108,9 @@ def test_outside_checks_have_link_and_text_to_paste() -> None:
 def test_do_not_press_before_the_record_is_visible() -> None:
     record = ZoneRecord("mailjet._domainkey.acme.com", "TXT", "k=rsa; p=abc")
     with dns_world({"acme.com": ["A 192.0.2.1"]}) as (server, run):
-        press, text = ready(run.do(lambda r: check_records(r, [record])))
+        press, text = ready([compare(record, run.do(lambda r: r.ask(record.name, record.type)))])
         assert not press
         assert text == "do not press yet: mailjet._domainkey.acme.com (absent); an old answer may be cached for 60 s"
         server.add(record.name, "TXT k=rsa; p=abc")
         run.resolver._answers.clear()
-        assert ready(run.do(lambda r: check_records(r, [record])))[0]
-
-
-def test_watching_sleeps_on_the_given_clock_with_growing_pauses() -> None:
-    record, clock = ZoneRecord("acme.com", "TXT", "token"), ManualClock()
-    with dns_world({"acme.com": ["A 192.0.2.1"]}) as (server, run):
-        lines = []
-        for line in watch_until(run, {"ns1": server.address}, [record], clock):
-            lines.append(line)
-            if len(lines) == 4:
-                server.add("acme.com", "TXT token")
-        assert lines[-1].startswith("published on all 1")
-        assert clock.slept[:3] == sorted(clock.slept[:3])
-        assert clock.slept[0] < clock.slept[2]
-        ended = list(watch_until(run, {"ns1": server.address}, [ZoneRecord("b.com", "TXT", "x")], clock, limit=20))
-        assert ended[-1] == "not published after 20 s"
-
-
-def test_all_authoritative_servers_compared() -> None:
-    with dns_world({"a.com": ["A 192.0.2.1"]}) as (one, run), dns_world({"a.com": ["A 192.0.2.2"]}) as (two, _):
-        servers = {"ns1": one.address, "ns2": two.address}
-        assert not run.do(lambda r: compare_servers(r, servers, "a.com", "A")).agree
-        two.replace("a.com", "A", "A 192.0.2.1")
-        assert run.do(lambda r: compare_servers(r, servers, "a.com", "A")).agree
-        two.fault("a.com", "A", "refused")
-        assert run.do(lambda r: compare_servers(r, servers, "a.com", "A")).silent == ("ns2",)
+        assert ready([compare(record, run.do(lambda r: r.ask(record.name, record.type)))])[0]
