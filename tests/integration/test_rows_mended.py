@@ -274,3 +274,17 @@ def test_the_queue_shows_status_age_server_and_reason(desk: Desk, smtp: SmtpServ
         connection.execute(sa.update(schema.mails).values(created_at=then))
     assert "1 day" in desk("queue", "list")
     assert "Settings → Technical → Email: Emails" in " ".join(desk("queue", "list", "--help").split())
+
+
+@pytest.mark.req("MJ-10")
+@pytest.mark.parametrize("way", ["alias domain", "parameter"])
+def test_mailjet_asks_for_the_three_addresses_of_the_workspaces_domain(desk: Desk, way: str) -> None:
+    if way == "alias domain":
+        desk("company", "domain", "shop.example")
+    else:
+        desk("company", "parameter", "mail.catchall.domain", "shop.example")
+    three = "notifications@shop.example, bounce@shop.example, catchall@shop.example"
+    steps = {s["id"]: s for s in desk.json("connect", "guide", "mailjet")["steps"]}
+    assert steps["addresses"]["do"][0] == f"*Add a sender address* for each of: {three}."
+    assert steps["senders"]["inputs"]["domain"] == "shop.example"
+    assert "other.example" in str(desk.json("connect", "guide", "mailjet", "--for", "other.example")["steps"])
