@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import typer
@@ -57,17 +58,26 @@ def listing(
     offset: int = typer.Option(0, help="From which on."),
     json: bool = JSON,
 ) -> None:
-    """A page of mails, newest first."""
-    page = open_ops(ctx).queue.page(chosen, offset=offset, limit=limit)
+    """A page of mails with age, server and reason, newest first (in Odoo: Settings → Technical → Email: Emails)."""
+    ops = open_ops(ctx)
+    page = ops.queue.page(chosen, offset=offset, limit=limit)
     if json:
         print_json(page)
         return
     rows = []
     for mail in page.mails:
         people = ", ".join(d.recipient for d in mail.deliveries[:2]) + (" …" if len(mail.deliveries) > 2 else "")
-        rows.append((mail.id, mail.label, mail.header_from, people, mail.subject, mail.server_key, mail.failure_reason))
-    table(["Id", "State", "From", "To", "Subject", "Server", "Reason"], rows)
+        row = (mail.header_from, people, mail.subject, mail.server_key, mail.failure_reason)
+        rows.append((mail.id, mail.label, _age(ops.clock.now() - mail.created_at), *row))
+    table(["Id", "State", "Age", "From", "To", "Subject", "Server", "Reason"], rows)
     say(f"{counted(page.total, 'mail fits', 'mails fit')}; shown from {page.offset + 1 if page.mails else 0}.")
+
+
+def _age(span: timedelta) -> str:
+    """How old a mail is, in the largest whole unit."""
+    minutes = max(0, int(span.total_seconds() // 60))
+    days, hours = minutes // 1440, minutes // 60
+    return counted(days, "day") if days else counted(hours, "hour") if hours else counted(minutes, "minute")
 
 
 @app.command("show")
@@ -258,8 +268,6 @@ def vacuum(
     json: bool = JSON,
 ) -> None:
     """Auto-Vacuum: remove old sent mails, and end what is older than its kind is kept; failures and figures stay."""
-    from datetime import timedelta
-
     done = open_ops(ctx).vacuum(None if days is None else timedelta(days=days))
     if json:
         print_json(done)

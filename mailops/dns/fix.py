@@ -186,7 +186,7 @@ async def proved(
             fitted, _ = await admitted(resolver, result.change)
             out.append(CheckResult(verdict, fitted, True))
         else:
-            fix = f"No record is proposed: {proof.reason}."
+            fix = f"No record is proposed: {proof.reason.rstrip('.')}."
             fix += "".join(f" {step[0].upper()}{step[1:]}." for step in verdict.evidence.get("plan", ()))
             out.append(CheckResult(replace(verdict, fix=fix), None, False, proof.reason))
     return tuple(out)

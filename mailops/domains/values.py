@@ -101,7 +101,7 @@ def verdicts_of(report: DomainReport) -> tuple[Verdict, ...]:
 def proof_line(result: CheckResult) -> str:
     """What was proved of a result's change, or why none is offered; empty where there is nothing to say."""
     if result.change is None or not result.proved:
-        return f"No record is proposed: {result.withheld}." if result.withheld else ""
+        return f"No record is proposed: {result.withheld.rstrip('.')}." if result.withheld else ""
     name = NAMES.get(result.verdict.check, result.verdict.check.upper())
     proof = result.verdict.evidence.get("proof", {})
     with_others = f" together with {', '.join(proof['together'])}" if proof.get("together") else ""

@@ -158,6 +158,9 @@ class Guided:
         setup = ops.setup
         profile = ops.workspace.settings.as_profile()
         parameters = dict(setup.parameters)
+        speaking = setup.domain_of(setup.companies[0] if setup.companies else None)
+        if speaking is not None and not setup.is_hosted_domain(speaking):
+            parameters["mail.catchall.domain"] = speaking.name  # an alias domain counts before the parameter
         if base_url:
             profile = replace(profile, web_base_url=base_url)
             parameters["web.base.url"] = base_url

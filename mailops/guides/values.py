@@ -42,6 +42,8 @@ def values_of(
     named = subject.rpartition("/")[2] if subject != UNNAMED else ""
     address = named if "@" in named else ""
     domain = str(answers.get("domain") or _domain(answers) or named.rpartition("@")[2])
+    if not domain and guide.provider == "mailjet":
+        domain = stored.get("mail.catchall.domain", "").strip()  # of the workspace (MJ-10)
     if not domain and profile.hosting is not Hosting.ON_PREMISE:
         domain = profile.hosted_domain
     technical = ", ".join(f"{local}@{domain}" for local in ("notifications", "bounce", "catchall")) if domain else ""

@@ -12,8 +12,6 @@ from desk import Desk, head, peer
 from mailops.errors import MailopsError
 from mailops.testing import SmtpServer
 from mailops.threads.service import Entry
-from mailops.widgets.form import Form
-from mailops.widgets.setup_view import SetupView
 
 
 @pytest.fixture
@@ -217,6 +215,9 @@ def test_a_host_is_checked_before_it_is_stored(desk: Desk, host: str) -> None:
 
 
 def test_an_empty_field_of_a_form_changes_nothing(desk: Desk) -> None:
+    from mailops.widgets.form import Form
+    from mailops.widgets.setup_view import SetupView
+
     desk("company", "domain", "shop.example", "--bounce", "b2")
     desk(
         "server", "add", "m", "--host", "mx.shop.example", "--filter", "shop.example", "--login", "u", "--priority", "4"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from desk import Desk
 
 import mailops
 from mailops.guides.service import Guided, services_of
 from mailops.model.verdict import VerdictState
+from mailops.store import schema
 from mailops.testing import DnsServer, SmtpServer
 from mailops.threads.service import Entry
 from mailops.widgets.setup_view import SetupView
@@ -253,3 +257,34 @@ def test_all_six_sources_of_senders_are_listed_with_what_the_filter_covers(desk:
     assert "not covered" in told
     with closing(desk.ops()) as ops:
         assert "news@letters.example" in SetupView(ops, dns=False).senders.html()
+
+
+@pytest.mark.req("QUE-06")
+def test_the_queue_shows_status_age_server_and_reason(desk: Desk, smtp: SmtpServer) -> None:
+    server_at(desk, smtp)
+    desk(
+        "send", "--from", "eva@shop.example", "--to", "a@x.example", "--subject", "s", "--text", "t", "--server", "day"
+    )
+    told = desk("queue", "list")
+    head = re.sub(r"\s+", " ", told.splitlines()[0]).strip()
+    assert head == "Id State Age From To Subject Server Reason"
+    assert "0 minutes" in told
+    with closing(desk.ops()) as ops, ops.engine.begin() as connection:
+        then = ops.clock.now() - timedelta(days=1, hours=3)
+        connection.execute(sa.update(schema.mails).values(created_at=then))
+    assert "1 day" in desk("queue", "list")
+    assert "Settings → Technical → Email: Emails" in " ".join(desk("queue", "list", "--help").split())
+
+
+@pytest.mark.req("MJ-10")
+@pytest.mark.parametrize("way", ["alias domain", "parameter"])
+def test_mailjet_asks_for_the_three_addresses_of_the_workspaces_domain(desk: Desk, way: str) -> None:
+    if way == "alias domain":
+        desk("company", "domain", "shop.example")
+    else:
+        desk("company", "parameter", "mail.catchall.domain", "shop.example")
+    three = "notifications@shop.example, bounce@shop.example, catchall@shop.example"
+    steps = {s["id"]: s for s in desk.json("connect", "guide", "mailjet")["steps"]}
+    assert steps["addresses"]["do"][0] == f"*Add a sender address* for each of: {three}."
+    assert steps["senders"]["inputs"]["domain"] == "shop.example"
+    assert "other.example" in str(desk.json("connect", "guide", "mailjet", "--for", "other.example")["steps"])

@@ -182,7 +182,7 @@ def test_a_bulk_action_asks_first(furnished):
     furnished("send", "--from", "ann@example.com", "--to", "bob@x.test", "--text", "hi")
     done = furnished.process("queue", "cancel", stdin="n\n")
     assert done.returncode == 2
-    assert "Cancel Email: 1 mails" in done.stdout
+    assert "Cancel Email: 1 mail" in done.stdout
     assert furnished.json("queue", "status")["counts"]["outgoing"] == 1
 
 
