@@ -24,11 +24,6 @@ def redirect_uri(provider_id: str, base_url: str) -> str:
     return clean_base(base_url) + provider(provider_id).redirect_path
 
 
-def gmail_redirect_of_database(database: str, suffix: str = "odoo.com") -> str:
-    """``acme`` → ``https://acme.odoo.com/google_gmail/confirm``; the literal ``yourdbname`` is refused (GO-19)."""
-    return redirect_uri("gmail", f"https://{database.strip()}.{suffix}")
-
-
 def clean_base(base_url: str) -> str:
     """The base without trailing slash. Raises :class:`ConfigError` ``auth.base_url`` for what cannot be one."""
     text = base_url.strip()

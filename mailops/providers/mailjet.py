@@ -78,11 +78,6 @@ class MailjetApi:
         """All senders of the account."""
         return [_sender(row) for row in self._rows("GET", "/v3/REST/sender", params={"Limit": 1000})]
 
-    def add_sender(self, email: str, name: str = "", *, mass: bool = True) -> Sender:
-        """Add an address, or ``*@domain`` for a whole domain; an activation mail goes to an address."""
-        body = {"Email": email, "Name": name or email, "EmailType": "bulk" if mass else "transactional"}
-        return _sender(self._rows("POST", "/v3/REST/sender", json=body)[0])
-
     def validate(self, sender_id: int) -> bool:
         """Ask for the validation of a sender; whether it is active now."""
         found = self._rows("POST", f"/v3/REST/sender/{sender_id}/validate", rows=False)
@@ -103,11 +98,6 @@ class MailjetApi:
             _texts(row.get("SPFErrors")),
             _texts(row.get("SPFRecordsCurrentValues")),
         )
-
-    def set_event_address(self, event: str, url: str) -> int:
-        """Register an address for an event (``bounce``, ``blocked``, ``spam``, ``unsub`` …), grouped (version 2)."""
-        body = {"EventType": event, "Url": url, "Version": 2}
-        return _int(self._rows("POST", "/v3/REST/eventcallbackurl", json=body)[0].get("ID"))
 
     def _rows(self, method: str, path: str, *, rows: bool = True, **options: Any) -> list[dict[str, Any]]:
         try:

@@ -23,7 +23,8 @@ from ..store.database import explained, reading
 from ..submission import hash_password
 
 t = schema.logins
-"""Characters of a password, at least: a listener that slows whoever guesses asks for no more."""
+SHORTEST = 8
+"""Characters of a password at least (NIST SP 800-63B, 5.1.1.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +244,6 @@ def _of_file(name: str, user: str | UserSection) -> Login:
     if isinstance(user, str):
         return Login(name, user, source="file")
     return Login(name, **user.model_dump(), source="file")
-
-
-SHORTEST = 8
-"""Characters of a password at least (NIST SP 800-63B, 5.1.1.2)."""
 
 
 def _kept(password: str) -> str:

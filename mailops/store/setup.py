@@ -361,6 +361,12 @@ def set_parameter(engine: Engine, key: str, value: str | None) -> None:
         put_parameter(connection, key, value)
 
 
+def rename_technical(connection: Connection, domain_id: int, bounce: str, catchall: str) -> None:
+    """Give an alias domain other names for its bounce and its catchall address."""
+    d = schema.alias_domains
+    connection.execute(sa.update(d).where(d.c.id == domain_id).values(bounce_alias=bounce, catchall_alias=catchall))
+
+
 def put_parameter(connection: Connection, key: str, value: str | None) -> None:
     """As :func:`set_parameter`, for a known key in the caller's transaction."""
     if value is None:

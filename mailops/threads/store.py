@@ -6,7 +6,7 @@ all of them happen or none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -220,6 +220,12 @@ def reset_bounces(connection: Connection, address: str) -> None:
 
 
 # --- aliases ----------------------------------------------------------------------------------------------------------
+
+
+def remove_aliases(connection: Connection, domain_id: int, model: str, locals_: Collection[str]) -> None:
+    """Remove a model's aliases with these local parts."""
+    a = schema.aliases
+    connection.execute(sa.delete(a).where(a.c.alias_domain_id == domain_id, a.c.model == model, a.c.local.in_(locals_)))
 
 
 def add_alias(

@@ -9,6 +9,7 @@ is changed, so a helper that was killed half-way is noticed, and restored on con
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 
@@ -19,15 +20,15 @@ from ..errors import NotFound, StateConflict
 from ..model.setup import VERIFYING
 from ..ports import Clock
 from ..store import schema
-from ..store.database import dialect_insert, explained, reading
-from ..store.setup import put_parameter
+from ..store.database import explained, reading
+from ..store.setup import put_parameter, rename_technical
 from . import store as repo
 from .addresses import PURPOSE
 
-GUIDE = PURPOSE
+p = schema.parameters
 MODEL = "lead"
 _LINK = re.compile(r"https?://[^\s\"'<>\\]{4,2000}")
-_MARK = {"purpose": GUIDE}
+_MARK = {"purpose": PURPOSE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +75,8 @@ class SenderVerification:
             parts = tuple(dict.fromkeys(p for p in (default, row.bounce_alias, row.catchall_alias) if p))
             waiting = Waiting(self._domain, row.bounce_alias, row.catchall_alias, parts)
             answers = {"bounce": waiting.bounce, "catchall": waiting.catchall, "parts": list(parts)}
-            connection.execute(
-                dialect_insert(self._engine)(schema.guide_answers)
-                .values(
-                    guide=GUIDE,
-                    subject=self._domain,
-                    step="restore",
-                    answers=answers,
-                    state="waiting",
-                    at=self._clock.now(),
-                )
-                .on_conflict_do_update(
-                    index_elements=["guide", "subject", "step"], set_={"answers": answers, "state": "waiting"}
-                )
-            )
-            connection.execute(
-                sa.update(d)
-                .where(d.c.id == row.id)
-                .values(bounce_alias=f"temp-{row.bounce_alias}", catchall_alias=f"temp-{row.catchall_alias}")
-            )
+            put_parameter(connection, f"{VERIFYING}.{self._domain}", json.dumps(answers))
+            rename_technical(connection, row.id, f"temp-{row.bounce_alias}", f"temp-{row.catchall_alias}")
             live = f"{self._domain}:{waiting.bounce}:{waiting.catchall}"
             put_parameter(connection, VERIFYING, live)  # outgoing mail must not carry the temporary names
             for part in parts:
@@ -110,7 +94,7 @@ class SenderVerification:
                 values = connection.execute(
                     sa.select(schema.records.c["values"]).where(schema.records.c.id == record_id)
                 ).scalar()
-                if (values or {}).get("purpose") != GUIDE:
+                if (values or {}).get("purpose") != PURPOSE:
                     continue
                 for row in connection.execute(sa.select(m).where(m.c.record_id == record_id).order_by(m.c.id)):
                     links = tuple(dict.fromkeys(_LINK.findall(row.body or "")))
@@ -119,40 +103,30 @@ class SenderVerification:
 
     def restore(self) -> Waiting:
         """Remove the temporary aliases and put the names back. Raises :class:`NotFound` when nothing is pending."""
-        d, a = schema.alias_domains, schema.aliases
+        d = schema.alias_domains
         with explained("restoring the alias domain"), self._engine.begin() as connection:
             waiting = _pending(connection, self._domain)
             if waiting is None:
                 raise NotFound(f"No verification is pending for {self._domain!r}.", facts={"domain": self._domain})
             key = connection.execute(sa.select(d.c.id).where(d.c.name == self._domain)).scalar_one()
-            connection.execute(
-                sa.delete(a).where(a.c.alias_domain_id == key, a.c.model == MODEL, a.c.local.in_(waiting.local_parts))
-            )
-            connection.execute(
-                sa.update(d).where(d.c.id == key).values(bounce_alias=waiting.bounce, catchall_alias=waiting.catchall)
-            )
+            repo.remove_aliases(connection, key, MODEL, waiting.local_parts)
+            rename_technical(connection, key, waiting.bounce, waiting.catchall)
             put_parameter(connection, VERIFYING, None)
-            connection.execute(
-                sa.delete(schema.guide_answers).where(
-                    schema.guide_answers.c.guide == GUIDE, schema.guide_answers.c.subject == self._domain
-                )
-            )
+            put_parameter(connection, f"{VERIFYING}.{self._domain}", None)
         return waiting
 
 
 def pending(engine: Engine) -> list[Waiting]:
     """Verifications that were begun and not restored, to be reported at the next start."""
-    g = schema.guide_answers
+    head = f"{VERIFYING}."
     with explained("looking for pending verifications"), reading(engine) as connection:
-        names = [row[0] for row in connection.execute(sa.select(g.c.subject).where(g.c.guide == GUIDE))]
-        return [found for name in names if (found := _pending(connection, str(name)))]
+        keys = connection.execute(sa.select(p.c.key).where(p.c.key.startswith(head, autoescape=True))).scalars()
+        return [found for key in list(keys) if (found := _pending(connection, key.removeprefix(head)))]
 
 
 def _pending(connection: Connection, domain: str) -> Waiting | None:
-    g = schema.guide_answers
-    answers = connection.execute(
-        sa.select(g.c.answers).where(g.c.guide == GUIDE, g.c.subject == domain, g.c.step == "restore")
-    ).scalar()
-    if not answers:
+    kept = connection.execute(sa.select(p.c.value).where(p.c.key == f"{VERIFYING}.{domain}")).scalar()
+    if not kept:
         return None
+    answers = json.loads(kept)
     return Waiting(domain, answers["bounce"], answers["catchall"], tuple(answers["parts"]))

@@ -26,7 +26,7 @@ from mailops.oauth import (
     read_claims,
     redirect_uri,
 )
-from mailops.oauth.redirects import authorized_domain, gmail_redirect_of_database
+from mailops.oauth.redirects import authorized_domain
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ANN = "ann@example.com"
@@ -43,10 +43,9 @@ def test_microsofts_redirect_is_base_and_path(base: str) -> None:
 
 @pytest.mark.req("GO-19")
 def test_googles_redirect_of_a_database() -> None:
-    assert gmail_redirect_of_database("acme") == "https://acme.odoo.com/google_gmail/confirm"
-    for literal in ("yourdbname", "YourDBname"):
-        with pytest.raises(ConfigError, match="placeholder"):
-            gmail_redirect_of_database(literal)
+    assert redirect_uri("gmail", "https://acme.odoo.com") == "https://acme.odoo.com/google_gmail/confirm"
+    with pytest.raises(ConfigError, match="placeholder"):
+        redirect_uri("gmail", "https://YourDBname.odoo.com")
     with pytest.raises(ConfigError, match="placeholder"):
         redirect_uri("gmail", "https://yourdbname.odoo.com")
 
