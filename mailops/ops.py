@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .bounces.service import Bounces
     from .domains.failing import SenderReport
     from .domains.service import Domains
+    from .inbound.accounts import Account, Accounts
+    from .inbound.fetch import Fetching
     from .inbound.ingest import Result
     from .inbound.intake import Intake
     from .inbound.service import Gateway
@@ -829,6 +831,36 @@ class Ops:
 
         lock = locks(self.engine, self.workspace.path / "intake")
         return Intake(self.engine, gateway=self.inbound, setup=lambda: self.setup, clock=self.clock, lock=lock)
+
+    @cached_property
+    def mailboxes(self) -> Accounts:
+        """The mailboxes that mail is fetched from: list, get, save."""
+        from .inbound.accounts import Accounts
+
+        return Accounts(self.engine, self.clock)
+
+    @cached_property
+    def fetching(self) -> Fetching:
+        """*Test & Confirm* of mailboxes, and fetching from them."""
+        from .inbound.fetch import Fetching
+        from .model.setup import Server
+        from .threads.people import is_person
+
+        def token(account: Account) -> Callable[[bool], str]:
+            server = Server(account.key, account.key, host=account.host, login=account.login)
+            return lambda refused: self.tokens.access_token(server, refused=refused)
+
+        return Fetching(
+            self.mailboxes,
+            self.intake,
+            secrets=self.secrets,
+            token=token,
+            is_person=lambda address: is_person(self.engine, address),
+        )
+
+    def fetch(self, account: str | None = None) -> Result:
+        """*Mail: Fetchmail Service*: fetch from all confirmed mailboxes, or from this one."""
+        return self.fetching.fetch(account)
 
     @cached_property
     def shelf(self) -> Shelf:

@@ -45,6 +45,8 @@ MOST, MOST_BYTES = 50, 8_000_000
 TRIES = 3
 LONGEST = timedelta(hours=24)
 INGEST = "ingest"
+READ_BEFORE = "read before the start"
+BEFORE = "known from before the folder's UIDVALIDITY changed"
 
 Lock = Callable[[str], AbstractContextManager[bool]]
 """Keeps a second run off an account; gives whether it is ours."""
@@ -213,6 +215,44 @@ class Intake:
             row = {**place.columns(), "uid": uid, "state": State.UNREADABLE.value, "reason": why[:500], "size": size,
                    "seen_at": now, "done_at": now, "tries": 1}  # fmt: skip
             rows.add(tx, [row], [None])
+
+    def folder(self, place: Place) -> tuple[bool, list[int]]:
+        """Whether a folder is known under this UIDVALIDITY, and the UIDVALIDITYs it had before."""
+        with explained("looking at a folder"), reading(self._engine) as connection:
+            had = rows.uidvalidities(connection, place)
+        return place.uidvalidity in had, [value for value in had if value != place.uidvalidity]
+
+    def begin(
+        self, run: Run, place: Place, *, skipped: Sequence[rows.Told] = (), doubled: Sequence[rows.Told] = ()
+    ) -> None:
+        """Note a new folder, in one commit with what stays where it is: (UID, Message-ID, size) of mails that were read
+        before the start, and of those known from before its UIDVALIDITY changed."""
+        now = self._clock.now()
+        with explained("opening a folder"), self._engine.begin() as tx:
+            rows.one_at_a_time(tx)
+            rows.open_folder(tx, place, now)
+            for state, told, why in ((State.SKIPPED, skipped, READ_BEFORE), (State.DOUBLED, doubled, BEFORE)):
+                made = rows.book(tx, place, told, state, why, now)
+                if state is State.SKIPPED:
+                    run.ids |= set(made)
+                else:
+                    run.doubled += len(made)
+
+    def skipped_before(self, place: Place, before: Sequence[int]) -> set[tuple[str | None, int]]:
+        """(Message-ID, size) of what was skipped in this folder under its last UIDVALIDITYs."""
+        with explained("reading the intake"), reading(self._engine) as connection:
+            return rows.skipped(connection, place, before)
+
+    def check(self, run: Run, place: Place, uids: Collection[str]) -> list[str]:
+        """Compare a folder with its rows; the UIDs without one, which are a gap."""
+        with explained("checking a folder"), self._engine.begin() as tx:
+            missing = rows.check_folder(tx, place, uids, self._clock.now())
+        run.gap += len(missing)
+        return missing
+
+    def digest(self, raw: bytes) -> str:
+        """The digest under which these bytes are known."""
+        return self._read(Shown(raw)).digest
 
     def finish(self, run: Run) -> Counts:
         """The sums of a run, from the rows as they stand now."""
