@@ -310,7 +310,7 @@ class Ops:
         """Set (or with None remove) a system parameter; it counts from the next mail on."""
         from .bounces.hardness import PARAMETER as HARDNESS
         from .bounces.hardness import read_table
-        from .inbound.loops import check_limit
+        from .inbound.loops import ALLOWED, check_limit, clean_allowed
         from .model.filters import parse_filter
         from .model.tag import KEY_PARAMETER
         from .routing.plan import MASS_PARAMETER, refuse_dedicated
@@ -320,6 +320,8 @@ class Ops:
 
         if value is not None and key.startswith("mail.gateway.loop."):
             value = str(check_limit(key, value or "0", 1))
+        if value is not None and key == ALLOWED:
+            value = clean_allowed(value)
         if value is not None and key == "mail.catchall.domain.allowed":
             value = clean_allowed_domains(value)
         if key == KEY_PARAMETER:  # a key that is replaced or removed is still read with

@@ -16,7 +16,7 @@ from ..threads import store as repo
 from ..threads.alias_names import allowed_domains
 from ..threads.aliases import aliases
 from ..threads.models import Models
-from .loops import limits
+from .loops import ALLOWED, allowed, limits
 from .sent import sent_mail
 from .values import CompanyFacts, ContactFacts, InboundMail, Kind, MessageFacts, ModelFacts, RecordFacts, SentFacts
 
@@ -50,7 +50,8 @@ class StoreView:
         self._setup = setup
         self.limits = limits(setup.parameters)
         self.allowed_domains = allowed_domains(setup.parameters.get("mail.catchall.domain.allowed"), self.domains)
-        self.allowed_senders = frozenset(found for a in allowed_senders if (found := repo.address_of(a)))
+        named = frozenset(found for a in allowed_senders if (found := repo.address_of(a)))
+        self.allowed_senders = named | allowed(setup.parameters.get(ALLOWED))
         self.aliases: tuple[Alias, ...] = aliases(connection)
 
     def handled(self, mail: InboundMail) -> bool:
@@ -112,6 +113,12 @@ class StoreView:
 
     def created_by(self, sender: str, since: datetime) -> int:
         return repo.created_by(self._connection, sender, since)
+
+    def alike(self, domain: str, likeness: str, since: datetime) -> int:
+        return repo.log_alike(self._connection, domain, likeness, since)
+
+    def automatic_on(self, record: Key, since: datetime) -> int:
+        return repo.log_automatic(self._connection, int(record), since)
 
     def ours(self, heading: Heading) -> Ours:
         return self._bounces.ours(self._connection, heading)
