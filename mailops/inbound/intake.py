@@ -25,7 +25,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from ..bounces.own import delivered
+from ..bounces.own import Knowing, delivered
 from ..errors import MailopsError, StoreError
 from ..model.setup import Setup
 from ..model.text import harmless
@@ -190,7 +190,8 @@ class Intake:
 
         Raises :class:`StoreError` when the store cannot be written: then nothing was acknowledged that is not stored.
         """
-        read = [self._read(shown) for shown in batch]
+        reader = self._gateway.reader()
+        read = [self._read(shown, reader) for shown in batch]
         self.on_step("read")
         fresh, old = self._store(run, place, read, ours)
         self.on_step("stored")
@@ -293,10 +294,10 @@ class Intake:
 
     # --- the steps ----------------------------------------------------------------------------------------------------
 
-    def _read(self, shown: Shown) -> _Read:
+    def _read(self, shown: Shown, reader: Knowing | None = None) -> _Read:
         raw = delivered(shown.raw, shown.delivered_to)
         try:
-            mail = self._gateway.read(raw)
+            mail = self._gateway.read(raw, reader)
         except Exception:  # a mail that the reader itself falls over: kept, and read again when it is decided
             digest = hashlib.sha256(raw).hexdigest()
             return _Read(shown, raw, None, None, digest, shown.uid or digest[:40])
@@ -384,11 +385,13 @@ class Intake:
         with explained("deciding about what came in"), self._engine.begin() as tx:
             repo.serialise(tx)
             views: dict[str | None, StoreView] = {}
+            gone: list[int] = []
             for key, one in batch:
                 model = one.shown.model
                 if model not in views:
                     views[model] = self._gateway.view(tx, setup, model)
-                self._one(tx, key, one.raw, one.mail, views[model])
+                self._one(tx, key, one.raw, one.mail, views[model], gone=gone)
+            rows.without_bytes(tx, gone)
             self.on_step("deciding")
 
     def _alone(self, key: int, *, state: State = State.WAITING) -> State | None:
@@ -418,8 +421,10 @@ class Intake:
         mail: InboundMail | None,
         view: StoreView,
         was: State = State.WAITING,
+        gone: list[int] | None = None,
     ) -> State:
-        """Decide one mail in a savepoint, with its row; what fails is rolled back, and the mail is shelved."""
+        """Decide one mail in a savepoint, with its row; what fails is rolled back, and the mail is shelved. The caller
+        lets the bytes of those in ``gone`` go; without such a list that is done here."""
         now = self._clock.now()
         try:
             with tx.begin_nested():
@@ -435,8 +440,9 @@ class Intake:
                 }
                 if not rows.change(tx, key, was=was.value, **row):
                     raise _Taken
-                if state is State.DOUBLED or (state is State.REFUSED and not done.notices):
-                    rows.without_bytes(tx, [key])
+                over = [key] if state is State.DOUBLED or (state is State.REFUSED and not done.notices) else []
+                if gone is None:
+                    rows.without_bytes(tx, over)
         except _Taken:
             return was
         except Exception as error:
@@ -445,6 +451,8 @@ class Intake:
             words = error.message if isinstance(error, MailopsError) else f"{type(error).__name__}: {error}"
             rows.change(tx, key, state=State.SHELVED.value, reason=harmless(words)[:500], done_at=now)
             return State.SHELVED
+        if gone is not None:
+            gone += over
         return state
 
     # --- what is kept -------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.engine import Connection, Engine
 
 from ..bounces.addressed import Block
-from ..bounces.own import delivered
+from ..bounces.own import Knowing, delivered
 from ..bounces.service import Bounces, Taken
 from ..errors import InputRefused, MailopsError, MessageRefused
 from ..ledger import Book
@@ -84,9 +84,13 @@ class Gateway:
             repo.serialise(tx)
             return self.take(tx, mail, raw, self.view(tx, setup, fallback_model)).decision
 
-    def read(self, raw: bytes) -> InboundMail:
-        """A received mail, read with today's words for reports."""
-        return parse(raw, self._bounces.reader())
+    def read(self, raw: bytes, reader: Knowing | None = None) -> InboundMail:
+        """A received mail, read with today's words for reports; many are read with one ``reader``."""
+        return parse(raw, reader or self.reader())
+
+    def reader(self) -> Knowing:
+        """The reader of reports with the names that are ours now."""
+        return self._bounces.reader()
 
     def view(self, connection: Connection, setup: Setup, fallback_model: str | None = None) -> StoreView:
         """The store as a decision sees it over this connection; good for one transaction."""
