@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .inbound.fetch import Fetching
     from .inbound.ingest import Result
     from .inbound.intake import Intake
+    from .inbound.lmtp import LmtpListener
     from .inbound.service import Gateway
     from .inbound.shelf import Shelf
     from .jobs.verdicts import RunContext
@@ -863,6 +864,12 @@ class Ops:
     def fetch(self, account: str | None = None) -> Result:
         """*Mail: Fetchmail Service*: fetch from all confirmed mailboxes, or from this one."""
         return self.fetching.fetch(account)
+
+    def lmtp(self, host: str = "127.0.0.1", port: int = 0) -> LmtpListener:
+        """A listener that takes mail from this machine's mail server over LMTP; it runs within ``with``."""
+        from .inbound.lmtp import LmtpListener
+
+        return LmtpListener(self.intake, host, port)
 
     @cached_property
     def shelf(self) -> Shelf:

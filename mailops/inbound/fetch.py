@@ -113,6 +113,11 @@ class Fetching:
                     self._accounts.looked(account, arrived=len(run.ids) > before, error=words)
                 except MailopsError as broken:
                     errors.append(broken)
+        try:
+            if named is None:
+                self._intake.settle_all(run)
+        except MailopsError as broken:
+            errors.append(broken)
         return finished(self._intake, run, errors)
 
     # --- IMAP ---------------------------------------------------------------------------------------------------------

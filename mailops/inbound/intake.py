@@ -184,9 +184,9 @@ class Intake:
         acknowledge: Callable[[Collection[str]], object] = lambda uids: None,
         *,
         ours: bool = True,
-    ) -> None:
-        """Store a batch, have it acknowledged, decide it. ``ours``: the account's lock is held, so that what waits here
-        already is of a run that is over.
+    ) -> tuple[str, ...]:
+        """Store a batch, have it acknowledged, decide it; the UIDs. ``ours``: the account's lock is held, so that what
+        waits here already is of a run that is over.
 
         Raises :class:`StoreError` when the store cannot be written: then nothing was acknowledged that is not stored.
         """
@@ -201,6 +201,7 @@ class Intake:
         for key in old:
             self._alone(key)
         self.on_step("decided")
+        return tuple(one.uid for one in read)
 
     def unreadable(self, run: Run, place: Place, uid: str, why: str, *, size: int = 0) -> None:
         """Book a mail that the way in could not give."""

@@ -48,7 +48,7 @@ def one_at_a_time(connection: Connection) -> None:
 def known(connection: Connection, place: Place, uids: Collection[str] | None = None) -> dict[str, Any]:
     """The rows of a place by UID (``id``, ``state``, ``tries``); of these UIDs, or all."""
     found: dict[str, Any] = {}
-    columns = (i.c.uid, i.c.id, i.c.state, i.c.tries, i.c.digest)
+    columns = (i.c.uid, i.c.id, i.c.state, i.c.tries, i.c.digest, i.c.decision)
     if uids is None:
         return {row.uid: row for row in connection.execute(sa.select(*columns).where(place.here()))}
     for some in chunks(list(uids)):
