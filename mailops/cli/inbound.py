@@ -145,12 +145,16 @@ def lmtp(
     host: str = typer.Option("127.0.0.1", help="A loopback address."),
     port: int = typer.Option(2424, help="The port (0 = any free one)."),
     seconds: float = typer.Option(0.0, help="Stop after this long; 0 = run until stopped."),
+    json: bool = JSON,
 ) -> None:
     """Take mail from this machine's mail server over LMTP: 250 when it is stored, 550 where nobody has the address."""
     import threading
 
     with open_ops(ctx).lmtp(host, port) as listener:
-        say(f"LMTP on {host}:{listener.port}")
+        if json:
+            print_json({"host": host, "port": listener.port})
+        else:
+            say(f"LMTP on {host}:{listener.port}")
         sys.stdout.flush()
         threading.Event().wait(seconds or None)
 
