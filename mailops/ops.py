@@ -37,8 +37,11 @@ if TYPE_CHECKING:
     from .checks.services import Status
     from .domains.failing import SenderReport
     from .domains.service import Domains
+    from .inbound.accounts import Account, Accounts
+    from .inbound.fetch import Fetching
     from .inbound.ingest import Result
     from .inbound.intake import Intake
+    from .inbound.lmtp import LmtpListener
     from .inbound.service import Gateway
     from .inbound.shelf import Shelf
     from .jobs.verdicts import RunContext
@@ -343,7 +346,7 @@ class Ops:
         """Set (or with None remove) a system parameter; it counts from the next mail on."""
         from .bounces.hardness import PARAMETER as HARDNESS
         from .bounces.hardness import read_table
-        from .inbound.loops import check_limit
+        from .inbound.loops import ALLOWED, check_limit, clean_allowed
         from .model.filters import parse_filter
         from .model.tag import KEY_PARAMETER
         from .routing.plan import MASS_PARAMETER, refuse_dedicated
@@ -353,6 +356,8 @@ class Ops:
 
         if value is not None and key.startswith("mail.gateway.loop."):
             value = str(check_limit(key, value or "0", 1))
+        if value is not None and key == ALLOWED:
+            value = clean_allowed(value)
         if value is not None and key == "mail.catchall.domain.allowed":
             value = clean_allowed_domains(value)
         if key == KEY_PARAMETER:  # a key that is replaced or removed is still read with
@@ -904,6 +909,42 @@ class Ops:
 
         lock = locks(self.engine, self.workspace.path / "intake")
         return Intake(self.engine, gateway=self.inbound, setup=lambda: self.setup, clock=self.clock, lock=lock)
+
+    @cached_property
+    def mailboxes(self) -> Accounts:
+        """The mailboxes that mail is fetched from: list, get, save."""
+        from .inbound.accounts import Accounts
+
+        return Accounts(self.engine, self.clock)
+
+    @cached_property
+    def fetching(self) -> Fetching:
+        """*Test & Confirm* of mailboxes, and fetching from them."""
+        from .inbound.fetch import Fetching
+        from .model.setup import Server
+        from .threads.people import is_person
+
+        def token(account: Account) -> Callable[[bool], str]:
+            server = Server(account.key, account.key, host=account.host, login=account.login)
+            return lambda refused: self.tokens.access_token(server, refused=refused)
+
+        return Fetching(
+            self.mailboxes,
+            self.intake,
+            secrets=self.secrets,
+            token=token,
+            is_person=lambda address: is_person(self.engine, address),
+        )
+
+    def fetch(self, account: str | None = None) -> Result:
+        """*Mail: Fetchmail Service*: fetch from all confirmed mailboxes, or from this one."""
+        return self.fetching.fetch(account)
+
+    def lmtp(self, host: str = "127.0.0.1", port: int = 0) -> LmtpListener:
+        """A listener that takes mail from this machine's mail server over LMTP; it runs within ``with``."""
+        from .inbound.lmtp import LmtpListener
+
+        return LmtpListener(self.intake, host, port)
 
     @cached_property
     def shelf(self) -> Shelf:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import InputRefused
+from ..model.setup import Encryption
 from .app import open_ops
 from .bounces import reading
 from .output import print_error, print_json, say, table
@@ -24,6 +25,8 @@ app = typer.Typer(
 )
 shelf_app = typer.Typer(rich_markup_mode=None, help="Mail that mailops could not process: list, retry.")
 app.add_typer(shelf_app, name="shelf")
+account_app = typer.Typer(rich_markup_mode=None, help="Mailboxes to fetch from: add, test, list.")
+app.add_typer(account_app, name="account")
 JSON = typer.Option(False, "--json", help="Print JSON.")
 FILES = typer.Argument(None, help="Messages, folders or mailboxes (default: standard input).")
 DELIVERED = typer.Option("", "--delivered-to", help="The address it was delivered to (envelope recipient).")
@@ -124,6 +127,105 @@ def ingest(
             )
         found = ops.ingest(paths, model=model, delivered_to=to)
     show_result(found, json)
+
+
+@app.command("fetch")
+def fetch(
+    ctx: typer.Context,
+    account: str = typer.Option(None, help="Only this mailbox (default: all that are confirmed)."),
+    json: bool = JSON,
+) -> None:
+    """Mail: Fetchmail Service. Fetch from the mailboxes: stored first, then marked as read (POP3: deleted), decided."""
+    show_result(open_ops(ctx).fetch(account), json)
+
+
+@app.command("lmtp")
+def lmtp(
+    ctx: typer.Context,
+    host: str = typer.Option("127.0.0.1", help="A loopback address."),
+    port: int = typer.Option(2424, help="The port (0 = any free one)."),
+    seconds: float = typer.Option(0.0, help="Stop after this long; 0 = run until stopped."),
+    json: bool = JSON,
+) -> None:
+    """Take mail from this machine's mail server over LMTP: 250 when it is stored, 550 where nobody has the address."""
+    import threading
+
+    with open_ops(ctx).lmtp(host, port) as listener:
+        if json:
+            print_json({"host": host, "port": listener.port})
+        else:
+            say(f"LMTP on {host}:{listener.port}")
+        sys.stdout.flush()
+        threading.Event().wait(seconds or None)
+
+
+@account_app.callback(invoke_without_command=True)
+def account(ctx: typer.Context, json: bool = JSON) -> None:
+    """Mailboxes to fetch from (the same as ``list``); add and test change them."""
+    if ctx.invoked_subcommand is None:
+        account_list(ctx, json)
+
+
+@account_app.command("list")
+def account_list(ctx: typer.Context, json: bool = JSON) -> None:
+    """The mailboxes there are, and where each stands."""
+    found = sorted(open_ops(ctx).mailboxes.list(), key=lambda one: one.key)
+    if json:
+        print_json([one.as_dict() for one in found])
+        return
+    rows = [
+        (x.key, x.state, x.protocol, f"{x.host}:{x.port}", x.login, x.folder, x.model,
+         f"{x.checked_at:%Y-%m-%d %H:%M}" if x.checked_at else "never", x.error)
+        for x in found
+    ]  # fmt: skip
+    table(["Key", "State", "Protocol", "Server", "Login", "Folder", "Model", "Last look (UTC)", "Error"], rows)
+
+
+@account_app.command("add")
+def account_add(
+    ctx: typer.Context,
+    key: str = typer.Argument(..., help="A name for it."),
+    protocol: str = typer.Option("imap", help="imap (recommended) or pop3."),
+    host: str = typer.Option(..., help="The mail server."),
+    port: int = typer.Option(0, help="Its port (default: 993, 995, 143 or 110)."),
+    encryption: Encryption = typer.Option(Encryption.TLS, help="How the connection is protected."),
+    login: str = typer.Option(..., help="The login."),
+    password: str = typer.Option(..., help="A reference (vault:NAME, env:NAME, file:PATH), or oauth."),
+    folder: str = typer.Option("INBOX", help="The folder that is looked at (IMAP)."),
+    model: str = typer.Option(None, help="The kind of record for mail that no alias takes."),
+    move_to: str = typer.Option(None, help="Move fetched mail to this folder (IMAP)."),
+    take_read: bool = typer.Option(False, "--take-read", help="Begin with all mail, not with what is unread (IMAP)."),
+    ca_file: str = typer.Option(None, help="A certificate authority of your own (PEM)."),
+    json: bool = JSON,
+) -> None:
+    """Add a mailbox to fetch from, or change it; it is a draft until its test has passed."""
+    from ..inbound.accounts import Account
+
+    ops = open_ops(ctx)
+    if model is not None:
+        ops.threads.models.get(model)
+    made = ops.mailboxes.save(
+        Account(
+            key, protocol, host, port, encryption, login, password, folder=folder, model=model, move_to=move_to,
+            take_read=take_read, ca_file=ca_file,
+        )
+    )  # fmt: skip
+    if json:
+        print_json(made.as_dict())
+    else:
+        say(f"{made.key} is a draft. Test and confirm it: mailops inbound account test {made.key}")
+
+
+@account_app.command("test")
+def account_test(ctx: typer.Context, key: str = typer.Argument(..., help="The mailbox."), json: bool = JSON) -> None:
+    """Test & Confirm: sign in, open the folder, count. Nothing is fetched; from then on it is fetched from."""
+    found = open_ops(ctx).fetching.test(key)
+    if json:
+        print_json(found)
+        return
+    say(f"{found.key} is confirmed: {found.messages} mails in {found.folder}; the first run takes {found.first_run}.")
+    for warning in found.warnings:
+        say(warning)
 
 
 @app.command("ledger")

@@ -29,7 +29,7 @@ from ..model.setup import AliasDomain
 from ..model.text import counted
 from ..threads.alias_names import matching
 from . import notices
-from .loops import is_marked
+from .loops import is_marked, likeness
 from .values import Decision, GatewayView, InboundMail, Kind, MessageFacts, Notice, Route, SentFacts, Step
 
 MAX_REFERENCES = 32
@@ -216,6 +216,9 @@ class _Run:
                 return self.refused()
             self.note("reply", "the answered record is gone: a new one is made")
             return self.checked((Route(model, None, alias),))
+        if self.too_many_on(record.key):
+            words = f"Automatic mail on record {record.key} has reached its limit; dropped to end a loop."
+            return self.end(Kind.LOOP_BLOCKED, "loop_thread", words)
         parent = self.parent(found)
         route = Route(model, record.key, alias)
         words = f"It answers {parent.message_id}."
@@ -289,7 +292,11 @@ class _Run:
         """Routes that create pass the loop check; one block refuses the mail whole."""
         view, sender = self.view, self.mail.sender_address
         creating = [r for r in routes if r.creates]
-        if creating and sender and sender not in view.allowed_senders:
+        bound = next((r.record for r in routes if r.record is not None and self.too_many_on(r.record)), None)
+        if bound is not None:
+            words = f"Automatic mail on record {bound} has reached its limit; dropped to end a loop."
+            return self.end(Kind.LOOP_BLOCKED, "loop_thread", words)
+        if creating and sender and not self.is_allowed():
             count = view.created_by(sender, view.now - timedelta(minutes=view.limits.minutes))
             limit = f"{count} of {counted(view.limits.threshold, 'record')} in {counted(view.limits.minutes, 'minute')}"
             self.note("loop", f"{sender} made {limit}")
@@ -297,6 +304,12 @@ class _Run:
                 notice = notices.loop_notice(self.mail, view, creating[0].alias)
                 self.notices = [notice] if notice else []
                 return self.end(Kind.LOOP_BLOCKED, "loop", f"{sender} has reached its limit: {limit}.")
+            alike = self.alike()
+            if alike >= view.limits.threshold:
+                notice = notices.loop_notice(self.mail, view, creating[0].alias) if self.answered_still(alike) else None
+                self.notices = [notice] if notice else []
+                words = f"Mails alike came from {alike} addresses of its domain in {view.limits.minutes} minutes."
+                return self.end(Kind.LOOP_BLOCKED, "loop_alike", words)
         elif creating:
             self.note("loop", "the sender is on the allow-list" if sender else "the mail names no sender")
         self.statuses += [(r.alias.key, AliasStatus.VALID) for r in routes if r.alias]
@@ -305,6 +318,39 @@ class _Run:
         return self.end(
             kind, kind.value, f"{'New record' if creating else 'Posted on the bound record'}: {made}.", routes=routes
         )
+
+    def is_allowed(self) -> bool:
+        """Whether the sender is on the allow-list, by address or by domain."""
+        sender = self.mail.sender_address
+        return bool(sender) and not {sender, f"@{sender.rpartition('@')[2]}"}.isdisjoint(self.view.allowed_senders)
+
+    def alike(self) -> int:
+        """From how many addresses of the sender's domain mails alike came within the window: a robot may change its
+        own each time."""
+        limits, domain = self.view.limits, self.mail.sender_address.rpartition("@")[2]
+        if not domain:
+            return 0
+        count = self.view.alike(domain, likeness(self.mail), self.view.now - timedelta(minutes=limits.minutes))
+        if count:
+            self.note(
+                "loop-alike", f"mails alike from {count} of {limits.threshold} addresses in {limits.minutes} minutes"
+            )
+        return count
+
+    def answered_still(self, alike: int) -> bool:
+        """Whether mails alike are still answered: the second round of them is, so that no person is left without a
+        word; then there is silence, so that two robots end."""
+        return alike < 2 * self.view.limits.threshold
+
+    def too_many_on(self, record: Key) -> bool:
+        """Whether an automatic mail is one too many on a record. What people write there is never counted."""
+        why = sent_automatically(self.mail)
+        if why is None or self.is_allowed():
+            return False
+        limits = self.view.limits
+        count = self.view.automatic_on(record, self.view.now - timedelta(minutes=limits.minutes))
+        self.note("loop-thread", f"{count} of {limits.threshold} automatic mails on record {record}: {why}")
+        return count >= limits.threshold
 
     # --- who may write ------------------------------------------------------------------------------------------------
 
@@ -365,7 +411,8 @@ class _Run:
         return self.end(Kind.REFUSED, code, reason)
 
     def catchall(self) -> Decision:
-        notice = notices.catchall_notice(self.mail, self.view)
+        answered = self.is_allowed() or self.answered_still(self.alike())
+        notice = notices.catchall_notice(self.mail, self.view) if answered else None
         self.notices = [notice] if notice else []
         return self.end(Kind.REFUSED, "catchall", "It is written to the catchall and answers no known mail.")
 

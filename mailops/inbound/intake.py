@@ -25,7 +25,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from ..bounces.own import delivered
+from ..bounces.own import Knowing, delivered
 from ..errors import MailopsError, StoreError
 from ..model.setup import Setup
 from ..model.text import harmless
@@ -45,6 +45,8 @@ MOST, MOST_BYTES = 50, 8_000_000
 TRIES = 3
 LONGEST = timedelta(hours=24)
 INGEST = "ingest"
+READ_BEFORE = "read before the start"
+BEFORE = "known from before the folder's UIDVALIDITY changed"
 
 Lock = Callable[[str], AbstractContextManager[bool]]
 """Keeps a second run off an account; gives whether it is ours."""
@@ -182,13 +184,14 @@ class Intake:
         acknowledge: Callable[[Collection[str]], object] = lambda uids: None,
         *,
         ours: bool = True,
-    ) -> None:
-        """Store a batch, have it acknowledged, decide it. ``ours``: the account's lock is held, so that what waits here
-        already is of a run that is over.
+    ) -> tuple[str, ...]:
+        """Store a batch, have it acknowledged, decide it; the UIDs. ``ours``: the account's lock is held, so that what
+        waits here already is of a run that is over.
 
         Raises :class:`StoreError` when the store cannot be written: then nothing was acknowledged that is not stored.
         """
-        read = [self._read(shown) for shown in batch]
+        reader = self._gateway.reader()
+        read = [self._read(shown, reader) for shown in batch]
         self.on_step("read")
         fresh, old = self._store(run, place, read, ours)
         self.on_step("stored")
@@ -198,6 +201,7 @@ class Intake:
         for key in old:
             self._alone(key)
         self.on_step("decided")
+        return tuple(one.uid for one in read)
 
     def unreadable(self, run: Run, place: Place, uid: str, why: str, *, size: int = 0) -> None:
         """Book a mail that the way in could not give."""
@@ -213,6 +217,44 @@ class Intake:
             row = {**place.columns(), "uid": uid, "state": State.UNREADABLE.value, "reason": why[:500], "size": size,
                    "seen_at": now, "done_at": now, "tries": 1}  # fmt: skip
             rows.add(tx, [row], [None])
+
+    def folder(self, place: Place) -> tuple[bool, list[int]]:
+        """Whether a folder is known under this UIDVALIDITY, and the UIDVALIDITYs it had before."""
+        with explained("looking at a folder"), reading(self._engine) as connection:
+            had = rows.uidvalidities(connection, place)
+        return place.uidvalidity in had, [value for value in had if value != place.uidvalidity]
+
+    def begin(
+        self, run: Run, place: Place, *, skipped: Sequence[rows.Told] = (), doubled: Sequence[rows.Told] = ()
+    ) -> None:
+        """Note a new folder, in one commit with what stays where it is: (UID, Message-ID, size) of mails that were read
+        before the start, and of those known from before its UIDVALIDITY changed."""
+        now = self._clock.now()
+        with explained("opening a folder"), self._engine.begin() as tx:
+            rows.one_at_a_time(tx)
+            rows.open_folder(tx, place, now)
+            for state, told, why in ((State.SKIPPED, skipped, READ_BEFORE), (State.DOUBLED, doubled, BEFORE)):
+                made = rows.book(tx, place, told, state, why, now)
+                if state is State.SKIPPED:
+                    run.ids |= set(made)
+                else:
+                    run.doubled += len(made)
+
+    def skipped_before(self, place: Place, before: Sequence[int]) -> set[tuple[str | None, int]]:
+        """(Message-ID, size) of what was skipped in this folder under its last UIDVALIDITYs."""
+        with explained("reading the intake"), reading(self._engine) as connection:
+            return rows.skipped(connection, place, before)
+
+    def check(self, run: Run, place: Place, uids: Collection[str]) -> list[str]:
+        """Compare a folder with its rows; the UIDs without one, which are a gap."""
+        with explained("checking a folder"), self._engine.begin() as tx:
+            missing = rows.check_folder(tx, place, uids, self._clock.now())
+        run.gap += len(missing)
+        return missing
+
+    def digest(self, raw: bytes) -> str:
+        """The digest under which these bytes are known."""
+        return self._read(Shown(raw)).digest
 
     def finish(self, run: Run) -> Counts:
         """The sums of a run, from the rows as they stand now."""
@@ -253,10 +295,10 @@ class Intake:
 
     # --- the steps ----------------------------------------------------------------------------------------------------
 
-    def _read(self, shown: Shown) -> _Read:
+    def _read(self, shown: Shown, reader: Knowing | None = None) -> _Read:
         raw = delivered(shown.raw, shown.delivered_to)
         try:
-            mail = self._gateway.read(raw)
+            mail = self._gateway.read(raw, reader)
         except Exception:  # a mail that the reader itself falls over: kept, and read again when it is decided
             digest = hashlib.sha256(raw).hexdigest()
             return _Read(shown, raw, None, None, digest, shown.uid or digest[:40])
@@ -344,11 +386,13 @@ class Intake:
         with explained("deciding about what came in"), self._engine.begin() as tx:
             repo.serialise(tx)
             views: dict[str | None, StoreView] = {}
+            gone: list[int] = []
             for key, one in batch:
                 model = one.shown.model
                 if model not in views:
                     views[model] = self._gateway.view(tx, setup, model)
-                self._one(tx, key, one.raw, one.mail, views[model])
+                self._one(tx, key, one.raw, one.mail, views[model], gone=gone)
+            rows.without_bytes(tx, gone)
             self.on_step("deciding")
 
     def _alone(self, key: int, *, state: State = State.WAITING) -> State | None:
@@ -378,8 +422,10 @@ class Intake:
         mail: InboundMail | None,
         view: StoreView,
         was: State = State.WAITING,
+        gone: list[int] | None = None,
     ) -> State:
-        """Decide one mail in a savepoint, with its row; what fails is rolled back, and the mail is shelved."""
+        """Decide one mail in a savepoint, with its row; what fails is rolled back, and the mail is shelved. The caller
+        lets the bytes of those in ``gone`` go; without such a list that is done here."""
         now = self._clock.now()
         try:
             with tx.begin_nested():
@@ -395,8 +441,9 @@ class Intake:
                 }
                 if not rows.change(tx, key, was=was.value, **row):
                     raise _Taken
-                if state is State.DOUBLED or (state is State.REFUSED and not done.notices):
-                    rows.without_bytes(tx, [key])
+                over = [key] if state is State.DOUBLED or (state is State.REFUSED and not done.notices) else []
+                if gone is None:
+                    rows.without_bytes(tx, over)
         except _Taken:
             return was
         except Exception as error:
@@ -405,6 +452,8 @@ class Intake:
             words = error.message if isinstance(error, MailopsError) else f"{type(error).__name__}: {error}"
             rows.change(tx, key, state=State.SHELVED.value, reason=harmless(words)[:500], done_at=now)
             return State.SHELVED
+        if gone is not None:
+            gone += over
         return state
 
     # --- what is kept -------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def one_at_a_time(connection: Connection) -> None:
 def known(connection: Connection, place: Place, uids: Collection[str] | None = None) -> dict[str, Any]:
     """The rows of a place by UID (``id``, ``state``, ``tries``); of these UIDs, or all."""
     found: dict[str, Any] = {}
-    columns = (i.c.uid, i.c.id, i.c.state, i.c.tries, i.c.digest)
+    columns = (i.c.uid, i.c.id, i.c.state, i.c.tries, i.c.digest, i.c.decision)
     if uids is None:
         return {row.uid: row for row in connection.execute(sa.select(*columns).where(place.here()))}
     for some in chunks(list(uids)):
@@ -121,6 +121,56 @@ def states(connection: Connection, ids: Iterable[int]) -> list[tuple[str, int]]:
         query = sa.select(i.c.state, sa.func.count()).where(i.c.id.in_(some)).group_by(i.c.state)
         found += [(row[0], int(row[1])) for row in connection.execute(query)]
     return found
+
+
+Told = tuple[str, str | None, int]
+"""UID, Message-ID and size of a mail, as its folder tells them."""
+
+
+def book(
+    connection: Connection, place: Place, told: Sequence[Told], state: State, why: str, now: datetime
+) -> list[int]:
+    """Rows for mails that are left where they are; those that have one keep it."""
+    have = known(connection, place, [uid for uid, _, _ in told])
+    values = [
+        {**place.columns(), "uid": uid, "state": state.value, "reason": why, "message_id": message_id, "size": size,
+         "seen_at": now, "done_at": now, "tries": 0, "again": 0}
+        for uid, message_id, size in told
+        if uid not in have
+    ]  # fmt: skip
+    return add(connection, values, [None] * len(values))
+
+
+def skipped(connection: Connection, place: Place, before: Sequence[int]) -> set[tuple[str | None, int]]:
+    """(Message-ID, size) of what is left alone in a folder under these UIDVALIDITYs."""
+    which = sa.and_(i.c.account == place.account, i.c.folder == place.folder, i.c.uidvalidity.in_(list(before)))
+    left = sa.or_(i.c.state == State.SKIPPED.value, sa.and_(i.c.state == State.DOUBLED.value, i.c.digest.is_(None)))
+    query = sa.select(i.c.message_id, i.c.size).where(which, left, i.c.message_id.is_not(None))
+    return {(row.message_id, int(row.size)) for row in connection.execute(query)}
+
+
+def uidvalidities(connection: Connection, place: Place) -> list[int]:
+    """The UIDVALIDITYs a folder had, oldest first."""
+    here = (folders.c.account == place.account, folders.c.folder == place.folder)
+    query = sa.select(folders.c.uidvalidity).where(*here).order_by(folders.c.opened_at)
+    return [int(value) for value in connection.execute(query).scalars()]
+
+
+def open_folder(connection: Connection, place: Place, now: datetime) -> None:
+    """Note a folder that is not known under this UIDVALIDITY."""
+    connection.execute(sa.insert(folders).values(**place.columns(), opened_at=now, missing=[]))
+
+
+def check_folder(connection: Connection, place: Place, uids: Collection[str], now: datetime) -> list[str]:
+    """Compare a folder with its rows and note the UIDs that have none."""
+    missing = sorted(set(uids) - set(known(connection, place)), key=lambda uid: (len(uid), uid))
+    here = (
+        folders.c.account == place.account,
+        folders.c.folder == place.folder,
+        folders.c.uidvalidity == place.uidvalidity,
+    )
+    connection.execute(sa.update(folders).where(*here).values(missing=missing, checked_at=now))
+    return missing
 
 
 def chunks(values: list[Any], size: int = 500) -> Iterable[list[Any]]:

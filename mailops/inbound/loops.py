@@ -4,20 +4,28 @@ Counted are records made by the sender's mails, of any kind of record, also kind
 record and are never counted. At the threshold the next mail is refused with a notice; when the window has moved on, the
 sender is welcome again. Each notice carries a mark in its References, and whatever answers it is dropped: two
 robots that answer each other stop after one round.
+
+Robots that keep neither the mark nor their own address are told by what they write: mails alike but for numbers
+and of one domain (:func:`likeness`) make no more records than one sender does, and are answered as often again; and
+one record takes no more automatic mail than that. Who is on the list ``mail.gateway.allowed`` (addresses and @domains)
+is never blocked.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 
 from ..errors import ConfigError
 from ..routing.effect import PARAMETERS_PATH
-from .values import LoopLimits
+from .values import InboundMail, LoopLimits
 
 MINUTES = "mail.gateway.loop.minutes"
 THRESHOLD = "mail.gateway.loop.threshold"
+ALLOWED = "mail.gateway.allowed"
 MARK = "mailops-gateway-notice"
+_VARIES = re.compile(r"[\d\s]+")
 
 
 def limits(parameters: Mapping[str, str]) -> LoopLimits:
@@ -43,6 +51,32 @@ def check_limit(key: str, value: str | int | None, default: int) -> int:
             f"{PARAMETERS_PATH}).",
         )
     return int(text)
+
+
+def likeness(mail: InboundMail) -> str:
+    """What two mails of one domain have in common that differ in numbers, case and spaces only; 16 hexadecimal
+    digits."""
+    domain = mail.sender_address.rpartition("@")[2]
+    flat = domain + _VARIES.sub(" ", f"\n{mail.subject}\n{mail.text[:4_000]}".lower()).strip()
+    return hashlib.sha256(flat.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def allowed(text: str | None) -> frozenset[str]:
+    """Addresses and ``@domains`` of ``mail.gateway.allowed``, in lower case."""
+    return frozenset(part for one in (text or "").split(",") if (part := one.strip().lower()))
+
+
+def clean_allowed(value: str) -> str:
+    """The allow-list as it is stored. Raises :class:`ConfigError` for what is neither an address nor an ``@domain``."""
+    for part in sorted(allowed(value)) or [""]:
+        if not re.fullmatch(r"[^@\s,<>]*@[^@\s,<>]+", part):
+            raise ConfigError(
+                f"{part!r} is neither an address nor a domain.",
+                code="config.bad_parameter",
+                facts={"key": ALLOWED, "value": value[:200]},
+                fix="Name addresses and @domains separated by commas, such as shop@a.example,@b.example, or remove it.",
+            )
+    return ",".join(sorted(allowed(value)))
 
 
 def marked_id(message_id: str, domain: str) -> str:

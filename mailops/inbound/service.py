@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.engine import Connection, Engine
 
 from ..bounces.addressed import Block
-from ..bounces.own import delivered
+from ..bounces.own import Knowing, delivered
 from ..bounces.service import Bounces, Taken
 from ..errors import InputRefused, MailopsError, MessageRefused
 from ..ledger import Book
@@ -33,6 +33,7 @@ from ..threads.outbox import Outbox
 from ..threads.service import Entry, Threads
 from . import notices
 from .decide import route_inbound, sent_automatically
+from .loops import likeness
 from .parse import parse
 from .values import Decision, InboundMail, Kind, LogLine, Notice, Route, Step
 from .view import StoreView
@@ -83,9 +84,13 @@ class Gateway:
             repo.serialise(tx)
             return self.take(tx, mail, raw, self.view(tx, setup, fallback_model)).decision
 
-    def read(self, raw: bytes) -> InboundMail:
-        """A received mail, read with today's words for reports."""
-        return parse(raw, self._bounces.reader())
+    def read(self, raw: bytes, reader: Knowing | None = None) -> InboundMail:
+        """A received mail, read with today's words for reports; many are read with one ``reader``."""
+        return parse(raw, reader or self.reader())
+
+    def reader(self) -> Knowing:
+        """The reader of reports with the names that are ours now."""
+        return self._bounces.reader()
 
     def view(self, connection: Connection, setup: Setup, fallback_model: str | None = None) -> StoreView:
         """The store as a decision sees it over this connection; good for one transaction."""
@@ -291,9 +296,14 @@ class Gateway:
     def _log(self, tx: Connection, mail: InboundMail, decision: Decision, done: dict[str, Any]) -> int:
         answer = next((f"{n.reason} notice to {n.to}" for n in decision.notices), None)
         if answer is None and decision.kind in (Kind.REFUSED, Kind.LOOP_BLOCKED):
-            answer = f"no notice: {notices.unanswerable(mail) or sent_automatically(mail)}"
+            why = notices.unanswerable(mail) or sent_automatically(mail) or "too many mails alike"
+            answer = f"no notice: {why}"
         elif answer is None and decision.kind is Kind.NO_ROUTE:
             answer = "550 5.1.1 no such address here"
+        if decision.kind in (Kind.CREATE, Kind.REFUSED, Kind.LOOP_BLOCKED):
+            done = {**done, "like": likeness(mail)}
+        if decision.kind in (Kind.REPLY, Kind.UPDATE) and done.get("records") and sent_automatically(mail):
+            done = {**done, "automatic_on": done["records"][0]}
         return repo.add_log(
             tx,
             {

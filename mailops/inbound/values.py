@@ -155,6 +155,13 @@ class GatewayView(Protocol):
     def created_by(self, sender: str, since: datetime) -> int:
         """How many records this normalised sender's mails made since then, of any model."""
 
+    def alike(self, domain: str, likeness: str, since: datetime) -> int:
+        """From how many addresses of a domain mails came since then that are alike
+        (:func:`mailops.inbound.loops.likeness`)."""
+
+    def automatic_on(self, record: Key, since: datetime) -> int:
+        """How many automatic mails were posted on this record since then."""
+
     def ours(self, heading: Heading) -> Ours:
         """Our bounce addresses, and the addresses among these that we sent mail from."""
 

@@ -16,7 +16,7 @@ from ..threads import store as repo
 from ..threads.alias_names import allowed_domains
 from ..threads.aliases import aliases
 from ..threads.models import Models
-from .loops import limits
+from .loops import ALLOWED, allowed, limits
 from .sent import sent_mail
 from .values import CompanyFacts, ContactFacts, InboundMail, Kind, MessageFacts, ModelFacts, RecordFacts, SentFacts
 
@@ -42,6 +42,7 @@ class StoreView:
         allowed_senders: Collection[str] = (),
     ) -> None:
         self._connection, self._models, self._bounces = connection, models, bounces
+        self._ours: Ours | None = None
         self.now, self.fallback_model = now, fallback_model
         self.domains = (*setup.former, *setup.alias_domains)  # of one name the last counts
         first = setup.companies[0] if setup.companies else None
@@ -50,17 +51,18 @@ class StoreView:
         self._setup = setup
         self.limits = limits(setup.parameters)
         self.allowed_domains = allowed_domains(setup.parameters.get("mail.catchall.domain.allowed"), self.domains)
-        self.allowed_senders = frozenset(found for a in allowed_senders if (found := repo.address_of(a)))
+        named = frozenset(found for a in allowed_senders if (found := repo.address_of(a)))
+        self.allowed_senders = named | allowed(setup.parameters.get(ALLOWED))
         self.aliases: tuple[Alias, ...] = aliases(connection)
 
     def handled(self, mail: InboundMail) -> bool:
         ids = (mail.message_id, *mail.other_ids)
         before = repo.log_digests(self._connection, ids, DONE)
+        if not before:
+            return any(repo.message_by_mid(self._connection, i) for i in ids)
         if before & {mail.digest, None}:  # None: taken when no digests were kept
             return True
-        if any(self._sent_as(i, mail) for i in ids):
-            return True  # one of ours that came back
-        return not before and any(repo.message_by_mid(self._connection, i) for i in ids)
+        return any(self._sent_as(i, mail) for i in ids)  # relayed by us under its own id, and back again
 
     def _sent_as(self, message_id: str, mail: InboundMail) -> bool:
         """Whether a mail of ours left under this id with this sender."""
@@ -113,8 +115,18 @@ class StoreView:
     def created_by(self, sender: str, since: datetime) -> int:
         return repo.created_by(self._connection, sender, since)
 
+    def alike(self, domain: str, likeness: str, since: datetime) -> int:
+        return repo.log_alike(self._connection, domain, likeness, since)
+
+    def automatic_on(self, record: Key, since: datetime) -> int:
+        return repo.log_automatic(self._connection, int(record), since)
+
     def ours(self, heading: Heading) -> Ours:
-        return self._bounces.ours(self._connection, heading)
+        if heading.null_path:  # then it also depends on whom it was written to
+            return self._bounces.ours(self._connection, heading)
+        if self._ours is None:
+            self._ours = self._bounces.ours(self._connection, heading)
+        return self._ours
 
 
 def _facts(contact: repo.Contact) -> ContactFacts:

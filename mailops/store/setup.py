@@ -40,6 +40,7 @@ PARAMETERS = (
     "mail.default.from_filter",
     "mail.catchall.domain",
     "mail.catchall.domain.allowed",
+    "mail.gateway.allowed",
     "mail.gateway.loop.minutes",
     "mailops.bounce.former_tag_keys",
     "mailops.bounce.hardness",

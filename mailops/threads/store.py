@@ -346,6 +346,31 @@ def log_digests(connection: Connection, message_ids: Sequence[str], decisions: S
     return set(connection.execute(sa.select(log.c.digest).where(*which).distinct()).scalars())
 
 
+LOOKED_BACK = 2_000  # lines of the log; a loop is quicker than that
+
+
+def _lately(since: datetime) -> tuple[Any, sa.ColumnElement[bool]]:
+    newest = sa.select(log.c.at, log.c.sender, log.c.data).order_by(log.c.id.desc()).limit(LOOKED_BACK).subquery()
+    return newest, newest.c.at >= since
+
+
+def log_alike(connection: Connection, domain: str, likeness: str, since: datetime) -> int:
+    """From how many addresses of this domain mails came since then that are alike."""
+    newest, young = _lately(since)
+    of = sa.func.lower(newest.c.sender).contains(domain, autoescape=True)
+    same = newest.c.data["like"].as_string() == likeness
+    addresses = sa.func.count(sa.func.lower(newest.c.sender).distinct())
+    query = sa.select(addresses).select_from(newest).where(young, of, same)
+    return int(connection.execute(query).scalar_one())
+
+
+def log_automatic(connection: Connection, record_id: int, since: datetime) -> int:
+    """How many lines of the log since then are of automatic mails that were posted on this record."""
+    newest, young = _lately(since)
+    on = newest.c.data["automatic_on"].as_integer() == record_id
+    return int(connection.execute(sa.select(sa.func.count()).select_from(newest).where(young, on)).scalar_one())
+
+
 def log_page(
     connection: Connection, *, decision: str | None = None, offset: int = 0, limit: int = 25
 ) -> tuple[list[Any], int]:

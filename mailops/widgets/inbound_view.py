@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from ..inbound.shelf import Shelved
 from ..inbound.values import Kind, LogLine
 from ..model.alias import Alias, Policy
 from .actions import Action, Actions, Preview
@@ -31,6 +32,20 @@ ALIASES = (
     Column("automatic", "Automatic mail"),
     Column("domain", "Reached at"),
 )
+INTAKE = (
+    Column("account", "Account"),
+    Column("folder", "Folder"),
+    *(Column(name, name.capitalize()) for name in ("seen", "doubled", "unreadable", "delivered", "refused")),
+    *(Column(name, name.capitalize()) for name in ("shelved", "skipped", "waiting", "gap")),
+    Column("missing", "Missing UIDs", kind="long"),
+)
+SHELF = (
+    Column("at", "Received (UTC)"),
+    Column("account", "Account"),
+    Column("sender", "From"),
+    Column("subject", "Subject"),
+    Column("reason", "Why it is here", kind="long"),
+)
 AUTOMATIC = (("makes records too", True), ("makes no records", False))
 
 
@@ -40,6 +55,8 @@ class InboundView:
     def __init__(self, ops: Ops, *, decision: str = "", limit: int = 25) -> None:
         self.received = ReceivedCard(ops, decision, limit)
         self.aliases = AliasesCard(ops, limit)
+        self.intake = IntakeCard(ops, limit)
+        self.shelf = ShelfCard(ops, limit)
 
 
 class ReceivedCard(TableCard):
@@ -62,6 +79,78 @@ class ReceivedCard(TableCard):
     def build(self) -> ipywidgets.Widget:
         decisions = [("any", ""), *((kind.value.replace("_", " "), kind.value) for kind in Kind)]
         return ipywidgets.VBox([narrow(self._narrow, {}, {"Decision": decisions}), self.table.widget])
+
+
+class IntakeCard(TableCard):
+    """The sums by account and folder: every mail that was seen is accounted for, or named as missing."""
+
+    def __init__(self, ops: Ops, limit: int) -> None:
+        self.ops = ops
+        self.table = Table(INTAKE, self._page, caption="Intake", empty="Nothing was taken in yet.", limit=limit)
+        fetch = Action("Fetch Now", self._fetch)
+        self.actions = Actions([fetch], on_done=self.refresh)
+
+    def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
+        found = self.ops.intake.ledger()
+        missing = {(gap.account, gap.folder, gap.uidvalidity): ", ".join(gap.uids[:20]) for gap in found.gaps}
+        rows = [
+            {
+                **one.as_dict(),
+                "id": f"{one.account} {one.folder} {one.uidvalidity}",
+                "label": one.account,
+                "folder": one.folder or "-",
+                "missing": missing.get((one.account, one.folder, one.uidvalidity), ""),
+            }
+            for one in found.sums
+        ]
+        return Rows(rows[offset : offset + limit], len(rows))
+
+    def _fetch(self) -> Preview:
+        confirmed = [one.key for one in self.ops.mailboxes.list() if one.state == "confirmed"]
+        if not confirmed:
+            return Preview("No mailbox is confirmed: mailops inbound account add, then mailops inbound account test.")
+
+        def run(say: Callable[[str], None]) -> str:
+            done = self.ops.fetch()
+            broken = "; ".join(error.message for error in done.errors)
+            return f"{done.counts.seen} seen, {done.counts.decided} decided. {broken}".strip()
+
+        return Preview(f"Fetch from {len(confirmed)} mailboxes.", tuple(confirmed[:10]), run)
+
+    def build(self) -> ipywidgets.Widget:
+        return ipywidgets.VBox([self.actions.widget, self.table.widget])
+
+
+class ShelfCard(TableCard):
+    """Mail that mailops could not process; what is ticked (or all) is tried again, after a preview by this version."""
+
+    def __init__(self, ops: Ops, limit: int) -> None:
+        self.ops = ops
+        self.table = Table(
+            SHELF, self._page, caption="Shelf", empty="Nothing lies on the shelf.", limit=limit, selectable=True
+        )
+        self.actions = Actions([Action("Try Again", self._retry)], on_done=self.refresh)
+
+    def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
+        found = self.ops.shelf.mails()
+        return Rows([_shelf_row(one) for one in found[offset : offset + limit]], len(found))
+
+    def _retry(self) -> Preview:
+        ids = [one.id for one in self.ops.shelf.mails() if not self.table.selected or one.id in self.table.selected]
+        if not ids:
+            return Preview("Nothing lies on the shelf.")
+
+        def run(say: Callable[[str], None]) -> str:
+            done = self.ops.shelf.retry(ids)
+            self.table.clear_selection()
+            return done.words
+
+        seen = self.ops.shelf.preview(ids)
+        reasons = tuple(f"{one.id}: {one.reason}" for one in seen.mails if one.reason)
+        return Preview(seen.words, reasons[:10], run)
+
+    def build(self) -> ipywidgets.Widget:
+        return ipywidgets.VBox([self.actions.widget, self.table.widget])
 
 
 class AliasesCard(TableCard):
@@ -137,6 +226,18 @@ def _log_row(line: LogLine) -> dict[str, Any]:
         "report": ", ".join(dict.fromkeys(block.kind for block in line.blocks)),
         "why": line.consequence or line.reason,
         "answer": line.answer or "",
+    }
+
+
+def _shelf_row(one: Shelved) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "label": f"mail {one.id}",
+        "at": f"{one.seen_at:%Y-%m-%d %H:%M}",
+        "account": one.account,
+        "sender": one.sender or "(nobody)",
+        "subject": one.subject,
+        "reason": one.reason,
     }
 
 

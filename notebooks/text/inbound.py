@@ -21,6 +21,17 @@ Headline("What came in", "Each mail with the rule that decided; of a report its 
 view.received
 
 # %% [markdown]
+# ## Intake
+# Every mail that was seen is accounted for: seen = stored + doubled + unreadable. What mailops could not process lies on the
+# shelf and stops no other mail.
+
+# %%
+view.intake
+
+# %%
+view.shelf
+
+# %% [markdown]
 # ## Aliases
 # An alias makes a record from each new mail. Tick aliases whose records should not come from out-of-office answers, receipts
 # and other automatic mail.

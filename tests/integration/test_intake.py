@@ -394,3 +394,37 @@ def test_a_person_is_found_in_and_forgotten_from_what_came_in(
     assert "received mail" not in {one.place for one in ops.about("ann1@x.example").held}
     assert len(rows(ops, schema.intake_raw)) == 1
     assert right(ops) == replace(before, shelved=0, skipped=1)
+
+
+def test_the_notebook_shows_the_sums_and_tries_the_shelf_again(
+    ops: Ops, folder: Path, failing: Callable[[], None]
+) -> None:
+    from mailops.widgets import InboundView
+
+    ops.ingest([put(folder, mail(1, subject=RAISE), mail(2))])
+    view = InboundView(ops)
+    (sums,) = view.intake.table.widget.rows
+    assert (sums["account"], sums["seen"], sums["delivered"], sums["shelved"], sums["missing"]) == (
+        "ingest",
+        2,
+        1,
+        1,
+        "",
+    )
+    (lying,) = view.shelf.table.widget.rows
+    assert (lying["subject"], lying["reason"]) == (RAISE, "RuntimeError: index out of range")
+    (again,) = view.shelf.actions.actions
+    seen = again.preview()
+    assert (seen.sentence, seen.examples) == (
+        "This version can read 0 of 1.",
+        (f"{lying['id']}: RuntimeError: index out of range",),
+    )
+    failing()
+    seen = again.preview()
+    assert seen.sentence == "This version can read 1 of 1."
+    assert seen.run is not None
+    assert seen.run(lambda text: None) == "1 of 1 left the shelf."
+    view.shelf.refresh()
+    assert view.shelf.table.widget.rows == []
+    assert again.preview().run is None
+    assert view.intake.actions.actions[0].preview().run is None  # no mailbox is confirmed

@@ -172,6 +172,12 @@ class CaseView:
         bounces = [d.bounce_address for d in self.domains if d.bounce_address]
         return read(raw, ours=Names.of({"domains": [d.name for d in self.domains], "bounce_addresses": bounces}))
 
+    def alike(self, domain: str, likeness: str, since: datetime) -> int:
+        return 0  # the cases know no text of earlier mails
+
+    def automatic_on(self, record: Key, since: datetime) -> int:
+        return 0  # as above
+
     def ours(self, heading: Heading) -> Ours:
         bounces = frozenset(d.bounce_address.lower() for d in self.domains if d.bounce_address)
         sent_from = frozenset(d.notification_address.lower() for d in self.domains if d.notification_address)
