@@ -32,6 +32,7 @@ from mailops.model.running import WORKER_STATE, read_running
 from mailops.model.states import MailState
 from mailops.service.decide import HOLD_AFTER, LONGEST, Seen, choose, pause
 from mailops.service.export import export
+from mailops.service.logs import Out
 from mailops.service.schedule import next_time
 from mailops.testing import Authority, SmtpServer
 from mailops.webhooks import health
@@ -298,6 +299,27 @@ def test_one_line_of_log_for_each_mail_and_each_refusal_and_auto_vacuum_inside(o
     assert "auto_vacuum: 1 old sent mails removed, 0 rows ended" in [x["message"] for x in lines]
     [refused] = [x for x in lines if x["message"].startswith("refused")]
     assert (refused["login"], refused["code"]) == ("shop", "553")
+
+
+def test_mail_does_not_wait_for_who_reads_the_log() -> None:
+    """A reader that stops holds a line up once; what is lost meanwhile is counted when it reads again."""
+    reads, writes = os.pipe()
+    out = Out(writes)
+    began = time.monotonic()
+    for number in range(3000):
+        out.write(f"{number} {'x' * 100}\n")
+    assert time.monotonic() - began < 5
+    os.set_blocking(reads, False)
+    got = b""
+    with contextlib.suppress(BlockingIOError):
+        while piece := os.read(reads, 65_536):
+            got += piece
+    kept = got.count(b"\n")
+    out.write("again\n")
+    said = os.read(reads, 65_536).decode()
+    assert said == f"{3000 - kept} lines of log were lost, as nobody read them\nagain\n"
+    for descriptor in (reads, writes):
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize("worker", [False, True])
