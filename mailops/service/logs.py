@@ -71,7 +71,7 @@ def start_logging(kind: str) -> None:
     """Send every record of this process to standard error. ``kind``: ``text`` or ``json``. Other libraries speak from
     warnings on: what they say of each command holds what clients wrote."""
     handler = logging.StreamHandler(Out(sys.stderr.fileno()))
-    handler.setFormatter(_Json() if kind == "json" else _Text())
+    handler.setFormatter(formatter(kind))
     handler.addFilter(RedactingFilter())
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -80,6 +80,11 @@ def start_logging(kind: str) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("mailops").setLevel(logging.INFO)
     logging.raiseExceptions = False  # a log that cannot be written (a full disk) is no reason to say more
+
+
+def formatter(kind: str) -> logging.Formatter:
+    """What makes a line of a record: ``text`` or ``json``."""
+    return _Json() if kind == "json" else _Text()
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

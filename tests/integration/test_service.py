@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import logging
 import os
 import shutil
 import signal
 import smtplib
-import sqlite3
 import subprocess
 import sys
 import time
@@ -30,11 +31,12 @@ from mailops import Ops
 from mailops.errors import ConfigError
 from mailops.model.running import WORKER_STATE, read_running
 from mailops.model.states import MailState
+from mailops.secrets import RedactingFilter, register
 from mailops.service.decide import HOLD_AFTER, LONGEST, Seen, choose, pause
 from mailops.service.export import export
-from mailops.service.logs import Out
+from mailops.service.logs import Out, formatter
 from mailops.service.schedule import next_time
-from mailops.testing import Authority, SmtpServer
+from mailops.testing import SmtpServer
 from mailops.webhooks import health
 from mailops.workspace import init
 
@@ -157,54 +159,6 @@ def test_services_end_with_a_parent_that_is_killed(ops_factory: Callable[..., Op
                 pytest.fail("somebody still listens")
 
 
-def test_sighup_brings_certificate_logins_and_limits_and_drops_no_session(
-    ops_factory: Callable[..., Ops], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    import ssl
-
-    first, second = (Authority(tmp_path_factory.mktemp(name)) for name in ("first", "second"))
-    folder = tmp_path_factory.mktemp("pair")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-
-    def put(authority: Authority) -> None:
-        pair = authority.server()
-        cert.write_bytes(Path(pair.certfile).read_bytes())
-        key.write_bytes(Path(pair.keyfile).read_bytes())
-
-    put(first)
-    ops = ops_factory(toml=f'\n[serve]\ntls_cert = "{cert}"\ntls_key = "{key}"\nmax_recipients = 1\n')
-    old, new = (ssl.create_default_context(cafile=str(a.ca_file)) for a in (first, second))
-    settings = ops.workspace.path / "mailops.toml"
-    with SmtpServer() as smtp:
-        furnish(ops, smtp)
-        with serving(ops, "--queue-every", "0") as (child, port):
-            with smtplib.SMTP("localhost", port, timeout=20) as stands:
-                stands.starttls(context=old)
-                put(second)
-                text = settings.read_text().replace("max_recipients = 1", "max_recipients = 2")
-                settings.write_text(text + '[serve.users]\nshop = "env:NOT_THERE"\n')
-                child.send_signal(signal.SIGHUP)
-                limit = time.monotonic() + 20
-                while True:
-                    with smtplib.SMTP("localhost", port, timeout=20) as line:
-                        try:
-                            line.starttls(context=new)
-                        except ssl.SSLError:
-                            assert time.monotonic() < limit, "the old certificate is shown"
-                            continue
-                        line.ehlo()
-                        assert line.esmtp_features["limits"] == "RCPTMAX=2"
-                        break
-                assert stands.noop()[0] == 250  # the same session
-                settings.write_text("[serve]\nmax_recipients = 'many'\n")
-                child.send_signal(signal.SIGHUP)
-                time.sleep(0.5)
-                assert stands.noop()[0] == 250
-                with smtplib.SMTP("localhost", port, timeout=20) as line:
-                    line.starttls(context=new)  # what cannot be used changes nothing
-            settings.write_text(text)
-
-
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
@@ -258,47 +212,24 @@ def test_the_command_says_it_with_its_exit_code(served: Serving, ops_factory: Ca
     served.until(lambda: served.ops.status().exit_code == 0, "it stays down")
 
 
-def test_one_line_of_log_for_each_mail_and_each_refusal_and_auto_vacuum_inside(ops_factory: Callable[..., Ops]) -> None:
-    """The first mail was sent before it starts; it is gone as soon as the service for daily jobs runs."""
-    with SmtpServer() as smtp:
-        ops = ops_factory(toml='\n[serve]\nlog = "json"\n[serve.users]\nshop = "env:SHOP_PASSWORD"\n')
-        furnish(ops, smtp)
-        ops.send(sender="ann@acme.example", to="bob@x.example", subject="s", text="t")
-        ops.queue.run()
-        with contextlib.closing(sqlite3.connect(ops.workspace.path / "mailops.db")) as old, old:
-            old.execute("UPDATE mails SET finished_at = '2020-01-01 00:00:00.000000'")
-        env = {"SHOP_PASSWORD": "grapefruit-77"}
-        with serving(ops, "--queue-every", "0.1", env=env) as (child, port):
-            with smtplib.SMTP("127.0.0.1", port, timeout=20) as line:
-                line.login("shop", "grapefruit-77")
-                line.sendmail("ann@acme.example", ["bob@x.example"], "From: ann@acme.example\r\n\r\nx\r\n")
-                with pytest.raises(smtplib.SMTPRecipientsRefused):
-                    line.sendmail("ann@acme.example", ["no\x1b[31m@x"], "From: ann@acme.example\r\n\r\nx\r\n")
-            smtp.wait_for(2)
-            limit = time.monotonic() + 30
-            while [m.id for m in ops.queue.page().mails if m.state is MailState.SENT] != [2]:
-                assert time.monotonic() < limit
-                time.sleep(0.05)
-            assert "auto_vacuum" in ops.status().jobs
-            child.send_signal(signal.SIGTERM)
-            _, err = child.communicate(timeout=30)
-    lines = [json.loads(line) for line in err.splitlines()]
-    assert "login_data" not in err
-    assert "grapefruit" not in err
-    [taken] = [x for x in lines if x["message"] == "mail 2 taken"]
-    assert (taken["login"], taken["client"], taken["from"], taken["recipients"]) == (
-        "shop",
-        "127.0.0.1",
-        "ann@acme.example",
-        1,
-    )
-    [sent] = [x for x in lines if x["logger"] == "mailops.mail"]
-    assert (sent["mail"], sent["outcome"], sent["lane"]) == (2, "sent", "main")
-    assert sent["worker"] in [w.worker for w in ops.status().workers]
-    assert sent["waited_ms"] >= 0
-    assert "auto_vacuum: 1 old sent mails removed, 0 rows ended" in [x["message"] for x in lines]
-    [refused] = [x for x in lines if x["message"].startswith("refused")]
-    assert (refused["login"], refused["code"]) == ("shop", "553")
+def test_a_line_of_log_is_json_or_words_and_holds_no_secret() -> None:
+    said = io.StringIO()
+    register("grapefruit-77")
+    record = logging.LogRecord("mailops.mail", logging.INFO, __file__, 1, "mail %s sent\x1b[31m", (7,), None)
+    record.fields = {"mail": 7, "reason": "say grapefruit-77 \x1b[31m", "login": None}
+    for kind, found in (("json", json.loads), ("text", str)):
+        handler = logging.StreamHandler(said)
+        handler.setFormatter(formatter(kind))
+        handler.addFilter(RedactingFilter())
+        handler.handle(record)
+        line = said.getvalue()
+        assert found(line)
+        assert "grapefruit" not in line
+        assert "\x1b" not in line
+        said.seek(said.truncate(0))
+    assert line.count("\n") == 1
+    assert " mail=7 " in line
+    assert "login" not in line
 
 
 def test_mail_does_not_wait_for_who_reads_the_log() -> None:
