@@ -20,10 +20,16 @@ from mailops.model.states import MailState
 from mailops.testing import Authority, SmtpServer
 
 
-def test_one_line_of_log_for_each_mail_and_each_refusal_and_auto_vacuum_inside(ops_factory: Callable[..., Ops]) -> None:
+@pytest.mark.req("QUE-10")
+def test_one_line_of_log_for_each_mail_and_each_refusal_and_auto_vacuum_inside(
+    ops_factory: Callable[..., Ops], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The first mail was sent before it starts; it is gone as soon as the service for daily jobs runs."""
     with SmtpServer() as smtp:
-        ops = ops_factory(toml='\n[serve.users]\nshop = "env:SHOP_PASSWORD"\n')
+        authority = Authority(tmp_path_factory.mktemp("ca"))
+        pair = authority.server()
+        tls = f'tls_cert = "{pair.certfile}"\ntls_key = "{pair.keyfile}"\n'
+        ops = ops_factory(toml=f'\n[serve]\n{tls}[serve.users]\nshop = "env:SHOP_PASSWORD"\n')
         furnish(ops, smtp)
         ops.send(sender="ann@acme.example", to="bob@x.example", subject="s", text="t")
         ops.queue.run()
@@ -31,7 +37,8 @@ def test_one_line_of_log_for_each_mail_and_each_refusal_and_auto_vacuum_inside(o
             old.execute("UPDATE mails SET finished_at = '2020-01-01 00:00:00.000000'")
         env = {"SHOP_PASSWORD": "grapefruit-77"}
         with serving(ops, "--queue-every", "0.1", env=env) as (child, port):
-            with smtplib.SMTP("127.0.0.1", port, timeout=20) as line:
+            with smtplib.SMTP("localhost", port, timeout=20) as line:
+                line.starttls(context=ssl.create_default_context(cafile=str(authority.ca_file)))
                 line.login("shop", "grapefruit-77")
                 line.sendmail("ann@acme.example", ["bob@x.example"], "From: ann@acme.example\r\n\r\nx\r\n")
                 with pytest.raises(smtplib.SMTPRecipientsRefused):
