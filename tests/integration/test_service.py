@@ -96,7 +96,7 @@ def test_a_service_that_is_killed_ended_or_stopped_is_started_again(
 
 @pytest.mark.parametrize(
     ("point", "kind"),
-    [("step:data", "hang"), ("step:leased", "kill"), ("step:final-reply", "kill"), ("settle", "kill"), ("pay", "kill")],
+    [("settle", "hang"), ("step:leased", "kill"), ("step:data", "kill"), ("step:final-reply", "kill"), ("pay", "kill")],
 )
 def test_the_queue_may_hang_or_die_amid_work(served: Serving, point: str, kind: str) -> None:
     served.now(f"{point} {kind} 1")
