@@ -88,6 +88,12 @@ class Link:
     def stop(self, *_signal: object) -> None:
         self._over.set()
 
+    def end(self) -> None:
+        """Stop, from another thread: a wait ends at once."""
+        self.stop()
+        with contextlib.suppress(OSError):
+            os.write(self._wakes, b"\0")
+
     def reload(self, *_signal: object) -> None:
         self._reload = True
 
@@ -99,10 +105,10 @@ class Link:
     def catch_signals(self) -> None:
         """SIGTERM stops, SIGHUP reloads; SIGINT, which a terminal sends to all of them, is the parent's. They were held
         back since the fork, so that none is lost; one that comes ends a wait at once."""
-        self._woken, writes = os.pipe()
-        for descriptor in (self._woken, writes):
+        self._woken, self._wakes = os.pipe()
+        for descriptor in (self._woken, self._wakes):
             os.set_blocking(descriptor, False)
-        signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGHUP, self.reload)
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -69,8 +69,6 @@ class _Runner:
 
     def trouble(self) -> str:
         """Why nothing moves; asked from another thread than the one that works."""
-        if not self.alive:
-            self._link.stop()  # it died: the wait is over
         threads = self._pulse.look()
         if not self._busy:
             return ""
@@ -98,6 +96,7 @@ class _Runner:
                 self._busy = False
         except BaseException as error:
             self.died = error
+            self._link.end()
 
     def _reload(self) -> None:
         try:
