@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 WELL, WORRIED, DOWN, STOPPED = "well", "worried", "down", "stopped"
 LATE = timedelta(hours=4)
+MISSED = timedelta(hours=26)
+"""Since a daily job ran last."""
 RECENT = timedelta(minutes=5)
 """For how long a service that was started again is a reason to look."""
 
@@ -85,6 +87,12 @@ def status(
         health, loads = queue(), tuple(workers())
     except MailopsError as error:
         down.append(f"the store cannot be read: {error.message} [{error.code}]")
+    jobs = last_runs(folder)
+    if any(one.kind == "serve" and now - one.since > RECENT for one in running):
+        late = [name for name, at in jobs.items() if now - at > MISSED]
+        worried += [f"{name} has not run since {jobs[name]:%Y-%m-%d %H:%M} UTC; the log says why" for name in late]
+        if not jobs:
+            worried.append("no daily job has run yet; the log says why")
     oldest = None
     if health is not None:
         oldest = max(0.0, (now - health.oldest).total_seconds()) if health.oldest else None
@@ -96,7 +104,7 @@ def status(
     why = [*down, *worried]
     if not running and not down:
         why.insert(0, "neither mailops serve nor mailops worker runs in this workspace")
-    return Status(word, tuple(why), now, tuple(running), health, oldest, loads, last_runs(folder))
+    return Status(word, tuple(why), now, tuple(running), health, oldest, loads, jobs)
 
 
 def _living(folder: Path, name: str, now: datetime, down: list[str]) -> Running | None:

@@ -28,7 +28,9 @@ def serve(
     port: int = typer.Option(None, help="The port (default: 2525; 0 = any free one)."),
     queue_every: float = typer.Option(30.0, help="Seconds between runs of the queue in this process; 0 = never."),
     seconds: float = typer.Option(0.0, help="Stop after this long; 0 = run until stopped."),
-    webhooks: int = typer.Option(None, help="Also take providers' webhooks on this loopback port (0 = any free one)."),
+    webhooks: int = typer.Option(
+        None, help="Also HTTP on this loopback port (0 = any free one): providers' webhooks, /healthz, /metrics."
+    ),
 ) -> None:
     """Listen for mail from applications (SMTP submission) and send what is due."""
     if ctx.invoked_subcommand is not None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BEAT = 1.0
 """Seconds between two heartbeats."""
+HELD = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
+"""Signals that a fork holds back until its child has handlers of its own."""
 MOST = 4000
 """Octets of a line: a write to a pipe is whole up to 4,096 (PIPE_BUF, pipe(7)), so lines of two threads do not mix."""
 
@@ -86,6 +88,12 @@ class Link:
     def stop(self, *_signal: object) -> None:
         self._over.set()
 
+    def end(self) -> None:
+        """Stop, from another thread: a wait ends at once."""
+        self.stop()
+        with contextlib.suppress(OSError):
+            os.write(self._wakes, b"\0")
+
     def reload(self, *_signal: object) -> None:
         self._reload = True
 
@@ -95,10 +103,16 @@ class Link:
         return wanted
 
     def catch_signals(self) -> None:
-        """SIGTERM stops, SIGHUP reloads; SIGINT, which a terminal sends to all of them, is the parent's."""
+        """SIGTERM stops, SIGHUP reloads; SIGINT, which a terminal sends to all of them, is the parent's. They were held
+        back since the fork, so that none is lost; one that comes ends a wait at once."""
+        self._woken, self._wakes = os.pipe()
+        for descriptor in (self._woken, self._wakes):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGHUP, self.reload)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
     def hear(self) -> None:
         """Take in what the parent said; its end is ours."""
@@ -126,5 +140,7 @@ class Link:
             if left <= 0:
                 return
             with contextlib.suppress(InterruptedError):
-                select.select([self._hear], [], [], min(left, self._every))
+                select.select([self._hear, self._woken], [], [], min(left, self._every))
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._woken, 4096)
             self.hear()

@@ -10,13 +10,13 @@ import logging
 import sys
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import MailopsError
 from ..model.text import harmless
 from ..secrets import redact
 from .link import Link
+from .logs import Out
 from .pulse import Pulse, none_moves
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class _Runner:
         self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
         self._pulse = Pulse(ops.clock.monotonic)
         self._busy = False
+        self._out = Out(sys.stdout.fileno())
         self._wire, self._wire_at = 0.0, float("-inf")
         self.died: BaseException | None = None
 
@@ -68,8 +69,6 @@ class _Runner:
 
     def trouble(self) -> str:
         """Why nothing moves; asked from another thread than the one that works."""
-        if not self.alive:
-            self._link.stop()  # it died: the wait is over
         threads = self._pulse.look()
         if not self._busy:
             return ""
@@ -97,6 +96,7 @@ class _Runner:
                 self._busy = False
         except BaseException as error:
             self.died = error
+            self._link.end()
 
     def _reload(self) -> None:
         try:
@@ -134,6 +134,4 @@ class _Runner:
         self._link.say(runs_failed=0, words="")
         if report.handled:
             deferred = report.deferred + report.unknown
-            with suppress(OSError, ValueError):  # a reader who is gone, a full disk: mail goes on
-                sys.stdout.write(f"Queue: {report.sent} sent, {deferred} deferred, {report.failed} failed\n")
-                sys.stdout.flush()
+            self._out.write(f"Queue: {report.sent} sent, {deferred} deferred, {report.failed} failed\n")

@@ -28,7 +28,7 @@ from ..locks import try_lock
 from ..model.running import STATE, Running, ServiceState, read_running
 from .decide import HOLD_AFTER, STEADY, Seen, choose, counted, ended_how, pause
 from .definitions import Service
-from .link import Link, Order
+from .link import HELD, Link, Order
 
 log = logging.getLogger(__name__)
 RUNS_HOLD_AFTER = 3
@@ -190,10 +190,12 @@ class Supervisor:
         their_hear, say = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
         pid = os.fork()
         if pid == 0:
             ours = [fd for c in self._children for fd in (c.hear, c.say) if fd >= 0]
             _be(child.service, self._order, [hear, say, self._lock, *self._wake, *ours], their_hear, their_say)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(their_say)
         os.close(their_hear)
         os.set_blocking(hear, False)

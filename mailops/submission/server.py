@@ -8,6 +8,7 @@ sessions hear 421, mails under way are finished, then the rest is cut.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import os
 import socket
@@ -159,7 +160,7 @@ class SubmissionServer:
         """Go on as ``other`` is set up, which never listened: logins, limits, sizes, name. Sessions that stand
         stay, and what they are in the midst of is finished as it began."""
         self.accept, self.door, self.users = other.accept, other.door, other.users
-        self.max_size, self.hostname = other.max_size, other.hostname
+        self.max_size, self.hostname, self.require_auth = other.max_size, other.hostname, other.require_auth
         self.meter.limits = other.meter.limits
         self.budget.octets = other.budget.octets
 
@@ -230,20 +231,31 @@ class _LoopThread:
 
 def bound(host: str, port: int) -> list[socket.socket]:
     """Sockets for a listener, one for each address of the host's name; port 0 takes a free one, the same for all. They
-    do not listen yet. Raises :class:`ConfigError` ``config.submission_bind``."""
+    do not listen yet. An address of a family that this machine has not is left out, where there is another. Raises
+    :class:`ConfigError` ``config.submission_bind``."""
     found: list[socket.socket] = []
+    trouble: OSError | None = None
     try:
         for family, kind, proto, _, address in socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
-            sock = socket.socket(family, kind, proto)
-            found.append(sock)
-            if os.name == "posix":
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((address[0], port, *address[2:]))
-            port = sock.getsockname()[1]
+            try:
+                sock = socket.socket(family, kind, proto)
+                found.append(sock)
+                if os.name == "posix":
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.bind((address[0], port, *address[2:]))
+                port = sock.getsockname()[1]
+            except OSError as error:
+                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    raise
+                trouble = error
+                if error.errno == errno.EADDRNOTAVAIL:
+                    found.pop().close()
+        if not found:
+            raise trouble or OSError("the name has no address")
     except OSError as error:
         for sock in found:
             sock.close()

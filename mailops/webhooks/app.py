@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
+import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from .verify import FetchCertificate, fetch_certificate
 if TYPE_CHECKING:
     from ..ops import Ops
 
+log = logging.getLogger(__name__)
 MAX_BODY = 4 * 1024 * 1024
 BODY_SECONDS = 30.0
 Message = MutableMapping[str, Any]
@@ -130,4 +131,4 @@ async def _lifespan(receive: Callable[[], Awaitable[Message]], send: Any) -> Non
 def _log(provider: str, error: MailopsError) -> None:
     from ..secrets import redact
 
-    sys.stderr.write(harmless(redact(f"Webhook {provider}: {error.message} [{error.code}] {error.facts}")) + "\n")
+    log.warning("Webhook %s: %s", provider, harmless(redact(f"{error.message} [{error.code}] {error.facts}")))

@@ -42,6 +42,7 @@ POINTS = {
     "send": "mailops.smtp.pool:PooledSession.send",
     "session.close": "mailops.smtp.pool:PooledSession.close",
     "pool.close": "mailops.smtp.pool:SessionPool.close",
+    "accept": "mailops.serve:accept",
     "outcome": "mailops.queue.sending:settle",
     "explained": "mailops.queue.sending:explained",
 }

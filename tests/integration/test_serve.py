@@ -19,7 +19,6 @@ import pytest
 from furnish import furnish
 
 from mailops import Ops
-from mailops.model.running import STATE, read_running
 from mailops.model.states import MailState
 from mailops.testing import Authority, SmtpServer
 
@@ -43,8 +42,10 @@ def serving(ops: Ops, *more: str, env: dict[str, str] | None = None) -> Iterator
         child.communicate(timeout=30)
 
 
-def pids(ops: Ops, folder: Path | None = None, state: str = STATE) -> dict[str, int]:
+def pids(ops: Ops, folder: Path | None = None, state: str = "serve.json") -> dict[str, int]:
     """The processes of the services that run."""
+    from mailops.model.running import read_running
+
     told = read_running(folder or ops.workspace.path, state)
     return {s.name: s.pid for s in told.services if s.pid is not None and s.ready} if told else {}
 

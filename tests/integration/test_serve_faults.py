@@ -78,7 +78,7 @@ class Serving:
         said: list[str] = []
 
         def taken() -> bool:
-            with contextlib.suppress(smtplib.SMTPSenderRefused, smtplib.SMTPDataError):
+            with contextlib.suppress(smtplib.SMTPSenderRefused, smtplib.SMTPDataError, OSError):
                 said.append(self.submit())
             return bool(said)
 
