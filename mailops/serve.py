@@ -28,9 +28,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 from .errors import ConfigError, MailopsError
 from .model.address import NULL_PATH
 from .model.mail import Submission
+from .model.states import Rank
 from .model.text import harmless
 from .platforms import give_memory_back, require_journal
 from .queue.compose import header_of
+from .queue.job import AWAKE
 from .relay.door import most_octets, recipient_barred, require_room
 from .relay.logins import company_for, require_authors, require_sender
 from .secrets import install_log_redaction, redact
@@ -296,6 +298,7 @@ class _QueueRunner:
         self.failures = 0  # runs in a row that ended with an error
         self._over = threading.Event()
         self._worker = ops.queue.worker()
+        self._attention = ops.queue.attend()
         self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
         self._ended: Callable[[], object] = lambda: None
 
@@ -326,16 +329,22 @@ class _QueueRunner:
 
     def _run(self) -> None:
         try:
-            while not self._over.wait(pause(self.every, self.failures)):
-                self._once()
+            while True:
+                if self.failures:
+                    ranks = () if self._over.wait(pause(self.every, self.failures)) else AWAKE
+                else:
+                    ranks = self._attention.wait(self._over, self.every)
+                if not ranks:
+                    break
+                self._once(ranks)
         except BaseException:
             log.critical("the queue of this process ended", exc_info=True)
         finally:
             self._ended()
 
-    def _once(self) -> None:
+    def _once(self, ranks: tuple[Rank, ...]) -> None:
         try:
-            report = self._worker.run()
+            report = self._worker.run(ranks=ranks)
         except Exception as error:
             self.failures += 1
             if isinstance(error, MailopsError):

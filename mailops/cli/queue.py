@@ -64,7 +64,7 @@ def listing(
     rows = []
     for mail in page.mails:
         people = ", ".join(d.recipient for d in mail.deliveries[:2]) + (" …" if len(mail.deliveries) > 2 else "")
-        why = (mail.failure_reason or "")[:90]
+        why = "; ".join(filter(None, ((mail.failure_reason or "")[:90], mail.leaves)))
         rows.append((mail.id, mail.label, mail.header_from, people, (mail.subject or "")[:40], mail.server_key, why))
     table(["Id", "State", "From", "To", "Subject", "Server", "Reason"], rows)
     say(f"{page.total} mails fit; shown from {page.offset + 1 if page.mails else 0}.")
@@ -111,6 +111,8 @@ def show(
     if mail.bounces:
         by = f"login {mail.login}" if mail.login else "no sign-in"
         say(f"Handed over by {mail.peer} ({by}), envelope sender {mail.return_path}; bounces = {mail.bounces}.")
+    if mail.leaves:
+        say(f"It {mail.leaves}.")
     if mail.failure_reason:
         say(f"Reason: {mail.failure_reason}")
     told = {(t.explanation.acts, " ".join(t.tasks), t.next_look) for t in troubles if t.explanation.own}
@@ -246,6 +248,22 @@ def run(
         say(f"{report.sent} sent, {report.failed} failed, {later} deferred {took}.")
         if report.released:
             say(f"{report.released} mails had been put off by a clock that was ahead; they were made due.")
+
+
+@app.command("trigger")
+def trigger(
+    ctx: typer.Context,
+    at: str = typer.Option("", help="When, as 2026-01-31T14:30+01:00; now by default."),
+    json: bool = JSON,
+) -> None:
+    """Let the queue job run earlier than its next time, where mailops serve attends the queue; its usual times stay."""
+    from ..queue.submit import parse_when
+
+    when = open_ops(ctx).queue.trigger(parse_when(at) if at else None)
+    if json:
+        print_json({"at": when})
+    else:
+        say(f"The queue job runs at {when:%Y-%m-%d %H:%M:%S} UTC.")
 
 
 @app.command("vacuum")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,8 @@ from ..platforms import require_journal
 from ..ports import Clock
 from ..routing import Route, RouteRequest, route
 from ..smtp import SessionPool, SmtpTransport
-from . import actions, view
+from . import actions, job, view
+from . import lease as leases
 from . import submit as submitting
 from .actions import Done, Preview
 from .filters import QueueFilter
@@ -53,6 +54,7 @@ class Queue:
         journals: Path,
         batch: int = 200,
         keep_sent: timedelta = KEEP,
+        minutes: int = 60,
         book: Book | None = None,
         tag_key: Callable[[], bytes | None] = lambda: None,
         tell: Callable[[], int] = lambda: 0,
@@ -65,6 +67,7 @@ class Queue:
         self._journals = journals
         self._batch = batch
         self._keep = keep_sent
+        self._minutes = minutes
         self._book = book or Book()
         self._tag_key = tag_key
         self._tell = tell
@@ -84,8 +87,8 @@ class Queue:
         mail_id = submitting.submit(
             self._engine, submission, setup=self._setup(), clock=self._clock, book=self._book, hold=hold
         )
-        if urgent:
-            self.run(ids=[mail_id])
+        if urgent and not self.run(ids=[mail_id]).handled:
+            leases.make_due(self._engine, mail_id, now=self._clock.now())  # every connection is in use: who attends it
         return mail_id
 
     def hand_over(
@@ -164,17 +167,45 @@ class Queue:
         ids: Sequence[int] | None = None,
         on_progress: Callable[[RunReport], None] | None = None,
     ) -> RunReport:
-        """One run of the queue job: everything due is tried once.
+        """One run of the queue job: everything due is tried once. With ``ids`` only those.
 
         Raises :class:`PlatformError` where the platform lacks what a worker needs (Windows).
         """
         require_journal("Ops.queue.run")
+        if ids is None:
+            job.ran(self._engine, self._clock.now())
         return self.worker(on_progress=on_progress).run(limit=limit, ids=ids)
 
     def send_now(self, chosen: QueueFilter, *, on_progress: Callable[[RunReport], None] | None = None) -> RunReport:
         """*Send Now*: try the chosen *Outgoing* mails at once, whatever their schedule."""
         require_journal("Ops.queue.send_now")
         return self.run(ids=actions.sendable(self._engine, chosen), on_progress=on_progress)
+
+    def attend(self) -> job.Attendance:
+        """What tells a process that attends the queue when to run it, and with which ranks."""
+        return job.Attendance(self._engine, self._clock, self._minutes)
+
+    def trigger(self, at: datetime | None = None) -> datetime:
+        """Let the queue job run at this time (now) beside its usual ones, where ``mailops serve`` attends the queue;
+        gives back when it runs next."""
+        now = self._clock.now()
+        job.trigger(self._engine, at or now)
+        return min(max(at or now, now), job.next_job(now, self._minutes))
+
+    @property
+    def next_job(self) -> datetime:
+        """When the queue job runs next."""
+        now = self._clock.now()
+        triggered = job.times(self._engine).get(job.TRIGGER)
+        return min(job.next_job(now, self._minutes), *([max(triggered, now)] if triggered else []))
+
+    def _leaving(self, mails: tuple[MailView, ...]) -> tuple[MailView, ...]:
+        """The mails, each *Outgoing* one with when it leaves."""
+        if not any(mail.state is MailState.OUTGOING for mail in mails):
+            return mails
+        triggered, now = job.times(self._engine).get(job.TRIGGER), self._clock.now()
+        found = ((m, job.leaving(m, now=now, minutes=self._minutes, triggered=triggered)) for m in mails)
+        return tuple(replace(mail, leaves=when.words) if when else mail for mail, when in found)
 
     # --- by hand ------------------------------------------------------------------------------------------------------
 
@@ -222,11 +253,12 @@ class Queue:
         descending: bool = True,
     ) -> view.Page:
         """One page of mails with their deliveries."""
-        return view.page(self._engine, chosen, offset=offset, limit=limit, sort=sort, descending=descending)
+        page = view.page(self._engine, chosen, offset=offset, limit=limit, sort=sort, descending=descending)
+        return replace(page, mails=self._leaving(page.mails))
 
     def mail(self, mail_id: int) -> MailView:
         """One mail with its deliveries."""
-        return view.mail(self._engine, mail_id)
+        return self._leaving((view.mail(self._engine, mail_id),))[0]
 
     def raw(self, mail_id: int) -> bytes:
         """A mail's bytes as stored."""
