@@ -266,6 +266,44 @@ def trigger(
         say(f"The queue job runs at {when:%Y-%m-%d %H:%M:%S} UTC.")
 
 
+@app.command("hold")
+def hold(
+    ctx: typer.Context,
+    domain: str,
+    hours: float = typer.Option(1.0, help="For how long."),
+    why: str = typer.Option("", help="The reason, shown with each mail that waits."),
+    json: bool = JSON,
+) -> None:
+    """Let mail to a recipient domain wait; nothing else waits behind it."""
+    from datetime import timedelta
+
+    held = open_ops(ctx).queue.hold(domain, timedelta(hours=hours), why=why, actor="cli")
+    if json:
+        print_json(held)
+    else:
+        say(f"Mail to {held.domain} is held until {held.until:%Y-%m-%d %H:%M} UTC.")
+
+
+@app.command("unhold")
+def unhold(ctx: typer.Context, domain: str, json: bool = JSON) -> None:
+    """End a hold early: mail to the domain leaves when it is due."""
+    open_ops(ctx).queue.end_hold(domain)
+    if json:
+        print_json({"domain": domain, "held": False})
+    else:
+        say(f"Mail to {domain} is held no longer.")
+
+
+@app.command("holds")
+def holds(ctx: typer.Context, json: bool = JSON) -> None:
+    """The recipient domains to which mail is held now."""
+    found = open_ops(ctx).queue.holds()
+    if json:
+        print_json(found)
+    else:
+        table(["Domain", "Until (UTC)", "Why", "By"], [(h.domain, h.until, h.why, h.actor) for h in found])
+
+
 @app.command("vacuum")
 def vacuum(
     ctx: typer.Context,

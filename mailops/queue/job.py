@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..model.mail import MailView
-from ..model.states import OF_THE_JOB, MailState, Rank
+from ..model.states import OF_THE_JOB, DeliveryState, MailState, Rank
 from ..store import schema
 from ..store.database import dialect_insert, explained, reading
 
@@ -69,6 +70,32 @@ def leaving(mail: MailView, *, now: datetime, minutes: int, triggered: datetime 
     if mail.due_at > now:
         return Leaving("time", mail.due_at, f"leaves at {_clock(mail.due_at, now)}, its own time")
     return Leaving("now", now, "leaves at once, while mailops serve or the queue job runs")
+
+
+class _Held(Protocol):
+    """A hold, as far as it is told."""
+
+    @property
+    def domain(self) -> str: ...
+    @property
+    def until(self) -> datetime: ...
+    @property
+    def why(self) -> str: ...
+
+
+HeldT = TypeVar("HeldT", bound=_Held)
+
+
+def held(mail: MailView, holds: Mapping[str, HeldT]) -> HeldT | None:
+    """The hold that a mail waits for: the last to end of those on its waiting recipients' domains."""
+    waiting = (d.recipient.rpartition("@")[2].lower() for d in mail.deliveries if d.state is DeliveryState.PENDING)
+    return max((holds[name] for name in waiting if name in holds), key=lambda one: one.until, default=None)
+
+
+def held_words(hold: _Held, now: datetime) -> str:
+    """What is said of a mail that a hold keeps back."""
+    why = f": {hold.why}" if hold.why else ""
+    return f"waits, since mail to {hold.domain} is held until {_clock(hold.until, now)}{why}"
 
 
 def _clock(at: datetime, now: datetime) -> str:

@@ -20,7 +20,7 @@ from ..platforms import require_journal
 from ..ports import Clock
 from ..routing import Route, RouteRequest, route
 from ..smtp import SessionPool, SmtpTransport
-from . import actions, job, view
+from . import actions, holds, job, view
 from . import lease as leases
 from . import submit as submitting
 from .actions import Done, Preview
@@ -192,6 +192,21 @@ class Queue:
         job.trigger(self._engine, at or now)
         return min(max(at or now, now), job.next_job(now, self._minutes))
 
+    def hold(self, domain: str, until: datetime | timedelta, *, why: str = "", actor: str = "") -> holds.Hold:
+        """Let mail to a recipient domain wait until a time, or for a span; nothing else waits behind it. Raises
+        :class:`InputRefused`."""
+        now = self._clock.now()
+        when = now + until if isinstance(until, timedelta) else until
+        return holds.hold(self._engine, domain, when, why=why, actor=actor or None, now=now)
+
+    def end_hold(self, domain: str) -> None:
+        """End a hold early. Raises :class:`NotFound`."""
+        holds.end(self._engine, domain)
+
+    def holds(self) -> list[holds.Hold]:
+        """The recipient domains to which mail is held now."""
+        return holds.active(self._engine, now=self._clock.now())
+
     @property
     def next_job(self) -> datetime:
         """When the queue job runs next."""
@@ -204,8 +219,14 @@ class Queue:
         if not any(mail.state is MailState.OUTGOING for mail in mails):
             return mails
         triggered, now = job.times(self._engine).get(job.TRIGGER), self._clock.now()
-        found = ((m, job.leaving(m, now=now, minutes=self._minutes, triggered=triggered)) for m in mails)
-        return tuple(replace(mail, leaves=when.words) if when else mail for mail, when in found)
+        held = {one.domain: one for one in holds.active(self._engine, now=now)}
+        told = []
+        for mail in mails:
+            when = job.leaving(mail, now=now, minutes=self._minutes, triggered=triggered)
+            over = job.held(mail, held) if when else None
+            words = job.held_words(over, now) if over else when.words if when else None
+            told.append(replace(mail, leaves=words) if words else mail)
+        return tuple(told)
 
     # --- by hand ------------------------------------------------------------------------------------------------------
 
