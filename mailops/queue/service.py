@@ -173,7 +173,7 @@ class Queue:
         """
         require_journal("Ops.queue.run")
         if ids is None:
-            job.ran(self._engine, self._clock.now())
+            self.job_begins()
         return self.worker(on_progress=on_progress).run(limit=limit, ids=ids)
 
     def send_now(self, chosen: QueueFilter, *, on_progress: Callable[[RunReport], None] | None = None) -> RunReport:
@@ -206,6 +206,12 @@ class Queue:
     def holds(self) -> list[holds.Hold]:
         """The recipient domains to which mail is held now."""
         return holds.active(self._engine, now=self._clock.now())
+
+    def job_begins(self) -> None:
+        """A run of the job by hand serves what was triggered up to now."""
+        now = self._clock.now()
+        if job.times(self._engine).get(job.TRIGGER, now) < now:
+            job.ran(self._engine, now)
 
     @property
     def next_job(self) -> datetime:
