@@ -436,6 +436,7 @@ class Ops:
             journals=self.workspace.journals,
             batch=settings.batch,
             keep_sent=timedelta(days=settings.keep_sent_days),
+            minutes=settings.interval_minutes,
             book=self.book,
             tag_key=lambda: self.return_paths.key(),
             tell=lambda: self.reports.tell(),

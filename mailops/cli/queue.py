@@ -67,7 +67,8 @@ def listing(
     rows = []
     for mail in page.mails:
         people = ", ".join(d.recipient for d in mail.deliveries[:2]) + (" …" if len(mail.deliveries) > 2 else "")
-        row = (mail.header_from, people, mail.subject, mail.server_key, mail.failure_reason)
+        why = "; ".join(filter(None, (mail.failure_reason, mail.leaves)))
+        row = (mail.header_from, people, mail.subject, mail.server_key, why)
         rows.append((mail.id, mail.label, _age(ops.clock.now() - mail.created_at), *row))
     table(["Id", "State", "Age", "From", "To", "Subject", "Server", "Reason"], rows)
     say(f"{counted(page.total, 'mail fits', 'mails fit')}; shown from {page.offset + 1 if page.mails else 0}.")
@@ -121,6 +122,8 @@ def show(
     if mail.bounces:
         by = f"login {mail.login}" if mail.login else "no sign-in"
         say(f"Handed over by {mail.peer} ({by}), envelope sender {mail.return_path}; bounces = {mail.bounces}.")
+    if mail.leaves:
+        say(f"It {mail.leaves}.")
     if mail.failure_reason:
         say(f"Reason: {mail.failure_reason}")
     told = {(t.explanation.acts, " ".join(t.tasks), t.next_look) for t in troubles if t.explanation.own}
@@ -246,6 +249,7 @@ def run(
     require_journal("mailops queue run")
     queue = open_ops(ctx).queue
     due = queue.health().due
+    queue.job_begins()
     with progress("Sending", due, quiet=json) as update:
         worker = queue.worker(on_progress=lambda r: update(r.handled))
         signal.signal(signal.SIGTERM, lambda *_: worker.stop())
@@ -259,6 +263,60 @@ def run(
         say(f"{report.sent} sent, {report.failed} failed, {later} deferred {took}.")
         if report.released:
             say(f"{counted(report.released, 'mail')} had been put off by a clock that was ahead, and made due.")
+
+
+@app.command("trigger")
+def trigger(
+    ctx: typer.Context,
+    at: str = typer.Option("", help="When, as 2026-01-31T14:30+01:00; now by default."),
+    json: bool = JSON,
+) -> None:
+    """Let the queue job run earlier than its next time, where mailops serve attends the queue; its usual times stay."""
+    from ..queue.submit import parse_when
+
+    when = open_ops(ctx).queue.trigger(parse_when(at) if at else None)
+    if json:
+        print_json({"at": when})
+    else:
+        say(f"The queue job runs at {when:%Y-%m-%d %H:%M:%S} UTC.")
+
+
+@app.command("hold")
+def hold(
+    ctx: typer.Context,
+    domain: str,
+    hours: float = typer.Option(1.0, help="For how long."),
+    why: str = typer.Option("", help="The reason, shown with each mail that waits."),
+    json: bool = JSON,
+) -> None:
+    """Let mail to a recipient domain wait; nothing else waits behind it."""
+    from datetime import timedelta
+
+    held = open_ops(ctx).queue.hold(domain, timedelta(hours=hours), why=why, actor="cli")
+    if json:
+        print_json(held)
+    else:
+        say(f"Mail to {held.domain} is held until {held.until:%Y-%m-%d %H:%M} UTC.")
+
+
+@app.command("unhold")
+def unhold(ctx: typer.Context, domain: str, json: bool = JSON) -> None:
+    """End a hold early: mail to the domain leaves when it is due."""
+    open_ops(ctx).queue.end_hold(domain)
+    if json:
+        print_json({"domain": domain, "held": False})
+    else:
+        say(f"Mail to {domain} is held no longer.")
+
+
+@app.command("holds")
+def holds(ctx: typer.Context, json: bool = JSON) -> None:
+    """The recipient domains to which mail is held now."""
+    found = open_ops(ctx).queue.holds()
+    if json:
+        print_json(found)
+    else:
+        table(["Domain", "Until (UTC)", "Why", "By"], [(h.domain, h.until, h.why, h.actor) for h in found])
 
 
 @app.command("vacuum")

@@ -26,7 +26,7 @@ def serve(
     ctx: typer.Context,
     host: str = typer.Option(None, help="The address to listen on (default: 127.0.0.1)."),
     port: int = typer.Option(None, help="The port (default: 2525; 0 = any free one)."),
-    queue_every: float = typer.Option(30.0, help="Seconds between runs of the queue in this process; 0 = never."),
+    queue_every: float = typer.Option(30.0, help="Seconds between looks at the queue when nothing wakes it; 0: never."),
     seconds: float = typer.Option(0.0, help="Stop after this long; 0 = run until stopped."),
     webhooks: int = typer.Option(
         None, help="Also HTTP on this loopback port (0 = any free one): providers' webhooks, /healthz, /metrics."

@@ -86,6 +86,12 @@ def _shared_name(record: ZoneRecord) -> bool:
     return not record.name.startswith("_") and "._" not in record.name
 
 
+async def check_records(resolver: Asker, records: Sequence[ZoneRecord]) -> tuple[Sighting, ...]:
+    """Each pasted host and value as present, absent, different or unknown."""
+    answers = await asyncio.gather(*(resolver.ask(normalise(record.name), record.type) for record in records))
+    return tuple(compare(record, answer) for record, answer in zip(records, answers, strict=True))
+
+
 async def authoritative_servers(
     resolver: Asker, domain: str, endpoints: Mapping[str, Endpoint] | None = None
 ) -> dict[str, Endpoint]:

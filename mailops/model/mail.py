@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from .setup import BouncePolicy, MailClass
-from .states import FAILED_DELIVERIES, DeliveryState, MailState
+from .states import FAILED_DELIVERIES, DeliveryState, MailState, Rank
 
 URGENT = ", urgent"
 """Ends the origin of a mail that was sent at once."""
@@ -124,6 +124,8 @@ class MailView:
     sent_envelope: str | None = None
     sent_signature: str | None = None
     company: str | None = None
+    rank: int = Rank.DAILY
+    leaves: str | None = None  # while it is Outgoing: when, in words
 
     @property
     def partly(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,8 @@ from ..platforms import require_journal
 from ..ports import Clock
 from ..routing import Route, RouteRequest, route
 from ..smtp import SessionPool, SmtpTransport
-from . import actions, view
+from . import actions, holds, job, view
+from . import lease as leases
 from . import submit as submitting
 from .actions import Done, Preview
 from .filters import QueueFilter
@@ -53,6 +54,7 @@ class Queue:
         journals: Path,
         batch: int = 200,
         keep_sent: timedelta = KEEP,
+        minutes: int = 60,
         book: Book | None = None,
         tag_key: Callable[[], bytes | None] = lambda: None,
         tell: Callable[[], int] = lambda: 0,
@@ -65,6 +67,7 @@ class Queue:
         self._journals = journals
         self._batch = batch
         self._keep = keep_sent
+        self._minutes = minutes
         self._book = book or Book()
         self._tag_key = tag_key
         self._tell = tell
@@ -84,8 +87,8 @@ class Queue:
         mail_id = submitting.submit(
             self._engine, submission, setup=self._setup(), clock=self._clock, book=self._book, hold=hold
         )
-        if urgent:
-            self.run(ids=[mail_id])
+        if urgent and not self.run(ids=[mail_id]).handled:
+            leases.make_due(self._engine, mail_id, now=self._clock.now())  # every connection is in use: who attends it
         return mail_id
 
     def hand_over(
@@ -164,17 +167,72 @@ class Queue:
         ids: Sequence[int] | None = None,
         on_progress: Callable[[RunReport], None] | None = None,
     ) -> RunReport:
-        """One run of the queue job: everything due is tried once.
+        """One run of the queue job: everything due is tried once. With ``ids`` only those.
 
         Raises :class:`PlatformError` where the platform lacks what a worker needs (Windows).
         """
         require_journal("Ops.queue.run")
+        if ids is None:
+            self.job_begins()
         return self.worker(on_progress=on_progress).run(limit=limit, ids=ids)
 
     def send_now(self, chosen: QueueFilter, *, on_progress: Callable[[RunReport], None] | None = None) -> RunReport:
         """*Send Now*: try the chosen *Outgoing* mails at once, whatever their schedule."""
         require_journal("Ops.queue.send_now")
         return self.run(ids=actions.sendable(self._engine, chosen), on_progress=on_progress)
+
+    def attend(self) -> job.Attendance:
+        """What tells a process that attends the queue when to run it, and with which ranks."""
+        return job.Attendance(self._engine, self._clock, self._minutes)
+
+    def trigger(self, at: datetime | None = None) -> datetime:
+        """Let the queue job run at this time (now) beside its usual ones, where ``mailops serve`` attends the queue;
+        gives back when it runs next."""
+        now = self._clock.now()
+        job.trigger(self._engine, at or now)
+        return min(max(at or now, now), job.next_job(now, self._minutes))
+
+    def hold(self, domain: str, until: datetime | timedelta, *, why: str = "", actor: str = "") -> holds.Hold:
+        """Let mail to a recipient domain wait until a time, or for a span; nothing else waits behind it. Raises
+        :class:`InputRefused`."""
+        now = self._clock.now()
+        when = now + until if isinstance(until, timedelta) else until
+        return holds.hold(self._engine, domain, when, why=why, actor=actor or None, now=now)
+
+    def end_hold(self, domain: str) -> None:
+        """End a hold early. Raises :class:`NotFound`."""
+        holds.end(self._engine, domain)
+
+    def holds(self) -> list[holds.Hold]:
+        """The recipient domains to which mail is held now."""
+        return holds.active(self._engine, now=self._clock.now())
+
+    def job_begins(self) -> None:
+        """A run of the job by hand serves what was triggered up to now."""
+        now = self._clock.now()
+        if job.times(self._engine).get(job.TRIGGER, now) < now:
+            job.ran(self._engine, now)
+
+    @property
+    def next_job(self) -> datetime:
+        """When the queue job runs next."""
+        now = self._clock.now()
+        triggered = job.times(self._engine).get(job.TRIGGER)
+        return min(job.next_job(now, self._minutes), *([max(triggered, now)] if triggered else []))
+
+    def _leaving(self, mails: tuple[MailView, ...]) -> tuple[MailView, ...]:
+        """The mails, each *Outgoing* one with when it leaves."""
+        if not any(mail.state is MailState.OUTGOING for mail in mails):
+            return mails
+        triggered, now = job.times(self._engine).get(job.TRIGGER), self._clock.now()
+        held = {one.domain: one for one in holds.active(self._engine, now=now)}
+        told = []
+        for mail in mails:
+            when = job.leaving(mail, now=now, minutes=self._minutes, triggered=triggered)
+            over = job.held(mail, held) if when else None
+            words = job.held_words(over, now) if over else when.words if when else None
+            told.append(replace(mail, leaves=words) if words else mail)
+        return tuple(told)
 
     # --- by hand ------------------------------------------------------------------------------------------------------
 
@@ -222,11 +280,12 @@ class Queue:
         descending: bool = True,
     ) -> view.Page:
         """One page of mails with their deliveries."""
-        return view.page(self._engine, chosen, offset=offset, limit=limit, sort=sort, descending=descending)
+        page = view.page(self._engine, chosen, offset=offset, limit=limit, sort=sort, descending=descending)
+        return replace(page, mails=self._leaving(page.mails))
 
     def mail(self, mail_id: int) -> MailView:
         """One mail with its deliveries."""
-        return view.mail(self._engine, mail_id)
+        return self._leaving((view.mail(self._engine, mail_id),))[0]
 
     def raw(self, mail_id: int) -> bytes:
         """A mail's bytes as stored."""

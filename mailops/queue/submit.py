@@ -23,6 +23,7 @@ from ..store.bulk import insert_rows
 from ..store.database import explained
 from ..suppression.store import blocked
 from .compose import compose
+from .job import wake
 
 BATCH = 200
 
@@ -176,6 +177,7 @@ def store(
     those for all mail.
     """
     barred = _barred(connection, prepared, now, book)
+    wake(connection)
     lanes: dict[RouteRequest, str] = {}
     rows: list[dict[str, Any]] = []
     why: list[dict[str, str]] = []

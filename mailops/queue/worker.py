@@ -333,8 +333,9 @@ class Worker:
                 count = lane.sessions < lane.most and now - lane.counted_at > COUNT
             for _, rank in (one for one in due if one[0] == key and empty.get(one, 0.0) <= now):
                 room = size - sum(held[: lane.kind(rank) + 1])
-                if 2 * room >= size:
+                if room > 0 and 2 * room >= size:
                     found.append(Wanted(key, rank, min(room, self._batch)))
+                    held[lane.kind(rank)] += found[-1].number  # what goes after it is asked for when it is known
             if count:
                 lane.backlog = leases.backlog(self._engine, key, ranks, now=self._clock.now(), most=COUNTED)
                 lane.counted_at = now

@@ -6,6 +6,7 @@ logs, transcripts, reports and bundles can be cleaned of it. ``cryptography`` an
 """
 
 from .redact import (
+    RedactingFilter,
     find_leaks,
     install_log_redaction,
     redact,
@@ -19,6 +20,7 @@ from .vault import Vault, VaultEntry
 
 __all__ = [
     "MASK",
+    "RedactingFilter",
     "Reference",
     "Secret",
     "SecretStore",

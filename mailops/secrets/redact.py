@@ -282,6 +282,15 @@ def find_leaks(text: str) -> list[str]:
 # --- logging ----------------------------------------------------------------------------------------------------------
 
 
+class RedactingFilter(logging.Filter):
+    """A logging filter that redacts message, arguments and traceback, and takes out what would steer a terminal; add it
+    to a handler."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        _redact_record(record)
+        return True
+
+
 def _redact_record(record: logging.LogRecord) -> None:
     try:
         message = record.getMessage()

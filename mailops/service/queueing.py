@@ -1,4 +1,4 @@
-"""The service that sends: runs the queue every some seconds, and tells how the runs go.
+"""The service that sends: runs the queue when something is to leave (:mod:`mailops.queue.job`), and tells how it goes.
 
 A run that ends with an error, of whatever class, is told with its code and trace and tried again, after pauses that
 grow to :data:`LONGEST` seconds. The parent hears of each; from some such runs in a row on it lets no mail in.
@@ -13,7 +13,9 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import MailopsError
+from ..model.states import Rank
 from ..model.text import harmless
+from ..queue.job import AWAKE
 from ..secrets import redact
 from .link import Link
 from .logs import Out
@@ -53,6 +55,7 @@ class _Runner:
         self._over = threading.Event()
         self._failures = 0
         self._worker = ops.queue.worker()
+        self._attention = ops.queue.attend()
         self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
         self._pulse = Pulse(ops.clock.monotonic)
         self._busy = False
@@ -88,25 +91,31 @@ class _Runner:
 
     def _run(self) -> None:
         try:
-            while not self._over.wait(pause(self._every, self._failures)):
+            while ranks := self._wait():
                 if self._link.take_reload():
                     self._reload()
                 self._busy = True
-                self._once()
+                self._once(ranks)
                 self._busy = False
         except BaseException as error:
             self.died = error
             self._link.end()
 
+    def _wait(self) -> tuple[Rank, ...]:
+        """What is to leave next, once there is something; nothing at the end. After a failed run: after a pause."""
+        if self._failures:
+            return () if self._over.wait(pause(self._every, self._failures)) else AWAKE
+        return self._attention.wait(self._over, self._every)
+
     def _reload(self) -> None:
         try:
             ops = self._link.open_ops()
-            worker = ops.queue.worker()
+            worker, attention = ops.queue.worker(), ops.queue.attend()
         except MailopsError as error:
             log.error("The settings cannot be read, so what was goes on: %s [%s]", error.message, error.code)
             return
         self._ops.close()
-        self._ops, self._worker = ops, worker
+        self._ops, self._worker, self._attention = ops, worker, attention
 
     def _look_at_servers(self) -> None:
         """How long a server may take for an answer, looked at every half minute."""
@@ -115,10 +124,10 @@ class _Runner:
             self._wire = max((server.timeout for server in self._ops.setup.servers), default=0.0)
             self._wire_at = now
 
-    def _once(self) -> None:
+    def _once(self, ranks: tuple[Rank, ...]) -> None:
         try:
             self._look_at_servers()
-            report = self._worker.run()
+            report = self._worker.run(ranks=ranks)
         except Exception as error:
             self._failures += 1
             if isinstance(error, MailopsError):

@@ -198,7 +198,7 @@ def _why(mail: MailView) -> str:
         if delivery.reply and delivery.state in (DeliveryState.FAILED, DeliveryState.BOUNCED, DeliveryState.PENDING):
             said = " ".join(str(x) for x in (delivery.code, delivery.enhanced, delivery.reply) if x)
             return said if len(said) <= 90 else said[:89] + "…"
-    reason = mail.failure_reason or ("no error" if mail.state is MailState.FAILED else "")
+    reason = mail.failure_reason or mail.leaves or ("no error" if mail.state is MailState.FAILED else "")
     return reason if len(reason) <= 90 else reason[:89] + "…"
 
 
@@ -218,6 +218,7 @@ def mail_html(ops: Ops, mail_id: int) -> str:
     lines: list[list[object]] = [
         [f"{h.at:%Y-%m-%d %H:%M:%S}", h.kind, h.recipient, h.server_key, h.actor] for h in ops.queue.history(mail_id)
     ]
+    leaves = paragraph(f"It {mail.leaves}.") if mail.leaves else ""
     reason = f'<p style="margin:6px 0"><b>Reason:</b> {esc(mail.failure_reason)}</p>' if mail.failure_reason else ""
     return box(
         f'<div style="display:flex;gap:10px;align-items:baseline">{state_chip(mail.state.value, mail.label)}'
@@ -225,6 +226,7 @@ def mail_html(ops: Ops, mail_id: int) -> str:
         + paragraph(
             f"From {mail.header_from or 'the notification address'}; {mail.size:,} bytes; {mail.message_id}", muted=True
         )
+        + leaves
         + reason
         + html_table(["Recipient", "State", "Code", "What the server said", "Cause"], rows, raw=True)
         + details("History (UTC)", html_table(["At", "Event", "Recipient", "Server", "By"], lines))

@@ -24,7 +24,7 @@ from mailops import Ops
 from mailops.model.mail import Submission
 from mailops.model.states import MailState
 from mailops.store import schema
-from mailops.testing import SmtpServerProcess
+from mailops.testing import SmtpServerProcess, slow
 
 CHILD = Path(__file__).with_name("drain_child.py")
 STEPS = ["leased", "connected", "journaled", "mail", "rcpt", "data", "body", "final-reply", "recorded", "settled"]
@@ -134,6 +134,43 @@ def test_random_kills_in_a_drain_of_2000_lose_nothing(
             finish(child)
         finish(start(ops))  # whatever the last ones left to each other
         books_agree(ops, smtp, wanted, kills)
+
+
+SESSIONS = 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kills_amid_four_sessions_double_at_most_one_mail_for_each(
+    ops_on: Callable[..., Ops], request: pytest.FixtureRequest
+) -> None:
+    """Four answers may be in flight at a kill. ``--kills`` says how often it is done on each database."""
+    chance = random.Random(4711)
+    kills = int(request.config.getoption("--kills"))
+    mails = 60 * kills
+    with SmtpServerProcess([slow("body", 0.02)]) as smtp:
+        ops = ops_on()
+        furnish(ops, smtp, max_sessions=SESSIONS)
+        wanted = fill(ops, mails)
+        done = 0
+        while done < kills and ops.queue.counts()[MailState.SENT] < mails:
+            child = start(ops)
+            before, limit = len(smtp.accepted()), time.monotonic() + 60
+            more = chance.randrange(1, 50)
+            while len(smtp.accepted()) < before + more and child.poll() is None and time.monotonic() < limit:
+                time.sleep(0.002)
+            if child.poll() is None:
+                os.kill(child.pid, signal.SIGKILL)
+                done += 1
+            finish(child, None)
+        assert done >= min(kills, 3)
+        finish(start(ops))
+        finish(start(ops))  # whatever a late answer left for later
+        books_agree(ops, smtp, wanted, SESSIONS * done)
+        with ops.engine.connect() as connection:
+            a = schema.attempts
+            unknown = sa.select(sa.func.count()).where(a.c.outcome == "unknown")
+            assert connection.execute(unknown).scalar_one() <= SESSIONS * done
 
 
 @pytest.mark.postgres

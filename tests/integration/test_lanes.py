@@ -8,15 +8,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from furnish import furnish
+from test_old_stores import cli
 
 from mailops import Ops
+from mailops.errors import InputRefused, NotFound
 from mailops.model.mail import Submission
 from mailops.model.setup import Encryption, MailClass, RetryPolicy, Server
 from mailops.model.states import MailState
@@ -220,6 +222,31 @@ def test_a_forced_server_that_is_gone_has_a_verdict(sqlite_ops: Ops) -> None:
     assert found.state is MailState.FAILED
     assert "extra" in (found.failure_reason or "")
     assert ops.queue.counts()[MailState.OUTGOING] == 0
+
+
+def test_a_held_domain_waits_and_nobody_behind_it(ops_on: Callable[..., Ops]) -> None:
+    ops = ops_on()
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+        ops.queue.hold("X3.example", timedelta(hours=1), why="Their servers are down", actor="ann")
+        ids = put(ops, 21)
+        began = time.monotonic()
+        assert ops.queue.run().sent == 18
+        assert time.monotonic() - began < 5.0
+        waiting = [mail for mail in map(ops.queue.mail, ids) if mail.state is MailState.OUTGOING]
+        assert {mail.deliveries[0].recipient for mail in waiting} == {f"u{n}@x3.example" for n in (3, 10, 17)}
+        assert all(
+            "held until" in (mail.leaves or "") and "servers are down" in (mail.leaves or "") for mail in waiting
+        )
+        [held] = cli(ops.workspace.path, "queue", "holds")
+        assert (held["domain"], held["actor"]) == ("x3.example", "ann")
+        cli(ops.workspace.path, "queue", "unhold", "x3.example")
+        assert ops.queue.run().sent == 3
+        with pytest.raises(NotFound):
+            ops.queue.end_hold("x3.example")
+        for domain, span in (("nowhere", 1), ("x.example", -1)):
+            with pytest.raises(InputRefused):
+                ops.queue.hold(domain, timedelta(hours=span))
 
 
 # --- the journal ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,74 @@
+"""Holds: mail to a recipient domain that waits until a time, whatever else is due (the domain's servers are down, or
+said that they have enough). A lease passes over it, so that it holds up nobody; *Send Now* and urgent mail go all the
+same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from ..errors import InputRefused, NotFound
+from ..model.address import ascii_domain
+from ..store import schema
+from ..store.database import dialect_insert, explained, reading
+from .job import wake
+
+h = schema.holds
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A held domain: until when, why in words, and who said so."""
+
+    domain: str
+    until: datetime
+    why: str
+    actor: str | None
+    created_at: datetime
+
+
+def hold(engine: Engine, domain: str, until: datetime, *, why: str, actor: str | None, now: datetime) -> Hold:
+    """Hold mail to a domain; a hold that is there is replaced. Raises :class:`InputRefused`."""
+    name = ascii_domain(domain.strip().rstrip(".").lower()) or ""
+    if "." not in name:
+        raise InputRefused(
+            f"{domain!r} is no mail domain.",
+            code="queue.hold_domain",
+            facts={"domain": domain},
+            fix="Give a recipient domain, such as example.org.",
+        )
+    if until <= now:
+        raise InputRefused(
+            "The end of the hold is past.",
+            code="queue.hold_past",
+            facts={"until": until.isoformat(), "now": now.isoformat()},
+            fix="Give a time to come.",
+        )
+    made = Hold(name, until, why, actor, now)
+    values = {"until": until, "why": why, "actor": actor, "created_at": now}
+    with explained("holding a domain"), engine.begin() as connection:
+        connection.execute(sa.delete(h).where(h.c.until <= now))
+        row = dialect_insert(engine)(h).values(domain=name, **values)
+        connection.execute(row.on_conflict_do_update(index_elements=[h.c.domain], set_=values))
+    return made
+
+
+def end(engine: Engine, domain: str) -> None:
+    """End a hold early. Raises :class:`NotFound`."""
+    name = ascii_domain(domain.strip().rstrip(".").lower()) or domain
+    with explained("ending a hold"), engine.begin() as connection:
+        ended = connection.execute(sa.delete(h).where(h.c.domain == name)).rowcount
+        wake(connection)
+    if not ended:
+        raise NotFound(f"Mail to {domain} is not held.", facts={"domain": domain})
+
+
+def active(engine: Engine, *, now: datetime) -> list[Hold]:
+    """The holds of now, by domain."""
+    query = sa.select(h.c.domain, h.c.until, h.c.why, h.c.actor, h.c.created_at).where(h.c.until > now)
+    with explained("reading holds"), reading(engine) as connection:
+        return [Hold(*row) for row in connection.execute(query.order_by(h.c.domain))]
