@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .domains.failing import SenderReport
     from .domains.service import Domains
     from .inbound.service import Gateway
+    from .jobs.service import Jobs, RunsDiff
     from .jobs.verdicts import RunContext
     from .ledger import Book
     from .ledger.check import Books
@@ -669,6 +670,19 @@ class Ops:
         return check(self.engine, progress=progress)
 
     # --- schedules ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Notebooks that run by a schedule: add, all, run, tick, remove, history."""
+        from .jobs.service import Jobs
+
+        return Jobs(self.workspace, self.clock)
+
+    def runs_diff(self, before: str, after: str) -> RunsDiff:
+        """What changed from one run of a notebook to another: checks, parameters, versions."""
+        from .jobs.service import diff
+
+        return diff(self.workspace, before, after)
 
     @staticmethod
     def next_runs(

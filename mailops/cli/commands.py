@@ -188,7 +188,7 @@ def run_notebook(
     from ..jobs import run_notebook as run
 
     ops = open_ops(ctx)
-    given = dict(_pair(p) for p in parameters)
+    given = dict(pair(p) for p in parameters)
     with progress("Step", quiet=json) as tell:
         result = run(
             notebook,
@@ -209,7 +209,8 @@ def run_notebook(
     raise typer.Exit(result.exit_code)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """A parameter as it is written: name=value."""
     name, eq, value = text.partition("=")
     if not eq:
         raise ConfigError(

@@ -87,18 +87,19 @@ def run_notebook(
     file: Path | None = None,
     output: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    run_id: str = "",
     clock: Clock | None = None,
 ) -> RunResult:
     """Run a notebook (name or path) with parameters (texts are converted) in at most ``timeout`` seconds.
 
     ``file``: a YAML or JSON file of parameters, over which ``params`` go. ``cwd``: the folder it works in, instead of
     its own. ``output``: where a further copy of the finished notebook goes, however the run ends. ``progress``: called
-    with the number of the step that begins and of all steps. Raises :class:`NotFound` or :class:`RunError` when it
-    cannot be started; whatever happens later is in the result.
+    with the number of the step that begins and of all steps. ``run_id``: the run's id, where it is known before.
+    Raises :class:`NotFound` or :class:`RunError` when it cannot be started; whatever happens later is in the result.
     """
     given = {**(from_file(file) if file is not None else {}), **(params or {})}
     with borrowed(workspace) as space, _ended_like_an_interruption():
-        return _run(space, _Wanted(notebook, given, timeout, cwd, output, progress), clock or SystemClock())
+        return _run(space, _Wanted(notebook, given, timeout, cwd, output, progress, run_id), clock or SystemClock())
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class _Wanted:
     cwd: Path | None
     output: Path | None
     progress: Callable[[int, int], None] | None
+    run_id: str
 
 
 @contextmanager
@@ -148,7 +150,7 @@ def _run(space: Workspace, wanted: _Wanted, time: Clock) -> RunResult:
     copy = _copy_to(wanted.output, path)
     history.settle(space, time)
     rests_on = provenance.of(path, space.engine)
-    run, work, lock = _begin(space, path.stem, bound, time)
+    run, work, lock = _begin(space, path.stem, bound, time, wanted.run_id)
     try:
         outcome = _execute(space, run, work, source, bound, casts(parameters, bound), cwd, wanted)
         result, verdicts, finished = _judge(space, run, outcome, source, work, title, time)
@@ -223,16 +225,16 @@ def _write_copy(target: Path, notebook: Mapping[str, Any]) -> None:
             "The finished notebook cannot be written there.",
             code="run.output",
             facts={"output": str(target), "why": error.strerror or str(error)},
-            fix="The run itself is kept: mailops jobs list. Check owner, mode and free space of the folder.",
+            fix="The run itself is kept: mailops jobs history. Check owner, mode and free space of the folder.",
         ) from error
 
 
-def _begin(space: Workspace, name: str, bound: Mapping[str, Any], clock: Clock) -> tuple[Run, Path, int]:
+def _begin(space: Workspace, name: str, bound: Mapping[str, Any], clock: Clock, known_id: str) -> tuple[Run, Path, int]:
     """The work folder with its lock, and the line in the history that says "running"."""
     from ..secrets import redact_value
 
     now = clock.now()
-    run_id = f"{now:%Y%m%dT%H%M%SZ}-{randomness.token_hex(3)}"
+    run_id = known_id or f"{now:%Y%m%dT%H%M%SZ}-{randomness.token_hex(3)}"
     work = space.runs / f"{history.WORK}{run_id}"
     try:
         space.runs.mkdir(mode=0o700, exist_ok=True)
