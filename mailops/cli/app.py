@@ -38,6 +38,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "dkim": ("dkim", "Sign what leaves: keys, their records, and the check of a message."),
     "dmarc": ("dmarc", "DMARC aggregate reports."),
     "jobs": ("jobs", "Notebooks that run by a schedule: add, list, run, history."),
+    "fleet": ("fleet", "All workspaces below a folder: one table, one notebook over all."),
     "runs": ("runs", "Runs of notebooks, compared."),
     "store": ("store", "The store's schema: what a migration takes, and to do it now."),
     "secrets": ("secrets", "Secret references and the encrypted vault."),
