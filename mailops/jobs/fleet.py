@@ -17,8 +17,8 @@ DEPTH = 4
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What was found in one workspace. ``verdict``: ok, look (something needs a person) or error (it was not to be looked
-    at, ``error`` says why). ``name`` is its place below the folder; ``said`` a sentence, ``facts`` the figures."""
+    """What was found in one workspace. ``verdict``: ok, look (something needs a person) or error (nobody could look,
+    ``error`` says why). ``name`` is its place below the folder; ``said`` a sentence, ``facts`` the figures."""
 
     name: str
     path: Path
