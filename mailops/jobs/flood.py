@@ -16,6 +16,9 @@ from typing import Any
 HEAD = TAIL = 500_000
 """Characters of a stream, or of one text, that are kept at each end: together the megabyte a cell's stream may have."""
 
+MARGIN = 4_096
+"""Characters on each side of a cut that are looked at for secrets, or dropped, so that no half of one is kept."""
+
 
 def note(left_out: int) -> str:
     """The sentence that stands where something was left out."""
@@ -49,8 +52,8 @@ class Meter:
     """Counts what each stream of each cell has said; ``head`` and ``tail`` in characters. ``clean`` takes out of a text
     what nobody may read."""
 
-    def __init__(self, clean: Callable[[str], str], head: int = HEAD, tail: int = TAIL) -> None:
-        self._clean, self._head, self._tail = clean, head, tail
+    def __init__(self, clean: Callable[[str], str], head: int = HEAD, tail: int = TAIL, margin: int = MARGIN) -> None:
+        self._clean, self._head, self._tail, self._margin = clean, head, tail, margin
         self._said: dict[tuple[str, str], _Said] = {}
         self._lock = Lock()  # streams speak from a thread of their own
 
@@ -58,11 +61,19 @@ class Meter:
         """The part of a text that goes out now; the rest is kept for the end, or left out."""
         with self._lock:
             said = self._said.setdefault((cell, stream), _Said())
-            room = self._head - said.told
-            text = self._clean(text) if room > 0 else text
-            now = text[: max(0, room)]
+            room, margin = self._head - said.told, self._margin
+            if room <= 0:
+                now, rest = "", text
+            elif len(text) <= room:
+                now, rest = self._clean(text), ""
+            else:
+                looked = self._clean(text[: room + margin])
+                now, rest = looked[: max(0, len(looked) - margin)][:room], text[room + 2 * margin :]
+                said.told = self._head  # whatever is said from here on is for the end
             said.told += len(now)
-            said.keep(text[len(now) :], self._tail)
+            said.keep(
+                rest, max(0, len(text) - len(now)) if rest or len(text) > room > 0 else len(rest), self._tail + margin
+            )
         return now
 
     def cleared(self, cell: str) -> None:
@@ -76,10 +87,13 @@ class Meter:
         with self._lock:
             ended, self._said = self._said, {}
         for (cell, stream), said in ended.items():
-            end = "".join(map(self._clean, said.last))
+            raw = "".join(said.last)
+            start = len(raw) - self._tail - self._margin
+            end = self._clean(raw[max(0, start) :])
+            end = end[self._margin :] if start > 0 else end
             end = end[max(0, len(end) - self._tail) :]
             over = said.more - len(end)
-            if end:
+            if end or over > 0:
                 yield cell, stream, (note(over) if over > 0 else "") + end
 
 
@@ -92,10 +106,10 @@ class _Said:
         self.told = self.more = self.held = 0
         self.last: deque[str] = deque()
 
-    def keep(self, text: str, most: int) -> None:
-        self.more += len(text)
+    def keep(self, text: str, said: int, most: int) -> None:
+        self.more += said
         if text:
-            self.last.append(text)
-            self.held += len(text)
+            self.last.append(text[-most - 1 :])  # one more, so that it is seen to have been cut
+            self.held += len(self.last[-1])
         while self.last and self.held - len(self.last[0]) >= most:
             self.held -= len(self.last.popleft())
