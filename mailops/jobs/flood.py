@@ -63,17 +63,16 @@ class Meter:
             said = self._said.setdefault((cell, stream), _Said())
             room, margin = self._head - said.told, self._margin
             if room <= 0:
-                now, rest = "", text
+                now, rest, more = "", text, len(text)
             elif len(text) <= room:
-                now, rest = self._clean(text), ""
+                now, rest, more = self._clean(text), "", 0
             else:
                 looked = self._clean(text[: room + margin])
                 now, rest = looked[: max(0, len(looked) - margin)][:room], text[room + 2 * margin :]
+                more = len(text) - len(now)
                 said.told = self._head  # whatever is said from here on is for the end
             said.told += len(now)
-            said.keep(
-                rest, max(0, len(text) - len(now)) if rest or len(text) > room > 0 else len(rest), self._tail + margin
-            )
+            said.keep(rest, more, self._tail + margin)
         return now
 
     def cleared(self, cell: str) -> None:
