@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from .inbound.lmtp import LmtpListener
     from .inbound.service import Gateway
     from .inbound.shelf import Shelf
+    from .jobs.fleet import Member
+    from .jobs.service import Jobs, RunsDiff
     from .jobs.verdicts import RunContext
     from .ledger import Book
     from .ledger.check import Books
@@ -743,6 +745,19 @@ class Ops:
 
     # --- schedules ----------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Notebooks that run by a schedule: add, all, run, tick, remove, history."""
+        from .jobs.service import Jobs
+
+        return Jobs(self.workspace, self.clock)
+
+    def runs_diff(self, before: str, after: str) -> RunsDiff:
+        """What changed from one run of a notebook to another: checks, parameters, versions."""
+        from .jobs.service import diff
+
+        return diff(self.workspace, before, after)
+
     @staticmethod
     def next_runs(
         cron: str,
@@ -761,6 +776,35 @@ class Ops:
         end = day_of(until) if until is not None else begin + timedelta(days=7)
         found = runs(cron, zone=zone, first=begin, until=end, dst=dst)
         return found if first is not None else [at for at in found if at > now]
+
+    # --- fleet --------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def fleet_status(folder: str | Path, *, clock: Clock | None = None) -> tuple[Member, ...]:
+        """One look at each workspace below a folder: its queue, how its notebooks ended last, what ends within a month.
+        A workspace that cannot be looked at is a line like the others."""
+        from .jobs.fleet import over
+
+        return over(Path(folder), lambda space: _look(space, clock))
+
+    @staticmethod
+    def fleet_run(
+        folder: str | Path, notebook: str | Path, params: dict[str, Any] | None = None, *, timeout: float = 600.0
+    ) -> tuple[Member, ...]:
+        """Run a notebook as a job in each workspace below a folder, one after the other."""
+        from .jobs.fleet import over
+        from .jobs.runner import run_notebook
+
+        def run(space: Workspace) -> tuple[str, str, dict[str, Any]]:
+            try:
+                done = run_notebook(notebook, params, workspace=space, timeout=timeout)
+            finally:
+                if "engine" in space.__dict__:
+                    space.engine.dispose()
+            verdict = {"passed": "ok", "failed": "look"}.get(done.status, "error")
+            return verdict, done.message, {"run": done.id, "status": done.status, "report": done.report}
+
+        return over(Path(folder), run)
 
     # --- people -------------------------------------------------------------------------------------------------------
 
@@ -1145,3 +1189,37 @@ class Ops:
         engine: Any = self._engine or self.workspace.__dict__.get("engine")
         if engine is not None:
             engine.dispose()
+
+
+def _look(space: Workspace, clock: Clock | None) -> tuple[str, str, dict[str, Any]]:
+    """Verdict, sentence and figures of one workspace."""
+    from .model.states import MailState
+    from .store.runs import list_runs
+
+    ops = Ops.open(space, clock=clock)
+    try:
+        health, now = ops.queue.health(), ops.clock.now()
+        ended: dict[str, str] = {}
+        for run in list_runs(ops.engine, limit=500):
+            if run.status != "running":
+                ended.setdefault(run.notebook, run.status)
+        ends = [end for end in ops.ends(network=False) if not end.moves and end.days(now) <= 30]
+    finally:
+        ops.close()
+    bad = sorted(name for name, status in ended.items() if status != "passed")
+    failed = health.counts[MailState.FAILED]
+    said = [
+        f"{failed} in Delivery Failed" if failed else "",
+        f"{health.owed} facts owed" if health.owed else "",
+        f"notebooks to look at: {', '.join(bad)}" if bad else "",
+        "; ".join(f"{end.name} ends on {end.at:%Y-%m-%d}" for end in ends[:3]),
+    ]
+    facts = {
+        "counts": {state.value: number for state, number in health.counts.items()},
+        "due": health.due,
+        "oldest": health.oldest,
+        "notebooks": ended,
+        "ends": {end.name: end.at for end in ends},
+    }
+    told = ". ".join(filter(None, said))
+    return ("look", told + ".", facts) if told else ("ok", "Nothing to look at.", facts)

@@ -220,7 +220,7 @@ def load_settings(path: Path) -> Settings:
                 f"{path.name} cannot be read.",
                 code="config.unreadable",
                 facts={"file": str(path), "reason": error.strerror or str(error)},
-                fix="Look at its owner and mode: it must be readable by the user mailops runs as.",
+                fix="Look at its owner and mode: it must be readable by the user that runs mailops.",
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             line, reason = _where(path, error)

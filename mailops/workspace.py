@@ -3,6 +3,7 @@
 ::
 
     mailops.toml     settings, no secrets
+    jobs.json        notebooks that run by a schedule
     mailops.db       the store (unless a PostgreSQL address is set)
     journal/         what workers have in flight
     runs/<id>/       notebook runs: notebook, report, evidence, result
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 FILE = "mailops.toml"
+JOBS = "jobs.json"
 MADE = ".store"
 """A mark that this workspace had a store."""
 _FIRST = """\
@@ -123,7 +125,7 @@ class Workspace:
 
     def files(self, *, secrets: bool = False) -> dict[str, Path]:
         """The workspace's own files for a backup, by their place in it: the settings; with ``secrets`` the vault."""
-        found = {FILE: self.path / FILE}
+        found = {name: self.path / name for name in (FILE, JOBS) if name == FILE or (self.path / name).is_file()}
         if secrets and self.secrets.is_dir():
             found |= {f"secrets/{p.name}": p for p in sorted(self.secrets.iterdir()) if _plain(p)}
         return found

@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..model.text import counted
 from . import figures  # noqa: F401  (registers metrics and sql)
 from .app import app, open_ops, workspace_of
-from .output import plain, print_json, say, table
+from .output import plain, print_json, progress, say, table
 
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
@@ -213,24 +213,43 @@ def _books(ctx: typer.Context, json: bool) -> int:
 @app.command("run")
 def run_notebook(
     ctx: typer.Context,
-    notebook: str = typer.Argument(..., help="A notebook's name (mailops notebooks) or path."),
+    notebook: str = typer.Argument(..., help="A notebook's name (mailops jobs notebooks) or path."),
     parameters: list[str] = typer.Option([], "--parameter", "-p", help="name=value; may be given several times."),
+    file: Path = typer.Option(None, "--file", "-f", help="A YAML or JSON file of parameters; -p goes over it."),
     timeout: float = typer.Option(600.0, help="Seconds the whole run may take."),
+    cwd: Path = typer.Option(None, "--cwd", help="The folder it works in (default: a path's own folder)."),
+    output: Path = typer.Option(
+        None, "--output", "-o", help="Also write the finished notebook to this file or folder."
+    ),
     json: bool = JSON,
 ) -> None:
     """Run a notebook as a job: report, result.json, a line in the run history; exit 0, 1 (checks failed) or 2."""
     from ..jobs import run_notebook as run
 
     ops = open_ops(ctx)
-    result = run(notebook, dict(_pair(p) for p in parameters), workspace=ops.workspace.path, timeout=timeout)
+    given = dict(pair(p) for p in parameters)
+    with progress("Step", quiet=json) as tell:
+        result = run(
+            notebook,
+            given,
+            workspace=ops.workspace.path,
+            timeout=timeout,
+            cwd=cwd,
+            file=file,
+            output=output,
+            progress=tell,
+        )
     if json:
         print_json(result)
     else:
         say(f"{result.notebook}: {result.status} in {result.seconds:.1f} s\n{result.message}\nReport: {result.report}")
+        if result.output is not None:
+            say(f"Notebook: {result.output}")
     raise typer.Exit(result.exit_code)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """A parameter as it is written: name=value."""
     name, eq, value = text.partition("=")
     if not eq:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""``mailops jobs``: the run history, one run, the notebooks there are."""
+"""``mailops jobs``: notebooks that run by a schedule, the run history, one run, the notebooks there are."""
 
 from __future__ import annotations
 
@@ -7,29 +7,138 @@ from typing import Any
 import typer
 
 from .app import open_ops
-from .output import print_json, say, table
+from .output import plain, print_json, say, table
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Notebook runs: history and details; the notebooks there are."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Notebooks that run by a schedule, their runs; the notebooks there are.",
 )
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
 
-@app.command("list")
-def listing(
+@app.command("add")
+def add(
     ctx: typer.Context,
+    notebook: str = typer.Argument(..., help="A notebook's name (mailops jobs notebooks) or path."),
+    every: str = typer.Option("", "--every", help="How often: 15m, 6h, 1d, 1w."),
+    cron: str = typer.Option("", "--cron", help="A schedule: minute, hour, day of month, month, day of week."),
+    on: str = typer.Option("", "--on", help="A kind of fact to run after, such as bounced or failed."),
+    zone: str = typer.Option("UTC", "--zone", help="The time zone of --cron, such as Europe/Berlin."),
+    name: str = typer.Option("", "--name", help="The job's name (default: the notebook's)."),
+    parameters: list[str] = typer.Option([], "--parameter", "-p", help="name=value; may be given several times."),
+    missed: str = typer.Option("one", "--missed", help="What is made up for when nobody was there: one, all or none."),
+    retries: int = typer.Option(0, "--retries", help="Further tries where another one may end better."),
+    timeout: float = typer.Option(600.0, "--timeout", help="Seconds a run may take."),
+    json: bool = JSON,
+) -> None:
+    """Schedule a notebook. `mailops jobs tick`, called by cron or a systemd timer each minute, runs what is due."""
+    from .commands import pair
+
+    job = open_ops(ctx).jobs.add(
+        notebook,
+        name=name,
+        every=every,
+        cron=cron,
+        on=on,
+        zone=zone,
+        parameters=dict(pair(one) for one in parameters),
+        missed=missed,
+        retries=retries,
+        timeout=timeout,
+    )
+    if json:
+        print_json(job)
+    else:
+        say(
+            f"Job {job.name}: {job.notebook}, {_when(job)}.\nNext: have `mailops jobs tick` called each minute by cron."
+        )
+
+
+def _when(job: Any) -> str:
+    if job.every:
+        return f"every {job.every}"
+    return f"at {job.cron} ({job.zone})" if job.cron else f"after each {job.on}"
+
+
+@app.command("list")
+def listing(ctx: typer.Context, json: bool = JSON) -> None:
+    """The scheduled notebooks, when each runs next (UTC), and how it ended last."""
+    jobs = open_ops(ctx).jobs
+    found = [
+        {**plain(job), "next": jobs.next_times(job.name, 1), "last": next(iter(jobs.history(job.name, 1)), None)}
+        for job in jobs.all()
+    ]
+    if json:
+        print_json(found)
+        return
+    rows = [
+        (
+            one["name"],
+            one["notebook"],
+            one["every"] or one["cron"] or f"after {one['on']}",
+            f"{one['next'][0]:%Y-%m-%d %H:%M}" if one["next"] else "",
+            one["last"].status if one["last"] else "never ran",
+        )
+        for one in found
+    ]
+    table(["Job", "Notebook", "When", "Next (UTC)", "Last"], rows)
+
+
+@app.command("remove")
+def remove(ctx: typer.Context, name: str = typer.Argument(..., help="The job's name."), json: bool = JSON) -> None:
+    """Schedule it no more; its runs stay in the history."""
+    job = open_ops(ctx).jobs.remove(name)
+    if json:
+        print_json(job)
+    else:
+        say(f"Job {job.name} is scheduled no more; its runs stay.")
+
+
+@app.command("run")
+def run(ctx: typer.Context, name: str = typer.Argument(..., help="The job's name."), json: bool = JSON) -> None:
+    """Run a job now; exit 0, 1 (checks failed) or 2, as `mailops run`."""
+    result = open_ops(ctx).jobs.run(name)
+    if json:
+        print_json(result)
+    else:
+        say(f"{name}: {result.status} in {result.seconds:.1f} s\n{result.message}\nReport: {result.report}")
+    raise typer.Exit(result.exit_code)
+
+
+@app.command("tick")
+def tick(ctx: typer.Context, json: bool = JSON) -> None:
+    """Run what is due, and end: for cron or a systemd timer. Each instant runs once, whoever calls; exit 1 when a run
+    failed, 2 when one could not run."""
+    done = open_ops(ctx).jobs.tick()
+    if json:
+        print_json(done)
+    else:
+        for one in done:
+            say(f"{one.job}: {', '.join(one.statuses) or one.reason}")
+    bad = [status for one in done for status in one.statuses]
+    raise typer.Exit(2 if "error" in bad or any(one.error for one in done) else 1 if "failed" in bad else 0)
+
+
+@app.command("history")
+def history(
+    ctx: typer.Context,
+    job: str = typer.Argument("", help="Only runs of this job."),
     notebook: str = typer.Option(None, help="Only runs of this notebook."),
     status: str = typer.Option(None, help="passed, failed, error or running."),
     limit: int = typer.Option(20, min=1, help="How many."),
     json: bool = JSON,
 ) -> None:
-    """The run history, newest first."""
+    """The run history, newest first; of one job, where it is named."""
     from ..jobs.history import settle
     from ..store.runs import list_runs
 
     ops = open_ops(ctx)
     settle(ops.workspace, ops.clock)
-    runs = list_runs(ops.engine, notebook=notebook, status=status, limit=limit)
+    if job:
+        runs = ops.jobs.history(job, limit)
+    else:
+        runs = list_runs(ops.engine, notebook=notebook, status=status, limit=limit)
     if json:
         print_json(runs)
         return

@@ -114,20 +114,21 @@ def say(text: str) -> None:
 
 @contextmanager
 def progress(label: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Any]:
-    """A progress bar on a terminal; yields ``update(done)``. Nothing is drawn on a pipe."""
+    """A progress bar on a terminal; yields ``update(done)`` or, where the total is not known before, ``update(done,
+    total)``. Nothing is drawn on a pipe."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        yield lambda done: None
+        yield lambda done, total=None: None
         return
     bar = Progress(
         TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
     )
     with bar:
         task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        yield lambda done, total=None: bar.update(task, completed=done, total=total)
 
 
 def write_out(file: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The first question of a sign-in guide: where mailops runs and who signs in; the answer picks the flow.
+"""The first question of a sign-in guide: on which machine mailops is and who signs in; the answer picks the flow.
 
 The flow decides which steps there are: an application that signs in by itself needs rights on the mailbox, a desktop
 client has no secret and no web address. Guides limit steps and lines by the name ``flow``.

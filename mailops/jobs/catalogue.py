@@ -86,6 +86,41 @@ def find(given: str | Path) -> Path:
     )
 
 
+_OTHERS = re.compile(
+    r"(?i)^(?:ir|bash|zsh|fish|javascript|node|deno|rust|sos|octave|matlab|gnuplot|perl|php|ruby|scala)$"
+)
+_OTHER_FAMILIES = re.compile(r"(?i)^(?:ir|julia|xeus-cling|xcpp|xr|xsql|xlua|\.net|jslab|gophernotes|sqlite)[-.\d]")
+
+
+def require_python(notebook: Mapping[str, Any], name: str) -> None:
+    """Refuse a notebook whose language is another one than Python. Raises :class:`RunError` ``run.kernel``.
+
+    Jupyter writes the language beside the kernel's name or into ``language_info``; where neither tells it, the name of
+    a well-known kernel does, and every other one (an environment of somebody's) is taken for Python's.
+    """
+    metadata = notebook.get("metadata") or {}
+    spec, info = (_mapping(metadata.get(key)) for key in ("kernelspec", "language_info"))
+    kernel = str(spec.get("name") or "")
+    language = str(spec.get("language") or info.get("name") or "").strip()
+    other = (
+        not language.lower().startswith(("python", "ipython"))
+        if language
+        else bool(_OTHERS.match(kernel) or _OTHER_FAMILIES.match(kernel))
+    )
+    if other:
+        shown = str(spec.get("display_name") or language or kernel)
+        raise RunError(
+            f"{name} needs the kernel of {shown}; jobs run Python only.",
+            code="run.kernel",
+            facts={"kernel": kernel, "language": language},
+            fix="Run it with the tool of that language, or choose a Python kernel in JupyterLab and save it.",
+        )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def read(path: Path, *, most: int = MAX_NOTEBOOK) -> dict[str, Any]:
     """A notebook as JSON (nbformat 4). Raises :class:`RunError` ``run.notebook_invalid`` when it is not one."""
     try:

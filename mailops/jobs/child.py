@@ -1,8 +1,8 @@
 """The child process of a run: papermill with a kernel over IPC.
 
-Started as ``python -m mailops.jobs.child`` with one JSON line on standard input:
-``{"parameters": {}, "seconds": float, "cwd": folder}``; the current folder holds ``input.ipynb``. Written:
-``output.ipynb`` (after each step), ``kernel.pid``, and at the end ``outcome.json``. Standard input stays open for as
+Started as ``python -m mailops.jobs.child`` with one JSON line on standard input: ``{"parameters": {}, "casts": {},
+"seconds": float, "cwd": folder}``; the current folder holds ``input.ipynb``. Written: ``output.ipynb`` and
+``progress.json`` (with each step), ``kernel.pid``, and at the end ``outcome.json``. Standard input stays open for as
 long as the parent lives: when it ends, kernel and child end too. Papermill changes the working directory of the whole
 process and costs seconds to import, hence a process of its own.
 """
@@ -18,11 +18,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .light import without_iris
+
 START_SECONDS = 60
+_WITHOUT_CWD = "import sys; del sys.path[0]; from mailops.jobs.kernel import main; main()"
 KERNEL_COMMAND = [
     sys.executable,
-    "-m",
-    "mailops.jobs.kernel",
+    "-c",
+    _WITHOUT_CWD,  # modules beside the notebook are for its code (IPython adds the folder), never for the kernel's own
     "-f",
     "{connection_file}",
     "--HistoryManager.enabled=False",  # a history on disk would keep what was typed
@@ -67,10 +70,13 @@ def _end_with_parent(kernel_pid: Path) -> None:
 
 def execute(job: dict[str, Any], work: Path) -> dict[str, Any]:
     """Run papermill; returns ``{"ok": bool, "ename", "evalue", "kind", "step"}``."""
-    import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    with without_iris():
+        import papermill
+        from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
     deadline = time.monotonic() + float(job["seconds"])
+    refused: dict[str, Any] = {}
+    _cast_parameters(job.get("casts") or {})
     try:
         papermill.execute_notebook(
             "input.ipynb",  # relative: papermill would expand braces in a path
@@ -84,14 +90,15 @@ def execute(job: dict[str, Any], work: Path) -> dict[str, Any]:
             timeout_func=lambda cell: max(0.05, deadline - time.monotonic()),  # the limit is the whole run's
             shutdown_kernel="immediate",
             progress_bar=False,
+            on_cell_start=lambda cell, cell_index: _tell_progress(work, cell_index),
+            on_cell_error=lambda cell, cell_index, execute_reply: refused.update(execute_reply["content"]),
             cwd=job["cwd"],
         )
     except papermill.PapermillExecutionError as error:
         return {
             "ok": False,
             "kind": "raised",
-            "ename": error.ename,
-            "evalue": str(error.evalue),
+            **_reason(error.ename, str(error.evalue), refused),
             "step": error.cell_index,
         }
     except CellTimeoutError:
@@ -104,6 +111,38 @@ def execute(job: dict[str, Any], work: Path) -> dict[str, Any]:
     return {"ok": True, "kind": "done"}
 
 
+def _reason(ename: str, evalue: str, reply: dict[str, Any]) -> dict[str, str]:
+    """The exception's name and words. A failing magic leaves no error among the outputs, so papermill knows only that a
+    cell failed; the kernel's reply says why, at the latest in its traceback."""
+    if ename != "CellExecutionError":
+        return {"ename": ename, "evalue": evalue}
+    return {"ename": str(reply.get("ename") or ename), "evalue": str(reply.get("evalue") or evalue)}
+
+
+def _tell_progress(work: Path, index: int) -> None:
+    """Write down which step begins; nothing of a run may fail for it."""
+    part = work / "progress.part"
+    try:
+        part.write_text(json.dumps({"step": index}), "ascii")
+        part.replace(work / "progress.json")
+    except OSError:
+        pass
+
+
+def _cast_parameters(casts: dict[str, str]) -> None:
+    """Have papermill's cell of parameters make of a value what the notebook's annotation says: text → ``Path``. The
+    names are those of the notebook's own cell of parameters, which stands before."""
+    from papermill.translators import PythonTranslator, papermill_translators
+
+    class Annotated(PythonTranslator):  # type: ignore[misc]  # untyped
+        @classmethod
+        def codify(cls, parameters: dict[str, Any], comment: str = "Parameters") -> str:
+            made = [f"{name} = {casts[name]}\n" for name in parameters if name in casts]
+            return str(super().codify(parameters, comment)) + "".join(made)
+
+    papermill_translators.register("python", Annotated)
+
+
 def _kernel_manager(pid_file: Path) -> type:
     """A kernel manager for our interpreter and kernel, over IPC: no open port, no warning about one."""
     from jupyter_client.kernelspec import KernelSpec
@@ -112,7 +151,8 @@ def _kernel_manager(pid_file: Path) -> type:
     class JobKernelManager(AsyncKernelManager):
         def __init__(self, **kwargs: Any) -> None:
             if sys.platform != "win32":
-                kwargs["transport"] = "ipc"
+                kwargs["transport"] = "ipc"  # its sockets in the run's own folder, never in that of the notebook
+                kwargs["ip"] = str(Path(os.environ["JUPYTER_RUNTIME_DIR"]) / "kernel")
             super().__init__(**kwargs)
 
         @property

@@ -112,7 +112,7 @@ def show(workspace: Workspace, run_id: str) -> RunDetail:
                 else f"{counted(len(near), 'run begins', 'runs begin')} with {run_id!r}.",
                 code="run.not_found",
                 facts={"given": run_id, "fits": [r.id for r in near[:5]]},
-                fix="mailops jobs list shows the runs.",
+                fix="mailops jobs history shows the runs.",
             )
         run = near[0]
     folder = Path(run.folder) if run.folder else None

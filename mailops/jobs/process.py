@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from .leftovers import PREFIX, RUN_ID, end_processes, note_scratch
 
 GRACE = 10.0  # seconds past the limit for starting and for writing the notebook, before the child is killed
+LOOK = 0.25  # seconds between two looks at how far a run is
 _SOCKET_ROOM = 60  # characters; a Unix socket's path may have 107 in all
 _SHORT = Path("/tmp")  # noqa: S108
 # A process group of its own, so that the child ends with all it started. Windows has no such groups; there, ending the
@@ -37,11 +39,21 @@ class Outcome:
     step: int | None = None
 
 
-def run_child(work: Path, parameters: Mapping[str, Any], *, seconds: float, environment: Mapping[str, str]) -> Outcome:
+def run_child(
+    work: Path,
+    parameters: Mapping[str, Any],
+    *,
+    seconds: float,
+    environment: Mapping[str, str],
+    casts: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Outcome:
     """Run ``work/input.ipynb`` in a child process; returns after at most ``seconds`` + :data:`GRACE`.
 
-    The child and its kernel work in a private temporary folder that is gone afterwards, as are all processes that the
-    notebook started. Nothing is raised for what the notebook does.
+    The notebook works in ``cwd``, or else in a private temporary folder that is gone afterwards, as are all processes
+    that it started. ``casts``: parameter → expression that makes of its value what the notebook wants. ``progress`` is
+    called with each step's index as it begins. Nothing is raised for what the notebook does.
     """
     root = tempfile.gettempdir()
     if len(root) > _SOCKET_ROOM and _SHORT.is_dir():
@@ -51,8 +63,13 @@ def run_child(work: Path, parameters: Mapping[str, Any], *, seconds: float, envi
         note_scratch(work, scratch)
         for folder in ("cwd", "ipython", "run"):
             (scratch / folder).mkdir(mode=0o700)
-        job = {"parameters": dict(parameters), "seconds": seconds, "cwd": str(scratch / "cwd")}
-        return _supervise(work, job, seconds + GRACE, _environment(environment, scratch))
+        job = {
+            "parameters": dict(parameters),
+            "casts": dict(casts or {}),
+            "seconds": seconds,
+            "cwd": str(cwd or scratch / "cwd"),
+        }
+        return _supervise(work, job, seconds + GRACE, _environment(environment, scratch), progress)
     finally:
         end_processes(environment.get(RUN_ID, ""))
         shutil.rmtree(scratch, ignore_errors=True)
@@ -74,7 +91,13 @@ def _environment(extra: Mapping[str, str], scratch: Path) -> dict[str, str]:
     return environment
 
 
-def _supervise(work: Path, job: dict[str, Any], seconds: float, environment: dict[str, str]) -> Outcome:
+def _supervise(
+    work: Path,
+    job: dict[str, Any],
+    seconds: float,
+    environment: dict[str, str],
+    progress: Callable[[int], None] | None,
+) -> Outcome:
     log = work / "child.log"
     with open(log, "wb") as output:
         child = subprocess.Popen(
@@ -94,10 +117,7 @@ def _supervise(work: Path, job: dict[str, Any], seconds: float, environment: dic
             child.stdin.flush()
         except BrokenPipeError:
             pass  # it died at once; the log says why
-        try:
-            child.wait(seconds)
-        except subprocess.TimeoutExpired:
-            timed_out = True
+        timed_out = not _waited(child, seconds, work, progress)
     finally:
         if child.returncode is None:  # too long, or this process was interrupted
             if _GROUPS:
@@ -113,6 +133,28 @@ def _supervise(work: Path, job: dict[str, Any], seconds: float, environment: dic
             except BrokenPipeError:
                 pass
     return _outcome(work, timed_out, log)
+
+
+def _waited(child: subprocess.Popen[bytes], seconds: float, work: Path, progress: Callable[[int], None] | None) -> bool:
+    """Wait for the child's end, and tell each step as it begins; False when the time is up."""
+    end, told = time.monotonic() + seconds, -1
+    while (left := end - time.monotonic()) > 0:
+        try:
+            child.wait(left if progress is None else min(left, LOOK))
+            return True
+        except subprocess.TimeoutExpired:
+            if progress is not None and (step := step_of(work)) is not None and step > told:
+                progress(step)
+                told = step
+    return False
+
+
+def step_of(work: Path) -> int | None:
+    """The index of the step that a run is at, from its work folder; None before the first, or when it is over."""
+    try:
+        return int(json.loads((work / "progress.json").read_text("ascii"))["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _outcome(work: Path, timed_out: bool, log: Path) -> Outcome:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.verdict import Verdict, VerdictState
 from ..page.sheet import RUN_WORDS, badge, moment, page
+from .light import without_iris
 
 if TYPE_CHECKING:
     from .runner import RunResult
@@ -96,14 +97,21 @@ def _verdict(v: Verdict) -> str:
     return f'<details class="card"><summary>{heading}</summary>{inner}</details>'
 
 
+def load() -> tuple[Any, Any]:
+    """The module ``nbformat`` and nbconvert's exporter; the first call takes a second, the others nothing."""
+    with without_iris():
+        import nbformat
+        from nbconvert import HTMLExporter
+    return nbformat, HTMLExporter
+
+
 def _notebook(notebook: dict[str, Any]) -> str:
-    import nbformat
-    from nbconvert import HTMLExporter
+    nbformat, HTMLExporter = load()
     from traitlets.config import Config
 
     config = Config()
     config.NbConvertBase.display_data_priority = DISPLAY
-    exporter = HTMLExporter(  # type: ignore[no-untyped-call]  # nbconvert is untyped
+    exporter = HTMLExporter(
         config=config,
         template_name="basic",
         exclude_input=True,
@@ -113,7 +121,7 @@ def _notebook(notebook: dict[str, Any]) -> str:
         mathjax_url="",
         require_js_url="",
     )
-    node = nbformat.from_dict(_shown(notebook))  # type: ignore[no-untyped-call]  # nbformat is untyped
+    node = nbformat.from_dict(_shown(notebook))
     body, _ = exporter.from_notebook_node(node)
     return str(body)
 
@@ -131,9 +139,38 @@ def _shown(notebook: dict[str, Any]) -> dict[str, Any]:
     return {**notebook, "cells": cells}
 
 
+_PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
+_MARKUP = re.compile(r"<(?:style\b.*?</style\s*>|[^<>]*>)", re.IGNORECASE | re.DOTALL)
+_SHOWS = re.compile(r"<(?:img|svg|table|canvas|video|audio)\b", re.IGNORECASE)
+
+
 def _still(output: dict[str, Any]) -> dict[str, Any]:
-    """An output without scripts: the page's policy would not run them, and so does not even ask for them."""
-    html = output.get("data", {}).get("text/html")
-    if not isinstance(html, str):
+    """An output without scripts: the page's policy would not run them, and so does not even ask for them. What nothing
+    is left of then is drawn as the picture that came with it, or said in words."""
+    data = output.get("data")
+    if not isinstance(data, dict):
         return output
-    return {**output, "data": {**output["data"], "text/html": _SCRIPT.sub("", html)}}
+    html, drawing = data.get("text/html"), _drawn_by(data)
+    if not isinstance(html, str) and not drawing:
+        return output
+    left = _SCRIPT.sub("", html) if isinstance(html, str) else ""
+    scripted = isinstance(html, str) and left != html
+    if left and not (scripted and not _SHOWS.search(left) and not _MARKUP.sub("", left).strip()):
+        return {**output, "data": {**data, "text/html": left}}
+    without = {kind: value for kind, value in data.items() if kind != "text/html"}
+    if not any(kind in data for kind in _PICTURES):
+        without["text/html"] = (
+            f'<p class="soft small">Here is a drawing {drawing or "that scripts make"}, and a report runs no scripts. '
+            "It is in notebook.ipynb beside this report; a static picture (matplotlib, or the library's own export) "
+            "is shown.</p>"
+        )
+    return {**output, "data": without}
+
+
+def _drawn_by(data: Mapping[str, Any]) -> str:
+    """Whose interactive drawing a bundle is, in words; empty where it is none."""
+    for kind in data:
+        for name in ("plotly", "bokehjs", "vegalite", "vega", "holoviews"):
+            if kind.startswith("application/vnd.") and f".{name}" in kind:
+                return f"of {name.removesuffix('js')}"
+    return ""

@@ -9,6 +9,9 @@ one rename, to ``runs/<id>``: ``notebook.ipynb``, ``report.html``, ``verdicts.js
 2     it could not run: a bug, a dead kernel, out of time, a question to a person, stopped early
 ====  ==========================================================================================
 
+A notebook that is given by its path works in its own folder, as under papermill: what lies beside it can be read and
+imported, what it writes stays. mailops' own work in a scratch folder.
+
 A wrong parameter is refused with :class:`RunError` before anything starts and leaves no line in the history.
 """
 
@@ -19,9 +22,9 @@ import os
 import secrets as randomness
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,8 +35,9 @@ from ..model.verdict import Verdict
 from ..ports import Clock
 from ..store.runs import Run, finish_run, start_run, verdicts_of
 from ..workspace import Workspace, borrowed
-from . import catalogue, clean, history
-from .parameters import bind, parameters_of
+from . import catalogue, clean, history, provenance
+from .light import prepare_report
+from .parameters import bind, casts, from_file, parameters_of
 from .process import Outcome, run_child
 from .verdicts import changes, failing, summary
 
@@ -61,12 +65,16 @@ class RunResult:
     error: dict[str, Any] | None
     folder: Path
     report: Path
+    made_with: dict[str, Any] = field(default_factory=dict)
+    """What the result rests on: the notebook's path and SHA-256, versions, the time of the store's newest fact."""
+    output: Path | None = None
+    """The further copy of the finished notebook that was asked for."""
 
 
+SKIP = "skip-execution"
+"""Jupyter's own tag of a cell that is not to be executed."""
 MAX_OUTPUT = 400_000_000
 """Bytes of a finished notebook that are read."""
-MAX_PRINTED = 500_000
-"""Characters of one printed text that are kept."""
 
 
 def run_notebook(
@@ -75,14 +83,36 @@ def run_notebook(
     *,
     workspace: Path | Workspace,
     timeout: float = 600.0,
+    cwd: Path | None = None,
+    file: Path | None = None,
+    output: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    run_id: str = "",
     clock: Clock | None = None,
 ) -> RunResult:
     """Run a notebook (name or path) with parameters (texts are converted) in at most ``timeout`` seconds.
 
+    ``file``: a YAML or JSON file of parameters, over which ``params`` go. ``cwd``: the folder it works in, instead of
+    its own. ``output``: where a further copy of the finished notebook goes, however the run ends. ``progress``: called
+    with the number of the step that begins and of all steps. ``run_id``: the run's id, where it is known before.
     Raises :class:`NotFound` or :class:`RunError` when it cannot be started; whatever happens later is in the result.
     """
+    given = {**(from_file(file) if file is not None else {}), **(params or {})}
     with borrowed(workspace) as space, _ended_like_an_interruption():
-        return _run(space, notebook, params or {}, timeout, clock or SystemClock())
+        return _run(space, _Wanted(notebook, given, timeout, cwd, output, progress, run_id), clock or SystemClock())
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What was asked of :func:`run_notebook`."""
+
+    notebook: str | Path
+    params: Mapping[str, Any]
+    timeout: float
+    cwd: Path | None
+    output: Path | None
+    progress: Callable[[int, int], None] | None
+    run_id: str
 
 
 @contextmanager
@@ -104,20 +134,30 @@ def _ended_like_an_interruption() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _run(space: Workspace, notebook: str | Path, params: Mapping[str, Any], timeout: float, time: Clock) -> RunResult:
-    path, source, title = _load(notebook)
-    bound = bind(parameters_of(source), params, path.stem)
-    if not timeout > 0:
+def _run(space: Workspace, wanted: _Wanted, time: Clock) -> RunResult:
+    path, source, title = _load(wanted.notebook)
+    clean.register_known(space, wanted.params)  # before they are looked at: a known secret is refused
+    parameters = parameters_of(source)
+    bound = bind(parameters, wanted.params, path.stem)
+    if not wanted.timeout > 0:
         raise RunError(
-            "The time limit must be above zero.", code="run.timeout", facts={"timeout": timeout}, fix="Give seconds."
+            "The time limit must be above zero.",
+            code="run.timeout",
+            facts={"timeout": wanted.timeout},
+            fix="Give seconds.",
         )
+    cwd = _works_in(path, wanted.cwd)
+    copy = _copy_to(wanted.output, path)
     history.settle(space, time)
-    clean.register_known(space, bound)
-    run, work, lock = _begin(space, path.stem, bound, time)
+    rests_on = provenance.of(path, space.engine)
+    run, work, lock = _begin(space, path.stem, bound, time, wanted.run_id)
     try:
-        outcome = _execute(space, run, work, source, bound, timeout)
+        outcome = _execute(space, run, work, source, bound, casts(parameters, bound), cwd, wanted)
         result, verdicts, finished = _judge(space, run, outcome, source, work, title, time)
+        result = replace(result, made_with=rests_on, output=copy)
         _publish(space, result, verdicts, finished, work)
+        if copy is not None:
+            _write_copy(copy, finished)
         _close(space, result)
     except BaseException as error:
         _give_up(space, run, error, time)
@@ -130,15 +170,71 @@ def _run(space: Workspace, notebook: str | Path, params: Mapping[str, Any], time
 def _load(notebook: str | Path) -> tuple[Path, dict[str, Any], str]:
     path = catalogue.find(notebook)
     source = catalogue.read(path)
+    catalogue.require_python(source, path.stem)
     return path, source, catalogue.title_and_question(source, path.stem)[0]
 
 
-def _begin(space: Workspace, name: str, bound: Mapping[str, Any], clock: Clock) -> tuple[Run, Path, int]:
+def _works_in(notebook: Path, given: Path | None) -> Path | None:
+    """The folder a notebook works in: the one given, or its own; None for mailops' own notebooks, which keep
+    nothing."""
+    if given is None:
+        return None if notebook.parent == catalogue.notebooks_folder() else notebook.parent
+    folder = given.expanduser()
+    if not folder.is_dir():
+        raise RunError(
+            "The folder that the notebook is to work in does not exist.",
+            code="run.cwd",
+            facts={"folder": str(folder)},
+            fix="Make the folder, or leave --cwd out: a notebook works in its own folder.",
+        )
+    return folder.resolve()
+
+
+def _copy_to(given: Path | None, notebook: Path) -> Path | None:
+    """Where a copy of the finished notebook is to go: a file, or the notebook's name in a folder."""
+    if given is None:
+        return None
+    target = given.expanduser()
+    target = (target / notebook.name if target.is_dir() else target).resolve()
+    why = (
+        "it is the notebook itself"
+        if target == notebook.resolve()
+        else "its folder does not exist"
+        if not target.parent.is_dir()
+        else ""
+    )
+    if why:
+        raise RunError(
+            "The finished notebook cannot be written there.",
+            code="run.output",
+            facts={"output": str(target), "why": why},
+            fix="Name another file, in a folder that exists.",
+        )
+    return target
+
+
+def _write_copy(target: Path, notebook: Mapping[str, Any]) -> None:
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.unlink(missing_ok=True)
+        _write(part, json.dumps(notebook, ensure_ascii=False, indent=1))
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise RunError(
+            "The finished notebook cannot be written there.",
+            code="run.output",
+            facts={"output": str(target), "why": error.strerror or str(error)},
+            fix="The run itself is kept: mailops jobs history. Check owner, mode and free space of the folder.",
+        ) from error
+
+
+def _begin(space: Workspace, name: str, bound: Mapping[str, Any], clock: Clock, known_id: str) -> tuple[Run, Path, int]:
     """The work folder with its lock, and the line in the history that says "running"."""
     from ..secrets import redact_value
 
     now = clock.now()
-    run_id = f"{now:%Y%m%dT%H%M%SZ}-{randomness.token_hex(3)}"
+    run_id = known_id or f"{now:%Y%m%dT%H%M%SZ}-{randomness.token_hex(3)}"
     work = space.runs / f"{history.WORK}{run_id}"
     try:
         space.runs.mkdir(mode=0o700, exist_ok=True)
@@ -162,20 +258,38 @@ def _begin(space: Workspace, name: str, bound: Mapping[str, Any], clock: Clock) 
 
 
 def _execute(
-    space: Workspace, run: Run, work: Path, source: dict[str, Any], bound: Mapping[str, Any], seconds: float
+    space: Workspace,
+    run: Run,
+    work: Path,
+    source: dict[str, Any],
+    bound: Mapping[str, Any],
+    made: Mapping[str, str],
+    cwd: Path | None,
+    wanted: _Wanted,
 ) -> Outcome:
     _write(work / "input.ipynb", json.dumps(source))
     environment = {"MAILOPS_WORKSPACE": str(space.path), "MAILOPS_RUN_ID": run.id}
-    return run_child(work, bound, seconds=seconds, environment=environment)
+    prepare_report()
+    steps, tell = len(source["cells"]) + bool(bound), wanted.progress
+    return run_child(
+        work,
+        bound,
+        seconds=wanted.timeout,
+        environment=environment,
+        casts=made,
+        cwd=cwd,
+        progress=(lambda step: tell(min(step + 1, steps), steps)) if tell is not None else None,
+    )
 
 
 def _judge(
     space: Workspace, run: Run, outcome: Outcome, source: dict[str, Any], work: Path, title: str, clock: Clock
 ) -> tuple[RunResult, tuple[Verdict, ...], dict[str, Any]]:
     """Status, exit code and message from the outcome and the recorded verdicts; and the finished notebook, cleaned."""
-    finished = clean.clean_notebook(_finished_notebook(work, source))
+    saved = _saved_notebook(work)
+    finished = clean.clean_notebook(saved or source)
     verdicts = verdicts_of(space.engine, run.id)
-    status, error = decide(outcome, verdicts, _stopped_early(finished))
+    status, error = decide(outcome, verdicts, saved is not None and _stopped_early(saved))
     before = history.previous(space.engine, run)
     changed = changes(verdicts_of(space.engine, before.id), verdicts) if before is not None else ()
     counts: dict[str, int] = {}
@@ -255,30 +369,24 @@ def decide(outcome: Outcome, verdicts: Sequence[Verdict], stopped_early: bool) -
     )
 
 
-def _finished_notebook(work: Path, source: dict[str, Any]) -> dict[str, Any]:
-    """What papermill saved last; the notebook as it came when it could not save (or was killed while doing so)."""
+def _saved_notebook(work: Path) -> dict[str, Any] | None:
+    """What papermill saved last; None when it could not save (or was killed while doing so). What was printed is cut
+    already (:mod:`mailops.jobs.flood`), so the limit is against a machine that has not the memory."""
     try:
-        return _shortened(catalogue.read(work / "output.ipynb", most=MAX_OUTPUT))
+        return catalogue.read(work / "output.ipynb", most=MAX_OUTPUT)
     except RunError:
-        return source
-
-
-def _shortened(notebook: dict[str, Any]) -> dict[str, Any]:
-    """The notebook with every printed text cut at :data:`MAX_PRINTED`: a loop that prints must not hide the verdict."""
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", ()):
-            text = output.get("text") or ""
-            whole = text if isinstance(text, str) else "".join(map(str, text))
-            if len(whole) > MAX_PRINTED:
-                more = len(whole) - MAX_PRINTED
-                output["text"] = f"{whole[:MAX_PRINTED]}\n… {more:,} characters more were printed; they are not kept\n"
-    return notebook
+        return None
 
 
 def _stopped_early(notebook: Mapping[str, Any]) -> bool:
-    """Whether a code cell that has code was not executed (``sys.exit(0)`` counts as success and skips the rest)."""
+    """Whether a code cell that has code, and was not to be skipped, was not executed (``sys.exit(0)`` counts as success
+    and skips the rest)."""
     return any(
-        c["cell_type"] == "code" and c["source"].strip() and c.get("execution_count") is None for c in notebook["cells"]
+        c["cell_type"] == "code"
+        and "".join(c["source"]).strip()
+        and c.get("execution_count") is None
+        and SKIP not in c.get("metadata", {}).get("tags", ())
+        for c in notebook["cells"]
     )
 
 

@@ -85,6 +85,15 @@ def get_run(engine: Engine, run_id: str) -> Run | None:
     return None if row is None else _run(row)
 
 
+def newest_fact(engine: Engine, kind: str = "") -> datetime | None:
+    """The time of the newest fact in the store (of a kind), None where there is none: how new the data is."""
+    query = sa.select(t.events.c.at).order_by(t.events.c.id.desc()).limit(1)
+    query = query.where(t.events.c.kind == kind) if kind else query
+    with explained("reading the newest fact"), reading(engine) as connection:
+        at: datetime | None = connection.execute(query).scalar()
+    return at
+
+
 def folders(before: datetime | None = None) -> sa.Select[Any]:
     """The query for finished runs that still have their folder, oldest first; ``before``: finished by then."""
     r = t.runs.c

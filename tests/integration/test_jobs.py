@@ -216,7 +216,7 @@ def test_the_command_line_lists_and_shows_runs(sqlite_ops: Ops) -> None:
     assert ran.returncode == 1, ran.stderr
     said = json.loads(ran.stdout)
     assert said["status"] == "failed"
-    (line,) = json.loads(mailops("jobs", "list", "--json").stdout)
+    (line,) = json.loads(mailops("jobs", "history", "--json").stdout)
     assert (line["id"], line["exit_code"]) == (said["id"], 1)
     shown = mailops("jobs", "show", said["id"])
     assert "✗ failed" in shown.stdout

@@ -22,13 +22,14 @@ pytestmark = [
 ]
 WRITES = """
 import os, subprocess, sys, time
-open("secret.txt", "w").write("hunter2")
+place = os.environ["IPYTHONDIR"]  # in the run's scratch folder; what is written in the notebook's own folder stays
+open(place + "/secret.txt", "w").write("hunter2")
 apart = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 forked = os.fork()
 if forked == 0:
     os.setsid()
     os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"])
-open(os.environ["MAILOPS_WORKSPACE"] + "/../told", "w").write(f"{os.getcwd()}\\n{apart.pid}\\n{forked}\\n")
+open(os.environ["MAILOPS_WORKSPACE"] + "/../told", "w").write(f"{place}\\n{apart.pid}\\n{forked}\\n")
 """
 
 
@@ -51,7 +52,7 @@ def alive(pid: int) -> bool:
 
 
 def told(ops: Ops, seconds: float = 60) -> tuple[Path, list[int]]:
-    """The notebook's folder, and the processes it started."""
+    """A folder in the run's scratch folder, and the processes the notebook started."""
     file, limit = ops.workspace.path.parent / "told", time.monotonic() + seconds
     while not (file.exists() and file.read_text().count("\n") == 3):
         assert time.monotonic() < limit

@@ -190,7 +190,7 @@ def _message_id(raw: bytes) -> str:
 
 
 def test_old_runs_are_listed_and_the_dead_one_is_settled(old: OldStore) -> None:
-    runs = {run["id"]: run for run in cli(old.folder, "jobs", "list")}
+    runs = {run["id"]: run for run in cli(old.folder, "jobs", "history")}
     assert set(runs) == set(old.expected["runs"])
     finished = old.expected["finished_run"]
     [dead] = set(runs) - {finished}

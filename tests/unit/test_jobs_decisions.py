@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailops.errors import RunError
-from mailops.jobs.parameters import bind, convert, parameters_of
+from mailops.jobs.flood import Meter
+from mailops.jobs.parameters import bind, casts, convert, from_file, parameters_of
 from mailops.jobs.process import Outcome
 from mailops.jobs.runner import decide
 from mailops.jobs.verdicts import changes, summary
@@ -46,8 +48,88 @@ def test_parameters_are_read_with_type_default_and_help() -> None:
     assert (found[0].default, found[0].help) == ("example.com", "the domain to check")
 
 
-@pytest.mark.parametrize("source", ["a: int = open('x')", "a: int = ", "a = [b]"])
-def test_parameters_that_are_not_literals_are_refused(source: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "type_", "default"),
+    [
+        ("a = 24 * 7", "int", "24 * 7"),
+        ("a = 1 / 2", "float", "1 / 2"),
+        ("a = 2.5 * -3", "float", "2.5 * -3"),
+        ("a = 'x' + 'y'", "str", "'x' + 'y'"),
+        ("a = f'{1}'", "str", "f'{1}'"),
+        ("a = not b", "bool", "not b"),
+        ("a = Path('data')", "Path", "Path('data')"),
+        ("a = [b]", "list", "[b]"),
+        ("a = date.today()", "", "date.today()"),
+        ("a: int = open('x')", "int", "open('x')"),
+        ("a: float = 1\na = a * 2", "float", "a * 2"),
+        ("import os\n!ls\nx = !ls\n%pip list\na = os.sep", "", "os.sep"),
+        ("a = 10 ** 10 ** 10", "float", "10 ** 10 ** 10"),
+    ],
+)
+def test_a_computed_default_is_shown_as_its_source(source: str, type_: str, default: str) -> None:
+    found = parameters_of(notebook(source))[-1]
+    assert (found.name, found.type, found.default, found.computed) == ("a", type_, default, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "bound"), [("5", 5), ("2.5", 2.5), ("true", True), ("None", None), ("nan", "nan"), ("a b", "a b")]
+)
+def test_a_value_of_no_known_type_is_taken_as_papermill_takes_it(given: str, bound: Any) -> None:
+    assert bind(parameters_of(notebook("a = compute()")), {"a": given}, "own") == {"a": bound}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given", "bound", "cast"),
+    [
+        ("Path", "x", "x", "Path(a)"),
+        ("pathlib.Path | None", "x", "x", "pathlib.Path(a)"),
+        ("date", "2026-01-31", "2026-01-31", "date.fromisoformat(a)"),
+        ("set[int]", "1,2", [1, 2], "set(a)"),
+        ("Decimal", "1.10", "1.10", "Decimal(a)"),
+        ("int", "1", 1, None),
+        ("Optional[Path]", "none", None, None),
+    ],
+)
+def test_what_an_annotation_makes_of_a_text(annotation: str, given: str, bound: Any, cast: str | None) -> None:
+    found = parameters_of(notebook(f"a: {annotation} = make()"))
+    got = bind(found, {"a": given}, "own")
+    assert got == {"a": bound}
+    assert casts(found, got).get("a") == cast
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- 1",
+        "a: [",
+        "a: &x [1]\nb: *x",
+        "1: 2",
+        "a: !!binary aGk=",
+        "a: .nan",
+        "a: !!python/name:os.system",
+        "{" * 9000,
+    ],
+)
+def test_a_file_that_holds_no_parameters_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.yaml").write_text(text, "utf-8")
+    with pytest.raises(RunError) as caught:
+        from_file(tmp_path / "p.yaml")
+    assert caught.value.code == "run.parameter_file"
+
+
+def test_a_stream_keeps_its_beginning_and_its_end_and_nothing_secret_at_the_cut() -> None:
+    meter = Meter(lambda text: text.replace("secret", "•••"), head=10, tail=8, margin=6)
+    told = [meter.take("c", "stdout", text) for text in ("0123456secret", "left out ", "x" * 50, "the end")]
+    assert told == ["0123", "", "", ""]
+    ((cell, stream, rest),) = meter.rest()
+    assert (cell, stream) == ("c", "stdout")
+    assert rest.endswith("xthe end")
+    assert "characters were left out" in rest
+    assert list(meter.rest()) == []
+
+
+@pytest.mark.parametrize("source", ["a: int = ", "a = = 1"])
+def test_parameters_that_are_no_python_are_refused(source: str) -> None:
     with pytest.raises(RunError) as caught:
         parameters_of(notebook(source))
     assert caught.value.code == "run.notebook_invalid"

@@ -1,0 +1,277 @@
+"""Jobs of a workspace: kept in ``jobs.json``, run when they are due, their history, and two runs compared.
+
+There is no process that waits: ``tick`` runs what is due and ends, so cron or a systemd timer is all it needs. While a
+job runs it holds a lock; another tick that finds it so refuses the overlap, and what was refused is a missed instant
+like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, MailopsError, NotFound
+from ..locks import try_lock
+from ..ports import Clock
+from ..store.runs import Run, get_run, list_runs, newest_fact
+from ..workspace import JOBS as FILE
+from ..workspace import Workspace
+from . import catalogue, clean, history
+from .parameters import bind, parameters_of
+from .runner import RunResult, run_notebook
+from .schedule import BACK, Due, Job, checked, due, instants
+from .verdicts import Change, changes
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """What a tick made of one job: the runs it made (newest last), what it let go, and why in a sentence."""
+
+    job: str
+    reason: str
+    runs: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    dropped: tuple[datetime, ...] = ()
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunsDiff:
+    """Two runs compared by what they found: checks that changed (worst first), parameters and versions that differ
+    (name → both values). ``same``: nothing of it."""
+
+    before: str
+    after: str
+    status: tuple[str, str]
+    changes: tuple[Change, ...]
+    parameters: dict[str, tuple[Any, Any]]
+    made_with: dict[str, tuple[Any, Any]]
+
+    @property
+    def same(self) -> bool:
+        return self.status[0] == self.status[1] and not (self.changes or self.parameters or self.made_with)
+
+
+class Jobs:
+    """The scheduled notebooks of one workspace."""
+
+    def __init__(self, workspace: Workspace, clock: Clock) -> None:
+        self._workspace = workspace
+        self._clock = clock
+
+    def all(self) -> tuple[Job, ...]:
+        """All jobs, by name. Raises :class:`ConfigError` for a file of jobs that cannot be read."""
+        file = self._workspace.path / FILE
+        try:
+            loaded = json.loads(file.read_text("utf-8"))
+            made = [Job(**{**one, "created_at": datetime.fromisoformat(one["created_at"])}) for one in loaded["jobs"]]
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ConfigError(
+                "The workspace's jobs cannot be read.",
+                code="config.jobs",
+                facts={"file": FILE, "reason": str(error)[:200]},
+                fix=f"Mend {FILE} in the workspace, or remove it and add the jobs again.",
+            ) from error
+        return tuple(sorted((checked(job) for job in made), key=lambda job: job.name))
+
+    def get(self, name: str) -> Job:
+        """One job. Raises :class:`NotFound`."""
+        jobs = {job.name: job for job in self.all()}
+        if name not in jobs:
+            raise NotFound(
+                f"There is no job {name!r}.",
+                code="job.not_found",
+                facts={"given": name, "known": sorted(jobs)},
+                fix="mailops jobs list shows them.",
+            )
+        return jobs[name]
+
+    def add(
+        self,
+        notebook: str | Path,
+        *,
+        name: str = "",
+        every: str = "",
+        cron: str = "",
+        on: str = "",
+        zone: str = "UTC",
+        parameters: Mapping[str, Any] | None = None,
+        missed: str = "one",
+        retries: int = 0,
+        timeout: float = 600.0,
+    ) -> Job:
+        """Schedule a notebook (name or path). One of the same name takes its place. Raises for what could not run: an
+        unknown notebook, a wrong parameter, a schedule that cannot be read."""
+        path = catalogue.find(notebook)
+        source = catalogue.read(path)
+        catalogue.require_python(source, path.stem)
+        clean.register_known(self._workspace, parameters or {})
+        bound = bind(parameters_of(source), parameters or {}, path.stem)
+        own = path.parent == catalogue.notebooks_folder()
+        now = self._clock.now().astimezone(UTC).replace(microsecond=0)
+        label = name or "".join(c if c.isalnum() or c in "-_" else "-" for c in path.stem.lower())[:40]
+        given = path.stem if own else str(path)
+        job = checked(Job(label, given, now, bound, every, cron, on, zone, missed, retries, timeout))
+        with self._locked():
+            self._keep([*(other for other in self.all() if other.name != job.name), job])
+        return job
+
+    def remove(self, name: str) -> Job:
+        """Schedule it no more; its runs stay in the history."""
+        with self._locked():
+            job = self.get(name)
+            self._keep([other for other in self.all() if other.name != name])
+        return job
+
+    def history(self, name: str, limit: int = 20) -> tuple[Run, ...]:
+        """The runs of a job, newest first."""
+        history.settle(self._workspace, self._clock)
+        return self._runs(self.get(name))[:limit]
+
+    def next_times(self, name: str, count: int = 5) -> tuple[datetime, ...]:
+        """When a job that follows the clock runs next (UTC); nothing for one that waits for a fact, or does not run in
+        the month to come."""
+        job, now = self.get(name), self._clock.now()
+        return (
+            ()
+            if job.on
+            else tuple(instants(replace(job, created_at=min(job.created_at, now)), now, now + BACK)[:count])
+        )
+
+    def run(self, name: str) -> RunResult:
+        """Run a job now, whenever it is due. Raises :class:`ConfigError` ``job.running`` while it runs already."""
+        job = self.get(name)
+        with self._alone(job) as free:
+            if not free:
+                raise ConfigError(
+                    f"The job {name} is running.", code="job.running", facts={"job": name}, fix="Wait for its end."
+                )
+            return self._try(job, self._clock.now().replace(microsecond=0))[-1]
+
+    def tick(self) -> tuple[Ticked, ...]:
+        """Run what is due, one job after the other. What a job's failing says is in the answer; the rest go on."""
+        history.settle(self._workspace, self._clock)
+        return tuple(self._tick(job) for job in self.all())
+
+    def _tick(self, job: Job) -> Ticked:
+        with self._alone(job) as free:
+            found = self._due(job)
+            if not found.slots:
+                return Ticked(job.name, found.reason, dropped=found.dropped)
+            if not free:
+                return Ticked(job.name, "It is still running; an overlap is refused.")
+            try:
+                results = [result for slot in found.slots for result in self._try(job, slot)]
+            except MailopsError as error:  # this job's alone: its notebook is gone, say
+                return Ticked(job.name, error.message, dropped=found.dropped, error=error.as_dict())
+        ids, statuses = tuple(r.id for r in results), tuple(r.status for r in results)
+        return Ticked(job.name, found.reason, ids, statuses, found.dropped)
+
+    def _due(self, job: Job) -> Due:
+        slots = [slot for run in self._runs(job) if (slot := _slot(run.id)) is not None]
+        newest = newest_fact(self._workspace.engine, job.on) if job.on else None
+        return due(job, max(slots, default=None), self._clock.now(), newest)
+
+    def _try(self, job: Job, slot: datetime) -> list[RunResult]:
+        """The runs for one instant: the first try, and others while they may end better. An instant that has its run
+        already, by whoever, has none."""
+        results: list[RunResult] = []
+        for attempt in range(1, job.retries + 2):
+            run_id = job.run_id(slot, attempt)
+            if get_run(self._workspace.engine, run_id) is not None:
+                continue
+            result = run_notebook(
+                job.notebook,
+                job.parameters,
+                workspace=self._workspace,
+                timeout=job.timeout,
+                clock=self._clock,
+                run_id=run_id,
+            )
+            results.append(result)
+            if not result.retry:
+                break
+        return results
+
+    def _runs(self, job: Job) -> tuple[Run, ...]:
+        stem = Path(job.notebook).stem if job.notebook.endswith(".ipynb") else job.notebook
+        mark = f"-{job.key}"
+        return tuple(r for r in list_runs(self._workspace.engine, notebook=stem, limit=None) if mark in r.id[16:])
+
+    def _keep(self, jobs: list[Job]) -> None:
+        file = self._workspace.path / FILE
+        part = file.with_name(f".{FILE}.part")
+        plain = [
+            {**asdict(job), "created_at": job.created_at.isoformat()} for job in sorted(jobs, key=lambda j: j.name)
+        ]
+        with os.fdopen(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as out:
+            out.write(json.dumps({"jobs": plain}, ensure_ascii=False, indent=1) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(file)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with _lock(self._workspace.path / f".{FILE}.lock") as free:
+            if not free:
+                raise ConfigError(
+                    "Somebody else changes the jobs at this moment.", code="job.busy", fix="Do it again in a moment."
+                )
+            yield
+
+    @contextmanager
+    def _alone(self, job: Job) -> Iterator[bool]:
+        with _lock(self._workspace.runs / f".job-{job.key}.lock") as free:
+            yield free
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[bool]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _slot(run_id: str) -> datetime | None:
+    try:
+        return datetime.strptime(run_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def diff(workspace: Workspace, before: str, after: str) -> RunsDiff:
+    """What changed from one run to another (ids, or their beginnings). Raises :class:`NotFound`."""
+    old, new = history.show(workspace, before), history.show(workspace, after)
+    return RunsDiff(
+        old.run.id,
+        new.run.id,
+        (old.run.status, new.run.status),
+        changes(old.verdicts, new.verdicts),
+        _differ(old.run.parameters, new.run.parameters),
+        _differ(_made_with(old), _made_with(new)),
+    )
+
+
+def _made_with(detail: history.RunDetail) -> dict[str, Any]:
+    """What a run rested on, flat, without what differs between any two: the time of the data."""
+    try:
+        kept = dict(json.loads(detail.files["result.json"].read_text("utf-8")).get("made_with") or {})
+    except (KeyError, OSError, ValueError):
+        return {}
+    kept.pop("data_at", None)
+    return {**{k: v for k, v in kept.items() if k != "packages"}, **(kept.get("packages") or {})}
+
+
+def _differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    names = dict.fromkeys([*old, *new])
+    return {name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
