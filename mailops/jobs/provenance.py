@@ -28,11 +28,11 @@ PACKAGES = (
 """Whose versions can change what a notebook shows; those that are installed are named."""
 
 
-def of(notebook: Path, engine: Engine) -> dict[str, Any]:
-    """``notebook`` (path), ``sha256`` of its file, ``mailops``, ``python``, ``packages`` (name → version), ``data_at``:
+def of(named: str | Path, notebook: Path, engine: Engine) -> dict[str, Any]:
+    """``notebook`` (the name of one of ours, the path of any other), ``sha256`` of its file, ``mailops``, ``python``, ``packages`` (name → version), ``data_at``:
     the time (UTC) of the newest fact in the store as the run begins, None for an empty one."""
     return {
-        "notebook": str(notebook),
+        "notebook": str(named) if str(named) == notebook.stem else str(notebook),
         "sha256": hashlib.sha256(notebook.read_bytes()).hexdigest(),
         "mailops": __version__,
         "python": platform.python_version(),

@@ -149,7 +149,7 @@ def _run(space: Workspace, wanted: _Wanted, time: Clock) -> RunResult:
     cwd = _works_in(path, wanted.cwd)
     copy = _copy_to(wanted.output, path)
     history.settle(space, time)
-    rests_on = provenance.of(path, space.engine)
+    rests_on = provenance.of(wanted.notebook, path, space.engine)
     run, work, lock = _begin(space, path.stem, bound, time, wanted.run_id)
     try:
         outcome = _execute(space, run, work, source, bound, casts(parameters, bound), cwd, wanted)
