@@ -29,8 +29,9 @@ PACKAGES = (
 
 
 def of(named: str | Path, notebook: Path, engine: Engine) -> dict[str, Any]:
-    """``notebook`` (the name of one of ours, the path of any other), ``sha256`` of its file, ``mailops``, ``python``, ``packages`` (name → version), ``data_at``:
-    the time (UTC) of the newest fact in the store as the run begins, None for an empty one."""
+    """``notebook`` (the name of one of ours, the path of any other), ``sha256`` of its file, ``mailops``, ``python``,
+    ``packages`` (name → version), ``data_at``: the time (UTC) of the newest fact in the store as the run begins, None
+    for an empty one."""
     return {
         "notebook": str(named) if str(named) == notebook.stem else str(notebook),
         "sha256": hashlib.sha256(notebook.read_bytes()).hexdigest(),
