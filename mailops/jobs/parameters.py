@@ -30,7 +30,7 @@ from ..model.text import harmless
 
 MAX_VALUE = 10_000  # characters
 MAX_FILE = 1_000_000  # bytes of a file of parameters
-_MAGIC = re.compile(r"(?m)^([ \t]*)(?:[%!?].*|[^\n#=]+=\s*[%!].*|[\w.]+\?{1,2})$")
+_MAGIC = re.compile(r"(?m)^([ \t]{0,200})(?:[%!?].*|[^\s#=][^\n#=]{0,200}=[ \t]{0,20}[%!].*|[\w.]{1,200}\?{1,2})$")
 """A line of IPython's that is no Python: a magic, a shell command, a question."""
 _CALLED = frozenset({"int", "float", "str", "bool", "list", "tuple", "dict", "set", "Path"})
 _BUILT: dict[str, tuple[type, str]] = {

@@ -156,6 +156,10 @@ class Jobs:
                 )
             return self._try(job, self._clock.now().replace(microsecond=0))[-1]
 
+    def waiting(self) -> bool:
+        """Whether the time of a job has come, so that :meth:`tick` would run it."""
+        return any(self._due(job).slots for job in self.all())
+
     def tick(self) -> tuple[Ticked, ...]:
         """Run what is due, one job after the other. What a job's failing says is in the answer; the rest go on."""
         history.settle(self._workspace, self._clock)

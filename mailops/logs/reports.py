@@ -40,7 +40,7 @@ INCOMING = {
 }
 """What a reason means for mail that comes in; the others mean what they mean for mail that goes out."""
 _REFUSED = ("refused", "no_route", "loop_blocked")
-_OWN = re.compile(r"<[^<>]*>|\[[^\[\]]*\]|\b[\w.+\-]+@[\w.\-]+|\b\d{1,3}(?:\.\d{1,3}){3}\b")
+_OWN = re.compile(r"<[^<>]{0,500}>|\[[^\[\]]{0,500}\]|\b[\w.+\-]{1,64}@[\w.\-]{1,253}|\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
 @dataclass(frozen=True, slots=True)

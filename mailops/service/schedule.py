@@ -1,4 +1,5 @@
-"""The service for what has its time of day. Today that is *Auto-Vacuum*; a job is a line in :data:`JOBS`.
+"""The service for what has its time: *Auto-Vacuum* here (a job of each day is a line in :data:`JOBS`), fetching of mail
+and notebooks as processes of their own (:mod:`.tasks`).
 
 When a job last ran stands in ``schedule.json``: one whose time passed while nothing ran is made up for at the start.
 """
@@ -18,6 +19,7 @@ from ..model.running import SCHEDULE, last_runs
 from ..platforms import new_file
 from .link import Link
 from .pulse import Pulse, none_moves
+from .tasks import Tasks
 
 if TYPE_CHECKING:
     from ..ops import Ops
@@ -67,12 +69,13 @@ def schedule(link: Link) -> None:
         if link.take_reload():
             with suppress(MailopsError):
                 jobs.ops = link.open_ops()
-        thread = threading.Thread(target=jobs.run_due, name="schedule", daemon=True)
+        thread = threading.Thread(target=jobs.run, name="schedule", daemon=True)
         thread.start()
         while thread.is_alive() and not link.stopping:
             link.wait(0.2, lambda: none_moves(pulse.look(), silence=link.silence, wire=link.silence))
         link.wait(20.0)
     thread.join(ops.workspace.settings.serve.grace)  # a job's statement may be ended at any point
+    jobs.tasks.stop(ops.workspace.settings.serve.grace)
 
 
 class _Jobs:
@@ -80,7 +83,16 @@ class _Jobs:
 
     def __init__(self, ops: Ops) -> None:
         self.ops = ops
+        self.tasks = Tasks()
         self._not_before: dict[str, datetime] = {}
+
+    def run(self) -> None:
+        """Do what is due, and start what is due as a process."""
+        self.run_due()
+        try:
+            self.tasks.look(self.ops)
+        except Exception:
+            log.exception("what is to be started cannot be looked at")
 
     def run_due(self) -> None:
         """Do what is due; what fails is told and tried again later."""
