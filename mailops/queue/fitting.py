@@ -144,13 +144,13 @@ def _entity(data: bytes, depth: int) -> bytes:
     """A message or part in 7 bits but for its own head when it is the message's."""
     head = b"" if data.startswith(b"\r\n") else head_of(data)
     gap = b"\r\n" if data.startswith(b"\r\n") else _GAP
-    body = data[len(head) + len(gap) :]
-    if depth > DEPTH or (not body.isascii() and not data[len(head) :].startswith(gap)):
+    body, rest = data[len(head) + len(gap) :], data[len(head) :]
+    if depth > DEPTH or (not body.isascii() and not rest.startswith(gap)):
         raise _Stays
     if depth and not head.isascii():
         head = _ascii_head(head)
     if body.isascii():
-        return head + data[len(data) - len(body) - len(gap) :] if depth else data
+        return head + rest if depth else data
     fields = _fields(head)
     kind = _value(fields, b"content-type").strip().lower()
     main = kind.partition(";")[0].strip() or "text/plain"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from furnish import furnish
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from relay_kit import told
 
@@ -156,6 +156,7 @@ def test_our_own_signature_comes_after_the_encoding(ops_factory: Callable[..., O
 
 
 @given(st.binary(max_size=300), st.booleans())
+@example(b"!:\x80", True)  # a part that is all head
 @settings(max_examples=300, deadline=None)
 def test_nothing_odd_breaks_it_and_what_it_makes_is_seven_bit_or_as_it_was(body: bytes, multi: bool) -> None:
     kind: Any = b"multipart/mixed; boundary=b" if multi else b"text/plain"
