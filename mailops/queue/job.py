@@ -230,6 +230,14 @@ class Attendance:
             look = look or int(left + took) != int(left)  # own due times come without a change: once a second
         return ()
 
+    def joining(self) -> tuple[Rank, ...]:
+        """What joins a run that goes on: everything, once the job's time has come."""
+        now = self._clock.now()
+        if not job_due(times(self._engine), now=now, minutes=self._minutes):
+            return ()
+        ran(self._engine, now)
+        return tuple(Rank)
+
     def close(self) -> None:
         """Let go of the store."""
         self._watch.close()

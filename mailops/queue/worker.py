@@ -181,15 +181,18 @@ class Worker:
         limit: int | None = None,
         ids: Sequence[int] | None = None,
         ranks: Collection[int] = tuple(Rank),
+        also: Callable[[], Collection[int]] = tuple,
     ) -> RunReport:
         """Send until nothing is due (or ``limit`` mails were handled). With ``ids`` only those, whatever their time;
-        else those of these ``ranks``.
+        else those of these ``ranks``, and of those that ``also`` gives when it is asked, once a second: a run that new
+        mail keeps alive does not make the queue job late.
 
         Raises :class:`StoreError` when the store fails; what was sent by then is settled by the next run.
         """
         report = RunReport()
         began = self._clock.monotonic()
         self._stop = False
+        self._also = also
         self._fresh(report)
         self._renewed = began
         report.recovered = self._recover()
@@ -278,10 +281,12 @@ class Worker:
         todo = None if ids is None else list(ids)
         left = limit
         empty: dict[tuple[str, int], float] = {}  # what gave nothing: when to ask again
-        patience = 0
+        patience, asked = 0, time.monotonic()
         while not (self._stop or self._halted):
             jobs: list[Job] = []
             due = False
+            if time.monotonic() - asked >= 1:
+                asked, ranks = time.monotonic(), {*ranks, *self._also()}
             if todo:
                 if self._held() <= self._batch:
                     part, todo = todo[: self._batch], todo[self._batch :]

@@ -127,7 +127,7 @@ class _Runner:
     def _once(self, ranks: tuple[Rank, ...]) -> None:
         try:
             self._look_at_servers()
-            report = self._worker.run(ranks=ranks)
+            report = self._worker.run(ranks=ranks, also=self._attention.joining)
         except Exception as error:
             self._failures += 1
             if isinstance(error, MailopsError):

@@ -23,7 +23,7 @@ from mailops.model.setup import MailClass
 from mailops.model.states import MailState, Rank
 from mailops.queue.job import AWAKE, JOB, leaving, next_job, times
 from mailops.settings import QueueSection
-from mailops.testing import ManualClock, SmtpServer, refuse
+from mailops.testing import ManualClock, SmtpServer, refuse, slow
 from mailops.widgets.queue_view import mail_html
 
 AT = datetime(2026, 11, 30, 13, 20, tzinfo=UTC)
@@ -184,3 +184,38 @@ def test_leaving_is_nothing_for_what_left(sqlite_ops: Ops) -> None:
         sqlite_ops.queue.run()
     assert leaving(sqlite_ops.queue.mail(number), now=AT, minutes=60) is None
     assert Path(sqlite_ops.workspace.path).is_dir()
+
+
+def test_a_run_that_new_mail_keeps_alive_does_not_make_the_job_late(sqlite_ops: Ops) -> None:
+    ops, over = sqlite_ops, threading.Event()
+    with SmtpServer([slow("body", 0.05)]) as smtp:
+        furnish(ops, smtp)
+        mass = put(ops, mail_class=MailClass.MASS)
+        attention = ops.queue.attend()
+        assert attention.wait(threading.Event(), 0) == AWAKE
+
+        def feed() -> None:
+            limit = time.monotonic() + 20
+            while not over.is_set() and time.monotonic() < limit:
+                put(ops)
+                time.sleep(0.02)
+
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        worker = ops.queue.worker()
+        run = threading.Thread(target=worker.run, kwargs={"ranks": AWAKE, "also": attention.joining})
+        run.start()
+        try:
+            time.sleep(0.5)
+            assert ops.queue.mail(mass).state is MailState.OUTGOING
+            ops.queue.trigger()
+            limit = time.monotonic() + 15
+            while ops.queue.mail(mass).state is MailState.OUTGOING and time.monotonic() < limit:
+                time.sleep(0.1)
+            assert ops.queue.mail(mass).state is MailState.SENT, "it leaves although the run goes on"
+            assert feeder.is_alive()
+        finally:
+            over.set()
+            feeder.join()
+            run.join(30)
+            attention.close()
