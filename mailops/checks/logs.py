@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ..logs.trace import Journey
+from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
 
 SHOWN = 5
@@ -38,7 +39,7 @@ def arrived(asked: str, journeys: Sequence[Journey], *, now: datetime) -> Verdic
         if journeys
         else "No mail found",
         found="; ".join(bad[:SHOWN])
-        or f"{len(journeys)} mails, {ways['held']} taken over, {ways['delivered']} delivered",
+        or f"{counted(len(journeys), 'mail')}, {ways['held']} taken over, {ways['delivered']} delivered",
         expected="every recipient's copy taken over or delivered",
         fix="Open the mail above: the text to send to whoever has it next stands below its steps.",
         code="trace.arrived" if bad else "",
@@ -54,7 +55,7 @@ def joined(asked: str, journeys: Sequence[Journey], *, now: datetime) -> Verdict
         subject=asked or "nothing asked",
         state=VerdictState.SKIPPED if not journeys else VerdictState.WARNING if loose else VerdictState.PASSED,
         title="Part of the way is in no log that was taken" if loose else "The whole way is known",
-        found="; ".join(loose[:SHOWN]) or f"{len(journeys)} mails",
+        found="; ".join(loose[:SHOWN]) or counted(len(journeys), "mail"),
         expected="the beginning and the end of each stay in a queue",
         fix="Take the logs of the days around it: mailops logs take PATH; they may be taken in any order.",
         code="trace.joined" if loose else "",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import InputRefused
+from ..model.text import counted
 from .app import open_ops
 from .output import print_json, say, table
 
@@ -117,9 +118,9 @@ def show_trace(found: Trace) -> None:
     for step in found.refused:
         _step(step)
     if found.total > len(found.journeys):
-        say(f"The newest {len(found.journeys)} of {found.total} mails.")
+        say(f"The newest {len(found.journeys)} of {counted(found.total, 'mail')}.")
     elif len(found.journeys) > 1:
-        say(f"{found.total} mails. One with its steps and the text to send: mailops trace MESSAGE-ID")
+        say(f"{counted(found.total, 'mail')}. One with its steps and the text to send: mailops trace MESSAGE-ID")
 
 
 def _show(journey: Journey, *, whole: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from ..errors import ConfigError, InputRefused, NotFound
+from ..model.text import counted
 from .app import workspace_of
 from .output import print_json, say, table
 
@@ -88,7 +89,7 @@ def leaks(
     elif found:
         table(["File", "Found"], found)
     else:
-        say(f"Nothing like a secret in {len(files)} files.")
+        say(f"Nothing like a secret in {counted(len(files), 'file')}.")
     raise typer.Exit(1 if found else 0)
 
 

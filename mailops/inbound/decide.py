@@ -308,7 +308,8 @@ class _Run:
             if alike >= view.limits.threshold:
                 notice = notices.loop_notice(self.mail, view, creating[0].alias) if self.answered_still(alike) else None
                 self.notices = [notice] if notice else []
-                words = f"Mails alike came from {alike} addresses of its domain in {view.limits.minutes} minutes."
+                within = counted(view.limits.minutes, "minute")
+                words = f"Mails alike came from {alike} addresses of its domain in {within}."
                 return self.end(Kind.LOOP_BLOCKED, "loop_alike", words)
         elif creating:
             self.note("loop", "the sender is on the allow-list" if sender else "the mail names no sender")
@@ -333,7 +334,8 @@ class _Run:
         count = self.view.alike(domain, likeness(self.mail), self.view.now - timedelta(minutes=limits.minutes))
         if count:
             self.note(
-                "loop-alike", f"mails alike from {count} of {limits.threshold} addresses in {limits.minutes} minutes"
+                "loop-alike",
+                f"mails alike from {count} of {limits.threshold} addresses in {counted(limits.minutes, 'minute')}",
             )
         return count
 

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 from ..errors import InputRefused
 from ..ledger import Book
 from ..model.setup import Hosting
+from ..model.text import counted
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, reading
@@ -37,7 +38,7 @@ class Read:
         """It in a sentence."""
         s, t = self.seen, self.taken
         return (
-            f"{len(self.files)} files, {s.lines:,} lines: {t.mails:,} mails new, {t.answers:,} answers,"
+            f"{counted(len(self.files), 'file')}, {s.lines:,} lines: {t.mails:,} mails new, {t.answers:,} answers,"
             f" {t.refusals:,} refusals, {t.facts:,} facts new. Not used: {s.broken:,} lines broken, {s.foreign:,} of"
             f" other programs, {s.unknown:,} not understood; {t.unjoined:,} answers without a Message-ID."
         )

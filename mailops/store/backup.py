@@ -182,7 +182,8 @@ def restore(file: Path, database: str, *, now: datetime, replace: bool = False, 
         if place:
             kept = _swap(room / FILE, place, found, now, replace)
         else:
-            copy = (folder or file.parent) / f"postgresql.before-{now:%Y%m%dT%H%M%S}.mailops"
+            into = folder or file.parent
+            copy = into / _free_name(into / "postgresql", now, ".mailops")
             kept = _load(room / DUMP, database, found, replace, now, copy)
         beside = _beside(room, found, folder) if folder else ()
     return Backup(**{**asdict(found), "kept": kept, "beside": beside})
@@ -276,9 +277,9 @@ def _swap(new: Path, place: Path, found: Backup, now: datetime, replace: bool) -
     return kept
 
 
-def _free_name(place: Path, now: datetime) -> str:
+def _free_name(place: Path, now: datetime, kind: str = "") -> str:
     name, number = f"{place.name}.before-{now:%Y%m%dT%H%M%S}", 0
-    while (place.parent / (found := name + (f".{number}" if number else ""))).exists():
+    while (place.parent / (found := name + (f".{number}" if number else "") + kind)).exists():
         number += 1
     return found
 
