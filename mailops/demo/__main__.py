@@ -85,6 +85,7 @@ def _demo(folder: Path, reports: Path) -> int:
         _say("7  Mail that never passed mailops: the log of a real Postfix, and a week of Odoo's, are taken.")
         for line in take_logs(ops, write_logs(workspace.path / "logs", now)):
             _say(f"   {line}")
+        _say(f"   Bounce rate of the last 30 days, with this mail: {ops.analysis.overall('30d')}")
         codes = _jobs(folder)
         index = write_index(workspace, reports / "index.html", _facts(ops, played, machine.monotonic() - began))
         ops.close()
@@ -106,7 +107,6 @@ def _play(ops: Ops, world: World, clock: ManualClock) -> Played:
 
 def _figures(ops: Ops, played: Played) -> None:
     counts = ops.queue.counts()
-    rate = ops.analysis.overall("60d")
     why = unsent(ops)
     _say(f"   {played.submitted:,} mails handed over; {played.sent:,} left, {why.refused:,} were refused for good,")
     _say(f"   {why.given_up:,} were given up after being put off for two days, {why.left_out:,} were left out (their")
@@ -114,7 +114,6 @@ def _figures(ops: Ops, played: Played) -> None:
     _say(f"4  {played.reports:,} delivery reports came back by SMTP; {played.matched:,} were tied to their mail.")
     suppressed = ops.suppressions.page(state="active", limit=1)[1]
     _say(f"   {suppressed:,} addresses get no campaigns any more (notebook bounces: why, and Undo).")
-    _say(f"   Bounce rate {rate}")
     _say("5  Why does a mail go where it goes? For example:")
     for sender in ("Ann Archer <ann@northwind.example>", "Carol Clerk <carol@partner-firm.example>"):
         for line in ops.explain(sender=sender).sentences()[:3]:
@@ -170,7 +169,7 @@ def _jobs(folder: Path) -> dict[str, int]:
 
 def _facts(ops: Ops, played: Played, seconds: float) -> dict[str, str]:
     counts = ops.queue.counts()
-    rate, why = ops.analysis.overall("60d"), unsent(ops)
+    rate, why = ops.analysis.overall("30d"), unsent(ops)
     return {
         "Mails handed over": f"{played.submitted:,}",
         "Left the house": f"{played.sent:,}",
@@ -181,7 +180,7 @@ def _facts(ops: Ops, played: Played, seconds: float) -> dict[str, str]:
         "Reports that came back": f"{played.reports:,}",
         "Tied to their mail": f"{played.matched:,}",
         "Suppressed addresses": f"{ops.suppressions.page(state='active', limit=1)[1]:,}",
-        "Bounce rate": f"{rate.rate:.2%}",
+        "Bounce rate (30 days)": f"{rate.rate:.2%}",
         "Seconds": f"{seconds:.0f}",
     }
 

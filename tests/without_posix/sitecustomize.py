@@ -26,7 +26,7 @@ import shutil  # isort: skip
 import subprocess  # isort: skip
 
 # The kernel of a notebook takes SIGKILL by name, and at its end asks for process groups.
-_kernel = "mailops.jobs.kernel" in sys.orig_argv
+_kernel = any("mailops.jobs.kernel" in word for word in sys.orig_argv)
 _first = ["pexpect", "platformdirs.unix", *os.environ.get("HIDE_AFTER", "").split()]
 for name in [*_first, "ipykernel.kernelbase"] if _kernel else _first:
     try:
