@@ -20,6 +20,7 @@ def metrics(ctx: typer.Context, json: bool = JSON) -> None:
         return
     rows = [(one.name, one.words, one.definition.window, one.state or "") for one in found]
     table(["Metric", "Value", "Window", "State"], rows)
+    say("Mature days are those whose returns are in. What each counts in what, and whose limit it is: --json.")
 
 
 @app.command()
