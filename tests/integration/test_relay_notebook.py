@@ -82,8 +82,8 @@ def test_the_command_line_changes_what_is_named(page: tuple[Desk, Ops, RelayView
     made = desk.json("serve", "user", "change", "shop", "--sender", "any", "--company", "")
     assert (made["senders"], made["company"]) == ([], None)
     assert "no login" in desk("serve", "user", "change", "shed", "--no-reports", status=2)
-    assert "8 characters or more" in desk("serve", "user", "add", "shed", stdin=b"a\n", status=2)
-    assert "8 characters or more" in desk("serve", "user", "password", "shop", stdin=b"", status=2)
+    assert "at least 8 characters" in desk("serve", "user", "add", "shed", stdin=b"a\n", status=2)
+    assert "at least 8 characters" in desk("serve", "user", "password", "shop", stdin=b"", status=2)
 
 
 def test_keys_are_added_rotated_and_retired(page: tuple[Desk, Ops, RelayView, DnsServer]) -> None:

@@ -146,6 +146,6 @@ def test_a_disk_that_is_full_is_told_at_the_start_of_a_mail_never_at_its_end(sys
 
 
 def test_the_locked_byte_is_behind_every_file_that_is_locked() -> None:
-    from mailops.queue.worker import JOURNAL_LIMIT
+    from mailops.queue.journal import LIMIT
 
-    assert 8 * JOURNAL_LIMIT < FAR < 1 << 31
+    assert 8 * LIMIT < FAR < 1 << 31
