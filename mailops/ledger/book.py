@@ -6,7 +6,8 @@ fixed order, each once with the whole batch, each in a savepoint: one that raise
 one by one, and those that it cannot take are owed (table ``owed``) in the same commit. Whatever is owed to a listener
 about a mail keeps later facts of that mail waiting too, so that they are heard in order. :meth:`Book.pay` tells them.
 
-Order of locks on PostgreSQL: mails by rising number, then whatever the listeners take.
+Order of locks on PostgreSQL: mails by rising number, then whatever the listeners take, then the counters, all at once
+and in their own order: two transactions that meet wait for each other at one place only.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Book:
     def record(self, connection: Connection, facts: Sequence[Fact], *, now: datetime) -> list[Fact]:
         """Record facts in the caller's transaction; gives back those that were new."""
         new = self._enter(connection, facts)
+        told = list(new)
         heard: Sequence[Fact] = new
         for _ in range(ROUNDS):
             if not heard:
@@ -68,13 +70,14 @@ class Book:
                 if wanted:
                     further += self._tell(connection, listener, wanted, now)
             heard = further
+            told += further
+        counts.add(connection, told)
         return new
 
     def _enter(self, connection: Connection, facts: Sequence[Fact]) -> list[Fact]:
         new = write(connection, facts)
         if new:
             move(connection, new)
-            counts.add(connection, new)
         return new
 
     def _tell(self, connection: Connection, listener: Listener, facts: list[Fact], now: datetime) -> list[Fact]:
@@ -140,7 +143,8 @@ class Book:
         earlier = earlier.where(o.c.listener == listener.name, e.c.mail_id == row.mail_id, o.c.event_id < event_id)
         if row.mail_id is not None and connection.execute(earlier.limit(1)).first() is not None:
             return None
-        error, _ = self._hear(connection, listener, [fact_of(row)], now)
+        error, further = self._hear(connection, listener, [fact_of(row)], now)
+        counts.add(connection, further)
         if error is None:
             connection.execute(sa.delete(o).where(*mine))
             return True
