@@ -51,13 +51,14 @@ def jump(found: Any, *, since: str, now: datetime) -> Verdict:
     )
 
 
-def incidents(found: list[Any], *, since: str, now: datetime) -> Verdict:
-    """No single domain, server or sender has a jump (:class:`mailops.analysis.trend.Incident`) that is going on."""
+def incidents(found: list[Any], *, since: str, now: datetime, enough: bool = True) -> Verdict:
+    """No single domain, server or sender has a jump (:class:`mailops.analysis.trend.Incident`) that is going on;
+    skipped without ``enough`` days to tell."""
     first = found[0] if found else None
     return Verdict(
         check="bounce_rate.groups",
         subject="each recipient domain, server and sender domain",
-        state=VerdictState.WARNING if found else VerdictState.PASSED,
+        state=VerdictState.WARNING if found else VerdictState.PASSED if enough else VerdictState.SKIPPED,
         title=f"The bounce rate of {first.group} jumped on {first.jump.first}" if first else "No group has a jump",
         found="\n".join(one.sentence for one in found[:10]),
         expected="Each group's days differ no more than chance lets them",

@@ -34,7 +34,8 @@ ops.run.record(rates.jump(view.jump, since=since, now=ops.clock.now()))
 view.notice()
 
 # %%
-CheckCard(ops.run.record(rates.incidents(ops.analysis.incidents(since), since=since, now=ops.clock.now())))
+found = ops.analysis.incidents(since)
+CheckCard(ops.run.record(rates.incidents(found, since=since, now=ops.clock.now(), enough=view.jump.enough)))
 
 # %% [markdown]
 # A bounce counts on the day its mail was sent; mail of the last days may still come back.
