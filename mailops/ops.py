@@ -722,7 +722,7 @@ class Ops:
             self.workspace.path,
             now=now,
             queue=lambda: self.queue.health(),
-            workers=lambda: loads(self.engine, since=now - timedelta(hours=1)),
+            workers=lambda: loads(self.engine, since=now - timedelta(hours=1), now=now),
         )
 
     def metrics(self) -> tuple[Metric, ...]:

@@ -25,7 +25,7 @@ def waiting(health: QueueHealth, *, now: datetime, limit: timedelta) -> Verdict:
         subject="mails in state Outgoing",
         state=VerdictState.FAILED if late else VerdictState.PASSED,
         title="Mail leaves in time" if not late else f"Mail has been waiting for {_hours(age)}",
-        found=f"{count} waiting, {health.due} due now"
+        found=f"{count} waiting, {health.due_words} due now"
         + (f"; the oldest since {oldest:%Y-%m-%d %H:%M} UTC" if oldest else ""),
         expected=f"Nothing waits longer than {_hours(limit)}.",
         fix="Run the queue job (mailops queue run). If they stay, look at their reasons in the queue notebook: "

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ..errors import MailopsError
 from ..model.running import STALE, STATE, WORKER_STATE, Running, is_alive, last_runs, read_running
 from ..model.states import MailState
+from ..model.text import counted, lasting
 from ..model.verdict import Verdict, VerdictState
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Status:
         return {WELL: 0, WORRIED: 0, DOWN: 1, STOPPED: 3}[self.health]
 
     def rows(self, now: datetime) -> list[tuple[str, str, str, str, str, str, str]]:
-        """A row for each service: whole, service, state, process, since, seconds since its heartbeat, last error."""
+        """A row for each service: whole, service, state, process, since, time since its heartbeat, last error."""
         return [
             (
                 one.kind,
@@ -60,7 +61,7 @@ class Status:
                 + (f", started again {s.restarts}×" if s.restarts else ""),
                 str(s.pid or ""),
                 f"{s.since:%Y-%m-%d %H:%M:%S}" if s.since else "",
-                f"{max(0.0, (now - s.heard).total_seconds()):.0f} s" if s.heard else "",
+                lasting((now - s.heard).total_seconds()) if s.heard else "",
                 s.error,
             )
             for one in self.running
@@ -97,9 +98,11 @@ def status(
     if health is not None:
         oldest = max(0.0, (now - health.oldest).total_seconds()) if health.oldest else None
         if health.owed:
-            worried.append(f"{health.owed} facts are owed to threads, the suppression list or submitters")
+            worried.append(
+                f"{counted(health.owed, 'fact is', 'facts are')} owed to threads, the suppression list or submitters"
+            )
         if health.due and oldest is not None and oldest > LATE.total_seconds():
-            worried.append(f"the oldest mail waits for {oldest / 3600:.0f} hours")
+            worried.append(f"the oldest mail waits for {lasting(oldest)}")
     word = DOWN if down else STOPPED if not running else WORRIED if worried else WELL
     why = [*down, *worried]
     if not running and not down:
@@ -140,7 +143,8 @@ def services(found: Status) -> Verdict:
     state = {WELL: "passed", WORRIED: "warning", DOWN: "failed", STOPPED: "skipped"}[found.health]
     parts = [f"{kind} {name}: {how}" for kind, name, how, *_ in found.rows(found.at)]
     if found.queue is not None:
-        parts.append(f"{found.queue.counts[MailState.OUTGOING]} mails wait, {found.queue.due} of them due")
+        waiting = counted(found.queue.counts[MailState.OUTGOING], "mail waits", "mails wait")
+        parts.append(f"{waiting}, due now: {found.queue.due_words}")
     return Verdict(
         check="services.running",
         subject="mailops serve and mailops worker in this workspace",

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from ..errors import ConfigError
-from ..model.text import counted
+from ..model.text import counted, lasting
 from . import figures  # noqa: F401  (registers metrics and sql)
 from .app import app, open_ops, workspace_of
 from .output import plain, print_json, progress, say, table
@@ -272,9 +272,9 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
         table(["Of", "Service", "State", "Process", "Since (UTC)", "Heartbeat", "Last error"], found.rows(found.at))
     if found.queue is not None:
         counts = ", ".join(f"{found.queue.counts[s]} {s.label}" for s in MailState if found.queue.counts[s])
-        say(f"Queue: {counts or 'empty'}; due now {found.queue.due}; owed {found.queue.owed}.")
+        say(f"Queue: {counts or 'empty'}; due now {found.queue.due_words}; owed {found.queue.owed}.")
     if found.oldest_seconds is not None:
-        say(f"The oldest mail waits for {found.oldest_seconds:.0f} s.")
+        say(f"The oldest mail waits for {lasting(found.oldest_seconds)}.")
     if found.workers:
         rows = [(w.worker, w.held, w.done, w.sent, w.last) for w in found.workers]
         table(["Worker", "Holds", "Attempts in the last hour", "Sent", "Last (UTC)"], rows)

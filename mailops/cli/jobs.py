@@ -115,7 +115,8 @@ def tick(ctx: typer.Context, json: bool = JSON) -> None:
         print_json(done)
     else:
         for one in done:
-            say(f"{one.job}: {', '.join(one.statuses) or one.reason}")
+            how = ", ".join(one.statuses)
+            say(f"{one.job}: " + (f"{how}: {one.reason}" if how and one.error else how or one.reason))
     bad = [status for one in done for status in one.statuses]
     raise typer.Exit(2 if "error" in bad or any(one.error for one in done) else 1 if "failed" in bad else 0)
 

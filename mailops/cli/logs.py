@@ -78,7 +78,7 @@ def search(
         return
     for hit in hits:
         say(f"{hit.at:%Y-%m-%d %H:%M:%S} UTC  {hit.file}  {hit.host} {hit.program}: {hit.text}")
-    say(f"{len(hits)} lines")
+    say(counted(len(hits), "line"))
 
 
 @app.command("refused")
@@ -124,7 +124,7 @@ def show_trace(found: Trace) -> None:
 
 
 def _show(journey: Journey, *, whole: bool) -> None:
-    say(f"{journey.message_id or '(no Message-ID)'} from {journey.sender or '<>'}, {journey.first:%Y-%m-%d %H:%M} UTC")
+    say(f"{journey.message_id or '(no Message-ID)'} from {journey.author}, {journey.first:%Y-%m-%d %H:%M} UTC")
     if whole:
         say("  " + " → ".join(journey.holders))
         for step in journey.steps:

@@ -32,8 +32,8 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
     """Counts by state, what is due, and since when the oldest mail waits."""
     health = open_ops(ctx).queue.health()
     if json:
-        told = plain(health)
-        print_json(told if health.partly else {name: value for name, value in told.items() if name != "partly"})
+        seldom = ("partly", "on_hold", "of_job")  # told where there are any
+        print_json({name: value for name, value in plain(health).items() if value or name not in seldom})
         return
     table(["State", "Mails"], [(s.label, health.counts[s]) for s in MailState])
     if health.partly:
@@ -42,7 +42,7 @@ def status(ctx: typer.Context, json: bool = JSON) -> None:
             "mails in Delivery Failed."
         )
     since = health.oldest.isoformat() if health.oldest else "-"
-    say(f"Due now: {health.due}; with workers: {health.held}; oldest waits since: {since}")
+    say(f"Due now: {health.due_words}; with workers: {health.held}; oldest waits since: {since}")
     if health.owed:
         say(
             f"Owed: {health.owed} facts that threads or the suppression list could not take; each run tells them again."
@@ -146,8 +146,8 @@ def show(
         how = {"told": f"by mail {told.report_id}", "due": "not yet", "withheld": f"not: {told.why}"}[told.state]
         say(f"Submitter {told.address} told of {told.recipient}: {how}.")
     table(
-        ["At (UTC)", "Event", "Recipient", "Server", "By"],
-        [(h.at, h.kind, h.recipient, h.server_key, h.actor) for h in lines],
+        ["At (UTC)", "Event", "Recipient", "Server", "By", "Answer"],
+        [(h.at, h.kind, h.recipient, h.server_key, h.actor, (h.data or {}).get("reply")) for h in lines],
     )
 
 

@@ -12,14 +12,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, MailopsError, NotFound
+from ..errors import ConfigError, MailopsError, NotFound, StoreError
 from ..locks import try_lock
 from ..ports import Clock
-from ..store.runs import Run, get_run, list_runs, newest_fact
+from ..store.runs import Run, finish_run, get_run, list_runs, newest_fact, start_run
 from ..workspace import JOBS as FILE
 from ..workspace import Workspace
 from . import catalogue, clean, history
@@ -154,7 +154,10 @@ class Jobs:
                 raise ConfigError(
                     f"The job {name} is running.", code="job.running", facts={"job": name}, fix="Wait for its end."
                 )
-            return self._try(job, self._clock.now().replace(microsecond=0))[-1]
+            slot = self._clock.now().replace(microsecond=0)
+            while get_run(self._workspace.engine, job.run_id(slot)) is not None:  # of this second already
+                slot += timedelta(seconds=1)
+            return self._try(job, slot)[-1]
 
     def waiting(self) -> bool:
         """Whether the time of a job has come, so that :meth:`tick` would run it."""
@@ -172,12 +175,17 @@ class Jobs:
                 return Ticked(job.name, found.reason, dropped=found.dropped)
             if not free:
                 return Ticked(job.name, "It is still running; an overlap is refused.")
-            try:
-                results = [result for slot in found.slots for result in self._try(job, slot)]
-            except MailopsError as error:  # this job's alone: its notebook is gone, say
-                return Ticked(job.name, error.message, dropped=found.dropped, error=error.as_dict())
-        ids, statuses = tuple(r.id for r in results), tuple(r.status for r in results)
-        return Ticked(job.name, found.reason, ids, statuses, found.dropped)
+            ended: list[tuple[str, str]] = []
+            broken: MailopsError | None = None
+            for slot in found.slots:
+                try:
+                    ended += [(result.id, result.status) for result in self._try(job, slot)]
+                except MailopsError as error:  # this job's alone: its notebook is gone, say
+                    broken = error
+                    ended += [(run.id, run.status) for run in self._runs(job) if _slot(run.id) == slot][:1]
+        ids, statuses = tuple(run_id for run_id, _ in ended), tuple(status for _, status in ended)
+        said, told = (broken.message, broken.as_dict()) if broken is not None else (found.reason, None)
+        return Ticked(job.name, said, ids, statuses, found.dropped, told)
 
     def _due(self, job: Job) -> Due:
         slots = [slot for run in self._runs(job) if (slot := _slot(run.id)) is not None]
@@ -186,29 +194,45 @@ class Jobs:
 
     def _try(self, job: Job, slot: datetime) -> list[RunResult]:
         """The runs for one instant: the first try, and others while they may end better. An instant that has its run
-        already, by whoever, has none."""
+        already, by whoever, has none. One that could not begin leaves its line in the history too, and raises."""
         results: list[RunResult] = []
         for attempt in range(1, job.retries + 2):
             run_id = job.run_id(slot, attempt)
             if get_run(self._workspace.engine, run_id) is not None:
                 continue
-            result = run_notebook(
-                job.notebook,
-                job.parameters,
-                workspace=self._workspace,
-                timeout=job.timeout,
-                clock=self._clock,
-                run_id=run_id,
-            )
+            try:
+                result = run_notebook(
+                    job.notebook,
+                    job.parameters,
+                    workspace=self._workspace,
+                    timeout=job.timeout,
+                    clock=self._clock,
+                    run_id=run_id,
+                )
+            except MailopsError as error:
+                self._note(job, run_id, error)
+                raise
             results.append(result)
             if not result.retry:
                 break
         return results
 
+    def _note(self, job: Job, run_id: str, error: MailopsError) -> None:
+        """The line of a run that could not begin. Where the store takes none, what went wrong is told all the same."""
+        from ..secrets import redact_value
+
+        engine, now = self._workspace.engine, self._clock.now()
+        given = redact_value(dict(job.parameters))
+        try:
+            if get_run(engine, run_id) is None:
+                start_run(engine, Run(run_id, _stem(job), given, now, None, "running", None, None, None))
+                finish_run(engine, run_id, status="error", exit_code=2, error=error.as_dict(), at=now)
+        except StoreError:
+            return
+
     def _runs(self, job: Job) -> tuple[Run, ...]:
-        stem = Path(job.notebook).stem if job.notebook.endswith(".ipynb") else job.notebook
-        mark = f"-{job.key}"
-        return tuple(r for r in list_runs(self._workspace.engine, notebook=stem, limit=None) if mark in r.id[16:])
+        mark, runs = f"-{job.key}", list_runs(self._workspace.engine, notebook=_stem(job), limit=None)
+        return tuple(run for run in runs if mark in run.id[16:])
 
     def _keep(self, jobs: list[Job]) -> None:
         file = self._workspace.path / FILE
@@ -244,6 +268,11 @@ def _lock(path: Path) -> Iterator[bool]:
         yield try_lock(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _stem(job: Job) -> str:
+    """The notebook's name in the run history."""
+    return Path(job.notebook).stem if job.notebook.endswith(".ipynb") else job.notebook
 
 
 def _slot(run_id: str) -> datetime | None:

@@ -49,7 +49,7 @@ def take(
     if ids is not None:
         picks = [mine.where(m.c.id.in_(ids)).order_by(m.c.due_at, m.c.id)]
     else:
-        mine = mine.where(m.c.due_at <= now, *_free_of_holds(connection, now)).order_by(m.c.due_at, m.c.id)
+        mine = mine.where(m.c.due_at <= now, *free_of_holds(connection, now)).order_by(m.c.due_at, m.c.id)
         every = [mine.limit(batch)]
         picks = (
             every
@@ -113,7 +113,7 @@ def backlog(engine: Engine, lane: str, ranks: Collection[int], *, now: datetime,
         return int(connection.execute(count).scalar_one())
 
 
-def _free_of_holds(connection: Connection, now: datetime) -> list[sa.ColumnElement[bool]]:
+def free_of_holds(connection: Connection, now: datetime) -> list[sa.ColumnElement[bool]]:
     """Conditions that leave out mails with a waiting recipient in a held domain; none while no domain is held."""
     held = [str(row[0]) for row in connection.execute(sa.select(h.c.domain).where(h.c.until > now))]
     if not held:
@@ -421,7 +421,7 @@ def _facts(item: Settled, kept: bool, now: datetime) -> Iterator[Fact]:
     signed = is_signed(item.envelope_from)
     for row in outcome.deliveries:
         kind = "unknown" if outcome.attempt == "unknown" and row.state is DeliveryState.PENDING else row.event
-        data: dict[str, Any] = {}
+        data: dict[str, Any] = {"reply": row.reply[:1000]} if row.reply else {}
         if kind != "sent":
             data = {"code": row.code, "enhanced": row.enhanced, "reply": row.reply[:1000]}
             data |= {"stage": row.stage, "reason": row.reason}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -12,6 +12,8 @@ from ..store import schema
 from ..store.database import explained, reading
 
 m, a = schema.mails, schema.attempts
+SEEN = timedelta(minutes=2)
+"""For how long a worker that holds nothing is told of: each run of the queue job is a worker of its own."""
 LATELY = 20_000
 """Attempts that are looked at, the newest."""
 
@@ -29,8 +31,9 @@ class Load:
     last: datetime | None
 
 
-def loads(engine: Engine, *, since: datetime) -> list[Load]:
-    """The workers that hold mails or ended an attempt since then, the busiest first."""
+def loads(engine: Engine, *, since: datetime, now: datetime) -> list[Load]:
+    """The workers that hold mails, or ended an attempt within :data:`SEEN` before ``now``, with what each did since
+    then, the busiest first."""
     with explained("looking at workers"), reading(engine) as connection:
         held = {
             str(worker): (int(count), until)
@@ -53,5 +56,6 @@ def loads(engine: Engine, *, since: datetime) -> list[Load]:
     found = []
     for name in held.keys() | done.keys():
         (count, until), (tried, good, last) = held.get(name, (0, None)), done.get(name, (0, 0, None))
-        found.append(Load(name, count, until, tried, good, last))
+        if count or (last is not None and now - last <= SEEN):
+            found.append(Load(name, count, until, tried, good, last))
     return sorted(found, key=lambda load: (-load.held, -load.done, load.worker))

@@ -38,9 +38,10 @@ class Read:
         """It in a sentence."""
         s, t = self.seen, self.taken
         return (
-            f"{counted(len(self.files), 'file')}, {s.lines:,} lines: {t.mails:,} mails new, {t.answers:,} answers,"
-            f" {t.refusals:,} refusals, {t.facts:,} facts new. Not used: {s.broken:,} lines broken, {s.foreign:,} of"
-            f" other programs, {s.unknown:,} not understood; {t.unjoined:,} answers without a Message-ID."
+            f"{counted(len(self.files), 'file')}, {counted(s.lines, 'line')}: {counted(t.mails, 'mail')} new,"
+            f" {counted(t.answers, 'answer')}, {counted(t.refusals, 'refusal')}, {counted(t.facts, 'fact')} new."
+            f" Not used: {counted(s.broken, 'line')} broken, {s.foreign:,} of other programs, {s.unknown:,} not"
+            f" understood; {counted(t.unjoined, 'answer')} without a Message-ID."
         )
 
 

@@ -87,16 +87,23 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """One mail: its steps in time order, each recipient's way, and what could not be joined."""
+    """One mail: its steps in time order, each recipient's way, and what could not be joined. ``mail`` is its number in
+    the queue, None for mail that only logs know; ``sender`` is of the envelope, "" the null one (RFC 5321 section
+    4.5.5), None where nothing that is known names it."""
 
-    mail: int
+    mail: int | None
     message_id: str
-    sender: str
+    sender: str | None
     first: datetime
     last: datetime
     steps: tuple[Step, ...]
     paths: tuple[Path, ...]
     unjoined: tuple[str, ...] = ()
+
+    @property
+    def author(self) -> str:
+        """The sender in words."""
+        return author(self.sender)
 
     @property
     def holders(self) -> tuple[str, ...]:
@@ -246,17 +253,13 @@ def _journey(connection: Connection, numbers: Sequence[int]) -> Journey | None:
     if not facts and not stays:
         return None
     message_id = next((r.message_id for r in (*facts, *stays) if r.message_id), "")
-    replies = {
-        str(row.recipient): str(row.reply or "")
-        for row in connection.execute(sa.select(d.c.recipient, d.c.reply).where(d.c.mail_id == number))
-    }
     steps = [_taken(row) for row in stays]
     inside = {row.queue_id: _name(row.host, row.instance) for row in stays}
-    senders = [row.sender for row in stays if row.sender and not row.notice_of]
+    senders = [row.sender for row in stays if row.sender is not None and not row.notice_of]
     for row in facts:
-        if row.kind == "submitted":
-            senders.insert(0, str((row.data or {}).get("from") or ""))
-        step = _told(row, replies, inside)
+        if row.kind == "submitted" and (told := (row.data or {}).get("from")) is not None:
+            senders.insert(0, str(told))
+        step = _told(row, inside)
         if step is not None:
             steps.append(step)
     steps += _reports(connection, number, message_id, {(s.at, s.source) for s in steps})
@@ -264,10 +267,10 @@ def _journey(connection: Connection, numbers: Sequence[int]) -> Journey | None:
     # what a server took comes before what it did in the same second
     steps.sort(key=lambda step: (step.at, 0 if not step.recipient else 1 if INSIDE in step.what else 2))
     people = list(dict.fromkeys(step.recipient for step in steps if step.recipient and step.state))
-    sender = next((s for s in senders if s), "")
+    sender = next(filter(None, senders), "" if senders or any(row.notice_of for row in stays) else None)
     paths = tuple(_path(person, steps, sender, message_id) for person in people or [""])
     return Journey(
-        number, message_id, sender, steps[0].at, steps[-1].at, tuple(steps), paths,
+        number if number > 0 else None, message_id, sender, steps[0].at, steps[-1].at, tuple(steps), paths,
         tuple(_missing(stays, steps, people)),
     )  # fmt: skip
 
@@ -291,7 +294,7 @@ def _taken(row: Any) -> Step:
     return Step(row.first_at, what, name, state="held", queue_id=row.queue_id)
 
 
-def _told(row: Any, replies: dict[str, str], inside: dict[str, str]) -> Step | None:
+def _told(row: Any, inside: dict[str, str]) -> Step | None:
     """A fact as a step."""
     data, kind = row.data or {}, str(row.kind)
     answer, to = str(data.get("reply") or ""), row.recipient or ""
@@ -304,7 +307,7 @@ def _told(row: Any, replies: dict[str, str], inside: dict[str, str]) -> Step | N
         who = data.get("login") or data.get("client") or row.actor
         return Step(row.at, f"mailops took it from {who}", "mailops", source="queue", state="held")
     if kind == "sent":
-        return Step(row.at, f"{server} took it", server, replies.get(to, ""), to, "queue", "held")
+        return Step(row.at, f"{server} took it", server, answer, to, "queue", "held")
     if kind in ("deferred", "unknown"):
         what = "was put off" if kind == "deferred" else "was broken off amid the answer"
         return Step(row.at, f"the attempt at {server} {what}", "mailops", answer, to, "queue", "waiting")
@@ -360,7 +363,8 @@ def _logged(row: Any, data: dict[str, Any], answer: str, to: str, inside: dict[s
             return Step(row.at, f"{here} {INSIDE}, as {theirs}", inside[theirs], answer, to, "log", "held", theirs)
         return Step(row.at, f"{relay} took it from {here}", relay or here, answer, to, "log", "held", theirs)
     if outcome == "deferred":
-        return Step(row.at, f"{relay or 'nobody'} put it off; it stays at {here}", here, answer, to, "log", "waiting")
+        what = f"{relay} put it off; it stays at {here}" if relay else f"no server was reached; it waits at {here}"
+        return Step(row.at, what, here, answer, to, "log", "waiting")
     given_up = (
         "gave it up after its queue's lifetime" if outcome == "expired" else f"was told no by {relay or 'itself'}"
     )
@@ -399,7 +403,12 @@ def _answers(connection: Connection, message_id: str) -> Iterable[Step]:
         )
 
 
-def _path(person: str, steps: Sequence[Step], sender: str, message_id: str) -> Path:
+def author(sender: str | None) -> str:
+    """A sender of an envelope in words."""
+    return "an unknown sender" if sender is None else sender or "the null sender"
+
+
+def _path(person: str, steps: Sequence[Step], sender: str | None, message_id: str) -> Path:
     """Where a recipient's copy is: the last step that says so; of those about the whole mail only the ones before
     it was named, since others' copies go on by themselves."""
     state, holder, since, answer, queue_id = "lost", "", None, "", ""
@@ -434,12 +443,12 @@ def _letter(
     answer: str,
     queue_id: str,
     person: str,
-    sender: str,
+    sender: str | None,
     message_id: str,
 ) -> tuple[str, str]:
     """Whom to ask, and the text for him."""
     when = f"{since:%Y-%m-%d %H:%M:%S} UTC" if since else "a time that is not known"
-    mail = f"the mail {message_id or 'without a Message-ID'} from {sender or 'the null sender'}"
+    mail = f"the mail {message_id or 'without a Message-ID'} from {author(sender)}"
     mail += f" to {person}" if person else ""
     said = f":\n\n    {answer}\n\n" if answer else ". "
     if state == "held":

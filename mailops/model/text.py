@@ -18,6 +18,25 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def lasting(seconds: float) -> str:
+    """A span of time in its two largest units.
+
+    >>> lasting(9), lasting(3600), lasting(151941)
+    ('9 seconds', '1 hour', '1 day 18 hours')
+    """
+    parts: list[str] = []
+    rest = max(0, int(seconds))
+    for size, word in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
+        number, rest = divmod(rest, size)
+        if number or (size == 1 and not parts):
+            parts.append(counted(number, word))
+        elif parts:
+            break
+        if len(parts) == 2:
+            break
+    return " ".join(parts)
+
+
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Controls of a terminal (ECMA-48) and of writing direction, and half surrogates (bytes of a file's name that are no
 UTF-8), which no encoding writes; line ends and tabs stay."""

@@ -14,10 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import NotFound
+from ..ledger.attempts import free_of_holds
 from ..ledger.book import owed
 from ..model.mail import DeliveryView, MailView
 from ..model.setup import BouncePolicy, MailClass, Setup
-from ..model.states import DeliveryState, MailState
+from ..model.states import OF_THE_JOB, DeliveryState, MailState
+from ..model.text import counted
 from ..routing import RouteRequest
 from ..store import schema
 from ..store.database import explained, reading
@@ -79,7 +81,7 @@ class QueueHealth:
     counts: Mapping[MailState, int]
     """By state; every state is named."""
     due: int
-    """*Outgoing* mails that may leave now."""
+    """*Outgoing* mails that may leave now; not those to a held domain."""
     oldest: datetime | None
     held: int
     """Mails that a worker has taken."""
@@ -87,6 +89,18 @@ class QueueHealth:
     """Facts that threads or the suppression list have not taken yet; each run of the queue tells them again."""
     partly: int = 0
     """*Sent* mails with recipients who did not get it."""
+    on_hold: int = 0
+    """*Outgoing* mails that would be due, and stay while a recipient's domain is held."""
+    of_job: int = 0
+    """Of those that are due, the ones that leave with the queue job, not before."""
+
+    @property
+    def due_words(self) -> str:
+        """What is due and what keeps it, in words."""
+        job = counted(self.of_job, "waits", "wait") + " for the queue job" if self.of_job else ""
+        held = f"{self.on_hold:,} more to held domains" if self.on_hold else ""
+        more = ", ".join(filter(None, (job, held)))
+        return f"{self.due:,}" + (f" ({more})" if more else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +128,13 @@ def health(engine: Engine, *, now: datetime) -> QueueHealth:
     """Figures for a first look at the queue."""
     outgoing = m.c.state == MailState.OUTGOING.value
     with explained("looking at the queue"), reading(engine) as connection:
-        due = connection.execute(sa.select(sa.func.count()).where(outgoing, m.c.due_at <= now)).scalar_one()
+        due_now = (outgoing, m.c.due_at <= now)
+        free = (*due_now, *free_of_holds(connection, now))
+        of_job = m.c.rank.in_([rank.value for rank in OF_THE_JOB])
+        would, due, job = (
+            int(connection.execute(sa.select(sa.func.count()).where(*which)).scalar_one())
+            for which in (due_now, free, (*free, of_job))
+        )
         own_date_passed = m.c.scheduled_at.is_not(None) & (m.c.scheduled_at > m.c.queued_at)
         since = sa.case((own_date_passed, m.c.scheduled_at), else_=m.c.queued_at)
         may_leave = m.c.scheduled_at.is_(None) | (m.c.scheduled_at <= now)
@@ -123,7 +143,7 @@ def health(engine: Engine, *, now: datetime) -> QueueHealth:
         ).scalar()
         held = connection.execute(sa.select(sa.func.count()).where(m.c.lease_owner.is_not(None))).scalar_one()
         partly = connection.execute(sa.select(sa.func.count()).select_from(m).where(PARTLY)).scalar_one()
-    return QueueHealth(counts(engine), int(due), oldest, int(held), owed(engine), int(partly))
+    return QueueHealth(counts(engine), due, oldest, int(held), owed(engine), int(partly), would - due, job)
 
 
 def page(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import ConfigError, StateConflict
-from ..model.address import is_valid, normalise
+from ..model.address import is_valid, normalise, parse_first
 from ..model.filters import is_domain, read_filter
 from ..model.setup import AliasDomain, Authentication, Hosting, MailClass, Server, Setup
 from ..model.text import counted
@@ -390,14 +390,16 @@ def campaign_findings(server: Server, recipients: int, sender: str) -> list[Find
                 {"server": server.key, "provider": profile.name, "recipients": recipients},
             )
         )
-    if "@" in sender and not read_filter(server.from_filter).allows(normalise(sender)):
+    author = parse_first(sender)
+    if author and not read_filter(server.from_filter).allows(author.normalised):
         found.append(
             Finding(
                 "campaign.filter",
                 Severity.ERROR,
-                f"The FROM filter of {server.name!r} does not hold {sender}, and a campaign's From is never rewritten.",
-                f"Add {sender} or its domain to the filter, or change the campaign's From.",
-                {"server": server.key, "filter": server.from_filter, "from": sender},
+                f"The FROM filter of {server.name!r} does not hold {author.spec}, and a campaign's From is never"
+                " rewritten.",
+                f"Add {author.spec} or its domain to the filter, or change the campaign's From.",
+                {"server": server.key, "filter": server.from_filter, "from": author.spec},
             )
         )
     return found

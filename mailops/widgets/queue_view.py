@@ -71,6 +71,7 @@ class QueueView(Card):
             [
                 (MailState.OUTGOING.label, f"{counts[MailState.OUTGOING]:,}", "info"),
                 ("Due now", f"{health.due:,}", None),
+                *([("To held domains", f"{health.on_hold:,}", None)] if health.on_hold else []),
                 (MailState.FAILED.label, f"{failed:,}", "bad" if failed else "good"),
                 (MailState.SENT.label, f"{counts[MailState.SENT]:,}", "good"),
                 (MailState.CANCELLED.label, f"{counts[MailState.CANCELLED]:,}", None),

@@ -187,7 +187,7 @@ def _row(number: int, one: Journey) -> dict[str, Any]:
         "label": one.message_id or f"mail {number}",
         "number": number,
         "at": f"{one.first:%Y-%m-%d %H:%M}",
-        "sender": one.sender or "(null sender)",
+        "sender": one.sender or ("(unknown)" if one.sender is None else "(null sender)"),
         "recipients": ", ".join(people[:2]) + (f" and {len(people) - 2} more" if len(people) > 2 else ""),
         "state": state_cell(state, word),
         "where": worst.says,
@@ -212,7 +212,7 @@ def detail(one: Journey) -> list[Card]:
     ]
     missing = "".join(paragraph(f"Not joined: {line}", muted=True) for line in one.unjoined)
     inner = (
-        heading(f"From {one.sender or 'the null sender'}, {one.first:%Y-%m-%d %H:%M} UTC")
+        heading(f"From {one.author}, {one.first:%Y-%m-%d %H:%M} UTC")
         + code(one.message_id or "(no Message-ID)")
         + paragraph("Holders: " + " → ".join(one.holders))
         + html_table(["Recipient", "State", "Where it is", "Since (UTC)", "Proof"], ways, raw=True)

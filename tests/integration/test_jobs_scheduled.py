@@ -76,6 +76,31 @@ def test_a_job_that_cannot_run_stops_no_other(sqlite_ops: Ops, tmp_path: Path) -
     assert second.reason == "Not due yet."
 
 
+def test_a_run_that_could_not_begin_has_its_line_and_is_not_tried_again(sqlite_ops: Ops, tmp_path: Path) -> None:
+    clock = ManualClock(sqlite_ops.clock.now())
+    jobs = Jobs(sqlite_ops.workspace, clock)
+    gone = tmp_path / "gone.ipynb"
+    gone.write_text((NOTEBOOKS / "gate.ipynb").read_text("utf-8"), "utf-8")
+    made = jobs.add(gone, every="1h", name="a-gone", missed="all", retries=2)
+    gone.unlink()
+    clock.advance(2 * 3600)
+    (done,) = jobs.tick()
+    due = [made.run_id(made.created_at + timedelta(hours=n)) for n in (1, 2)]
+    assert (list(done.runs), done.statuses) == (due, ("error", "error"))
+    (again,) = jobs.tick()
+    assert (again.reason, again.error) == ("Not due yet.", None)
+    (newest, _) = cli(sqlite_ops, "jobs", "history", "a-gone")
+    assert (newest["id"], newest["status"], newest["error"]["code"]) == (due[1], "error", "run.notebook_not_found")
+    (shown,) = cli(sqlite_ops, "jobs", "list")
+    assert shown["last"]["status"] == "error"
+    (member,) = Ops.fleet_status(sqlite_ops.workspace.path)
+    assert (member.verdict, "gone" in member.said) == ("look", True)
+    for number in (3, 4):  # by hand too, twice in a second
+        with pytest.raises(NotFound):
+            jobs.run("a-gone")
+        assert [run.status for run in jobs.history("a-gone")] == ["error"] * number
+
+
 def test_the_commands_keep_list_and_remove_jobs(sqlite_ops: Ops) -> None:
     words = ["jobs", "add", "queue", "--cron", "30 2 * * *", "--zone", "Europe/Berlin", "-p", "max_failed=3"]
     added = cli(sqlite_ops, *words)

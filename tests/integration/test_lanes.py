@@ -26,7 +26,7 @@ from mailops.ports import RecipientReply, SendResult
 from mailops.queue import journal as journals
 from mailops.queue.slots import DEFAULT, FileSlots, account_of, sessions_for, slots_for
 from mailops.store import schema
-from mailops.testing import SmtpServer, slow
+from mailops.testing import ManualClock, SmtpServer, slow
 
 CHILD = Path(__file__).with_name("drain_child.py")
 
@@ -238,6 +238,10 @@ def test_a_held_domain_waits_and_nobody_behind_it(ops_on: Callable[..., Ops]) ->
         assert all(
             "held until" in (mail.leaves or "") and "servers are down" in (mail.leaves or "") for mail in waiting
         )
+        health, told = ops.queue.health(), cli(ops.workspace.path, "queue", "status")
+        assert (health.due, health.on_hold, health.of_job) == (0, 3, 0)
+        assert (told["due"], told["on_hold"], told["counts"]["outgoing"]) == (0, 3, 3)
+        assert health.due_words == "0 (3 more to held domains)"
         [held] = cli(ops.workspace.path, "queue", "holds")
         assert (held["domain"], held["actor"]) == ("x3.example", "ann")
         cli(ops.workspace.path, "queue", "unhold", "x3.example")
@@ -247,6 +251,29 @@ def test_a_held_domain_waits_and_nobody_behind_it(ops_on: Callable[..., Ops]) ->
         for domain, span in (("nowhere", 1), ("x.example", -1)):
             with pytest.raises(InputRefused):
                 ops.queue.hold(domain, timedelta(hours=span))
+
+
+def test_what_waits_for_the_job_is_told_beside_what_is_due(sqlite_ops: Ops) -> None:
+    put(sqlite_ops, 1, mail_class=MailClass.MASS)
+    put(sqlite_ops, 2)
+    told = cli(sqlite_ops.workspace.path, "queue", "status")
+    assert (told["due"], told["of_job"]) == (3, 1)
+    assert sqlite_ops.queue.health().due_words == "3 (1 waits for the queue job)"
+    assert "held domain" not in sqlite_ops.queue.health().due_words
+
+
+def test_workers_that_ended_are_told_of_for_two_minutes(ops_factory: Any) -> None:
+    clock = ManualClock(datetime(2026, 11, 30, 12, tzinfo=UTC))
+    ops = ops_factory(clock=clock)
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+        for _ in range(3):
+            put(ops, 1)
+            assert ops.queue.run().sent == 1
+            clock.advance(90)
+    assert [load.sent for load in ops.status().workers] == [1]
+    clock.advance(60)
+    assert ops.status().workers == ()
 
 
 # --- the journal ------------------------------------------------------------------------------------------------------

@@ -28,12 +28,16 @@ def ops(ops_factory: Callable[..., Ops]) -> Ops:
     return ops_factory(clock=ManualClock(NOW))
 
 
-def cli(ops: Ops, *words: str) -> Any:
-    """A command with --json, in the same workspace."""
+def app_of() -> Any:
     from mailops.cli import commands  # noqa: F401
     from mailops.cli.app import app
 
-    done = CliRunner().invoke(app, ["-w", str(ops.workspace.path), *words, "--json"], catch_exceptions=False)
+    return app
+
+
+def cli(ops: Ops, *words: str) -> Any:
+    """A command with --json, in the same workspace."""
+    done = CliRunner().invoke(app_of(), ["-w", str(ops.workspace.path), *words, "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
@@ -308,6 +312,45 @@ def test_our_own_mail_is_followed_beyond_the_server_that_took_it(
     assert {(p.recipient, p.state) for p in journey.paths} == {("bob@x.example", "held"), ("cat@x.example", "refused")}
     assert {step.source for step in journey.steps} >= {"queue", "log"}
     assert ops.books().agree
+
+
+def test_a_report_leaves_the_words_of_acceptance_as_they_were_given(
+    ops_factory: Callable[..., Ops], tmp_path: Path
+) -> None:
+    from furnish import furnish
+
+    with SmtpServer() as smtp:
+        ops = ops_factory(clock=ManualClock(NOW))
+        furnish(ops, smtp)
+        number = ops.send(sender="ann@acme.example", to=["cat@x.example"], subject="Hi", text="Hello")
+        assert ops.queue.run().sent == 1
+        raw = smtp.messages[0].data
+    took = ops.queue.mail(number).deliveries[0].reply
+    assert took
+    before = cli(ops, "trace", str(number))["journeys"][0]["steps"]
+    ops.bounces.take(build_dsn(raw, "cat@x.example", "5.1.1", "550 5.1.1 No", "mx1", to="bounce@acme.example"))
+    after = cli(ops, "trace", str(number))["journeys"][0]["steps"]
+    assert after[: len(before)] == before
+    assert [step["answer"] for step in after if step["what"].endswith(" took it")] == [took]
+    told = {line["kind"]: line["data"] for line in cli(ops, "queue", "history", str(number))}
+    assert told["sent"]["reply"] == took
+    assert "5.1.1" in told["bounced"]["reply"]
+    shown = CliRunner().invoke(app_of(), ["-w", str(ops.workspace.path), "queue", "show", str(number)])
+    assert took in shown.stdout
+
+
+def test_of_a_fragment_what_is_not_known_is_said(ops: Ops, tmp_path: Path) -> None:
+    late = answer("AB009", "bob@x.example", "deferred", "connect to mx: timed out")
+    done = ops.logs.take(written(tmp_path, "mail.log", late.replace("relay=mx.x.example[192.0.2.9]:25", "relay=none")))
+    assert done.says.startswith("1 file, 1 line: "), done.says
+    assert "1 answers" not in done.says
+    (journey,) = cli(ops, "trace", "AB009")["journeys"]
+    assert (journey["mail"], journey["sender"]) == (None, None)
+    assert journey["steps"][-1]["what"] == "no server was reached; it waits at mx1/postfix"
+    assert "from an unknown sender" in journey["paths"][0]["text"]
+    shown = CliRunner().invoke(app_of(), ["-w", str(ops.workspace.path), "trace", "AB009"]).stdout
+    assert "from an unknown sender" in shown
+    assert "<>" not in shown
 
 
 def test_who_still_sends_past_mailops_is_told_by_sign_in(ops: Ops, tmp_path: Path) -> None:

@@ -197,6 +197,13 @@ def test_a_campaign_whose_from_the_filter_refuses_is_named_before_queueing() -> 
     assert found.severity is Severity.ERROR
 
 
+@pytest.mark.parametrize("sender", ["Ann <ann@example.com>", '"Ann, at work" <Ann@EXAMPLE.com>'])
+def test_a_display_name_is_no_part_of_what_the_filter_is_asked(sender: str) -> None:
+    assert campaign_findings(server("m", "example.com"), 10, sender) == []
+    (found,) = campaign_findings(server("m", "other.test"), 10, sender)
+    assert found.facts["from"].lower() == "ann@example.com"
+
+
 # --- filters ---
 
 
