@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from ..errors import NotFound
 from ..ledger.book import owed
 from ..model.mail import DeliveryView, MailView
+from ..model.numbers import within
 from ..model.setup import BouncePolicy, MailClass, Setup
 from ..model.states import DeliveryState, MailState
 from ..routing import RouteRequest
@@ -136,6 +137,8 @@ def page(
     descending: bool = True,
 ) -> Page:
     """One page of mails with their deliveries, newest first by default."""
+    within("limit", limit, "count")
+    within("offset", offset, "count")
     where = (chosen or QueueFilter()).where()
     if chosen is None or (chosen.state is None and chosen.ids is None and chosen.message_id is None):
         where.append(sa.not_(LEFT_AT_ONCE))
