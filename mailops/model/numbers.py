@@ -12,7 +12,7 @@ from ..errors import InputRefused
 
 _CENTURY = 36_525  # days
 _COUNT, _ROW = 2**31 - 1, 2**63 - 1
-BOUNDS: dict[str, tuple[float, float]] = {
+BOUNDS: dict[str, tuple[int, int]] = {
     "days": (0, _CENTURY),
     "hours": (0, _CENTURY * 24),
     "minutes": (0, _CENTURY * 1440),
@@ -34,11 +34,11 @@ def within(name: str, value: float, kind: str) -> float:
     return value
 
 
-def refused(name: str, value: object, low: float = 0, high: float = _ROW) -> InputRefused:
+def refused(name: str, value: object, low: int = 0, high: int = _ROW) -> InputRefused:
     """The error for a number that cannot be used."""
     return InputRefused(
         f"{name} cannot be {str(value)[:40]}.",
         code="input.out_of_range",
         facts={"what": name, "given": str(value)[:40]},
-        fix=f"Give a number from {low:,.0f} to {high:,.0f}.",
+        fix=f"Give a number from {low:,} to {high:,}.",
     )

@@ -264,7 +264,7 @@ def bound(host: str, port: int) -> list[socket.socket]:
             f"Cannot listen on {host}:{port}: {said}.",
             "config.submission_bind",
             f"{host} is no address of this machine. Give one that it has: 127.0.0.1, or 0.0.0.0 for all of them."
-            if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL
+            if isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
             else "Choose a free port; ports below 1024 need the right to bind them.",
             host=host,
             port=port,

@@ -133,7 +133,11 @@ def test_the_error_says_what_is_wrong_and_what_to_do(folder, line, code, words):
 
 @pytest.mark.parametrize(
     ("host", "port", "words"),
-    [("203.0.113.9", 0, "203.0.113.9 is no address of this machine"), ("127.0.0.1", 99_999, "Choose a free port")],
+    [
+        ("203.0.113.9", 0, "203.0.113.9 is no address of this machine"),
+        ("999.1.1.1", 0, "999.1.1.1 is no address"),
+        ("127.0.0.1", 99_999, "Choose a free port"),
+    ],
 )
 def test_what_cannot_be_listened_on_is_told(host, port, words):
     with pytest.raises(ConfigError) as refused:
