@@ -551,11 +551,14 @@ class Ops:
         """Which server would carry a mail of this sender, with which From and envelope sender, and why.
 
         With ``bounces`` (keep, ours or both) as mail relayed for a program, whose envelope sender ``return_path`` is.
+        Raises :class:`MessageRefused` ``message.from_invalid`` for a From that no mail is taken with.
         """
+        from .queue.compose import sender_of
         from .queue.submit import company_of
         from .routing import Router, RouteRequest
         from .routing.plan import server_for_class
 
+        sender_of(sender)
         setup = self.setup
         request = RouteRequest(
             sender=sender,

@@ -168,6 +168,13 @@ def init(path: Path, *, hosting: str = "on_premise", database: str = "mailops") 
     """Make a workspace folder (0700) with a first ``mailops.toml``; an existing one is left as it is."""
     for key, value in (("hosting", hosting), ("database", database)):
         _check_profile(key, value)
+    if path.exists() and not path.is_dir():
+        raise ConfigError(
+            "This is a file, and a workspace is a folder.",
+            code="workspace.is_file",
+            facts={"file": str(path)},
+            fix="Name another folder, new or empty; the file stays as it is.",
+        )
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in ("runs", "secrets", "journal"):

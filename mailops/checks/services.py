@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import MailopsError
+from ..errors import ConfigError, MailopsError
 from ..model.running import STALE, STATE, WORKER_STATE, Running, is_alive, last_runs, read_running
 from ..model.states import MailState
 from ..model.text import counted, lasting
@@ -87,7 +87,8 @@ def status(
     try:
         health, loads = queue(), tuple(workers())
     except MailopsError as error:
-        down.append(f"the store cannot be read: {error.message} [{error.code}]")
+        what = "the settings" if isinstance(error, ConfigError) else "the store"
+        down.append(f"{what} cannot be read: {error.message} [{error.code}] What to do: {error.fix}")
     jobs = last_runs(folder)
     if any(one.kind == "serve" and now - one.since > RECENT for one in running):
         late = [name for name, at in jobs.items() if now - at > MISSED]
@@ -108,6 +109,15 @@ def status(
     if not running and not down:
         why.insert(0, "neither mailops serve nor mailops worker runs in this workspace")
     return Status(word, tuple(why), now, tuple(running), health, oldest, loads, jobs)
+
+
+def attended(folder: Path, now: datetime) -> bool:
+    """Whether ``mailops serve`` or ``mailops worker`` attends this workspace's queue, as far as this machine tells."""
+    for name in (STATE, WORKER_STATE):
+        silent: list[str] = []
+        if _living(folder, name, now, silent) is not None and not silent:
+            return True
+    return False
 
 
 def _living(folder: Path, name: str, now: datetime, down: list[str]) -> Running | None:

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from .. import __version__
 from ..errors import MailopsError
 from ..secrets.redact import install_log_redaction
+from .numbers import bounded
 from .output import print_error
 
 # The base of what the parser refuses. Newer typer carries its own click, so it is taken from typer's family tree.
@@ -59,8 +60,8 @@ class _Tree(TyperGroup):
             module = import_module(f".{GROUPS[cmd_name][0]}", __package__)
             group: Any = typer.main.get_command(module.app)
             group.name = cmd_name
-            return group
-        return super().get_command(ctx, cmd_name)
+            return bounded(group)
+        return bounded(super().get_command(ctx, cmd_name))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The list of commands without loading the groups behind it."""

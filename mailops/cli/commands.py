@@ -26,6 +26,7 @@ def init(
 ) -> None:
     """Make a workspace: settings, store and folders. An existing one is left as it is."""
     from ..model.setup import Hosting
+    from ..workspace import FILE
     from ..workspace import init as make
 
     if hosting not in [h.value for h in Hosting]:
@@ -42,10 +43,13 @@ def init(
             facts={"given": folder},
             fix="Name the folder to make a workspace of; . is this one.",
         )
+    there = (Path(folder) / FILE).is_file()
     workspace = make(Path(folder), hosting=hosting, database=database)
     workspace.engine.dispose()
     if json:
-        print_json({"workspace": workspace.path})
+        print_json({"workspace": workspace.path, "there": there})
+    elif there:
+        say(f"There is a workspace already, and it stays as it is: {workspace.path}")
     else:
         say(f"Workspace ready: {workspace.path}\nNext: mailops server add, then mailops send.")
 

@@ -32,7 +32,7 @@ def add(
     timeout: float = typer.Option(600.0, "--timeout", help="Seconds a run may take."),
     json: bool = JSON,
 ) -> None:
-    """Schedule a notebook. `mailops jobs tick`, called by cron or a systemd timer each minute, runs what is due."""
+    """Schedule a notebook. `mailops serve` runs what is due, and `mailops jobs tick`, called by cron each minute."""
     from .commands import pair
 
     job = open_ops(ctx).jobs.add(
@@ -51,7 +51,8 @@ def add(
         print_json(job)
     else:
         say(
-            f"Job {job.name}: {job.notebook}, {_when(job)}.\nNext: have `mailops jobs tick` called each minute by cron."
+            f"Job {job.name}: {job.notebook}, {_when(job)}.\n"
+            "Next: mailops serve runs it; without that, have `mailops jobs tick` called each minute by cron."
         )
 
 
@@ -109,14 +110,15 @@ def run(ctx: typer.Context, name: str = typer.Argument(..., help="The job's name
 @app.command("tick")
 def tick(ctx: typer.Context, json: bool = JSON) -> None:
     """Run what is due, and end: for cron or a systemd timer. Each instant runs once, whoever calls; exit 1 when a run
-    failed, 2 when one could not run."""
+    failed, 2 when one could not run. Nothing is printed of a job that is not due; --json tells of all."""
     done = open_ops(ctx).jobs.tick()
     if json:
         print_json(done)
     else:
         for one in done:
-            how = ", ".join(one.statuses)
-            say(f"{one.job}: " + (f"{how}: {one.reason}" if how and one.error else how or one.reason))
+            if one.due:
+                how = ", ".join(one.statuses)
+                say(f"{one.job}: " + (f"{how}: {one.reason}" if how and one.error else how or one.reason))
     bad = [status for one in done for status in one.statuses]
     raise typer.Exit(2 if "error" in bad or any(one.error for one in done) else 1 if "failed" in bad else 0)
 

@@ -272,13 +272,26 @@ def trigger(
     json: bool = JSON,
 ) -> None:
     """Let the queue job run earlier than its next time, where mailops serve attends the queue; its usual times stay."""
+    from ..checks.services import attended
     from ..queue.submit import parse_when
 
-    when = open_ops(ctx).queue.trigger(parse_when(at) if at else None)
+    ops = open_ops(ctx)
+    asked = parse_when(at) if at else None
+    past = asked is not None and asked < ops.clock.now()
+    when = ops.queue.trigger(asked)
+    served = attended(ops.workspace.path, ops.clock.now())
     if json:
-        print_json({"at": when})
-    else:
+        print_json({"at": when, "attended": served})
+        return
+    if past:
+        say(f"{asked:%Y-%m-%d %H:%M:%S} UTC is past: now is meant.")
+    if served:
         say(f"The queue job runs at {when:%Y-%m-%d %H:%M:%S} UTC.")
+    else:
+        say(
+            f"The queue job is due at {when:%Y-%m-%d %H:%M:%S} UTC, and nothing attends the queue here: start "
+            "mailops serve (or mailops worker), or run the job with mailops queue run."
+        )
 
 
 @app.command("hold")

@@ -72,8 +72,16 @@ def checked(job: Job) -> Job:
     """The job, if it can be kept. Raises :class:`InputRefused` with what would be right."""
     if not _NAME.fullmatch(job.name):
         raise _refused("name", job.name, "Use small letters, digits, - and _, at most 40.")
-    if sum(map(bool, (job.every, job.cron, job.on))) != 1:
-        raise _refused("schedule", job.every or job.cron or job.on, "Give one of --every, --cron and --on.")
+    given = [f"--{name} {value}" for name in ("every", "cron", "on") if (value := getattr(job, name))]
+    if len(given) > 1:
+        raise InputRefused(
+            f"A job has one schedule, and {len(given)} were given: {' and '.join(given)[:200]}.",
+            code="input.job",
+            facts={"what": "schedule", "given": given},
+            fix="Give one of --every, --cron and --on; for two schedules, add two jobs (--name).",
+        )
+    if not given:
+        raise _refused("schedule", "", "Give one of --every, --cron and --on.")
     if job.missed not in MISSED:
         raise _refused("missed", job.missed, f"Use one of: {', '.join(MISSED)}.")
     if not 0 <= job.retries <= 10:

@@ -31,7 +31,8 @@ from .verdicts import Change, changes
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """What a tick made of one job: the runs it made (newest last), what it let go, and why in a sentence."""
+    """What a tick made of one job: the runs it made (newest last), what it let go, and why in a sentence. ``due``:
+    whether there was something to run."""
 
     job: str
     reason: str
@@ -39,6 +40,7 @@ class Ticked:
     statuses: tuple[str, ...] = ()
     dropped: tuple[datetime, ...] = ()
     error: Mapping[str, Any] | None = None
+    due: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ class Jobs:
         with self._alone(job) as free:
             found = self._due(job)
             if not found.slots:
-                return Ticked(job.name, found.reason, dropped=found.dropped)
+                return Ticked(job.name, found.reason, dropped=found.dropped, due=False)
             if not free:
                 return Ticked(job.name, "It is still running; an overlap is refused.")
             ended: list[tuple[str, str]] = []

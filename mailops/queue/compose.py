@@ -84,7 +84,7 @@ def with_reply_to(raw: bytes, text: str) -> bytes:
 
 
 def _from_fields(s: Submission, *, now: datetime, return_path: str | None) -> Composed:
-    sender = _sender(s.sender)
+    sender = sender_of(s.sender)
     hidden = tuple(value for name, value in s.headers if name.lower() in gate.HIDDEN and value.strip())
     to, cc, bcc = (_people(texts, field) for texts, field in ((s.to, "To"), (s.cc, "Cc"), (s.bcc + hidden, "Bcc")))
     wire = _wire(to + cc + bcc)
@@ -158,7 +158,9 @@ def _cte(text: str) -> str:
     return "quoted-printable" if sum(not c.isascii() for c in text) * 6 < len(text) else "base64"
 
 
-def _sender(text: str | None) -> Address | None:
+def sender_of(text: str | None) -> Address | None:
+    """The address of a From as it was given; None without one. Raises :class:`MessageRefused`
+    ``message.from_invalid``."""
     if not text or not text.strip():
         return None  # the route puts the notification address in
     found = read_field(text)
@@ -199,7 +201,9 @@ def _people(texts: Sequence[str], field: str) -> list[Address]:
                 f"An address in {field} cannot be used.",
                 code="message.address_invalid",
                 facts={"field": field, "value": text},
-                fix="Correct or remove this recipient; the others were fine." if len(texts) > 1 else "Give an address.",
+                fix="Correct or remove this recipient; the others were fine."
+                if len(texts) > 1
+                else "Give one such as name@example.com, or 'Ann Example <ann@example.com>'; several one by one.",
             )
         people += found
     return people
@@ -237,7 +241,7 @@ def _from_raw(s: Submission, *, now: datetime, return_path: str | None) -> Compo
         values.setdefault(name, []).append(_unfolded(line))
     written = values.get(b"from", [""])[0]
     sender_text = written or s.sender
-    sender = _sender(sender_text)
+    sender = sender_of(sender_text)
     texts = [v for n in (b"to", b"cc", b"bcc", b"resent-bcc") for v in values.get(n, [])]
     recipients = s.envelope_to or tuple(t for t in texts if t)
     wire = _wire(_people(recipients, "envelope" if s.envelope_to else "To, Cc, Bcc"))

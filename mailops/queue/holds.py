@@ -64,7 +64,11 @@ def end(engine: Engine, domain: str) -> None:
         ended = connection.execute(sa.delete(h).where(h.c.domain == name)).rowcount
         wake(connection)
     if not ended:
-        raise NotFound(f"Mail to {domain} is not held.", facts={"domain": domain})
+        raise NotFound(
+            f"Mail to {domain} is not held.",
+            facts={"domain": domain},
+            fix="mailops queue holds lists the domains that are.",
+        )
 
 
 def active(engine: Engine, *, now: datetime) -> list[Hold]:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 from ..errors import RouteError
 from ..ledger import Book
 from ..model.mail import URGENT, Composed, MailView, Submission
+from ..model.numbers import within
 from ..model.setup import Setup
 from ..model.states import MailState
 from ..platforms import require_journal
@@ -196,6 +197,8 @@ class Queue:
         """Let mail to a recipient domain wait until a time, or for a span; nothing else waits behind it. Raises
         :class:`InputRefused`."""
         now = self._clock.now()
+        if isinstance(until, timedelta):
+            within("The hours of a hold", until / timedelta(hours=1), "hours")
         when = now + until if isinstance(until, timedelta) else until
         return holds.hold(self._engine, domain, when, why=why, actor=actor or None, now=now)
 

@@ -258,11 +258,11 @@ def parse_when(text: str) -> datetime:
     """A scheduled date from text: ISO 8601; without a zone it is UTC."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # also one that is beyond the calendar in UTC
         raise MessageRefused(
             "The scheduled time cannot be read.",
             code="message.schedule_invalid",
             facts={"scheduled_at": text},
             fix="Write it as 2026-01-31T14:30+01:00 (without a zone it is UTC).",
         ) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

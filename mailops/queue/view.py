@@ -17,6 +17,7 @@ from ..errors import NotFound
 from ..ledger.attempts import free_of_holds
 from ..ledger.book import owed
 from ..model.mail import DeliveryView, MailView
+from ..model.numbers import within
 from ..model.setup import BouncePolicy, MailClass, Setup
 from ..model.states import OF_THE_JOB, DeliveryState, MailState
 from ..model.text import counted
@@ -156,6 +157,8 @@ def page(
     descending: bool = True,
 ) -> Page:
     """One page of mails with their deliveries, newest first by default."""
+    within("limit", limit, "count")
+    within("offset", offset, "count")
     where = (chosen or QueueFilter()).where()
     if chosen is None or (chosen.state is None and chosen.ids is None and chosen.message_id is None):
         where.append(sa.not_(LEFT_AT_ONCE))

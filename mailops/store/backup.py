@@ -123,7 +123,15 @@ def back_up(database: str, file: Path, *, now: datetime, beside: Mapping[str, Pa
 
 
 def examine(file: Path) -> Backup:
-    """What is in a backup, with every digest looked at. Raises :class:`InputRefused` ``backup.damaged``."""
+    """What is in a backup, with every digest looked at. Raises :class:`InputRefused` ``backup.damaged``, or
+    ``backup.missing`` where there is no such file."""
+    if not file.is_file():
+        raise InputRefused(
+            "There is no such file." if not file.exists() else "This is no file.",
+            code="backup.missing",
+            facts={"file": str(file)},
+            fix="Name a file that mailops backup wrote; nothing was changed.",
+        )
     try:
         with zipfile.ZipFile(file) as archive:
             found = _manifest(archive)

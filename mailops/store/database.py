@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError, MailopsError, MissingExtra, StoreError
 from ..mime import storable
+from ..model.numbers import refused
 from .faults import store_error
 
 if TYPE_CHECKING:
@@ -114,13 +115,16 @@ def _private(path: str) -> None:
 
 @contextmanager
 def explained(doing: str) -> Iterator[None]:
-    """Turn a database error into a :class:`StoreError` with code, facts and the next step."""
+    """Turn a database error into a :class:`StoreError` with code, facts and the next step; a number that no database
+    holds into :class:`InputRefused` ``input.out_of_range``."""
     try:
         yield
     except MailopsError:
         raise
     except (sa.exc.DBAPIError, sqlite3.Error, sa.exc.TimeoutError) as error:
         raise store_error(error, doing) from error
+    except OverflowError as error:  # the driver: an integer of more than 64 bits
+        raise refused("A number", "so large") from error
 
 
 def open_database(

@@ -256,13 +256,16 @@ def bound(host: str, port: int) -> list[socket.socket]:
                     found.pop().close()
         if not found:
             raise trouble or OSError("the name has no address")
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         for sock in found:
             sock.close()
+        said = "a port is a number from 0 to 65535" if isinstance(error, OverflowError) else error.strerror or error
         raise _config(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}.",
+            f"Cannot listen on {host}:{port}: {said}.",
             "config.submission_bind",
-            "Choose a free port; ports below 1024 need the right to bind them.",
+            f"{host} is no address of this machine. Give one that it has: 127.0.0.1, or 0.0.0.0 for all of them."
+            if isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+            else "Choose a free port; ports below 1024 need the right to bind them.",
             host=host,
             port=port,
         ) from error
