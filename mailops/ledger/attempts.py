@@ -421,7 +421,7 @@ def _facts(item: Settled, kept: bool, now: datetime) -> Iterator[Fact]:
     signed = is_signed(item.envelope_from)
     for row in outcome.deliveries:
         kind = "unknown" if outcome.attempt == "unknown" and row.state is DeliveryState.PENDING else row.event
-        data: dict[str, Any] = {"reply": row.reply[:1000]} if row.reply else {}
+        data: dict[str, Any] = {}  # the words of an acceptance stand with the delivery: see returns.acceptances
         if kind != "sent":
             data = {"code": row.code, "enhanced": row.enhanced, "reply": row.reply[:1000]}
             data |= {"stage": row.stage, "reason": row.reason}

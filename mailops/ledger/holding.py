@@ -22,7 +22,7 @@ _LOGGED = "origin queue instance program outcome relay passed_to step"
 _JUDGED = "unconfirmed was stands judged_anew migrated list suppression changed"
 STAYS = frozenset(f"{_ANSWER} {_MAIL} {_LOGGED} {_JUDGED}".split())
 """What of a fact's data says nothing about a person."""
-WORDS = ("reply", "explained", "why", "diagnostic")
+WORDS = ("reply", "explained", "why", "diagnostic", "accepted")
 _passed = sa.select(sa.func.min(schema.follows.c.event_id)).scalar_subquery()
 _taken = sa.or_(_passed.is_(None), e.c.id <= _passed)
 """What every follower has had: the end by age does not pass a follower; a person's request does."""

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ..model.states import FailureType
+from ..model.states import DeliveryState, FailureType
 from ..store import schema
 from . import sendings
 from .book import standing
@@ -87,6 +87,8 @@ def _fact(
         "updated_at": now,
     }
     told = {"failure_type": FailureType.BOUNCE.value, "failure_reason": f"Came back from {recipient}: {text}"}
+    if outcome == "bounced" and (took := acceptances(connection, mail_id).get(recipient)):
+        data = {**data, "accepted": took[:1000]}  # the delivery speaks of the return from now on
     return Fact(
         outcome,
         at,
@@ -101,6 +103,20 @@ def _fact(
         row=row if outcome == "bounced" else None,
         told=told,
     )
+
+
+def acceptances(connection: Connection, mail_id: int) -> dict[str, str]:
+    """What servers said as they took a mail, by recipient: it stands with the delivery, and of one that came back with
+    the fact of its return."""
+    took = {}
+    kept = (
+        sa.select(e.c.recipient, e.c.data).where(e.c.mail_id == mail_id, e.c.kind == "bounced").order_by(e.c.id.desc())
+    )
+    for recipient, data in connection.execute(kept):
+        if words := (data or {}).get("accepted"):
+            took[str(recipient)] = str(words)
+    now = sa.select(d.c.recipient, d.c.reply).where(d.c.mail_id == mail_id, d.c.state == DeliveryState.SENT.value)
+    return took | {str(recipient): str(reply) for recipient, reply in connection.execute(now) if reply}
 
 
 def last(connection: Connection, mail_id: int, recipient: str, outcome: str, bounce_id: int) -> Any:

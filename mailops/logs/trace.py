@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from ..errors import InputRefused, NotFound
 from ..ledger.book import standing
+from ..ledger.returns import acceptances
 from ..model.reasons import plain
 from ..store import schema
 from ..store.database import explained, reading
@@ -256,10 +257,11 @@ def _journey(connection: Connection, numbers: Sequence[int]) -> Journey | None:
     steps = [_taken(row) for row in stays]
     inside = {row.queue_id: _name(row.host, row.instance) for row in stays}
     senders = [row.sender for row in stays if row.sender is not None and not row.notice_of]
+    took = acceptances(connection, number)
     for row in facts:
         if row.kind == "submitted" and (told := (row.data or {}).get("from")) is not None:
             senders.insert(0, str(told))
-        step = _told(row, inside)
+        step = _told(row, took, inside)
         if step is not None:
             steps.append(step)
     steps += _reports(connection, number, message_id, {(s.at, s.source) for s in steps})
@@ -294,7 +296,7 @@ def _taken(row: Any) -> Step:
     return Step(row.first_at, what, name, state="held", queue_id=row.queue_id)
 
 
-def _told(row: Any, inside: dict[str, str]) -> Step | None:
+def _told(row: Any, took: dict[str, str], inside: dict[str, str]) -> Step | None:
     """A fact as a step."""
     data, kind = row.data or {}, str(row.kind)
     answer, to = str(data.get("reply") or ""), row.recipient or ""
@@ -307,7 +309,7 @@ def _told(row: Any, inside: dict[str, str]) -> Step | None:
         who = data.get("login") or data.get("client") or row.actor
         return Step(row.at, f"mailops took it from {who}", "mailops", source="queue", state="held")
     if kind == "sent":
-        return Step(row.at, f"{server} took it", server, answer, to, "queue", "held")
+        return Step(row.at, f"{server} took it", server, took.get(to, answer), to, "queue", "held")
     if kind in ("deferred", "unknown"):
         what = "was put off" if kind == "deferred" else "was broken off amid the answer"
         return Step(row.at, f"the attempt at {server} {what}", "mailops", answer, to, "queue", "waiting")

@@ -6,7 +6,7 @@ Nothing here reads message bodies, and a page is found by an index, so a million
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from ..errors import NotFound
 from ..ledger.attempts import free_of_holds
 from ..ledger.book import owed
+from ..ledger.returns import acceptances
 from ..model.mail import DeliveryView, MailView
 from ..model.numbers import within
 from ..model.setup import BouncePolicy, MailClass, Setup
@@ -210,7 +211,15 @@ def history(engine: Engine, mail_id: int) -> list[HistoryLine]:
         e.c.mail_id == mail_id
     )
     with explained("reading the history"), reading(engine) as connection:
-        return [HistoryLine(*row) for row in connection.execute(query.order_by(e.c.id))]
+        took = acceptances(connection, mail_id)
+        lines = [HistoryLine(*row) for row in connection.execute(query.order_by(e.c.id))]
+    last = {line.recipient: line for line in lines if line.kind == "sent"}
+    return [
+        replace(line, data={**(line.data or {}), "reply": words})
+        if last.get(line.recipient) is line and (words := took.get(line.recipient or ""))
+        else line
+        for line in lines
+    ]
 
 
 def left_since(engine: Engine, since: datetime, servers: Collection[str]) -> int:
