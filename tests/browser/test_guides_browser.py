@@ -335,7 +335,7 @@ def test_the_mailjet_guide_to_the_end(
         step(page, "Check Now")
         press(page, "Check now")
         step(page, "Authenticate the domain")
-        press(page, "Check now")
+        save(page)
         step(page, "Make the outgoing server")
         save(page)
         step(page, "Test the Connection")
