@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 def fill(page: Any, form: str, **values: str) -> None:
     """Fill in the fields of a form (by their labels, blanks as underscores) and press its button."""
-    box = page.locator(".widget-vbox").filter(has_text=f"{form}: add or change").last
+    box = page.locator(".widget-vbox").filter(has_text=re.compile(rf"{form}( \(.*\))?: add or change")).last
     for label, value in values.items():
         field = box.get_by_label(label.replace("_", " "), exact=True)
         field.fill(value)
