@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -56,6 +57,17 @@ def postgres_url() -> Iterator[str]:
     yield server.get_uri()
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def own_secrets() -> Iterator[None]:
+    """What a test makes known as a secret is masked in that test alone."""
+    before = dict(getattr(sys.modules.get("mailops.secrets.redact"), "_registered", {}))
+    yield
+    known = getattr(sys.modules.get("mailops.secrets.redact"), "_registered", None)
+    if known is not None and dict(known) != before:
+        known.clear()
+        known.update(before)
 
 
 @pytest.fixture

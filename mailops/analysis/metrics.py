@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from ..model.states import MailState
+from ..model.text import counted
 from ..store import schema
 from ..store.database import explained, reading
 from .bounce_rate import counters
@@ -94,7 +95,7 @@ class Metric:
             return "nothing to count"
         if self.definition.unit == "share":
             return f"{self.value:.2%} ({self.numerator:,} of {self.denominator:,})"
-        return f"{self.value:,.0f} {self.definition.unit}"
+        return counted(round(self.value), self.definition.unit.removesuffix("s"))
 
     def as_dict(self) -> dict[str, object]:
         """For machines: value, numerator, denominator, window and what it means."""

@@ -271,7 +271,7 @@ def _execute(
     environment = {"MAILOPS_WORKSPACE": str(space.path), "MAILOPS_RUN_ID": run.id}
     prepare_report()
     steps, tell = len(source["cells"]) + bool(bound), wanted.progress
-    return run_child(
+    outcome = run_child(
         work,
         bound,
         seconds=wanted.timeout,
@@ -280,6 +280,9 @@ def _execute(
         cwd=cwd,
         progress=(lambda step: tell(min(step + 1, steps), steps)) if tell is not None else None,
     )
+    if tell is not None:
+        tell(steps, steps)  # also where it was over before anybody looked
+    return outcome
 
 
 def _judge(

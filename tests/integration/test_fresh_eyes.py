@@ -49,9 +49,10 @@ def test_a_password_that_is_guessed_at_once_is_refused(desk: Desk, password: byt
 
 def test_a_sender_that_is_no_address_is_told_so_with_the_next_step(desk: Desk) -> None:
     desk("server", "add", "s", "--host", "127.0.0.1", "--filter", "acme.com")
-    told = desk("explain", "send", "--from", "nonsense")
-    assert "nonsense is no address" in told
-    assert "mailops explain send --from 'Ann <ann@example.com>'" in told
+    told = desk("explain", "send", "--from", "nonsense", status=2)
+    assert "message.from_invalid" in told
+    assert "from: nonsense" in told
+    assert "Give one address such as name@example.com." in told
 
 
 @pytest.mark.parametrize(
