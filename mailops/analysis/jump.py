@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from math import exp, log
 from typing import Any
@@ -62,7 +62,8 @@ class Failed:
 class Jump:
     """``sentence`` is what to tell; ``why`` how it was decided. ``first`` is "" when there is no jump; ``over`` says
     that the rate has come down again. ``hits`` of ``returned`` fit ``reason`` and ``domain`` ("" = any).
-    ``chance`` is how likely so clear a run is by itself, all runs that were tried counted in.
+    ``chance`` is how likely so clear a run is by itself, all runs that were tried counted in; ``addressed`` are the
+    recipients of its days, ``others`` those of the other days.
     Without ``enough`` days nothing could be decided."""
 
     first: str
@@ -76,6 +77,8 @@ class Jump:
     returned: int = 0
     enough: bool = True
     chance: float = 1.0
+    addressed: int = 0
+    others: int = 0
 
     @property
     def found(self) -> bool:
@@ -131,10 +134,10 @@ def jump(days: Sequence[Day], failed: Iterable[Failed] = (), *, since: str = "",
         return Jump(
             "", "", "There are too few days to see a jump.", f"days with mail: {len(days)}, needed: 3", enough=False
         )
-    usual, told = list(days), worst(days)
+    usual = list(days)
+    told = run = worst(usual)
     found: tuple[list[Day], Run] | None = None
     for _ in range(ROUNDS):
-        run = worst(usual)
         if not run.sure:
             break
         last = usual[run.j - 1].day
@@ -145,19 +148,27 @@ def jump(days: Sequence[Day], failed: Iterable[Failed] = (), *, since: str = "",
         usual = usual[: run.i] + usual[run.j :]
         if len(usual) < 3:
             break
+        run = worst(usual)
     if found is None:
         return Jump("", "", "No jump: the days differ no more than chance lets them.", _why(told), chance=_chance(told))
     usual, run = found
     first, last, over = usual[run.i].day, usual[run.j - 1].day, _over(usual, run, mature)
-    others = sum(d.addressed for d in usual if not first <= d.day <= last)
-    reason, domain, hits, returned = _cause(list(failed), first, last, others, run.addressed)
     sentence = f"This jump began on {first}" + (f" and ended after {last}" if over else "")
     sentence += f": {run.returned / run.addressed:.1%} came back, {run.usual:.1%} on the other days."
-    if hits:
-        sentence += f" {hits:,} of {returned:,} returns are {_what(reason, domain)}."
     if not over and last < usual[-1].day:
         sentence += f" Returns of mail since {last} are not all in yet."
-    return Jump(first, last, sentence, _why(run), over, reason, domain, hits, returned, chance=_chance(run))
+    seen = Jump(first, last, sentence, _why(run), over, chance=_chance(run), addressed=run.addressed, others=run.others)
+    return because(seen, failed)
+
+
+def because(seen: Jump, failed: Iterable[Failed]) -> Jump:
+    """A jump with what of ``failed`` makes it: the reason and domain that grew most."""
+    reason, domain, hits, returned = _cause(list(failed), seen.first, seen.last, seen.others, seen.addressed)
+    if not hits:
+        return seen
+    said = f" {hits:,} of {returned:,} returns are {_what(reason, domain)}."
+    told = replace(seen, sentence=seen.sentence + said, reason=reason, domain=domain, hits=hits)
+    return replace(told, returned=returned)
 
 
 def _over(days: Sequence[Day], run: Run, mature: str) -> bool:

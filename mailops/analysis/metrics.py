@@ -115,7 +115,8 @@ class Metric:
 
 def metrics(engine: Engine, now: datetime) -> tuple[Metric, ...]:
     """Every metric of :data:`DEFINITIONS`, in that order."""
-    ripe = last_mature(engine, now)
+    late = lags(engine, now)
+    ripe = last_mature(engine, now, late)
     first = f"{datetime.fromisoformat(ripe) - timedelta(days=29):%Y-%m-%d}"
     windows = {MATURE: Period(first, ripe), WEEK: Period(f"{now.astimezone(UTC) - timedelta(days=6):%Y-%m-%d}")}
     sums: dict[str, Mapping[str, int]] = {}
@@ -141,7 +142,7 @@ def metrics(engine: Engine, now: datetime) -> tuple[Metric, ...]:
         "complaint_rate": (_sum(ends, "complained"), _sum(ends, "sent", "bounced")),
         "kept_back_rate": (kept, handed),
     }
-    waits, took, late = _waiting(engine, now), _handover(engine, now), lags(engine, now)
+    waits, took = _waiting(engine, now), _handover(engine, now)
     times: dict[str, Sequence[float]] = {
         "queue_age_p95": waits,
         "handover_p95": took,

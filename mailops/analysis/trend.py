@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from ..store import schema
 from ..store.database import explained, reading
 from .bounce_rate import GROUPS, RATE_COLUMNS, by_day, counters, monday, rate_row
-from .jump import LEAST, Day, Failed, Jump, jump
+from .jump import LEAST, Day, Failed, Jump, because, jump
 from .sql import LEFT, REASON, RETURNED, Period, day_of, domain_of
 
 e = schema.events
@@ -52,7 +52,7 @@ def notice(engine: Engine, *, period: Period, now: datetime) -> Jump:
     )
     with explained("reading the failures"), reading(engine) as connection:
         failed = [Failed(str(d), str(r), str(w), int(n)) for d, r, w, n in connection.execute(query)]
-    return jump(lines, failed, since=period.first or "", mature=mature)
+    return because(seen, failed)
 
 
 def earlier(period: Period) -> Period:
@@ -62,10 +62,10 @@ def earlier(period: Period) -> Period:
     return Period(f"{date.fromisoformat(period.first) - timedelta(days=HISTORY):%Y-%m-%d}", period.last)
 
 
-def last_mature(engine: Engine, now: datetime) -> str:
+def last_mature(engine: Engine, now: datetime, found: Counter[int] | None = None) -> str:
     """The last UTC day whose returns are in: so many whole days ago as 19 of 20 returns of the last 90 days took, from
-    1 to :data:`LONGEST`; where too few came back to say, :data:`USUAL_LAG`."""
-    found = lags(engine, now)
+    1 to :data:`LONGEST`; where too few came back to say, :data:`USUAL_LAG`. ``found`` are :func:`lags`, if known."""
+    found = lags(engine, now) if found is None else found
     lag, seen, total = USUAL_LAG, 0, sum(found.values())
     if total >= ENOUGH:
         for lag in sorted(found):

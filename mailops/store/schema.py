@@ -239,15 +239,6 @@ holds = sa.Table(
     sa.Column("created_at", Utc, nullable=False),
 )
 
-rates = sa.Table(
-    "rates",
-    metadata,
-    sa.Column("server", sa.String(100), primary_key=True),  # who counts: an account on a host
-    sa.Column("span", sa.String(10), primary_key=True),  # minute, day
-    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),  # which part of it, counted from 1970
-    sa.Column("used", sa.Integer, nullable=False),
-)
-
 job_times = sa.Table(
     "job_times",
     metadata,

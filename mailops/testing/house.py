@@ -65,7 +65,7 @@ TABLE_OWNER: dict[str, str] = {
     **dict.fromkeys(("parameters", "alias_domains", "companies", "servers"), "store"),
     **dict.fromkeys(("mails", "deliveries", "attempts", "events", "counts", "owed", "follows", "forgotten"), "ledger"),
     "contents": "queue",
-    **dict.fromkeys(("holds", "rates", "job_times"), "queue"),
+    **dict.fromkeys(("holds", "job_times"), "queue"),
     "dkim_keys": "queue",
     **dict.fromkeys(("logins", "reports"), "relay"),
     "bounces": "bounces",

@@ -1,4 +1,4 @@
-"""Lanes: which server a mail waits for, in which order, what holds it, and what servers were given."""
+"""Lanes: which server a mail waits for, in which order, and what holds it."""
 
 from __future__ import annotations
 
@@ -37,14 +37,6 @@ def upgrade() -> None:
         sa.Column("actor", sa.String(100)),
         sa.Column("created_at", zone, nullable=False),
         sa.PrimaryKeyConstraint("domain", name="pk_holds"),
-    )
-    op.create_table(
-        "rates",
-        sa.Column("server", sa.String(100), nullable=False),
-        sa.Column("span", sa.String(10), nullable=False),
-        sa.Column("at", sa.BigInteger, nullable=False),
-        sa.Column("used", sa.Integer, nullable=False),
-        sa.PrimaryKeyConstraint("server", "span", "at", name="pk_rates"),
     )
     op.create_table(
         "job_times",
