@@ -286,7 +286,8 @@ def head_of(raw: bytes) -> bytes:
 
 def storable(text: str) -> str:
     """Text that every database and protocol carries: no NUL, no half surrogates."""
-    text = text.replace("\x00", "")
+    if "\x00" in text:
+        text = text.replace("\x00", "")
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, Engine
 from ..model.states import FAILED_DELIVERIES, DeliveryState, FailureType, MailState, mail_state, rank_of
 from ..model.tag import is_signed
 from ..store import schema
-from ..store.bulk import update_rows
+from ..store.bulk import among, insert_rows, update_rows
 from ..store.database import explained, reading
 from .book import Book, states_of
 from .facts import Counted, Fact, key_of
@@ -47,7 +47,7 @@ def take(
     whatever their schedule, lane and domain."""
     mine = sa.select(m.c.id, m.c.size).where(WAITING, m.c.lease_owner.is_(None))
     if ids is not None:
-        picks = [mine.where(m.c.id.in_(ids)).order_by(m.c.due_at, m.c.id)]
+        picks = [mine.where(among(m.c.id, ids)).order_by(m.c.due_at, m.c.id)]
     else:
         mine = mine.where(m.c.due_at <= now, *free_of_holds(connection, now)).order_by(m.c.due_at, m.c.id)
         every = [mine.limit(batch)]
@@ -70,14 +70,13 @@ def take(
         return []
     connection.execute(
         sa.update(m)
-        .where(m.c.id.in_(chosen))
+        .where(among(m.c.id, chosen))
         .values(lease_owner=worker, lease_until=now + duration, attempts=m.c.attempts + 1)
     )
-    opened = connection.execute(
-        sa.insert(a).returning(a.c.id, sort_by_parameter_order=True),
-        [{"mail_id": mail_id, "worker": worker, "started_at": now} for mail_id in chosen],
-    )
-    return _load(connection, dict(zip(chosen, (int(row[0]) for row in opened), strict=True)))
+    insert_rows(connection, a, [{"mail_id": mail_id, "worker": worker, "started_at": now} for mail_id in chosen])
+    newest = sa.select(a.c.mail_id, sa.func.max(a.c.id)).where(among(a.c.mail_id, chosen), a.c.worker == worker)
+    opened = {int(mail_id): int(attempt) for mail_id, attempt in connection.execute(newest.group_by(a.c.mail_id)).all()}
+    return _load(connection, {mail_id: opened[mail_id] for mail_id in chosen})
 
 
 DUE = """
@@ -126,8 +125,8 @@ def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool
     ids = list(attempt_of)
     people: dict[int, tuple[list[str], list[DeliveryState]]] = {mail_id: ([], []) for mail_id in ids}
     for mail_id, recipient, state in connection.execute(
-        sa.select(d.c.mail_id, d.c.recipient, d.c.state).where(d.c.mail_id.in_(ids)).order_by(d.c.id)
-    ):
+        sa.select(d.c.mail_id, d.c.recipient, d.c.state).where(among(d.c.mail_id, ids)).order_by(d.c.id)
+    ).all():
         waiting, others = people[mail_id]
         if state == DeliveryState.PENDING.value:
             waiting.append(recipient)
@@ -151,11 +150,11 @@ def _load(connection: Connection, attempt_of: dict[int, int], with_content: bool
         m.c.rank,
         m.c.lane,
         *content,
-    ).where(m.c.id.in_(ids))
+    ).where(among(m.c.id, ids))
     if with_content:
         query = query.join(c, c.c.mail_id == m.c.id)
     leased = []
-    for row in connection.execute(query):
+    for row in connection.execute(query).all():
         (
             mail_id,
             message_id,
@@ -262,10 +261,10 @@ def give_back(connection: Connection, worker: str, mails: Sequence[Leased]) -> N
     ids = [mail.mail_id for mail in mails]
     connection.execute(
         sa.update(m)
-        .where(m.c.id.in_(ids), m.c.lease_owner == worker)
+        .where(among(m.c.id, ids), m.c.lease_owner == worker)
         .values(lease_owner=None, lease_until=None, attempts=m.c.attempts - 1)
     )
-    connection.execute(sa.delete(a).where(a.c.id.in_([mail.attempt_id for mail in mails])))
+    connection.execute(sa.delete(a).where(among(a.c.id, [mail.attempt_id for mail in mails])))
 
 
 def change_lane(connection: Connection, lanes: Mapping[int, str]) -> None:
@@ -274,7 +273,7 @@ def change_lane(connection: Connection, lanes: Mapping[int, str]) -> None:
     for mail_id, lane in lanes.items():
         by_lane[lane].append(mail_id)
     for lane, ids in by_lane.items():
-        connection.execute(sa.update(m).where(m.c.id.in_(ids)).values(lane=lane))
+        connection.execute(sa.update(m).where(among(m.c.id, ids)).values(lane=lane))
 
 
 def make_due(engine: Engine, mail_id: int, *, now: datetime) -> None:
@@ -328,12 +327,12 @@ def record(connection: Connection, book: Book, worker: str, settled: Sequence[Se
     recorded all the same, since it happened.
     """
     ids = [item.mail.mail_id for item in settled]
-    held = sa.select(m.c.id, m.c.lease_owner).where(m.c.id.in_(ids)).order_by(m.c.id).with_for_update()
-    owners_of = {int(mail_id): owner for mail_id, owner in connection.execute(held)}
+    held = sa.select(m.c.id, m.c.lease_owner).where(among(m.c.id, ids)).order_by(m.c.id).with_for_update()
+    owners_of = {int(mail_id): owner for mail_id, owner in connection.execute(held).all()}
     ours = [i for i in settled if owners_of.get(i.mail.mail_id) == worker]
     gone = [i.mail.mail_id for i in ours if i.outcome.state is MailState.SENT and i.mail.auto_delete and _all_got_it(i)]
     if gone:
-        connection.execute(sa.delete(m).where(m.c.id.in_(gone)))
+        connection.execute(sa.delete(m).where(among(m.c.id, gone)))
     left = set(owners_of) - set(gone)
     book.record(connection, [fact for i in settled for fact in _facts(i, i.mail.mail_id in left, now)], now=now)
     _close(connection, settled, now)

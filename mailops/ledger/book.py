@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from ..model.states import DELIVERY_MOVES, MAIL_MOVES, DeliveryState, MailState, Rank, mail_state
 from ..store import schema
-from ..store.bulk import insert_rows, update_rows
+from ..store.bulk import among, insert_rows, update_rows
 from ..store.database import explained, reading
 from ..store.faults import OTHER, code_of
 from . import counts
@@ -183,7 +183,7 @@ def write(connection: Connection, facts: Sequence[Fact]) -> list[Fact]:
         return [fact for fact in new if not fact.key or fact.key in fresh]
     known: set[str | None] = set()
     for at in range(0, len(keys), CHUNK):
-        known.update(connection.execute(sa.select(e.c.key).where(e.c.key.in_(keys[at : at + CHUNK]))).scalars())
+        known.update(connection.execute(sa.select(e.c.key).where(among(e.c.key, keys[at : at + CHUNK]))).scalars())
     new = [fact for fact in new if not fact.key or fact.key not in known]
     insert_rows(connection, e, [_row(fact) for fact in new])
     return new
@@ -258,8 +258,8 @@ def states_of(connection: Connection, mails: Collection[int]) -> dict[int, set[D
     found: defaultdict[int, set[DeliveryState]] = defaultdict(set)
     ids = sorted(mails)
     for at in range(0, len(ids), CHUNK):
-        query = sa.select(d.c.mail_id, d.c.state).where(d.c.mail_id.in_(ids[at : at + CHUNK])).distinct()
-        for mail_id, state in connection.execute(query):
+        query = sa.select(d.c.mail_id, d.c.state).where(among(d.c.mail_id, ids[at : at + CHUNK])).distinct()
+        for mail_id, state in connection.execute(query).all():
             found[int(mail_id)].add(DeliveryState(state))
     return found
 
@@ -277,7 +277,7 @@ def _follow(connection: Connection, told: dict[int, Fact]) -> None:
     for key, ids in groups.items():
         allowed = [s.value for s, to in MAIL_MOVES.items() if key[1][0][1] in to or s.value == key[1][0][1]]
         for at in range(0, len(ids), CHUNK):
-            which = [m.c.id.in_(ids[at : at + CHUNK]), m.c.state.in_(allowed)]
+            which = [among(m.c.id, ids[at : at + CHUNK]), m.c.state.in_(allowed)]
             if key[0] != "barred":
                 which.append(m.c.lease_owner.is_(None))
             connection.execute(sa.update(m).where(*which).values(**values[key]))

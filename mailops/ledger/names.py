@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from ..model.pseudonym import pseudonym
 from ..store import schema
+from ..store.bulk import among
 
 f = schema.forgotten
 CHUNK = 500
@@ -40,6 +41,6 @@ class Names:
         named = {pseudonym(key, address): address for address in set(addresses)}
         wanted, found = sorted(named), {}
         for at in range(0, len(wanted), CHUNK):
-            query = sa.select(f.c.pseudonym).where(f.c.pseudonym.in_(wanted[at : at + CHUNK]))
+            query = sa.select(f.c.pseudonym).where(among(f.c.pseudonym, wanted[at : at + CHUNK]))
             found.update({named[row[0]]: str(row[0]) for row in connection.execute(query)})
         return found

@@ -27,6 +27,7 @@ from sqlalchemy.engine import Connection
 
 from ..model.states import BEFORE_RECIPIENT
 from ..store import schema
+from ..store.bulk import among
 
 e = schema.events
 OUTCOMES = ("sent", "failed", "bounced", "unknown", "undelivered")
@@ -88,8 +89,8 @@ def read(connection: Connection, mails: Iterable[int]) -> dict[tuple[int, str], 
     ids = sorted(set(mails))
     found: defaultdict[tuple[int, str], list[Told]] = defaultdict(list)
     for at in range(0, len(ids), CHUNK):
-        some = query().where(e.c.mail_id.in_(ids[at : at + CHUNK])).order_by(e.c.id)
-        for row in connection.execute(some):
+        some = query().where(among(e.c.mail_id, ids[at : at + CHUNK])).order_by(e.c.id)
+        for row in connection.execute(some).all():
             found[row[1], row[2]].append(Told(*row))
     return found
 

@@ -12,10 +12,12 @@ import re
 from dataclasses import dataclass
 from email import utils as _utils
 from email.header import Header
+from functools import lru_cache
 
 from ..mime import decode_words
 
 NESTED_COMMENTS = 50
+SHORT = 500  # characters of a list whose reading is remembered
 _BARE = re.compile(r"[^\s<>,;:\"()\[\]]{1,320}@[^\s<>,;:\"()\[\]]{1,320}")
 _GLUE = re.compile(r"[ \t]{0,100}([.@])[ \t]{0,100}")  # blanks that RFC 5322 §4.4 allows inside an address
 _COMMENT = re.compile(r"\([^()]{0,1000}\)")
@@ -62,6 +64,16 @@ def parse_addresses(text: str | None) -> list[Address]:
     """All addresses in an RFC 5322 list, in order; entries whose address has no ``@`` are left out."""
     if not text:
         return []
+    return list(_short(text)) if len(text) <= SHORT else _parsed(text)
+
+
+@lru_cache(maxsize=2048)
+def _short(text: str) -> tuple[Address, ...]:
+    """A sender is asked for with each mail, several times."""
+    return tuple(_parsed(text))
+
+
+def _parsed(text: str) -> list[Address]:
     flat = re.sub(r"[\r\n]+[ \t]*", " ", text)
     if flat.count("(") > NESTED_COMMENTS:  # the library's parser recurses once for each
         flat = flat.replace("(", " ").replace(")", " ")

@@ -5,6 +5,8 @@ Read from the files in ``data/``: figures and dates change at the provider's wil
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..errors import NotFound
 from .files import FILES
 from .model import PasswordRule, Provider
@@ -21,6 +23,7 @@ def provider(name: str) -> Provider:
     return found
 
 
+@lru_cache(maxsize=1024)
 def provider_of_host(host: str | None) -> Provider | None:
     """The provider that a server name belongs to, or None."""
     name = (host or "").strip().lower().rstrip(".")

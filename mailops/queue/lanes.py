@@ -23,6 +23,7 @@ QUIET = 60.0  # seconds without a refusal before another session is opened
 IDLE = 10.0  # seconds after which a session that has nothing to do is closed
 UNKNOWN = 20  # mails to hold of a lane whose pace is not known
 CPU_A_MAIL = 0.0004  # seconds, until it is measured
+BUSY = 0.8  # share of a processor that this process uses, from which on another session would only wait for it
 WEIGHT = 0.2  # of the last mail in the pace
 
 
@@ -81,7 +82,8 @@ class Lane:
 
     @property
     def waiting(self) -> int:
-        return sum(map(len, self.queues))
+        urgent, daily, mass = self.queues
+        return len(urgent) + len(daily) + len(mass)
 
     @property
     def urgent_waits(self) -> bool:
@@ -138,23 +140,34 @@ def stock(pace: float | None, sessions: int, batch: int) -> int:
 
 
 def another(
-    *, sessions: int, most: int, backlog: int, pace: float | None, cpu: float, quiet: float, urgent: bool = False
+    *,
+    sessions: int,
+    most: int,
+    backlog: int,
+    pace: float | None,
+    cpu: float,
+    load: float,
+    quiet: float,
+    urgent: bool = False,
 ) -> str:
     """Why another session is to be opened; empty when none is.
 
     ``cpu`` is the seconds of the processor that a mail takes: more sessions than ``pace`` holds of these it cannot
-    feed. ``quiet`` is for how long nothing was refused, ``urgent`` that an urgent mail waits and every session is busy.
+    feed; nor any more when ``load``, the share of one that the process used lately, is high. ``quiet`` is for how long
+    nothing was refused, ``urgent`` that an urgent mail waits and every session is busy.
 
-    >>> another(sessions=1, most=10, backlog=100, pace=0.04, cpu=0.0004, quiet=99)
+    >>> another(sessions=1, most=10, backlog=100, pace=0.04, cpu=0.0004, load=0.1, quiet=99)
     'what waits takes 4.0 s'
-    >>> another(sessions=1, most=10, backlog=9000, pace=0.0004, cpu=0.0004, quiet=99)  # the processor is the limit
+    >>> another(sessions=1, most=10, backlog=9000, pace=0.0004, cpu=0.0004, load=0.1, quiet=99)
+    ''
+    >>> another(sessions=1, most=10, backlog=9000, pace=0.04, cpu=0.0004, load=0.9, quiet=99)
     ''
     """
     if sessions >= most or quiet < QUIET:
         return ""
     if urgent:
         return "an urgent mail waits and every session is busy"
-    if pace is None or sessions >= pace / cpu:
+    if pace is None or load > BUSY or sessions >= pace / cpu:
         return ""
     seconds = backlog * pace / max(sessions, 1)
     return f"what waits takes {seconds:.1f} s" if seconds > 1 else ""

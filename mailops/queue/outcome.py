@@ -47,11 +47,15 @@ def settle(
     server took some recipients and more were too many for one mail (:func:`surplus`), the others are due at once: there
     was progress.
     """
-    if surplus(result):
+    own: list[str] = []
+    if all(reply.accepted and reply.stage == "body" for reply in result.replies):
+        again = NextTry(None, "")  # nothing is to be tried again
+    elif surplus(result):
         again = NextTry(now, "this server takes no more recipients in one mail; the others follow at once")
     else:
         again = next_try(policy, queued_at=queued_at, attempts=attempts, now=now)
-    own = [found.spec for one in senders if one and (found := parse_first(one))]
+    if again.reason:
+        own = [found.spec for one in senders if one and (found := parse_first(one))]
     rows = tuple(_delivery(reply, again.due is None, again.reason, own) for reply in result.replies)
     state = mail_state([*others, *(row.state for row in rows)])
     waiting = [row for row in rows if row.state is DeliveryState.PENDING]
@@ -105,7 +109,7 @@ def explained(outcome: Outcome, result: SendResult, server: Server | None) -> Ou
 
 def surplus(result: SendResult) -> tuple[str, ...]:
     """The recipients that were too many for one mail, where others were taken; empty when there was no progress."""
-    if not result.taken:
+    if len(result.replies) < 2 or not result.taken:
         return ()
     return tuple(reply.recipient for reply in result.replies if _too_many(reply))
 

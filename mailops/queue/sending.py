@@ -295,8 +295,10 @@ class Sender:
         told = "; ".join(filter(None, (fitted.told, signature))) or None
 
         def dressed(part: Outbound) -> Outbound:
-            utf8 = fitted.utf8 or not all(address.isascii() for address in part.recipients)
-            return replace(part, data=raw, smtputf8=part.smtputf8 and utf8, eightbit=fitted.eightbit)
+            utf8 = part.smtputf8 and (fitted.utf8 or not all(address.isascii() for address in part.recipients))
+            if part.data is raw and (part.smtputf8, part.eightbit) == (utf8, fitted.eightbit):
+                return part
+            return replace(part, data=raw, smtputf8=utf8, eightbit=fitted.eightbit)
 
         return [dressed(part) for part in parts], told
 

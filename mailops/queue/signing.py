@@ -111,7 +111,10 @@ def without_signatures(raw: bytes) -> tuple[bytes, list[str]]:
 
 def _signers(raw: bytes) -> list[str]:
     """The domains whose DKIM signatures a message bears."""
-    found = signatures(head_of(raw) + b"\r\n\r\n")
+    head = head_of(raw)
+    if b"dkim-signature" not in head.lower():
+        return []
+    found = signatures(head + b"\r\n\r\n")
     return sorted({tags.get("d", "an unnamed domain").lower() for tags in found})
 
 

@@ -53,7 +53,7 @@ from ..routing import Router
 from ..smtp import SessionPool
 from . import lease as leases
 from .journal import Journal
-from .lanes import CPU_A_MAIL, IDLE, NOBODY, Course, Job, Lane, another, stock
+from .lanes import BUSY, CPU_A_MAIL, IDLE, NOBODY, Course, Job, Lane, another, stock
 from .recover import Recovered, recover
 from .sending import Kit, NoRoom, Sender, way_of
 from .signing import Signer
@@ -65,7 +65,7 @@ PATIENCE = (0.5, 2.0, 5.0)  # seconds between tries when the database is locked 
 LOOK = 0.1  # seconds between looks for mail that came meanwhile
 EMPTY = 50  # looks in a row that find something due and get nothing
 COUNT, COUNTED = 0.5, 20_000  # seconds between counts of what is due in a lane, and how far they go
-RECORD, WITHIN = 200, 0.05  # outcomes in a commit, seconds that the first of them waits
+RECORD, WITHIN = 300, 0.15  # outcomes in a commit, seconds that the first of them waits
 SLOT_WAIT, SLOT_WAIT_IDS = 1.0, 5.0  # seconds that a session waits for a slot; longer where a person waits
 CROWDED = 2.0  # seconds for which a lane without a free slot asks for none
 POLITE, LAST = 2.0, 8.0  # seconds until a run that was broken off cuts its peers: before, and after their final dot
@@ -160,9 +160,11 @@ class Worker:
         self._done: list[Settled] = []
         self._recording = 0
         self._untried: list[Leased] = []
+        self._left: set[int] = set()  # mails that were given back and not taken again
         self._troubles = 0  # mails in a row that a fault of ours held up
         self._turn = 0
         self._began = (time.process_time(), 0)
+        self._load, self._measured = 1.0, (time.monotonic(), time.process_time())  # until it is known
 
     def stop(self) -> None:
         """Finish the mails at hand, record, give the rest back, and return from :meth:`run`. A signal's handler may
@@ -237,11 +239,12 @@ class Worker:
                 self._closing = True
                 self._told.notify()
             keeper.join()
-        untried = [*self._untried, *(job.mail for lane in self._lanes.values() for job in lane.take_all())]
+        self._untried += [job.mail for lane in self._lanes.values() for job in lane.take_all()]
         try:
-            _patiently(lambda: leases.release(self._engine, self.name, untried))
+            self._give_back()
         except StoreError as error:  # the next run finds them open and not in the journal
             self._fail(error)
+        self._report.left = len(self._left)
         if self._progress:
             self._progress(self._report)
         if self._fatal is not None:
@@ -302,6 +305,9 @@ class Worker:
                     empty |= {(one.lane, one.rank): again for one in wanted if (one.lane, one.rank) not in had}
             patience = 0 if jobs else patience + 1
             self._keep_leases()
+            given = self._give_back()
+            due = due or given > 0
+            left = None if left is None else left + given
             if self._progress:
                 self._progress(self._report)
             with self._lock:
@@ -311,7 +317,7 @@ class Worker:
                         self._changed.wait(LOOK)
                     continue
                 over = todo is not None or left == 0 or not due or patience > EMPTY
-                if over and self._idle and not self._done and not self._recording:
+                if over and self._idle and not (self._done or self._recording or self._untried):
                     return  # else a connection is somebody else's, or another worker was quicker
                 self._told.notify()
                 self._changed.wait(LOOK)
@@ -370,6 +376,7 @@ class Worker:
             except leases.SetupChanged:
                 continue
             if mails:
+                self._left.difference_update(mail.mail_id for mail in mails)
                 self._say("leased")
             return [self._job(mail, jobs.get(mail.mail_id), course) for mail in mails]
 
@@ -411,6 +418,10 @@ class Worker:
         return lane
 
     def _hand_out(self, jobs: Sequence[Job]) -> None:
+        now, used = time.monotonic(), time.process_time()
+        if now - self._measured[0] >= LOOK:
+            self._load = (used - self._measured[1]) / (now - self._measured[0])
+            self._measured = now, used
         for job in jobs:
             lane = self._lane(job.server.key if job.server is not None else NOBODY)
             if lane.closed_until > time.monotonic():
@@ -423,16 +434,19 @@ class Worker:
                 self._open(lane)
 
     def _another(self, lane: Lane) -> str:
+        if lane.sessions >= lane.most or lane.crowded_until > time.monotonic():
+            return ""
+        if self._load > BUSY and not lane.urgent_waits:
+            return ""
         cpu, mails = self._began
         handled = self._report.handled - mails
-        if lane.crowded_until > time.monotonic():
-            return ""
         return another(
             sessions=lane.sessions,
             most=max(lane.most - 1, 1) if lane.only_mass else lane.most,
             backlog=max(lane.backlog, lane.waiting),
             pace=lane.pace,
             cpu=(time.process_time() - cpu) / handled if handled >= 20 else CPU_A_MAIL,
+            load=self._load,
             quiet=self._clock.monotonic() - lane.refused_at,
             urgent=lane.urgent_waits,
         )
@@ -457,7 +471,17 @@ class Worker:
 
     def _leave(self, mail: Leased) -> None:
         self._untried.append(mail)
-        self._report.left += 1
+        self._left.add(mail.mail_id)
+
+    def _give_back(self) -> int:
+        """Give back what has no connection here, at once: another worker may have one, and so may this one soon. How
+        many mails these were."""
+        with self._lock:
+            untried, self._untried = self._untried, []
+        if untried:
+            with self._database:
+                _patiently(lambda: leases.release(self._engine, self.name, untried))
+        return len(untried)
 
     # --- a session's thread -------------------------------------------------------------------------------------------
 

@@ -31,11 +31,29 @@ class Utc(TypeDecorator[datetime]):
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
+    def bind_processor(self, dialect: Dialect) -> Any:
+        return _sqlite_moment if dialect.name == "sqlite" else super().bind_processor(dialect)
+
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         moment: datetime = value
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _sqlite_moment(value: datetime | None) -> str | None:
+    """A moment as SQLAlchemy writes it into SQLite, in one step: it is done several times for each mail."""
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError("a time without zone cannot be stored")
+    return value.astimezone(UTC).isoformat(" ", "microseconds")[:26]
+
+
+def _words(value: Any) -> Any:
+    if not isinstance(value, str) or (value.isascii() and "\x00" not in value):
+        return value
+    return storable(value)
 
 
 class Words(TypeDecorator[str]):
@@ -46,6 +64,9 @@ class Words(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         return storable(value) if isinstance(value, str) else value
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        return _words
 
 
 class LongWords(Words):

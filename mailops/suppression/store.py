@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from ..ledger import Fact, note
 from ..ledger.names import Names
 from ..store import schema
+from ..store.bulk import among
 
 s = schema.suppressions
 CHUNK = 500
@@ -72,7 +73,7 @@ def blocked(
     found = []
     for start in range(0, len(wanted), CHUNK):
         query = sa.select(s.c.address, s.c.why, s.c.since, s.c.scope).where(
-            s.c.address.in_(wanted[start : start + CHUNK]),
+            among(s.c.address, wanted[start : start + CHUNK]),
             s.c.state == "active",
             _not_over(now),
         )
