@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .bounces.explainer import Explanation
     from .bounces.return_path import ReturnPaths
     from .bounces.service import Bounces
+    from .campaigns import Campaigns
     from .checks.services import Status
     from .domains.failing import SenderReport
     from .domains.service import Domains
@@ -442,7 +443,22 @@ class Ops:
             book=self.book,
             tag_key=lambda: self.return_paths.key(),
             tell=lambda: self.reports.tell(),
+            feed=lambda mass: self.campaigns.feed(mass),
             signer=lambda: self.signing.signer(),
+        )
+
+    @cached_property
+    def campaigns(self) -> Campaigns:
+        """Campaigns: create, send, schedule, cancel, pause, resume, status; the queue carries them."""
+        from .campaigns import Campaigns
+
+        return Campaigns(
+            lambda: self.engine,
+            setup=lambda: self.setup,
+            clock=self.clock,
+            book=lambda: self.book,
+            next_job=lambda: self.queue.next_job,
+            links=lambda _setup: None,
         )
 
     @cached_property
@@ -701,12 +717,13 @@ class Ops:
     @cached_property
     def book(self) -> Book:
         """The ledger: the one writer of what becomes of mails, with everything that follows of it, in this order."""
+        from .campaigns.hearing import CampaignListener
         from .ledger import Book
         from .relay.hearing import RelayListener
         from .suppression.hearing import SuppressionListener
         from .threads.hearing import ThreadsListener
 
-        return Book((ThreadsListener(), SuppressionListener(), RelayListener()), self._names)
+        return Book((ThreadsListener(), SuppressionListener(), RelayListener(), CampaignListener()), self._names)
 
     @cached_property
     def followers(self) -> Followers:
@@ -842,6 +859,7 @@ class Ops:
     def erasure(self) -> Erasure:
         """Everything that is kept of an address, and its end: by request, or by the kinds' days."""
         from .bounces.holding import ReportHolder
+        from .campaigns.holding import CampaignHolder
         from .inbound.holding import IntakeHolder
         from .jobs.holding import RunHolder
         from .ledger.erasure import Erasure
@@ -854,9 +872,10 @@ class Ops:
         from .threads.holding import ThreadHolder
 
         rows = (ContentHolder(), ThreadHolder(), ReportHolder(), SuppressionHolder(), SubmitterHolder())
+        runs, ledger = RunHolder(self.workspace.runs), LedgerHolder(self._names)
         return Erasure(
             self.engine,
-            holders=(*rows, LogHolder(), IntakeHolder(), LedgerHolder(self._names), RunHolder(self.workspace.runs)),
+            holders=(*rows, LogHolder(), IntakeHolder(), CampaignHolder(), ledger, runs),
             names=self._names,
             clock=self.clock,
             elsewhere=lambda: [f"{file.name}: an older store" for file in kept_files(Path(self.workspace.database))],

@@ -60,6 +60,7 @@ class Barred:
     address: str
     scope: str
     why: str
+    source: str = ""
 
 
 def blocked(
@@ -72,7 +73,7 @@ def blocked(
     wanted += sorted(known)
     found = []
     for start in range(0, len(wanted), CHUNK):
-        query = sa.select(s.c.address, s.c.why, s.c.since, s.c.scope).where(
+        query = sa.select(s.c.address, s.c.why, s.c.since, s.c.scope, s.c.source).where(
             among(s.c.address, wanted[start : start + CHUNK]),
             s.c.state == "active",
             _not_over(now),
@@ -84,6 +85,7 @@ def blocked(
                     known.get(hit.address, hit.address),
                     hit.scope,
                     f"Suppressed for {what} since {hit.since:%Y-%m-%d}: {hit.why}",
+                    hit.source,
                 )
             )
     return found
