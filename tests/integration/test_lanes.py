@@ -98,11 +98,12 @@ def test_a_slow_server_does_not_hold_up_a_fast_one(sqlite_ops: Ops) -> None:
     assert ops.queue.counts()[MailState.SENT] == 20
 
 
-def test_an_urgent_mail_amid_mass_mail_leaves_at_once(sqlite_ops: Ops) -> None:
+def test_an_urgent_mail_amid_mass_mail_leaves_at_once(sqlite_ops: Ops, pytestconfig: pytest.Config) -> None:
+    """``--large``: amid 10,000."""
     ops = sqlite_ops
     with SmtpServer([slow("body", 0.02)]) as smtp:
         furnish(ops, smtp, max_sessions=3)
-        put(ops, 400, mail_class=MailClass.MASS)
+        put(ops, 10_000 if pytestconfig.getoption("--large") else 400, mail_class=MailClass.MASS)
         with Running(ops) as run:
             wait_for(lambda: smtp.accepted >= 20)
             [urgent] = put(ops, 1, "boss@acme.example")
@@ -187,26 +188,61 @@ def test_how_many_sessions_a_server_gets(tmp_path: Path) -> None:
     assert isinstance(FileSlots(tmp_path), FileSlots)
 
 
-def test_each_mail_leaves_by_what_the_set_up_says_at_its_lease(sqlite_ops: Ops) -> None:
-    """Amid a drain by four sessions the server is archived, and another one takes its filter."""
+def test_each_mail_leaves_by_what_the_set_up_says_at_its_lease(sqlite_ops: Ops, pytestconfig: pytest.Config) -> None:
+    """Amid a drain by four sessions a server is renamed, loses its filter to another one, and is archived; a third one,
+    which some mails are to leave by, is removed. ``--large``: a drain of 5,000."""
     ops = sqlite_ops
-    with SmtpServer([slow("body", 0.03)]) as old, SmtpServer([slow("body", 0.03)]) as new:
-        ops_server = {"max_sessions": 4}
-        furnish(ops, old, **ops_server)
-        ids = put(ops, 300)
+    count = 5000 if pytestconfig.getoption("--large") else 300
+    with SmtpServer([slow("body", 0.03)]) as old, SmtpServer([slow("body", 0.03)]) as new, SmtpServer() as third:
+        furnish(ops, old, max_sessions=4)
+        ids = put(ops, count)
+        ops.save_server(server("new", new, from_filter="other.example", max_sessions=4))
+        changes: list[tuple[str, datetime, datetime]] = []
+
+        def change(what: str, work: Callable[[], Any]) -> None:
+            began = datetime.now(UTC)
+            work()
+            changes.append((what, began, datetime.now(UTC)))
+
+        def swap(to_new: bool) -> None:
+            mine, theirs = ("acme.example", "other.example") if to_new else ("other.example", "acme.example")
+            ops.change_server("new", from_filter=mine)
+            ops.change_server("main", from_filter=theirs)
+
         with Running(ops):
-            wait_for(lambda: old.accepted >= 40)
-            ops.save_server(server("new", new, from_filter="acme.example", max_sessions=4))
-            ops.change_server("main", active=False)
-            changed = datetime.now(UTC)
+            wait_for(lambda: old.accepted >= 20)
+            ops.save_server(server("third", third, from_filter=None))
+            forced = put(ops, 3, server="third")
+            change("renamed", lambda: ops.change_server("main", name="Another name"))
+            wait_for(lambda: third.accepted == 3)
+            forced += put(ops, 1, server="third", scheduled_at=datetime.now(UTC) + timedelta(seconds=1))
+            change("removed", lambda: ops.remove_server("third"))
+            wait_for(lambda: old.accepted >= count // 5)
+            change("to new", lambda: swap(True))
+            wait_for(lambda: new.accepted >= count // 5)
+            change("back", lambda: swap(False))
+            wait_for(lambda: old.accepted >= count // 5 + 40)
+            change("archived", lambda: (swap(True), ops.change_server("main", active=False)))
         assert old.accepted + new.accepted == len(ids)
-        assert new.accepted > 50
+        assert ops.queue.mail(forced[-1]).state is MailState.FAILED
         a = schema.attempts
         with ops.engine.connect() as connection:
             ways = connection.execute(sa.select(a.c.server_key, a.c.started_at, a.c.outcome)).all()
-        assert {key for key, at, _ in ways if at > changed} == {"new"}
-        assert Counter(key for key, _, _ in ways) == {"main": old.accepted, "new": new.accepted}
-        assert {outcome for _, _, outcome in ways} == {"sent"}
+        spans = [
+            (what, done, changes[at + 1][1] if at + 1 < len(changes) else None)
+            for at, (what, _, done) in enumerate(changes)
+        ]
+        wanted = {"renamed": "main", "removed": "main", "to new": "new", "back": "main", "archived": "new"}
+        for what, since, until in spans:
+            by = Counter(key for key, at, _ in ways if since < at and (until is None or at < until))
+            by.pop("third", None)
+            by.pop("none", None)
+            assert set(by) <= {wanted[what]}, (what, by)
+        assert Counter(key for key, _, out in ways if out == "sent") == {
+            "main": old.accepted,
+            "new": new.accepted,
+            "third": 3,
+        }
 
 
 def test_a_forced_server_that_is_gone_has_a_verdict(sqlite_ops: Ops) -> None:
