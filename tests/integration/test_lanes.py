@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from furnish import furnish
 from test_old_stores import cli
+from test_serve import serving
 
 from mailops import Ops
 from mailops.errors import InputRefused, NotFound
@@ -140,21 +141,20 @@ def test_another_session_is_opened_for_a_long_queue_and_none_for_a_short_one(sql
 
 
 def test_three_connections_are_three_whoever_opens_them(ops_on: Callable[..., Ops]) -> None:
-    """Two runs of the queue and urgent sends inside an application, each a process or thread of its own."""
+    """``mailops serve``, a run of the queue and urgent sends inside an application, each a process of its own."""
     with SmtpServer([slow("body", 0.02)]) as smtp:
         ops = ops_on()
         furnish(ops, smtp, max_sessions=3)
         put(ops, 250)
-        command = [sys.executable, str(CHILD), str(ops.workspace.path)]
-        children = [subprocess.Popen(command) for _ in range(2)]
-        wait_for(lambda: smtp.accepted > 0, 60)
-        for n in range(5):
-            ops.send(sender="ann@acme.example", to=[f"now{n}@x.example"], subject="s", text="t", urgent=True)
-        for child in children:
-            assert child.wait(60) == 0
-        ops.queue.run()
-        assert smtp.accepted == 255
-        assert ops.queue.counts()[MailState.OUTGOING] == 0
+        with serving(ops, "--queue-every", "0.3"):
+            wait_for(lambda: smtp.accepted > 0, 60)
+            run = subprocess.Popen([sys.executable, str(CHILD), str(ops.workspace.path)])
+            for n in range(5):
+                ops.send(sender="ann@acme.example", to=[f"now{n}@x.example"], subject="s", text="t", urgent=True)
+            assert run.wait(60) == 0
+            put(ops, 100)
+            wait_for(lambda: smtp.accepted == 355, 60)
+            wait_for(lambda: ops.queue.counts()[MailState.OUTGOING] == 0)
         assert most_at_once(smtp) == 3
 
 
