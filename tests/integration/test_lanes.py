@@ -355,3 +355,25 @@ def test_answers_of_many_sessions_find_their_room(tmp_path: Path) -> None:
     entries = journals.read(book.path)
     assert [entry.attempt_id for entry in entries] == list(range(1, 41))
     assert all(entry.result is not None and len(entry.result.replies) == 50 for entry in entries)
+
+
+@pytest.mark.parametrize("stage", ["mail", "data"])
+def test_a_mail_amid_which_mailops_is_stopped_is_due_at_once(ops_factory: Callable[..., Ops], stage: str) -> None:
+    """The server says nothing for a minute; the process ends in its grace period, and the mail does not pay for it."""
+    with SmtpServer([slow(stage, 60.0)]) as smtp:
+        ops = ops_factory()
+        furnish(ops, smtp)
+        with serving(ops, "--queue-every", "0.3") as (child, _):
+            [mail_id] = put(ops, 1)
+            wait_for(lambda: ops.queue.health().held == 1)
+            time.sleep(0.3)
+            began = time.monotonic()
+            child.terminate()
+            assert child.wait(30) == 0
+            assert time.monotonic() - began < 20
+    found = ops.queue.mail(mail_id)
+    assert found.state is MailState.OUTGOING
+    assert found.due_at <= datetime.now(UTC)
+    with SmtpServer() as well:
+        ops.change_server("main", port=well.port)
+        assert ops.queue.run().sent == 1
