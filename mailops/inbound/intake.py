@@ -36,7 +36,7 @@ from ..threads import store as repo
 from . import intake_rows as rows
 from .counts import Counts, State, counted, state_of
 from .intake_rows import Place, folders, i, raws
-from .service import Gateway
+from .service import Gateway, Received
 from .values import InboundMail
 from .view import StoreView
 
@@ -379,21 +379,55 @@ class Intake:
         }
 
     def _decide(self, batch: Sequence[tuple[int, _Read]]) -> None:
-        """Decide a batch in one commit, each mail in a savepoint of its own."""
+        """Decide a batch in one commit: together, and where that fails each mail in a savepoint of its own."""
         if not batch:
             return
         setup = self._setup()
         with explained("deciding about what came in"), self._engine.begin() as tx:
             repo.serialise(tx)
-            views: dict[str | None, StoreView] = {}
-            gone: list[int] = []
-            for key, one in batch:
-                model = one.shown.model
-                if model not in views:
-                    views[model] = self._gateway.view(tx, setup, model)
-                self._one(tx, key, one.raw, one.mail, views[model], gone=gone)
-            rows.without_bytes(tx, gone)
+            try:
+                with tx.begin_nested():
+                    self._together(tx, batch, setup)
+            except Exception as error:  # whose fault it was, each by itself will show
+                if is_the_stores(error):
+                    raise
+                self._singly(tx, batch, setup)
             self.on_step("deciding")
+
+    def _together(self, tx: Connection, batch: Sequence[tuple[int, _Read]], setup: Setup) -> None:
+        now, still = self._clock.now(), rows.waiting(tx, [key for key, _ in batch])
+        mails = [(key, one, one.mail or self._gateway.read(one.raw)) for key, one in batch if key in still]
+        ahead = self._gateway.ahead(tx, setup, [mail for _, _, mail in mails])
+        views: dict[str | None, StoreView] = {}
+        found: list[tuple[int, Received]] = []
+        for key, one, mail in mails:
+            model = one.shown.model
+            if model not in views:
+                views[model] = self._gateway.view(tx, setup, model, ahead)
+            found.append((key, self._gateway.take(tx, mail, one.raw, views[model])))
+        ahead.flush()
+        settled, gone = [], []
+        for key, done in found:
+            kind = done.decision.kind
+            state = state_of(kind)
+            row = {"state": state.value, "decision": kind.value, "done_at": now, "log_id": done.line.id}
+            settled.append({"id": key, **row})
+            if done.notices:
+                rows.change(tx, key, notices=list(done.notices))
+            if _over(state, done):
+                gone.append(key)
+        rows.settle(tx, settled)
+        rows.without_bytes(tx, gone)
+
+    def _singly(self, tx: Connection, batch: Sequence[tuple[int, _Read]], setup: Setup) -> None:
+        views: dict[str | None, StoreView] = {}
+        gone: list[int] = []
+        for key, one in batch:
+            model = one.shown.model
+            if model not in views:
+                views[model] = self._gateway.view(tx, setup, model)
+            self._one(tx, key, one.raw, one.mail, views[model], gone=gone)
+        rows.without_bytes(tx, gone)
 
     def _alone(self, key: int, *, state: State = State.WAITING) -> State | None:
         """Decide one stored mail by itself; where it stands then. One that was begun three times goes to the shelf."""
@@ -436,12 +470,12 @@ class Intake:
                     "decision": done.decision.kind.value,
                     "reason": None,
                     "done_at": now,
-                    "log_id": done.line,
+                    "log_id": done.line.id,
                     "notices": list(done.notices) or None,
                 }
                 if not rows.change(tx, key, was=was.value, **row):
                     raise _Taken
-                over = [key] if state is State.DOUBLED or (state is State.REFUSED and not done.notices) else []
+                over = [key] if _over(state, done) else []
                 if gone is None:
                     rows.without_bytes(tx, over)
         except _Taken:
@@ -486,6 +520,11 @@ class Intake:
             for here, states in sorted(found.items())
         )
         return Ledger(sums, tuple(sorted(gaps, key=lambda g: (g.account, g.folder, g.uidvalidity))))
+
+
+def _over(state: State, done: Received) -> bool:
+    """Whether nothing needs a mail's bytes any more."""
+    return state is State.DOUBLED or (state is State.REFUSED and not done.notices)
 
 
 class _Taken(Exception):

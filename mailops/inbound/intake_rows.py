@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from ..model.states import MailState
 from ..store import schema
+from ..store.bulk import among, insert_numbered, insert_rows, update_rows
 from ..store.database import alone
 from .counts import State
 
@@ -68,11 +69,9 @@ def add(connection: Connection, rows: Sequence[Mapping[str, Any]], bytes_of: Seq
     """New rows, each with its bytes where it has any; their ids, in order."""
     if not rows:
         return []
-    made = connection.execute(sa.insert(i).returning(i.c.id, sort_by_parameter_order=True), [dict(row) for row in rows])
-    ids = [int(row.id) for row in made]
+    ids = insert_numbered(connection, i, rows)
     kept = [{"intake_id": key, "raw": raw} for key, raw in zip(ids, bytes_of, strict=True) if raw is not None]
-    if kept:
-        connection.execute(sa.insert(raws), kept)
+    insert_rows(connection, raws, kept)
     return ids
 
 
@@ -80,6 +79,17 @@ def change(connection: Connection, key: int, *, was: str | None = None, **values
     """Change one row, where it still is in the state ``was``; whether it was."""
     which = [i.c.id == key] + ([i.c.state == was] if was else [])
     return connection.execute(sa.update(i).where(*which).values(**values)).rowcount == 1
+
+
+def waiting(connection: Connection, ids: Collection[int]) -> set[int]:
+    """Those of these rows that still wait."""
+    query = sa.select(i.c.id).where(among(i.c.id, ids), i.c.state == State.WAITING.value)
+    return {int(key) for key in connection.execute(query).scalars()}
+
+
+def settle(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write what was decided of waiting mails: ``id``, ``state``, ``decision``, ``done_at``, ``log_id``."""
+    update_rows(connection, i, ["id"], rows, i.c.state == State.WAITING.value)
 
 
 def came_again(connection: Connection, ids: Collection[int]) -> None:
