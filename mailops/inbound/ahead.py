@@ -78,10 +78,11 @@ class Ahead:
         mails: Iterable[InboundMail],
         *,
         lately: Lately,
+        now: datetime,
         since: datetime,
         done: Sequence[str],
     ) -> None:
-        self._connection, self._lately, self.since = connection, lately, since
+        self._connection, self._lately, self.now, self.since = connection, lately, now, since
         own: set[str] = set()
         self.asked: set[str] = set()
         self.senders: set[str] = set()
@@ -119,8 +120,8 @@ class Ahead:
 
     def automatic_on(self, record: int, since: datetime) -> int:
         """How many automatic mails were posted on this record since then."""
-        now = sum(row["data"].get("automatic_on") == record for row in self._said)
-        return self._lately.automatic_on(record, since) + now
+        on = [row["data"].get("automatic_on") for row in self._said]
+        return self._lately.automatic_on(record, since) + on.count(record)
 
     def has_counter(self, address: str) -> bool:
         """Whether this address may have a bounce counter to put back."""

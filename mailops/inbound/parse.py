@@ -51,7 +51,8 @@ def parse(raw: bytes, read: Callable[[bytes], Report] = read_report) -> InboundM
 
     A mail without Message-ID gets one made from its bytes, so that it too counts once.
     """
-    data = newlines(raw[:MAX_BYTES])
+    data = newlines(raw if len(raw) <= MAX_BYTES else raw[:MAX_BYTES])
+    plain = data if len(raw) <= MAX_BYTES else raw  # line ends are made once; the reader of reports tells a cut
     if data.startswith(b"From ") and b"\n" in data:  # an mbox line before the header
         data = data.partition(b"\n")[2]
     head, body = split_head(data)
@@ -89,8 +90,8 @@ def parse(raw: bytes, read: Callable[[bytes], Report] = read_report) -> InboundM
         text=text,
         html=html,
         size=len(raw),
-        report=read(raw),
-        heading=heading_of(raw),
+        report=read(plain),
+        heading=heading_of(plain),
         digest=content_digest(raw, fields),
         robot=_robot(fields),
     )

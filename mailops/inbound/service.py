@@ -97,8 +97,9 @@ class Gateway:
 
     def ahead(self, connection: Connection, setup: Setup, mails: Iterable[InboundMail]) -> Ahead:
         """What these mails will ask, read in the caller's transaction, which lets one gateway run at a time."""
-        since = self._clock.now() - timedelta(minutes=limits(setup.parameters).minutes)
-        return Ahead(connection, mails, lately=self._lately, since=since, done=DONE)
+        now = self._clock.now()
+        since = now - timedelta(minutes=limits(setup.parameters).minutes)
+        return Ahead(connection, mails, lately=self._lately, now=now, since=since, done=DONE)
 
     def view(
         self, connection: Connection, setup: Setup, fallback_model: str | None = None, ahead: Ahead | None = None
@@ -110,7 +111,7 @@ class Gateway:
             setup,
             self._threads.models,
             self._bounces,
-            self._clock.now(),
+            ahead.now if ahead is not None else self._clock.now(),
             fallback_model=fallback_model,
             allowed_senders=self._allowed,
             ahead=ahead,
