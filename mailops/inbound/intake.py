@@ -36,6 +36,7 @@ from ..threads import store as repo
 from . import intake_rows as rows
 from .counts import Counts, State, counted, state_of
 from .intake_rows import Place, folders, i, raws
+from .raw import Raw, sha256_of
 from .service import Gateway, Received
 from .values import InboundMail
 from .view import StoreView
@@ -56,7 +57,7 @@ Lock = Callable[[str], AbstractContextManager[bool]]
 class Shown:
     """A mail as its way in shows it. ``uid`` is its name there; "" makes one of its content."""
 
-    raw: bytes
+    raw: Raw
     uid: str = ""
     model: str | None = None
     delivered_to: str | None = None
@@ -130,7 +131,7 @@ class _Read:
     """A shown mail, read; ``mail`` is None when the reader itself failed."""
 
     shown: Shown
-    raw: bytes
+    raw: Raw
     mail: InboundMail | None
     message_id: str | None
     digest: str
@@ -296,11 +297,11 @@ class Intake:
     # --- the steps ----------------------------------------------------------------------------------------------------
 
     def _read(self, shown: Shown, reader: Knowing | None = None) -> _Read:
-        raw = delivered(shown.raw, shown.delivered_to)
+        raw = delivered(bytes(shown.raw), shown.delivered_to) if shown.delivered_to else shown.raw
         try:
             mail = self._gateway.read(raw, reader)
         except Exception:  # a mail that the reader itself falls over: kept, and read again when it is decided
-            digest = hashlib.sha256(raw).hexdigest()
+            digest = sha256_of(raw)
             return _Read(shown, raw, None, None, digest, shown.uid or digest[:40])
         own = None if mail.made_id else mail.message_id[:998]
         name = hashlib.sha256(f"{own}\n{mail.digest}".encode("utf-8", "replace")).hexdigest()[:40]
@@ -452,7 +453,7 @@ class Intake:
         self,
         tx: Connection,
         key: int,
-        raw: bytes,
+        raw: Raw,
         mail: InboundMail | None,
         view: StoreView,
         was: State = State.WAITING,

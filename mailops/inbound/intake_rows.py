@@ -16,9 +16,10 @@ from sqlalchemy.engine import Connection
 
 from ..model.states import MailState
 from ..store import schema
-from ..store.bulk import among, insert_numbered, insert_rows, update_rows
+from ..store.bulk import among, insert_blob, insert_numbered, insert_rows, update_rows
 from ..store.database import alone
 from .counts import State
+from .raw import LARGE, Raw, pieces
 
 i, raws, folders = schema.intake, schema.intake_raw, schema.intake_folders
 KEPT = (State.WAITING.value, State.SHELVED.value)
@@ -65,13 +66,16 @@ def same_mails(connection: Connection, digests: Collection[str]) -> set[tuple[st
     return {(row.message_id, row.digest) for row in connection.execute(query)}
 
 
-def add(connection: Connection, rows: Sequence[Mapping[str, Any]], bytes_of: Sequence[bytes | None]) -> list[int]:
+def add(connection: Connection, rows: Sequence[Mapping[str, Any]], bytes_of: Sequence[Raw | None]) -> list[int]:
     """New rows, each with its bytes where it has any; their ids, in order."""
     if not rows:
         return []
     ids = insert_numbered(connection, i, rows)
-    kept = [{"intake_id": key, "raw": raw} for key, raw in zip(ids, bytes_of, strict=True) if raw is not None]
-    insert_rows(connection, raws, kept)
+    kept = [(key, raw) for key, raw in zip(ids, bytes_of, strict=True) if raw is not None]
+    large = [(key, raw) for key, raw in kept if len(raw) > LARGE]
+    insert_rows(connection, raws, [{"intake_id": key, "raw": raw} for key, raw in kept if len(raw) <= LARGE])
+    for key, raw in large:
+        insert_blob(connection, raws, {"intake_id": key}, "raw", len(raw), pieces(raw))
     return ids
 
 

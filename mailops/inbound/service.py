@@ -37,6 +37,7 @@ from .ahead import Ahead, Lately, Line, Making
 from .decide import route_inbound, sent_automatically
 from .loops import likeness, limits
 from .parse import parse
+from .raw import Raw
 from .values import Decision, InboundMail, Kind, LogLine, Notice, Route, Step
 from .view import DONE, StoreView
 
@@ -87,7 +88,7 @@ class Gateway:
             repo.serialise(tx)
             return self.take(tx, mail, raw, self.view(tx, setup, fallback_model)).decision
 
-    def read(self, raw: bytes, reader: Knowing | None = None) -> InboundMail:
+    def read(self, raw: Raw, reader: Knowing | None = None) -> InboundMail:
         """A received mail, read with today's words for reports; many are read with one ``reader``."""
         return parse(raw, reader or self.reader())
 
@@ -117,7 +118,7 @@ class Gateway:
             ahead=ahead,
         )
 
-    def take(self, tx: Connection, mail: InboundMail, raw: bytes, view: StoreView) -> Received:
+    def take(self, tx: Connection, mail: InboundMail, raw: Raw, view: StoreView) -> Received:
         """Decide about a mail and carry it out in the caller's transaction, which lets one gateway run at a time
         (:func:`mailops.threads.store.serialise`)."""
         decision, ahead = route_inbound(mail, view), view.ahead
@@ -179,13 +180,13 @@ class Gateway:
     # --- carrying out -------------------------------------------------------------------------------------------------
 
     def _carry_out(
-        self, tx: Connection, mail: InboundMail, raw: bytes, decision: Decision, view: StoreView
+        self, tx: Connection, mail: InboundMail, raw: Raw, decision: Decision, view: StoreView
     ) -> tuple[Decision, dict[str, Any]]:
         done: dict[str, Any] = {}
         if decision.reset:
             repo.reset_bounces(tx, decision.reset)
         if decision.report is not None:
-            taken = self._bounces.take_in(tx, raw, decision.report)
+            taken = self._bounces.take_in(tx, bytes(raw), decision.report)
             decision = replace(decision, report=taken.report, blocks=taken.blocks)
             done["report"] = _told(taken)
         made = []
@@ -200,7 +201,7 @@ class Gateway:
         for alias, status in decision.statuses:
             repo.set_alias(tx, int(alias), status=status.value)
         if decision.forward_to:
-            decision, done["forwarded"] = self._forward(tx, mail, raw, decision)
+            decision, done["forwarded"] = self._forward(tx, mail, bytes(raw), decision)
         answered = [self._answer(tx, notice) for notice in decision.notices]
         if answered:
             done["notices"] = answered
