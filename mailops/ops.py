@@ -952,8 +952,7 @@ class Ops:
     @cached_property
     def intake(self) -> Intake:
         """What came in, by account and folder: stored before it is acknowledged, decided, and added up."""
-        from .inbound.intake import Intake
-        from .inbound.locked import locks
+        from .inbound.intake import Intake, locks
 
         lock = locks(self.engine, self.workspace.path / "intake")
         return Intake(self.engine, gateway=self.inbound, setup=lambda: self.setup, clock=self.clock, lock=lock)
