@@ -19,13 +19,14 @@ from ..model.states import FailureType
 from ..model.tag import sign
 from ..ports import Clock, Outbound, RecipientReply, SendResult, Session, Transport
 from ..routing import Route, default_server
+from ..store.exclusive import Free
 from .compose import with_from, with_reply_to
 from .fitting import fit
 from .journal import Journal
 from .lanes import Course, Job, Lane
 from .outcome import SERVER_STAGES, explained, settle, surplus
 from .signing import without_signatures
-from .slots import Slot, Slots, account_of, sessions_for
+from .slots import Slots, account_of, sessions_for
 from .submit import request_of
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class Sender:
         self._kit = kit
         self._session: Session | None = None
         self._server: Server | None = None
-        self._slot: Slot | None = None
+        self._slot: Free | None = None
         self.hand = AtHand()
 
     def send(self, job: Job) -> Settled:
@@ -177,7 +178,7 @@ class Sender:
         self._kit.say("connected")
         return self._session
 
-    def _slot_for(self, account: str, most: int) -> Slot:
+    def _slot_for(self, account: str, most: int) -> Free:
         until = time.monotonic() + self._kit.patience
         while (slot := self._kit.slots.take(account, most)) is None:
             if self._lane.connected:
@@ -190,7 +191,7 @@ class Sender:
     def _free(self) -> None:
         slot, self._slot = self._slot, None
         if slot is not None:
-            slot.free()
+            slot()
 
     # --- the wire -----------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from mailops.model.setup import Encryption, MailClass, RetryPolicy, Server
 from mailops.model.states import MailState
 from mailops.ports import RecipientReply, SendResult
 from mailops.queue import journal as journals
-from mailops.queue.slots import DEFAULT, FileSlots, account_of, sessions_for, slots_for
+from mailops.queue.slots import DEFAULT, account_of, sessions_for, slots_for
 from mailops.store import schema
 from mailops.testing import ManualClock, SmtpServer, slow
 
@@ -170,22 +170,21 @@ def test_slots_are_shared_and_freed(ops_on: Callable[..., Ops]) -> None:
     assert mine.take(account, 2) is None is yours.take(account, 2)
     other = yours.take(account_of(Server("main", "Main", host="mx.example", login="ann")), 1)
     assert other is not None  # another account is counted apart
-    first.free()
+    first()
     again = yours.take(account, 2)
     assert again is not None
     for slot in (again, second, other):
-        slot.free()
+        slot()
     mine.close()
     yours.close()
 
 
-def test_how_many_sessions_a_server_gets(tmp_path: Path) -> None:
+def test_how_many_sessions_a_server_gets() -> None:
     plain = Server("main", "Main", host="mx.example")
     assert sessions_for(plain) == DEFAULT
     assert sessions_for(Server("o", "O", host="smtp.office365.com")) == 3
     assert sessions_for(Server("o", "O", host="127.0.0.1", provider="outlook")) == 3
     assert sessions_for(Server("o", "O", host="smtp.office365.com", max_sessions=2)) == 2
-    assert isinstance(FileSlots(tmp_path), FileSlots)
 
 
 def test_each_mail_leaves_by_what_the_set_up_says_at_its_lease(sqlite_ops: Ops, pytestconfig: pytest.Config) -> None:
