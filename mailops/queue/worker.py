@@ -57,7 +57,7 @@ from .lanes import BUSY, CPU_A_MAIL, IDLE, NOBODY, Course, Job, Lane, another, s
 from .recover import Recovered, recover
 from .sending import Kit, NoRoom, Sender, way_of
 from .signing import Signer
-from .slots import FileSlots, Slots, sessions_for
+from .slots import Slots, file_slots, sessions_for
 
 log = logging.getLogger(__name__)
 IN_A_ROW = 5  # mails that may fail by faults of ours, one after the other
@@ -144,7 +144,7 @@ class Worker:
         self._tell = tell
         self._feed = feed
         self._signer = signer
-        self._slots = slots or FileSlots(journals.parent / "slots")
+        self._slots = slots or file_slots(journals.parent / "slots")
         self._resting: dict[str, tuple[float, RecipientReply]] = {}
         self._course: Course | None = None
         self._stop = False

@@ -1,3 +1,18 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,text//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # Queue
 # Which mails wait, which failed and why; *Retry*, *Send Now* and *Cancel Email*, one by one or by filter.
@@ -14,7 +29,7 @@ from datetime import timedelta
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.queue.filters import state_from_label
-from mailops.widgets import CheckCard, FollowersCard, Headline, QueueView, envelopes_panel
+from mailops.widgets import CheckCard, FollowersCard, Headline, QueueView, envelopes_panel, waits_panel
 
 ops = Ops.open(workspace or None)
 
@@ -44,6 +59,12 @@ CheckCard(
         )
     )
 )
+
+# %% [markdown]
+# ## What mail waits for
+
+# %%
+waits_panel(ops)
 
 # %%
 envelopes_panel(ops)
