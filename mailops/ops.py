@@ -458,7 +458,7 @@ class Ops:
             clock=self.clock,
             book=lambda: self.book,
             next_job=lambda: self.queue.next_job,
-            links=lambda _setup: None,
+            suppressions=lambda: self.suppressions,
         )
 
     @cached_property

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -32,25 +31,18 @@ from ..ports import Clock
 from ..queue import job
 from ..queue.submit import company_of, return_path_of, store
 from ..store.database import alone, explained, reading
-from ..suppression.store import blocked
+from ..suppression.store import UNSUBSCRIBED, blocked
 from . import rows
 from .compiled import Compiled
 from .hearing import OURS
 from .template import Template, Unrendered
+from .unsubscribe import links_of
 from .values import Campaign, CampaignState, Place, Standing, first, message_id
 
 log = logging.getLogger(__name__)
 PORTION = 500
 ALONE = 7312053
 """The work of :func:`mailops.store.database.alone` that campaigns are changed in."""
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """What makes a recipient's link to unsubscribe: the link and the lines of the head that offer it."""
-
-    url: Callable[[Campaign, int], str]
-    lines: Callable[[str], bytes]
 
 
 class Feed:
@@ -63,9 +55,8 @@ class Feed:
         setup: Callable[[], Setup],
         clock: Clock,
         book: Callable[[], Book],
-        links: Callable[[Setup], Links | None],
     ) -> None:
-        self._engine, self._setup, self._clock, self._book, self._links = engine, setup, clock, book, links
+        self._engine, self._setup, self._clock, self._book = engine, setup, clock, book
         self._made: tuple[Any, Template, Compiled] | None = None
 
     def __call__(self, mass: bool = True) -> int:
@@ -117,7 +108,7 @@ class Feed:
         setup, book = self._setup(), self._book()
         refuse_server(campaign.server, setup)
         template, compiled, base = self._compiled(campaign, setup, now)
-        links = self._links(setup)
+        links = links_of(setup)
         again = [int(one.mail_id) for one in found if one.mail_id is not None]
         press, actor = f"{campaign.token}.{now.isoformat()}", OURS + campaign.key
         taken = act(connection, book, "retried", again, action=press, actor=actor, now=now) if again else set()
@@ -136,7 +127,7 @@ class Feed:
 
         for one in fresh:
             if (entry := barred.get(one.normalised)) is not None:
-                out = entry.source == rows.UNSUBSCRIBED
+                out = entry.source == UNSUBSCRIBED
                 aside(one, Standing.OPTED_OUT if out else Standing.SUPPRESSED, entry.why)
                 continue
             url = links.url(campaign, one.number) if links else ""
@@ -189,6 +180,7 @@ def submission_of(campaign: Campaign) -> Submission:
         company=campaign.company,
         mail_class=MailClass.MASS,
         server=campaign.server,
+        headers=(("Precedence", "list"), ("X-Auto-Response-Suppress", "OOF")),
         auto_delete=True,
         origin="campaign",
     )

@@ -12,13 +12,12 @@ from sqlalchemy.engine import Connection
 
 from ..store import schema
 from ..store.bulk import among, insert_rows, update_rows
+from ..suppression.store import UNSUBSCRIBED
 from .listing import Entry
 from .values import ASIDE, OPEN, UNDER_WAY, Campaign, CampaignState, Standing
 
 c, r, s = schema.campaigns, schema.campaign_recipients, schema.suppressions
 BATCH = 500
-UNSUBSCRIBED = "unsubscribe"
-"""The source of entries of the suppression list that their own people made."""
 
 
 def campaign_of(row: Any) -> Campaign:
@@ -48,6 +47,12 @@ def find(connection: Connection, key: str) -> Campaign | None:
 def change(connection: Connection, campaign: Campaign, **to: Any) -> None:
     """Change columns of a campaign."""
     connection.execute(sa.update(c).where(c.c.id == campaign.id).values(**to))
+
+
+def numbered(connection: Connection, number: int) -> Campaign | None:
+    """The campaign of a number."""
+    found = connection.execute(sa.select(c).where(c.c.id == number)).first()
+    return campaign_of(found) if found else None
 
 
 def counts(connection: Connection, campaign_id: int) -> dict[Standing, int]:

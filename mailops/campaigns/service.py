@@ -24,22 +24,24 @@ from ..queue.submit import company_of, return_path_of
 from ..store.database import alone, explained, reading
 from . import rows
 from .compiled import Compiled
-from .feed import ALONE, Feed, Links, refuse_server, submission_of
+from .feed import ALONE, Feed, refuse_server, submission_of
 from .hearing import OURS
 from .listing import judged, rows_of
 from .template import Template
+from .unsubscribe import Links, Unsubscribing, links_of, one_click
 from .values import OPEN, Blocking, Campaign, CampaignState, Standing, Status, first, notice, rest
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..suppression import Suppressions
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 CHUNK = 5_000
 
 
 class Campaigns:
-    """The campaigns of a store. ``next_job`` says when the queue job runs next, ``links`` gives the links to
-    unsubscribe (None: there are none in this set-up)."""
+    """The campaigns of a store. ``next_job`` says when the queue job runs next."""
 
     def __init__(
         self,
@@ -49,11 +51,12 @@ class Campaigns:
         clock: Clock,
         book: Callable[[], Book],
         next_job: Callable[[], datetime],
-        links: Callable[[Setup], Links | None],
+        suppressions: Callable[[], Suppressions],
     ) -> None:
         self._engine, self._setup, self._clock, self._book = engine, setup, clock, book
-        self._next_job, self._links = next_job, links
-        self.feed = Feed(engine, setup=setup, clock=clock, book=book, links=links)
+        self._next_job = next_job
+        self.feed = Feed(engine, setup=setup, clock=clock, book=book)
+        self.unsubscribing = Unsubscribing(engine, suppressions)
 
     # --- making -------------------------------------------------------------------------------------------------------
 
@@ -234,8 +237,7 @@ class Campaigns:
         waits = ""
         if campaign.state in OPEN:
             waits = self._why(campaign, head, counts, now)
-        linked = self._links(self._setup()) is not None
-        notes = () if linked else (NO_LINK,)
+        notes = _notes(links_of(self._setup()))
         mine = {name: getattr(campaign, name) for name in Status.__dataclass_fields__ if hasattr(campaign, name)}
         told = notice(campaign, head, starts=self._next_job(), now=now)
         return Status(**mine, notice=told, waits_for=waits, counts=counts, notes=notes)
@@ -303,6 +305,12 @@ class Campaigns:
 
 
 NO_LINK = "It has no link to unsubscribe: set web.base.url to the address at which people reach mailops serve."
+NO_CLICK = "Its link to unsubscribe is no one-click one (RFC 8058): web.base.url is not an https address."
+
+
+def _notes(links: Links | None) -> tuple[str, ...]:
+    """What is to be said of the links before mail leaves."""
+    return (NO_LINK,) if links is None else () if one_click(links.base) else (NO_CLICK,)
 
 
 def _stop(key: str) -> str:

@@ -17,6 +17,8 @@ from ..store.bulk import among
 
 s = schema.suppressions
 CHUNK = 500
+UNSUBSCRIBED = "unsubscribe"
+"""The source of entries that their own people made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,12 @@ def open_row(connection: Connection, address: str, now: datetime) -> Suppression
     )
     found = connection.execute(query).first()
     return row(found) if found else None
+
+
+def opted_out(connection: Connection, address: str) -> list[int]:
+    """The active entries that this person made."""
+    query = sa.select(s.c.id).where(s.c.address == address, s.c.state == "active", s.c.source == UNSUBSCRIBED)
+    return [int(number) for number in connection.execute(query).scalars()]
 
 
 def insert(connection: Connection, values: dict[str, Any], *, event: str) -> int:
