@@ -448,6 +448,7 @@ def test_a_thousand_mails_parse_as_the_library_makes_them(ops_factory: Callable[
                 Submission(
                     sender="Ann <ann@acme.example>", to=(row["email"],), message_id=str(got["Message-ID"]),
                     subject=texts.subject, text=texts.text, html=texts.html,
+                    headers=(("Precedence", "list"), ("X-Auto-Response-Suppress", "OOF")),
                 ),
                 now=datetime.now(UTC), return_path="bounce@acme.example",
             )  # fmt: skip
