@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .oauth.calendar import End
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
+    from .queue.allowance import Allowance
     from .queue.service import Queue
     from .queue.signing import Signing
     from .queue.told import MailRoute
@@ -353,6 +354,7 @@ class Ops:
         from .model.filters import parse_filter
         from .model.tag import KEY_PARAMETER
         from .routing.plan import MASS_PARAMETER, refuse_dedicated
+        from .routing.usage import DAILY, SUBSCRIPTION, check_policy
         from .store.setup import check_identity, set_parameter
         from .suppression.decide import check_mode
         from .threads.alias_names import clean_allowed_domains
@@ -370,6 +372,8 @@ class Ops:
             read_table(value)
         if value is not None and key == "mailops.suppression.mode":
             value = check_mode(value)
+        if value is not None and key in (SUBSCRIPTION, DAILY):
+            value = check_policy(key, value)
         if value is not None and key == MASS_PARAMETER:
             refuse_dedicated(value, self.setup)
         if value is not None and key == "mail.default.from_filter":
@@ -460,6 +464,23 @@ class Ops:
             next_job=lambda: self.queue.next_job,
             suppressions=lambda: self.suppressions,
         )
+
+    @cached_property
+    def limits(self) -> Allowance:
+        """Limits of servers: what is used, when what waits will leave, limits of one's own."""
+        from .queue.allowance import Allowance
+
+        return Allowance(lambda: self.engine, setup=lambda: self.setup, clock=self.clock, to_come=self._to_come)
+
+    def _to_come(self) -> dict[str, int]:
+        """What campaigns under way have not handed over yet, by server."""
+        found: dict[str, int] = {}
+        for one in self.campaigns.all():
+            if one.state in ("queued", "sending") and (waiting := one.counts["waiting"]):  # type: ignore[index]
+                way = self.explain(sender=one.sender, server=one.server, mail_class=MailClass.MASS).server
+                key = way.key if way is not None else ""
+                found[key] = found.get(key, 0) + waiting
+        return found
 
     @cached_property
     def signing(self) -> Signing:

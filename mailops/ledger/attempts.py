@@ -27,6 +27,7 @@ from .values import Leased, Settled, Wanted
 
 log = logging.getLogger("mailops.mail")
 m, c, d, a, h = schema.mails, schema.contents, schema.deliveries, schema.attempts, schema.holds
+lh = schema.lane_holds
 WAITING = sa.literal_column("mails.state = 'outgoing'", sa.Boolean)  # as it stands in the index's condition
 MAX_BATCH_BYTES = 32 * 1024 * 1024
 SKEW = timedelta(minutes=5)  # by which two clocks may differ
@@ -50,6 +51,8 @@ def take(
         picks = [mine.where(among(m.c.id, ids)).order_by(m.c.due_at, m.c.id)]
     else:
         mine = mine.where(m.c.due_at <= now, *free_of_holds(connection, now)).order_by(m.c.due_at, m.c.id)
+        if wanted is None:  # else they were found due: :func:`due` leaves held servers out
+            mine = mine.where(m.c.lane.not_in(sa.select(lh.c.lane).where(lh.c.until > now)))
         every = [mine.limit(batch)]
         picks = (
             every
@@ -86,7 +89,8 @@ WITH RECURSIVE lanes(lane) AS (
   SELECT (SELECT min(mails.lane) FROM mails WHERE mails.state = 'outgoing' AND mails.lane > lanes.lane)
   FROM lanes WHERE lanes.lane IS NOT NULL
 ), ranks(rank) AS (VALUES (0), (1), (2), (3), (4))
-SELECT lanes.lane, ranks.rank FROM lanes CROSS JOIN ranks WHERE lanes.lane IS NOT NULL AND EXISTS (
+SELECT lanes.lane, ranks.rank FROM lanes CROSS JOIN ranks WHERE lanes.lane IS NOT NULL
+AND lanes.lane NOT IN (SELECT lane FROM lane_holds WHERE lane_holds.until > :now) AND EXISTS (
   SELECT 1 FROM mails
   WHERE mails.state = 'outgoing' AND mails.lane = lanes.lane AND mails.rank = ranks.rank
   AND mails.due_at <= :now AND mails.lease_owner IS NULL AND NOT EXISTS (

@@ -17,7 +17,7 @@ from ..store import schema
 from ..store.database import dialect_insert, explained, reading
 from .job import wake
 
-h = schema.holds
+h, lh = schema.holds, schema.lane_holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,42 @@ def end(engine: Engine, domain: str) -> None:
             facts={"domain": domain},
             fix="mailops queue holds lists the domains that are.",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class LaneHold:
+    """A held server: until when, why in words, and who said so."""
+
+    server: str
+    until: datetime
+    why: str
+    actor: str | None
+    created_at: datetime
+
+
+def hold_lane(engine: Engine, lane: str, until: datetime, *, why: str, actor: str | None, now: datetime) -> LaneHold:
+    """Let what waits for a server wait until a time; a hold that is there is replaced."""
+    values = {"until": until, "why": why, "actor": actor, "created_at": now}
+    with explained("holding a server"), engine.begin() as connection:
+        connection.execute(sa.delete(lh).where(lh.c.until <= now))
+        row = dialect_insert(engine)(lh).values(lane=lane, **values)
+        connection.execute(row.on_conflict_do_update(index_elements=[lh.c.lane], set_=values))
+    return LaneHold(lane, until, why, actor, now)
+
+
+def end_lane(engine: Engine, lane: str) -> bool:
+    """End a server's hold early; whether there was one."""
+    with explained("ending a hold"), engine.begin() as connection:
+        ended = connection.execute(sa.delete(lh).where(lh.c.lane == lane)).rowcount
+        wake(connection)
+    return bool(ended)
+
+
+def active_lanes(engine: Engine, *, now: datetime) -> list[LaneHold]:
+    """The servers held now, by key."""
+    query = sa.select(lh.c.lane, lh.c.until, lh.c.why, lh.c.actor, lh.c.created_at).where(lh.c.until > now)
+    with explained("reading holds"), reading(engine) as connection:
+        return [LaneHold(*row) for row in connection.execute(query.order_by(lh.c.lane))]
 
 
 def active(engine: Engine, *, now: datetime) -> list[Hold]:

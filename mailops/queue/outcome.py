@@ -14,7 +14,7 @@ from ..bounces.reading.entities import about_us, entities
 from ..ledger.values import DeliveryOutcome, Outcome
 from ..model.address import parse_first
 from ..model.setup import RetryPolicy, Server
-from ..model.states import DeliveryState, FailureType, mail_state
+from ..model.states import DeliveryState, FailureType, MailState, mail_state
 from ..ports import RecipientReply, SendResult
 from .retry import NextTry, next_try
 
@@ -81,6 +81,21 @@ def settle(
         failure_reason=_words(trouble[0], len(trouble), server_name, again.reason if waiting else "", result.unknown)
         if trouble
         else None,
+        deliveries=rows,
+    )
+
+
+def beyond(outcome: Outcome, text: str) -> Outcome:
+    """The outcome of a mail beyond the day's limit: failed, with that as its type (LIM-02). A person retries it the
+    next day."""
+    rows = tuple(replace(row, state=DeliveryState.FAILED, event="failed", reply=text) for row in outcome.deliveries)
+    return replace(
+        outcome,
+        state=MailState.FAILED,
+        due_at=None,
+        attempt="failed",
+        failure_type=FailureType.DAILY_LIMIT,
+        failure_reason=f"Not sent: {text}.",
         deliveries=rows,
     )
 

@@ -24,7 +24,8 @@ from .compose import with_from, with_reply_to
 from .fitting import fit
 from .journal import Journal
 from .lanes import Course, Job, Lane
-from .outcome import SERVER_STAGES, explained, settle, surplus
+from .outcome import SERVER_STAGES, beyond, explained, settle, surplus
+from .permits import Later, Permits, Reached
 from .signing import without_signatures
 from .slots import Slots, account_of, sessions_for
 from .submit import request_of
@@ -57,6 +58,7 @@ class Kit:
     stopped: Callable[[], bool]
     keep_leases: Callable[[], None]
     patience: float
+    permits: Permits
 
     def say(self, step: str) -> None:
         if self.step:
@@ -112,6 +114,24 @@ class Sender:
             kit.resting[server.key] = (kit.clock.monotonic() + REST, reply)
             lines = error.facts.get("transcript") or ()
             return self._outcome(mail, _everyone(mail, reply), server, route, "\n".join(map(str, lines)))
+        try:
+            permit = kit.permits.take(server, job.course.setup, messages=len(parts), recipients=len(mail.recipients))
+        except Reached as error:
+            text = str(error)
+            said = SendResult(tuple(RecipientReply(r, 0, None, text, "local") for r in mail.recipients))
+            settled = self._outcome(mail, said, server, route)
+            return replace(settled, outcome=beyond(settled.outcome, text))
+        except Later as error:
+            kit.permits.hold(self._lane.key, error)
+            raise NoRoom(taken=True) from error
+        try:
+            return self._transmit(job, route, server, parts, session)
+        finally:
+            kit.permits.close(permit)
+
+    def _transmit(self, job: Job, route: Route, server: Server, parts: Sequence[Outbound], session: Session) -> Settled:
+        """The transactions of a mail, journaled before and after."""
+        kit, mail = self._kit, job.mail
         parts, signature = self._dress(job, route, parts, session)
         changed = route.header_from if route.header_from != mail.header_from else None
         kit.journal.start(

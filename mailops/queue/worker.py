@@ -54,6 +54,7 @@ from ..smtp import SessionPool
 from . import lease as leases
 from .journal import Journal
 from .lanes import BUSY, CPU_A_MAIL, IDLE, NOBODY, Course, Job, Lane, another, stock
+from .permits import NEAR, Permits
 from .recover import Recovered, recover
 from .sending import Kit, NoRoom, Sender, way_of
 from .signing import Signer
@@ -226,6 +227,8 @@ class Worker:
         self._kit = Kit(
             self._transport, self._clock, journal, self._slots, self._resting, self._step,
             lambda: self._stop or self._halted, self._keep_leases, wait,
+            Permits(self._engine, self._clock, self._database, near=NEAR if ids is None else wait,
+                    stopped=lambda: self._stop or self._halted),
         )  # fmt: skip
         keeper = threading.Thread(target=self._keep_books, args=(journal,), name="mailops-books", daemon=True)
         keeper.start()

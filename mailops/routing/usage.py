@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
+from ..errors import ConfigError
 from ..model.address import normalise
 from ..model.setup import Authentication, Hosting, Server, Setup
 from ..model.text import counted
@@ -17,6 +18,8 @@ from ..model.verdict import Finding, Severity
 
 FLOOR, CEILING = 5, 200
 DEFAULT_POLICY: dict[str, int] = {"paying": 200, "trial": 50, "one_app_free": 20, "migration": 50}
+SUBSCRIPTION, DAILY = "mailops.limits.subscription", "mailops.limits.daily"
+"""Parameters: of which kind the hosted subscription is, and a limit that was agreed with support."""
 RESET = time(23, 0, tzinfo=UTC)
 
 
@@ -86,6 +89,9 @@ def daily_limit(setup: Setup, *, subscription: str = "paying", policy: dict[str,
     if setup.profile.hosting is not Hosting.ONLINE:
         return None
     figures = {**DEFAULT_POLICY, **(policy or {})}
+    subscription = setup.parameters.get(SUBSCRIPTION) or subscription
+    if (own := setup.parameters.get(DAILY)) is not None:
+        figures[subscription] = int(own)
     return min(CEILING, max(FLOOR, figures.get(subscription, FLOOR)))
 
 
@@ -104,6 +110,21 @@ def usage(
     if limit is None:
         return Usage(sent_today, None, f"There is no daily limit on {setup.profile.hosting.value}.")
     return Usage(sent_today, limit, f"The limit starts anew at {RESET:%H:%M} UTC.")
+
+
+def check_policy(key: str, value: str) -> str:
+    """The value of a parameter of the policy. Raises :class:`ConfigError`."""
+    text = value.strip()
+    if key == SUBSCRIPTION and text in DEFAULT_POLICY:
+        return text
+    if key == DAILY and text.isascii() and text.isdigit() and len(text) < 10:
+        return text
+    raise ConfigError(
+        f"{value!r} is no value for {key}.",
+        code="config.daily_limit",
+        facts={"parameter": key, "value": value, "subscriptions": sorted(DEFAULT_POLICY)},
+        fix=f"Give one of the subscriptions, or for {DAILY} a number of mails a day ({FLOOR} to {CEILING} are kept).",
+    )
 
 
 def next_reset(now: datetime) -> datetime:

@@ -104,4 +104,4 @@ def upgrade(engine: Engine, to: str = "head", *, tell: Callable[[MigrationPlan],
             require_rows(plan, server_rows(connection), changed_on_purpose(here))
 
 
-_NEWEST = "0011"
+_NEWEST = "0012"

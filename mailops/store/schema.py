@@ -265,6 +265,38 @@ holds = sa.Table(
     sa.Column("created_at", Utc, nullable=False),
 )
 
+lane_holds = sa.Table(
+    "lane_holds",
+    metadata,
+    sa.Column("lane", sa.String(100), primary_key=True),  # a server's key; what waits for it is not leased
+    sa.Column("until", Utc, nullable=False),
+    sa.Column("why", LongWords, nullable=False),
+    sa.Column("actor", sa.String(100)),
+    sa.Column("created_at", Utc, nullable=False),
+)
+
+limit_uses = sa.Table(
+    "limit_uses",
+    metadata,
+    _id(),
+    sa.Column("account", sa.String(32), nullable=False),  # who is counted at the other end
+    sa.Column("taken_at", Utc, nullable=False),
+    sa.Column("closed_at", Utc),  # null = under way
+    sa.Column("messages", sa.Integer, nullable=False),
+    sa.Column("recipients", sa.Integer, nullable=False),
+    sa.Index("ix_limit_uses_account_closed_at", "account", "closed_at"),
+)
+
+server_limits = sa.Table(
+    "server_limits",
+    metadata,
+    sa.Column("server_key", sa.String(100), primary_key=True),
+    sa.Column("of", sa.String(20), primary_key=True),  # messages, recipients
+    sa.Column("seconds", sa.Float, primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),  # 0 = none, whatever the provider says
+    sa.Column("changed_at", Utc, nullable=False),
+)
+
 job_times = sa.Table(
     "job_times",
     metadata,

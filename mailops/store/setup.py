@@ -57,6 +57,8 @@ PARAMETERS = (
     "mailops.webhook.sendgrid.key",
     "mailops.webhook.ses.topic",
     "mail.gateway.loop.threshold",
+    "mailops.limits.daily",
+    "mailops.limits.subscription",
     "mailops.mass_mailing.server",
     "web.base.url",
     "web.base.url.freeze",

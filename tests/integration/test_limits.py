@@ -1,0 +1,225 @@
+"""Limits of servers: shared by all processes, kept over restarts, never exceeded, and hardly anything wasted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from furnish import furnish
+from test_campaigns import cli, make, people
+
+from mailops import Ops
+from mailops.errors import InputRefused, NotFound
+from mailops.limits.values import WAYS, Window, forecast, frees_at
+from mailops.model.setup import Encryption, MailClass
+from mailops.model.states import MailState
+from mailops.queue.filters import QueueFilter
+from mailops.routing.usage import CEILING, DEFAULT_POLICY, FLOOR
+from mailops.testing import ManualClock, SmtpServer, SmtpServerProcess
+
+AT = datetime(2026, 11, 30, 9, 0, tzinfo=UTC)
+FAILED = QueueFilter(state=MailState.FAILED)
+DRAIN = "import sys; from mailops import Ops; Ops.open(sys.argv[1]).queue.run()"
+
+
+def put(ops: Ops, count: int, **more: Any) -> None:
+    for n in range(count):
+        ops.send(sender="ann@acme.example", to=f"u{n}@x.example", subject="s", text="t", **more)
+
+
+def most_within(times: list[float], seconds: float) -> int:
+    """How many fell into the fullest span of so many seconds."""
+    most, first = 0, 0
+    for at, moment in enumerate(times):
+        while times[first] <= moment - seconds:
+            first += 1
+        most = max(most, at - first + 1)
+    return most
+
+
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_five_processes_keep_a_limit_together_and_waste_little(
+    database: str, ops_factory: Callable[..., Ops], request: pytest.FixtureRequest
+) -> None:
+    """By the receiving server's books: never more than 30 in any 12 s, and at least 95 % of what is allowed."""
+    span, count = 12.0, 30
+    target = request.getfixturevalue("fresh_postgres") if database == "postgres" else None
+    with SmtpServerProcess() as smtp:
+        ops = ops_factory(database=target)
+        furnish(ops, smtp, max_sessions=3)
+        cli(ops, "limits", "set", "main", "--messages", str(count), "--per", str(span), "--json")
+        make(ops, "one", people(3 * count))
+        ops.campaigns.send("one")
+        children = [subprocess.Popen([sys.executable, "-c", DRAIN, str(ops.workspace.path)]) for _ in range(5)]
+        assert [child.wait(100) for child in children] == [0] * 5
+        ops.queue.run()
+        times = sorted(datetime.fromisoformat(str(line["at"])).timestamp() for line in smtp.accepted())
+        assert len(times) == 3 * count
+        assert most_within(times, span) <= count
+        gaps = [
+            later - at for at, later in zip(times, times[count:], strict=False)
+        ]  # a window each, if nothing is lost
+        kept = span / (sum(gaps) / len(gaps))
+        print(f"{kept:.1%} of what is allowed")
+        assert 0.95 <= kept <= 1.0
+
+
+def test_a_provider_that_is_known_is_obeyed_by_its_own_figures(ops_factory: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        clock = ManualClock(AT)
+        ops = ops_factory(clock=clock)
+        furnish(ops, smtp, provider="outlook", max_sessions=0)
+        [told] = cli(ops, "limits", "--json")["servers"]
+        assert told["connections"] == 3
+        assert [(w["count"], w["of"], w["seconds"]) for w in told["windows"]] == [
+            (30, "messages", 60.0),
+            (10_000, "recipients", 86_400.0),
+        ]
+        put(ops, 70)
+        ops.queue.run()
+        assert smtp.accepted == 70
+        assert clock.now() - AT >= timedelta(minutes=2)  # two windows had to pass
+        ops.limits.set("main", count=0)
+        ops.limits.set("main", count=0, of="recipients", per="day")
+        assert ops.limits.report()[0].windows == ()
+        before = clock.now()
+        put(ops, 70)
+        ops.queue.run()
+        assert smtp.accepted == 140
+        assert clock.now() == before
+        assert ops.limits.clear("main") == 2
+        furnish(ops, smtp, provider="gmail")
+        assert any("a day with Workspace" in line for line in ops.limits.report()[0].by_plan)
+
+
+def test_a_far_limit_holds_the_server_and_says_until_when(ops_on: Callable[..., Ops]) -> None:
+    clock = ManualClock(AT)
+    with SmtpServer() as smtp, SmtpServer() as other:
+        ops = ops_on(clock=clock)
+        furnish(ops, smtp)
+        ops.change_server(
+            "free", host="127.0.0.1", port=other.port, encryption=Encryption.NONE, from_filter="free.example"
+        )
+        ops.limits.set("main", count=5, per="day")
+        put(ops, 8)
+        for n in range(9):
+            ops.send(sender="bob@free.example", to=f"v{n}@x.example", text="t")
+        ops.queue.run()
+        assert (smtp.accepted, other.accepted) == (5, 9)  # nobody waits behind it
+        [told] = [one for one in ops.limits.report() if one.server == "main"]
+        assert (told.waiting, told.windows[0].used, told.windows[0].remaining) == (3, 5, 0)
+        assert told.held_why == "the limit of 5 messages a day (own) is reached"
+        assert told.held_until is not None
+        assert AT + timedelta(days=1) <= told.held_until <= AT + timedelta(days=1, minutes=1)
+        assert "3 leave from 2026-12-01 09:0" in told.sentence
+        ops.queue.run()
+        assert smtp.accepted == 5
+        clock.advance(86_460)  # kept over the restart that each run is
+        ops.queue.run()
+        assert smtp.accepted == 8
+
+
+@pytest.mark.req("OUT-40", "LIM-02", "LIM-03", "LIM-01", "LIM-07", "LIM-06")
+def test_the_hosted_day_ends_what_is_beyond_it_and_a_retry_the_next_day_sends_it(
+    ops_factory: Callable[..., Ops],
+) -> None:
+    clock = ManualClock(AT)
+    with SmtpServer() as hosted, SmtpServer() as own:
+        ops = ops_factory(clock=clock)
+        ops.change_profile(hosting="online", database="acme")
+        furnish(ops, own, from_filter="acme.example")
+        ops.change_server(
+            "hosted",
+            host="127.0.0.1",
+            port=hosted.port,
+            encryption=Encryption.NONE,
+            provider="hosted",
+            from_filter="acme.odoo.com",
+        )
+        ops.set_parameter("mailops.limits.subscription", "one_app_free")
+        for n in range(23):
+            ops.send(sender="notifications@acme.odoo.com", to=f"u{n}@x.example", text="t")
+        put(ops, 25)
+        ops.queue.run()
+        assert hosted.accepted == DEFAULT_POLICY["one_app_free"] == 20
+        assert own.accepted == 25  # an external server is independent of it
+        failed = ops.queue.page(FAILED).mails
+        assert {mail.failure_type for mail in failed} == {"daily_limit"}
+        assert len(failed) == 3
+        assert all(way.partition(" (")[0] in (failed[0].failure_reason or "") for way in WAYS)
+        assert "blacklist" in (failed[0].failure_reason or "")
+        assert ops.bounces is not None
+        assert ops.suppressions.page()[1] == 0  # nobody's address is at fault
+        clock.advance((AT.replace(hour=23, minute=1) - clock.now()).total_seconds())
+        ops.queue.retry(FAILED)
+        ops.queue.run()
+        assert hosted.accepted == 23
+
+
+@pytest.mark.req("LIM-02")
+def test_every_default_of_the_policy_is_within_five_and_two_hundred(ops_factory: Callable[..., Ops]) -> None:
+    assert all(FLOOR <= figure <= CEILING for figure in DEFAULT_POLICY.values())
+    ops = ops_factory()
+    ops.change_profile(hosting="online", database="acme")
+    for subscription, figure in DEFAULT_POLICY.items():
+        ops.set_parameter("mailops.limits.subscription", subscription)
+        assert ops.usage().limit == figure
+    for wanted, kept in ((1, 5), (120, 120), (5000, 200)):
+        ops.set_parameter("mailops.limits.daily", str(wanted))
+        assert ops.usage().limit == kept
+    assert cli(ops, "limits", "--json")["today"] == {"sent": 0, "limit": 200, "remaining": 200}
+
+
+@pytest.mark.req("OUT-41", "OUT-43", "LIM-08")
+def test_usage_counts_every_mail_and_a_large_campaign_is_warned_of(ops_factory: Callable[..., Ops]) -> None:
+    with SmtpServer() as hosted:
+        ops = ops_factory(clock=ManualClock(AT))
+        ops.change_profile(hosting="online", database="acme")
+        ops.change_server("hosted", host="127.0.0.1", port=hosted.port, encryption=Encryption.NONE, provider="hosted")
+        for kind in (MailClass.TRANSACTIONAL, MailClass.MASS, MailClass.TRANSACTIONAL):
+            ops.send(sender="a@acme.odoo.com", to="b@x.example", text="t", mail_class=kind)
+        ops.queue.run()
+        today = ops.usage("hosted")
+        assert (today.sent, today.limit, today.remaining) == (3, 200, 197)
+        [told] = [one for one in ops.limits.report() if one.server == "hosted"]
+        assert told.windows[-1].used == 3
+        found = ops.campaign_findings(300, "a@acme.odoo.com", server="hosted")
+        assert any(one.code == "campaign.quota" for one in found)
+
+
+def test_what_cannot_be_kept_is_refused(ops_factory: Callable[..., Ops]) -> None:
+    ops = ops_factory()
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+    for more in ({"of": "bytes"}, {"count": -1}, {"per": "fortnight"}, {"per": 0}, {"per": 1e12}):
+        with pytest.raises(InputRefused):
+            ops.limits.set("main", **{"count": 5, **more})  # type: ignore[arg-type]
+    with pytest.raises(NotFound):
+        ops.limits.set("nowhere", count=5)
+
+
+def test_the_forecast_is_arithmetic() -> None:
+    minute, day = Window("messages", 30, 60, "p"), Window("messages", 100, 86_400, "p")
+    told = forecast([minute, day], [[], [(AT - timedelta(hours=1), 60)]], 50, AT)
+    assert (told.leaves_before, told.later) == (40, 10)
+    assert told.again == AT - timedelta(hours=1) + timedelta(days=1)
+    assert forecast([minute], [[]], 20, AT).sentence == "What waits (20) fits within the limits."
+    assert forecast([minute], [[]], 0, AT).sentence == "Nothing waits for it."
+    assert forecast([minute], [[]], 95, AT).empty == AT + timedelta(minutes=3)
+    assert frees_at(minute, [(AT, 30)], 40, AT) == AT + timedelta(minutes=1)  # more than the window: when it is empty
+
+
+def test_a_killed_process_leaves_a_permit_that_ends(ops_factory: Callable[..., Ops]) -> None:
+    from mailops.limits import store
+
+    ops = ops_factory()
+    window = (Window("messages", 1, 2, "own"),)
+    first = store.take(ops.engine, "a", window, messages=1, recipients=1, now=AT)
+    assert isinstance(first, store.Permit)
+    assert isinstance(store.take(ops.engine, "a", window, messages=1, recipients=1, now=AT), store.Full)
+    later = AT + store.STALE + timedelta(seconds=1)
+    assert isinstance(store.take(ops.engine, "a", window, messages=1, recipients=1, now=later), store.Permit)
