@@ -74,9 +74,11 @@ if TYPE_CHECKING:
     from .smtp import ConnectionTest, SmtpTransport
     from .store.backup import Backup
     from .suppression import Suppressions
+    from .threads.desk import Desk
     from .threads.envelope import Envelopes
     from .threads.models import RecordModel
     from .threads.service import Threads
+    from .threads.tokens import ThreadTokens
     from .threads.verification import SenderVerification, Waiting
 
 
@@ -351,6 +353,7 @@ class Ops:
         from .inbound.loops import ALLOWED, check_limit, clean_allowed
         from .model.filters import parse_filter
         from .model.tag import KEY_PARAMETER
+        from .model.thread_token import KEY_PARAMETER as TOKEN_KEY
         from .routing.plan import MASS_PARAMETER, refuse_dedicated
         from .store.setup import check_identity, set_parameter
         from .suppression.decide import check_mode
@@ -364,6 +367,9 @@ class Ops:
             value = clean_allowed_domains(value)
         if key == KEY_PARAMETER:  # a key that is replaced or removed is still read with
             self.return_paths.plain() if value is None else self.return_paths.sign(value)
+            return
+        if key == TOKEN_KEY:
+            self.thread_tokens.plain() if value is None else self.thread_tokens.sign(value)
             return
         if key == HARDNESS:
             read_table(value)
@@ -896,7 +902,28 @@ class Ops:
 
         outbox = queue_outbox(lambda: self.setup, self.clock, self.book)
         models = models_from(parameter(self.engine, MODELS))
-        return Threads(self.engine, setup=lambda: self.setup, clock=self.clock, submit=outbox, models=models)
+        return Threads(
+            self.engine,
+            setup=lambda: self.setup,
+            clock=self.clock,
+            submit=outbox,
+            models=models,
+            tokens=self.thread_tokens,
+        )
+
+    @cached_property
+    def thread_tokens(self) -> ThreadTokens:
+        """Signed thread tokens in Reply-To: on (``sign``) or off (``plain``)."""
+        from .threads.tokens import ThreadTokens
+
+        return ThreadTokens(self.engine, secrets=self.secrets, clock=self.clock)
+
+    @cached_property
+    def desk(self) -> Desk:
+        """Threads as people look at them: list, show, why an entry is where it is, and moving it."""
+        from .threads.desk import Desk
+
+        return Desk(self.threads)
 
     def register_model(self, name: str, label: str = "", *, bounce_counter: bool = False) -> RecordModel:
         """A kind of record of your own that aliases may make; kept in the workspace."""
