@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,6 +32,7 @@ from ..model.setup import Setup
 from ..model.text import harmless
 from ..ports import Clock
 from ..store.database import explained, reading
+from ..store.exclusive import alone, locks_of
 from ..store.faults import store_error
 from ..threads import store as repo
 from . import intake_rows as rows
@@ -50,6 +52,18 @@ READ_BEFORE = "read before the start"
 BEFORE = "known from before the folder's UIDVALIDITY changed"
 
 Lock = Callable[[str], AbstractContextManager[bool]]
+
+
+def locks(engine: Engine, folder: Path) -> Lock:
+    """One run at a time on an account: locks by its name, each gives whether it is ours."""
+
+    def lock(name: str) -> AbstractContextManager[bool]:
+        file = f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.lock"
+        return alone(locks_of(engine, folder, "taking an account"), file)
+
+    return lock
+
+
 """Keeps a second run off an account; gives whether it is ours."""
 
 
