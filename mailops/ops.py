@@ -38,10 +38,13 @@ if TYPE_CHECKING:
     from .domains.failing import SenderReport
     from .domains.service import Domains
     from .inbound.accounts import Account, Accounts
+    from .inbound.carried import Carried
     from .inbound.fetch import Fetching
+    from .inbound.foreign import Proposal
     from .inbound.ingest import Result
     from .inbound.intake import Intake
     from .inbound.lmtp import LmtpListener
+    from .inbound.methods import Receiving
     from .inbound.service import Gateway
     from .inbound.shelf import Shelf
     from .jobs.fleet import Member
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     from .routing.plan import Plan
     from .routing.readiness import Readiness
     from .routing.senders import PossibleSender
+    from .routing.steps import Task
     from .routing.usage import Usage
     from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
@@ -1023,6 +1027,51 @@ class Ops:
         from .inbound.lmtp import LmtpListener
 
         return LmtpListener(self.intake, host, port)
+
+    def receiving(self, *, dns: bool = True) -> Receiving:
+        """The inbound methods as they are here, what is to be redirected, which mailboxes are missing, and what is
+        wrong. With ``dns`` the mail servers of the own domains are asked for; what cannot be known blocks nothing."""
+        from .inbound.methods import choose
+        from .routing.readiness import own_domains
+
+        setup, report = self.setup, self.readiness(dns=False)
+        mx: dict[str, tuple[str, ...]] = {}
+        for domain in own_domains(setup) if dns else ():
+            answer = self.domains.ask(lambda asker, name=domain.name: asker.ask(name, "MX"))  # type: ignore[misc]
+            mx[domain.name] = tuple(host for _, host in answer.exchanges) if answer.found else ()
+        return choose(
+            setup,
+            self.aliases,
+            chosen=report.methods,
+            logins=[account.login for account in self.mailboxes.list()],
+            mx=mx,
+            open_tasks=[task.id for task in report.open_tasks],
+        )
+
+    def inbound_domain(self, name: str, *, used_elsewhere: bool = False) -> Finding | Task | None:
+        """Whether mail can come in by this domain: a subdomain of the hosting (a finding when it is no alias domain
+        yet), else one of the MX method (its task). Raises :class:`ConfigError` where it cannot."""
+        from .inbound.methods import check_mx_domain, check_subdomain
+
+        setup = self.setup
+        if name.strip().rstrip(".").lower().endswith("." + setup.profile.hosted_suffix):
+            return check_subdomain(setup, name, used_elsewhere=used_elsewhere)
+        return check_mx_domain(setup.profile, name)
+
+    def carried(self, raw: bytes) -> Carried:
+        """Whether a received mail was redirected or forwarded on its way here, and what that breaks."""
+        from .inbound.carried import carried
+
+        names = {domain.name.lower() for domain in self.setup.alias_domains}
+        boxes = [account.login for account in self.mailboxes.list()]
+        return carried(self.inbound.read(raw), raw, boxes, names)
+
+    def foreign_matches(self, limit: int = 1000) -> Proposal:
+        """Past mail that an alias took by its local part on a domain that is not ours, and the value of
+        ``mail.catchall.domain.allowed`` that keeps such out."""
+        from .inbound.foreign import foreign
+
+        return foreign(self.inbound.log(limit=limit)[0], self.aliases, self.setup.alias_domains)
 
     @cached_property
     def shelf(self) -> Shelf:
