@@ -53,6 +53,7 @@ _HOMES = {
     "line_chart": "charts",
     "notebook_list": "catalogue",
     "outside_checks": "domain_view",
+    "waits_panel": "waits_view",
     "safe_html": ".page.sanitise",
 }
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.queue.filters import state_from_label
-from mailops.widgets import FollowersCard, Headline, LiveCheck, QueueView, envelopes_panel
+from mailops.widgets import FollowersCard, Headline, LiveCheck, QueueView, envelopes_panel, waits_panel
 
 ops = Ops.open(workspace or None)
 
@@ -43,6 +43,12 @@ LiveCheck(
     ),
     ops.run.record,
 )
+
+# %% [markdown]
+# ## What mail waits for
+
+# %%
+waits_panel(ops)
 
 # %%
 envelopes_panel(ops)
