@@ -439,7 +439,7 @@ class Ops:
             batch=settings.batch,
             keep_sent=timedelta(days=settings.keep_sent_days),
             minutes=settings.interval_minutes,
-            book=self.book,
+            book=lambda: self.book,
             tag_key=lambda: self.return_paths.key(),
             tell=lambda: self.reports.tell(),
             signer=lambda: self.signing.signer(),
@@ -1102,7 +1102,7 @@ class Ops:
         """Addresses that get no more campaigns, or no more mail: why, and the way back."""
         from .suppression import Suppressions
 
-        return Suppressions(self.engine, clock=self.clock, book=self.book, reader=self.bounces.reader)
+        return Suppressions(self.engine, clock=self.clock, book=self.book, reader=lambda: self.bounces.reader())
 
     @cached_property
     def analysis(self) -> Analysis:
