@@ -847,6 +847,7 @@ class Ops:
         from .jobs.holding import RunHolder
         from .ledger.erasure import Erasure
         from .ledger.holding import LedgerHolder
+        from .ledger.lasting import FILE, remember
         from .logs.holding import LogHolder
         from .queue.holding import ContentHolder
         from .relay.holding import SubmitterHolder
@@ -861,6 +862,7 @@ class Ops:
             names=self._names,
             clock=self.clock,
             elsewhere=lambda: [f"{file.name}: an older store" for file in kept_files(Path(self.workspace.database))],
+            lasting=lambda names: remember(self.workspace.path / FILE, names),
         )
 
     def about(self, address: str) -> About:
@@ -879,6 +881,7 @@ class Ops:
 
         removed = self.queue.vacuum(keep)
         self.intake.release()
+        self.erasure.keep_names()
         return Vacuumed(removed, self.erasure.expire(self.workspace.settings.retention.days()))
 
     def overdue(self) -> dict[str, int]:
@@ -953,8 +956,7 @@ class Ops:
     @cached_property
     def intake(self) -> Intake:
         """What came in, by account and folder: stored before it is acknowledged, decided, and added up."""
-        from .inbound.intake import Intake
-        from .inbound.locked import locks
+        from .inbound.intake import Intake, locks
 
         lock = locks(self.engine, self.workspace.path / "intake")
         return Intake(self.engine, gateway=self.inbound, setup=lambda: self.setup, clock=self.clock, lock=lock)
@@ -1132,6 +1134,7 @@ class Ops:
             panel=dns.panel,
             hosts=lambda: [server.host for server in self.setup.servers if server.active and server.host],
             keys=lambda domain: self.signing.published_as(domain),
+            own=lambda: [domain.name for domain in self.setup.alias_domains],
         )
 
     def sender_report(self, domain: str, *, seconds: float = 20.0) -> SenderReport:
@@ -1159,7 +1162,7 @@ class Ops:
         the vault, and its key where that lies beside it: keep such a file as you keep the vault."""
         from .store.backup import back_up
 
-        _ = self.engine  # brought up to date, and none that was emptied
+        self.erasure.keep_names()  # with the store brought up to date, and none that was emptied
         return back_up(
             self.workspace.database,
             Path(file).expanduser(),
@@ -1170,12 +1173,15 @@ class Ops:
     def restore(self, file: str | Path, *, replace: bool = False) -> Backup:
         """Put a backup in the place of this workspace's store; the store of before stays as a file beside it. Mails
         that were *Outgoing* at the backup are so again: cancel those that left since, before the queue runs. Whom the
-        store of before had forgotten is forgotten again; ``not_forgotten`` says of whom that cannot be said."""
+        store of before had forgotten is forgotten again, also where that store is lost (``forgotten.txt``);
+        ``not_forgotten`` says of whom that cannot be said."""
         from .ledger.again import forget_again
+        from .ledger.lasting import FILE, remembered
         from .store.backup import forgotten, restore
 
         self.close()
-        gone = forgotten(self.workspace.database)
+        gone = None if self.workspace.lost else forgotten(self.workspace.database)
+        kept = remembered(self.workspace.path / FILE)
         done = restore(
             Path(file).expanduser(),
             self.workspace.database,
@@ -1184,8 +1190,14 @@ class Ops:
             folder=self.workspace.path,
         )
         self.workspace.renew()
-        again = forget_again(self.engine, self.erasure, self._names, gone or (), cancel=self.queue.cancel)
-        unknown = () if gone is not None else ("whoever was forgotten since: the store of before cannot be read",)
+        people = {*(gone or ()), *(kept or ())}
+        keyless = people and self.secrets.vault.find("people") is None
+        again = forget_again(self.engine, self.erasure, self._names, people, cancel=self.queue.cancel)
+        unknown = []
+        if gone is None and kept is None:
+            unknown.append("whoever was forgotten since: the store of before cannot be read")
+        if keyless:
+            unknown.append(f"{len(people)} who were forgotten since: the key of their names is not in the vault")
         return done.with_people(again.forgotten, again.cancelled, (*again.left, *unknown))
 
     def close(self) -> None:

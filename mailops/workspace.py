@@ -10,6 +10,7 @@
     secrets/         the vault, mode 0700
     serve.json       how a running ``mailops serve`` goes (worker.json: ``mailops worker``), beside it its lock
     schedule.json    when each daily job ran last
+    forgotten.txt    pseudonyms of whom the store has forgotten, so that a lost one takes no promise with it
     .store           says that there was a store, so that a lost one is not taken for new
 
 It is found by argument, by ``MAILOPS_WORKSPACE``, or by walking up from the current folder.
@@ -101,27 +102,34 @@ class Workspace:
         url = self.settings.database.url
         return "server" if "://" in url else url
 
-    def _refuse_lost(self) -> None:
+    @property
+    def lost(self) -> bool:
+        """Whether this workspace had a store, and its file is empty or not there."""
         if "://" in self.database:
-            return
+            return False
         try:
             marked = (self.path / MADE).read_text("utf-8", errors="replace").strip()
         except OSError:
-            return  # there was none yet
+            return False  # there was none yet
         if marked and marked != self._mark():
+            return False
+        place = Path(self.database)
+        return not place.exists() or (place.is_file() and _has_no_table(place))
+
+    def _refuse_lost(self) -> None:
+        if not self.lost:
             return
         place = Path(self.database)
         missing = not place.exists()
-        if missing or (place.is_file() and _has_no_table(place)):
-            raise StoreError(
-                "The store's file is not there, and there was one."
-                if missing
-                else "The store's file is empty, and there was a store in it.",
-                code="store.missing" if missing else "store.emptied",
-                facts={"file": place.name},
-                fix="Put the backup back: mailops restore FILE. "
-                f"To begin with an empty store, remove {MADE} (and the empty file) from the workspace.",
-            )
+        raise StoreError(
+            "The store's file is not there, and there was one."
+            if missing
+            else "The store's file is empty, and there was a store in it.",
+            code="store.missing" if missing else "store.emptied",
+            facts={"file": place.name},
+            fix="Put the backup back: mailops restore FILE. "
+            f"To begin with an empty store, remove {MADE} (and the empty file) from the workspace.",
+        )
 
     def files(self, *, secrets: bool = False) -> dict[str, Path]:
         """The workspace's own files for a backup, by their place in it: the settings; with ``secrets`` the vault."""

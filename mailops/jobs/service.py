@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, MailopsError, NotFound, StoreError
-from ..locks import try_lock
 from ..ports import Clock
+from ..store.exclusive import FileLocks, alone
 from ..store.runs import Run, finish_run, get_run, list_runs, newest_fact, start_run
 from ..workspace import JOBS as FILE
 from ..workspace import Workspace
@@ -251,26 +251,17 @@ class Jobs:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with _lock(self._workspace.path / f".{FILE}.lock") as free:
+        with alone(FileLocks(self._workspace.path, "changing the jobs"), f".{FILE}.lock") as free:
             if not free:
                 raise ConfigError(
                     "Somebody else changes the jobs at this moment.", code="job.busy", fix="Do it again in a moment."
                 )
             yield
 
-    @contextmanager
-    def _alone(self, job: Job) -> Iterator[bool]:
-        with _lock(self._workspace.runs / f".job-{job.key}.lock") as free:
-            yield free
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[bool]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        yield try_lock(descriptor)
-    finally:
-        os.close(descriptor)
+    def _alone(self, job: Job) -> AbstractContextManager[bool]:
+        """Files on PostgreSQL too: the runs are this workspace's, and of two workspaces on one store each instant's run
+        belongs to whoever made its row first."""
+        return alone(FileLocks(self._workspace.runs, "beginning a job"), f".job-{job.key}.lock")
 
 
 def _stem(job: Job) -> str:

@@ -124,7 +124,8 @@ class Vacuumed:
 
 class Erasure:
     """Looks, forgets and expires over all holders of a store. ``elsewhere`` names files beside the store that
-    hold people too and are not looked into."""
+    hold people too and are not looked into; ``lasting`` is told the pseudonym of whoever is forgotten, before that is
+    committed (:mod:`mailops.ledger.lasting`)."""
 
     def __init__(
         self,
@@ -134,9 +135,10 @@ class Erasure:
         names: Names,
         clock: Clock,
         elsewhere: Callable[[], Sequence[str]] = tuple,
+        lasting: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         self._engine, self._holders, self._names, self._clock = engine, tuple(holders), names, clock
-        self._elsewhere = elsewhere
+        self._elsewhere, self._lasting = elsewhere, lasting
 
     def about(self, address: str) -> About:
         """Everything that is kept of an address. Raises :class:`InputRefused` for what is none."""
@@ -176,7 +178,16 @@ class Erasure:
             if found.forgotten_at is None:
                 connection.execute(sa.insert(f).values(pseudonym=name, at=now))
             note(connection, Fact("forgotten", now, recipient=name, actor=actor, data={"changed": changed}))
+            if self._lasting is not None:
+                self._lasting(_all(connection))
         return Receipt(name, now, changed, found.elsewhere)
+
+    def keep_names(self) -> None:
+        """Tell ``lasting`` of everybody whom the store has forgotten."""
+        with explained("reading whom the store has forgotten"), reading(self._engine) as connection:
+            names = _all(connection)
+        if self._lasting is not None:
+            self._lasting(names)
 
     def expire(self, days: Mapping[str, float], *, limit: int = 5_000) -> dict[str, int]:
         """End what is older than its kind is kept. ``days`` by kind (missing = its default, 0 = for ever); returns how
@@ -226,6 +237,10 @@ def one_address(text: str) -> str:
             fix="Write one address, as name@example.com; not a pseudonym.",
         )
     return normalise(found[0].spec)
+
+
+def _all(connection: Connection) -> list[str]:
+    return [str(row[0]) for row in connection.execute(sa.select(f.c.pseudonym))]
 
 
 def _waiting(connection: Connection, spec: str) -> list[int]:

@@ -16,10 +16,9 @@ one name: the second is refused.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,10 +28,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import ConfigError, InputRefused, NotFound
-from ..locks import try_lock
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, reading
+from ..store.exclusive import alone, locks_of
 from .book import fact_of
 from .facts import Fact
 
@@ -145,25 +144,10 @@ class Followers:
                     connection.execute(sa.insert(f).values(**row))
             yield
 
-    @contextmanager
-    def _held(self, name: str) -> Iterator[bool]:
-        """A lock that goes with its process: a file's beside a store of SQLite, else one of the database's session."""
-        if self._engine.dialect.name == "postgresql":
-            key = {"key": f"mailops follow {name}"}
-            with explained("beginning to follow"), self._engine.connect() as session:
-                lock = session.execution_options(isolation_level="AUTOCOMMIT")
-                ours = lock.execute(sa.text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key)
-                try:
-                    yield bool(ours.scalar())
-                finally:
-                    lock.execute(sa.text("SELECT pg_advisory_unlock_all()"))
-            return
+    def _held(self, name: str) -> AbstractContextManager[bool]:
         file = Path(str(self._engine.url.database))
-        descriptor = os.open(file.with_name(f"{file.name}.follow-{name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            yield try_lock(descriptor)
-        finally:
-            os.close(descriptor)
+        locks = locks_of(self._engine, file.parent, "beginning to follow")
+        return alone(locks, f"{file.name}.follow-{name}.lock")
 
     def _next(self, name: str, limit: int) -> Sequence[Any]:
         with explained("reading the next facts"), reading(self._engine) as connection:

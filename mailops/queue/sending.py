@@ -19,13 +19,14 @@ from ..model.states import FailureType
 from ..model.tag import sign
 from ..ports import Clock, Outbound, RecipientReply, SendResult, Session, Transport
 from ..routing import Route, default_server
+from ..store.exclusive import Free
 from .compose import with_from, with_reply_to
 from .fitting import fit
 from .journal import Journal
 from .lanes import Course, Job, Lane
 from .outcome import SERVER_STAGES, explained, settle, surplus
 from .signing import without_signatures
-from .slots import Slot, Slots, account_of, sessions_for
+from .slots import Slots, account_of, sessions_for
 from .submit import request_of
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class Sender:
         self._kit = kit
         self._session: Session | None = None
         self._server: Server | None = None
-        self._slot: Slot | None = None
+        self._slot: Free | None = None
         self.hand = AtHand()
 
     def send(self, job: Job) -> Settled:
@@ -102,6 +103,8 @@ class Sender:
         try:
             session = self._connected(server, job.course)
         except DeliveryError as error:
+            if kit.stopped():
+                raise NoRoom(taken=True) from error  # it was cut
             self._lane.refused_at = kit.clock.monotonic()
             if self._lane.connected:
                 raise NoRoom(taken=False) from error
@@ -175,7 +178,7 @@ class Sender:
         self._kit.say("connected")
         return self._session
 
-    def _slot_for(self, account: str, most: int) -> Slot:
+    def _slot_for(self, account: str, most: int) -> Free:
         until = time.monotonic() + self._kit.patience
         while (slot := self._kit.slots.take(account, most)) is None:
             if self._lane.connected:
@@ -188,7 +191,7 @@ class Sender:
     def _free(self) -> None:
         slot, self._slot = self._slot, None
         if slot is not None:
-            slot.free()
+            slot()
 
     # --- the wire -----------------------------------------------------------------------------------------------------
 
@@ -319,6 +322,7 @@ class Sender:
             attempts=mail.attempts,
             now=self._kit.clock.now(),
             server_name=server.name if server else "none",
+            cut=self._kit.stopped() and result.connection_lost and not any(reply.code for reply in result.replies),
             senders=(route.header_from, route.envelope_from) if route else (mail.header_from,),
         )
         outcome = explained(outcome, result, server)

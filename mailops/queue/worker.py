@@ -57,7 +57,7 @@ from .lanes import BUSY, CPU_A_MAIL, IDLE, NOBODY, Course, Job, Lane, another, s
 from .recover import Recovered, recover
 from .sending import Kit, NoRoom, Sender, way_of
 from .signing import Signer
-from .slots import FileSlots, Slots, sessions_for
+from .slots import Slots, file_slots, sessions_for
 
 log = logging.getLogger(__name__)
 IN_A_ROW = 5  # mails that may fail by faults of ours, one after the other
@@ -65,7 +65,7 @@ PATIENCE = (0.5, 2.0, 5.0)  # seconds between tries when the database is locked 
 LOOK = 0.1  # seconds between looks for mail that came meanwhile
 EMPTY = 50  # looks in a row that find something due and get nothing
 COUNT, COUNTED = 0.5, 20_000  # seconds between counts of what is due in a lane, and how far they go
-RECORD, WITHIN = 300, 0.15  # outcomes in a commit, seconds that the first of them waits
+RECORD, WITHIN = 200, 0.1  # outcomes in a commit, seconds that the first of them waits
 SLOT_WAIT, SLOT_WAIT_IDS = 1.0, 5.0  # seconds that a session waits for a slot; longer where a person waits
 CROWDED = 2.0  # seconds for which a lane without a free slot asks for none
 POLITE, LAST = 2.0, 8.0  # seconds until a run that was broken off cuts its peers: before, and after their final dot
@@ -140,7 +140,7 @@ class Worker:
         self._tag_key = tag_key
         self._tell = tell
         self._signer = signer
-        self._slots = slots or FileSlots(journals.parent / "slots")
+        self._slots = slots or file_slots(journals.parent / "slots")
         self._resting: dict[str, tuple[float, RecipientReply]] = {}
         self._course: Course | None = None
         self._stop = False

@@ -280,16 +280,81 @@ def test_whom_the_store_of_before_had_forgotten_is_forgotten_again(ops_on: Calla
         assert people == ["eve", "eve", "bob", "bob"]  # what had been for her leaves no second time
 
 
-def test_a_lost_store_cannot_say_whom_it_had_forgotten(sqlite_ops: Ops, tmp_path: Path) -> None:
+@pytest.mark.parametrize("loss", ["garbage", "missing", "emptied"])
+def test_a_lost_store_still_keeps_its_promise_to_who_was_forgotten(sqlite_ops: Ops, tmp_path: Path, loss: str) -> None:
+    ops = sqlite_ops
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+        for who in ("eve", "bob"):
+            ops.send(sender="ann@acme.example", to=[f"{who}@people.example"], subject=f"For {who}", text="Dear")
+        ops.backup(tmp_path / "b.mailops")
+        ops.queue.run()
+        name = ops.forget("eve@people.example").pseudonym
+    beside = ops.workspace.path / "forgotten.txt"
+    assert name in beside.read_text("ascii").split()
+    assert "eve" not in beside.read_text("ascii")
+    assert beside.stat().st_mode & 0o777 == 0o600
+    lose(ops, loss)
+    again = Ops.open(ops.workspace.path)
+    back = again.restore(tmp_path / "b.mailops", replace=True)
+    assert (back.forgotten, back.cancelled, back.not_forgotten) == ((name,), 1, ())
+    assert again.about("eve@people.example").rows == 0
+    assert again.about("bob@people.example").rows > 0
+    again.close()
+
+
+def lose(ops: Ops, loss: str) -> None:
+    ops.close()
+    store = ops.workspace.path / "mailops.db"
+    for suffix in ("-wal", "-shm"):
+        Path(f"{store}{suffix}").unlink(missing_ok=True)
+    if loss == "missing":
+        store.unlink()
+    else:
+        store.write_bytes(b"" if loss == "emptied" else b"no store at all, " * 400)
+
+
+@pytest.mark.parametrize("loss", ["garbage", "missing", "emptied"])
+def test_where_nobody_knows_whom_a_lost_store_had_forgotten_it_is_said(
+    sqlite_ops: Ops, tmp_path: Path, loss: str
+) -> None:
     fill_without_server(sqlite_ops)
     sqlite_ops.backup(tmp_path / "b.mailops")
-    sqlite_ops.close()
-    (sqlite_ops.workspace.path / "mailops.db").write_bytes(b"no store at all, " * 400)
+    lose(sqlite_ops, loss)
+    (sqlite_ops.workspace.path / "forgotten.txt").unlink()
     done = CliRunner().invoke(
         app, ["-w", str(sqlite_ops.workspace.path), "restore", str(tmp_path / "b.mailops"), "--replace"]
     )
     assert done.exit_code == 0, done.exception
     assert "the store of before cannot be read" in done.output
+
+
+def test_names_without_their_key_are_said(sqlite_ops: Ops, tmp_path: Path) -> None:
+    fill_without_server(sqlite_ops)
+    sqlite_ops.backup(tmp_path / "b.mailops")
+    mail = sqlite_ops.queue.page().mails[0]
+    sqlite_ops.queue.cancel(mail.id)
+    sqlite_ops.forget(sqlite_ops.queue.mail(mail.id).deliveries[0].recipient)
+    lose(sqlite_ops, "missing")
+    shutil.rmtree(sqlite_ops.workspace.secrets)
+    again = Ops.open(sqlite_ops.workspace.path)
+    back = again.restore(tmp_path / "b.mailops")
+    again.close()
+    assert back.forgotten == ()
+    assert "the key of their names is not in the vault" in back.not_forgotten[0]
+
+
+def test_a_name_that_a_full_disk_cut_short_is_none_and_is_added_again(sqlite_ops: Ops, tmp_path: Path) -> None:
+    fill_without_server(sqlite_ops)
+    mail = sqlite_ops.queue.page().mails[0]
+    sqlite_ops.queue.cancel(mail.id)
+    name = sqlite_ops.forget(sqlite_ops.queue.mail(mail.id).deliveries[0].recipient).pseudonym
+    beside = sqlite_ops.workspace.path / "forgotten.txt"
+    beside.write_text(f"\n{name[:17]}", "ascii")
+    sqlite_ops.vacuum()
+    assert beside.read_text("ascii").split() == [name[:17], name]
+    sqlite_ops.vacuum()
+    assert beside.read_text("ascii").split() == [name[:17], name]  # each once
 
 
 def test_a_database_is_replaced_only_when_a_copy_of_it_was_written(
