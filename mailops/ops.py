@@ -751,9 +751,13 @@ class Ops:
     @cached_property
     def jobs(self) -> Jobs:
         """Notebooks that run by a schedule: add, all, run, tick, remove, history."""
+        from .jobs.alerts import by_queue
         from .jobs.service import Jobs
 
-        return Jobs(self.workspace, self.clock)
+        def state(number: int) -> str:
+            return self.queue.mail(number).state.value
+
+        return Jobs(self.workspace, self.clock, by_queue(self.send, state, self.workspace.settings.alerts.sender))
 
     def runs_diff(self, before: str, after: str) -> RunsDiff:
         """What changed from one run of a notebook to another: checks, parameters, versions."""
