@@ -450,7 +450,7 @@ class Ops:
             batch=settings.batch,
             keep_sent=timedelta(days=settings.keep_sent_days),
             minutes=settings.interval_minutes,
-            book=self.book,
+            book=lambda: self.book,
             tag_key=lambda: self.return_paths.key(),
             tell=lambda: self.reports.tell(),
             feed=lambda mass: self.campaigns.feed(mass),
@@ -778,9 +778,13 @@ class Ops:
     @cached_property
     def jobs(self) -> Jobs:
         """Notebooks that run by a schedule: add, all, run, tick, remove, history."""
+        from .jobs.alerts import by_queue
         from .jobs.service import Jobs
 
-        return Jobs(self.workspace, self.clock)
+        def state(number: int) -> str:
+            return self.queue.mail(number).state.value
+
+        return Jobs(self.workspace, self.clock, by_queue(self.send, state, self.workspace.settings.alerts.sender))
 
     def runs_diff(self, before: str, after: str) -> RunsDiff:
         """What changed from one run of a notebook to another: checks, parameters, versions."""
@@ -1199,7 +1203,7 @@ class Ops:
         """Addresses that get no more campaigns, or no more mail: why, and the way back."""
         from .suppression import Suppressions
 
-        return Suppressions(self.engine, clock=self.clock, book=self.book, reader=self.bounces.reader)
+        return Suppressions(self.engine, clock=self.clock, book=self.book, reader=lambda: self.bounces.reader())
 
     @cached_property
     def analysis(self) -> Analysis:
