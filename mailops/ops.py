@@ -735,7 +735,7 @@ class Ops:
         """Every metric now: value, what is counted in what, over which days, and the limits with their source."""
         from .analysis.metrics import metrics
 
-        return metrics(self.engine, self.clock.now())
+        return metrics(self.engine, self.clock.now(), self.workspace.settings.profile.zone)
 
     def sql(self, text: str, *, seconds: float = 30.0) -> Found:
         """Answer one SELECT over documented views (:data:`mailops.analysis.query.VIEWS`); changes nothing."""
@@ -775,7 +775,8 @@ class Ops:
     ) -> list[datetime]:
         """When a schedule runs from the local day ``first`` (default: from now on) to the beginning of ``until``
         (default: a week later). ``dst``: once, both or skip, for the nights when the clock is set."""
-        from .jobs.cron import day_of, runs, zone_of
+        from .jobs.cron import day_of, runs
+        from .model.zones import zone_of
 
         now = SystemClock().now()
         begin = day_of(first) if first is not None else now.astimezone(zone_of(zone)).date()
@@ -1113,7 +1114,7 @@ class Ops:
         """pandas answers about what was sent and what came back."""
         from .analysis.service import Analysis
 
-        return Analysis(self.engine, clock=self.clock)
+        return Analysis(self.engine, clock=self.clock, zone=self.workspace.settings.profile.zone)
 
     def why(self, mail_id: int) -> list[Trouble]:
         """Why a mail failed or still waits: each recipient's trouble with cause, who must act, and what helps."""
@@ -1136,6 +1137,7 @@ class Ops:
             panel=dns.panel,
             hosts=lambda: [server.host for server in self.setup.servers if server.active and server.host],
             keys=lambda domain: self.signing.published_as(domain),
+            own=lambda: [domain.name for domain in self.setup.alias_domains],
         )
 
     def sender_report(self, domain: str, *, seconds: float = 20.0) -> SenderReport:

@@ -14,11 +14,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from .errors import ConfigError
+from .errors import ConfigError, InputRefused
 from .model.setup import BouncePolicy, DefaultServer, Encryption, Hosting, Profile
+from .model.zones import zone_of
 
 
 class _Section(BaseModel):
@@ -26,12 +27,22 @@ class _Section(BaseModel):
 
 
 class ProfileSection(_Section):
-    """What database this is about: ``hosting`` decides many defaults."""
+    """What database this is about: ``hosting`` decides many defaults. ``zone``: the time zone (IANA name) whose
+    days the figures count, and in which schedules run that name none."""
 
     hosting: Hosting = Hosting.ON_PREMISE
     database: str = Field(default="mailops", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     hosted_suffix: str = "odoo.com"
     web_base_url: str | None = None
+    zone: str = "UTC"
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            return zone_of(name).key
+        except InputRefused as error:
+            raise ValueError(error.message) from error
 
 
 class DefaultServerSection(_Section):

@@ -18,8 +18,8 @@ from ..model.address import mailbox
 from ..model.reasons import Hardness, is_hard, plain
 from ..store import schema
 from ..store.database import explained, reading
-from .bounce_rate import counters, period_of
-from .sql import FAILED, REASON, REPLY, Period, domain_of, failures
+from .counting import counters, period_of
+from .sql import FAILED, REASON, REPLY, TEMPORARY, Period, domain_of, failures
 
 e, b = schema.events, schema.bounces
 CAUSES = ["reason", "meaning", "hard", "recipients", "domains", "example"]
@@ -28,7 +28,7 @@ CAUSES = ["reason", "meaning", "hard", "recipients", "domains", "example"]
 def causes(
     engine: Engine,
     *,
-    since: str | None,
+    since: str | None = None,
     now: datetime,
     by: str = "all",
     value: str = "",
@@ -71,12 +71,8 @@ class Split:
 
 def split(engine: Engine, *, period: Period, by: str = "all", value: str = "") -> Split:
     """The split of a period's failures, of one group where ``by`` and ``value`` name it."""
-    code = sa.func.coalesce(e.c.data["status"].as_string(), e.c.data["enhanced"].as_string(), "")
-    reply = sa.func.coalesce(e.c.data["code"].as_integer(), 0)
-    waits = e.c.data[UNCONFIRMED].as_string().is_not(None)
-    temporary = sa.case((waits, 1), (code.like("4.%"), 1), (sa.and_(code == "", reply.between(400, 499)), 1), else_=0)
-    columns = [e.c.kind, REASON, temporary, sa.func.count()]
-    query = failures(engine, columns, by=by, value=value, period=period).group_by(e.c.kind, REASON, temporary)
+    columns = [e.c.kind, REASON, TEMPORARY, sa.func.count()]
+    query = failures(engine, columns, by=by, value=value, period=period).group_by(e.c.kind, REASON, TEMPORARY)
     found = {"refused_hard": 0, "refused_soft": 0, "bounced_hard": 0, "bounced_soft": 0}
     with explained("reading the events"), reading(engine) as connection:
         table = stored_table(connection)
@@ -191,12 +187,12 @@ def _failure(row: Any, table: Mapping[str, Hardness], sender: str = "", report: 
     )
 
 
-def volume(engine: Engine, *, since: str | None, now: datetime) -> pd.DataFrame:
-    """Sendings per UTC day on which they left, by their last outcome: columns day, sent, failed,
+def volume(engine: Engine, *, period: Period, now: datetime) -> pd.DataFrame:
+    """Sendings per day on which they left (of the period's zone), by their last outcome: columns day, sent, failed,
     deferred, bounced, undelivered (not handed over)."""
     outcomes = ["sent", "failed", "deferred", "bounced", "undelivered"]
     found: dict[str, dict[str, int]] = {}
-    for day, outcome, number in counters(engine, "day", period_of(since, now)):
+    for day, outcome, number in counters(engine, "day", period, now):
         found.setdefault(day, {})[outcome] = number
     rows = [(day, *(found[day].get(outcome, 0) for outcome in outcomes)) for day in sorted(found)]
     return pd.DataFrame(rows, columns=["day", *outcomes])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from ..model.text import counted
-from .bounce_rate import Rate
+from .share import Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Comparison:
 def compare(now: Rate, before: Rate) -> Comparison:
     """Compare two rates.
 
-    >>> from .bounce_rate import rate
+    >>> from .share import rate
     >>> compare(rate(60, 1000), rate(20, 1000)).verdict
     'higher'
     """

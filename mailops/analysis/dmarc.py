@@ -14,21 +14,26 @@ from typing import TYPE_CHECKING, Any
 
 from ..dns.aggregate import read_file
 from ..dns.aggregate_frames import rows_frame, sources_frame, without_permission
-from ..dns.aggregate_model import AggregateReport
-from ..domains.sources import NOT_MINE, Mark, is_address, nearest
+from ..dns.aggregate_model import AggregateRecord, AggregateReport
+from ..domains.sources import MINE, NOT_MINE, Mark, is_address, nearest
 from ..errors import InputRefused, NotFound
 from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
+from .share import rate
 from .tls import TlsReports, read_tls
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_FILES = 20_000
-NEXT = (
-    "If the source is yours, let it sign with DKIM for your domain or bounce to it; if it is not, "
-    "tighten the policy step by step."
+OWN = "Let every source of yours sign with DKIM for your domain, or bounce to it."
+WHOSE = (
+    "Say whose the sources are (mailops dmarc mark): what is yours must sign or bounce for your domain; a policy of "
+    "quarantine or reject keeps the others off."
 )
+NEXT = "Ask the reporter for a whole copy."
+FORWARDED = frozenset({"forwarded", "trusted_forwarder", "mailing_list"})
+"""Reasons by which a report says that the mail was changed on its way (RFC 7489 appendix C, PolicyOverrideType)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,60 +119,77 @@ class DmarcReports:
         return passed.rename("passed").to_frame().join(failed.rename("failed")).rename_axis("day").reset_index()
 
     def verdicts(self, *, limit: float = 0.02) -> tuple[Verdict, ...]:
-        """What a job says of the reports: readable files, and for each domain the share that does not pass.
+        """What a job says of the reports: readable files, and for each domain the share of its *own* sources' mail that
+        does not pass.
 
-        Above ``limit`` (a share) a domain fails; below it, with some not passing, it is a warning. What comes from
-        sources marked *not mine* is told and does not count: it is meant not to pass.
+        Own is a source that passes at least now and then, or is marked *mine*. A domain fails when more than ``limit``
+        (a share) of that mail does not pass, and surely so (:meth:`.Rate.surely_above`); less is a warning. What a
+        forwarder broke does not count (:data:`FORWARDED`). Sources of which
+        nothing passes are strangers: they are told with what the policy did to them, and warn only where no policy
+        keeps them off. What is marked *not mine* is meant not to pass.
         """
-        out = [self._files()]
-        for domain in self.domains:
-            mine = [report for report in self.reports if report.domain == domain]
-            everything = [record for report in mine for record in report.records]
-            theirs = [record for record in everything if self.mark_of(record.source_ip) != NOT_MINE]
-            aside = sum(one.count for one in everything) - sum(one.count for one in theirs)
-            total, passed = sum(one.count for one in theirs), sum(one.count for one in theirs if one.dmarc_pass)
-            share = (total - passed) / total if total else 0.0
-            state = VerdictState.PASSED if passed == total else VerdictState.WARNING
-            if share > limit:
-                state = VerdictState.FAILED
-            missing = sum(report.incomplete for report in mine)
-            if missing and state is VerdictState.PASSED:
-                state = VerdictState.WARNING
-            state = state if total else VerdictState.UNKNOWN
-            policy = mine[-1].p or "none"
-            foreign = without_permission(mine)
-            foreign = foreign[foreign["source_ip"].map(self.mark_of) != NOT_MINE]
-            strangers, worst = len(foreign), foreign.head(5)
-            title = (
-                f"{passed:,} of {counted(total, 'mail')} in the name of {domain} "
-                f"{'passes' if passed == 1 else 'pass'} DMARC ({1 - share:.1%})"
-            )
-            title = title if total else f"no mail in the name of {domain} is counted in its reports"
-            found = f"{total - passed:,} do not pass, sources without permission: {strangers}; the policy is p={policy}"
-            found += (
-                f"; {counted(aside, 'mail')} of sources marked not yours {'does' if aside == 1 else 'do'} not count"
-                if aside
-                else ""
-            )
-            found += f"; reports of which something is missing: {missing}" if missing else ""
-            out.append(
-                Verdict(
-                    "dmarc.reports",
-                    domain,
-                    state,
-                    title,
-                    found,
-                    f"at most {limit:.1%} that do not pass",
-                    "" if state is VerdictState.PASSED else NEXT,
-                    "dmarc.not_aligned" if state is not VerdictState.PASSED else "dmarc.aligned",
-                    {
-                        "policy": policy,
-                        "reports": len(mine),
-                        "sources_without_permission": worst[["source_ip", "messages"]].to_dict("records"),
-                    },
-                )
-            )
-        return tuple(out)
+        return (self._files(), *(self._domain(domain, limit) for domain in self.domains))
+
+    def _domain(self, domain: str, limit: float) -> Verdict:
+        mine = [report for report in self.reports if report.domain == domain]
+        everything = [record for report in mine for record in report.records]
+        theirs = [record for record in everything if self.mark_of(record.source_ip) != NOT_MINE]
+        aside = sum(one.count for one in everything) - sum(one.count for one in theirs)
+        total, passed = sum(one.count for one in theirs), sum(one.count for one in theirs if one.dmarc_pass)
+        known = {one.source_ip for one in theirs if one.dmarc_pass or self.mark_of(one.source_ip) == MINE}
+        own = [one for one in theirs if one.source_ip in known and (one.dmarc_pass or not _forwarded(one))]
+        strange = [one for one in theirs if one.source_ip not in known]
+        bad = rate(sum(one.count for one in own if not one.dmarc_pass), sum(one.count for one in own))
+        strangers = sum(one.count for one in strange)
+        kept_off = sum(one.count for one in strange if one.disposition in ("quarantine", "reject"))
+        missing = sum(report.incomplete for report in mine)
+        newest = max(mine, key=lambda report: (report.end or report.begin or 0, report.begin or 0))
+        policy = newest.p or "none"
+        loose = not known or rate(strangers - kept_off, total).surely_above(limit)  # nobody passes: all may be yours
+        if not total:
+            state = VerdictState.UNKNOWN
+        elif bad.surely_above(limit):
+            state = VerdictState.FAILED
+        elif bad.returned or missing or loose:
+            state = VerdictState.WARNING
+        else:
+            state = VerdictState.PASSED
+        title = (
+            f"{passed:,} of {counted(total, 'mail')} in the name of {domain} "
+            f"{'passes' if passed == 1 else 'pass'} DMARC ({passed / total:.1%})"
+            if total
+            else f"no mail in the name of {domain} is counted in its reports"
+        )
+        foreign = without_permission(mine)
+        foreign = foreign[foreign["source_ip"].map(self.mark_of) == ""]
+        does = "does" if aside == 1 else "do"
+        found = [
+            f"of {counted(bad.addressed, 'mail')} of your own sources {bad.returned:,} "
+            f"{'does' if bad.returned == 1 else 'do'} not pass",
+            f"sources without permission: {len(foreign)}"
+            + (f" with {counted(strangers, 'mail')}, {kept_off:,} of them kept off" if strangers else ""),
+            f"the policy is p={policy}",
+            f"{counted(aside, 'mail')} of sources marked not yours {does} not count" if aside else "",
+            f"reports of which something is missing: {missing}" if missing else "",
+        ]
+        aligned = state is VerdictState.PASSED
+        return Verdict(
+            "dmarc.reports",
+            domain,
+            state,
+            title,
+            "; ".join(filter(None, found)),
+            f"at most {limit:.1%} of your own sources' mail that does not pass",
+            "" if aligned else OWN if bad.returned else WHOSE if strangers else NEXT,
+            "dmarc.aligned" if aligned else "dmarc.not_aligned",
+            {
+                "policy": policy,
+                "reports": len(mine),
+                "own": {"mails": bad.addressed, "not_passed": bad.returned},
+                "strangers": {"mails": strangers, "kept_off": kept_off},
+                "sources_without_permission": foreign.head(5)[["source_ip", "messages"]].to_dict("records"),
+            },
+        )
 
     def _files(self) -> Verdict:
         # TLS reports come to the same mailbox; they are no bad files where there are others
@@ -192,6 +214,10 @@ class DmarcReports:
         return Verdict(
             "dmarc.files", "reports", state, title, found, "", fix, "dmarc.files", {"refused": bad, "notes": notes}
         )
+
+
+def _forwarded(record: AggregateRecord) -> bool:
+    return any(kind in FORWARDED for kind, _ in record.reasons)
 
 
 class DmarcFiles:

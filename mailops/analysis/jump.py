@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from ..model.reasons import plain
-from .bounce_rate import rate, tail
 from .compare import compare
+from .share import rate, tail
 
 SURE, TIMES, POINTS, LEAST, BACK = 6.0, 1.5, 0.005, 5, 0.001
 MOST_DAYS, ROUNDS = 400, 5

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from ..bounces.hardness import stored_table
 from ..model.states import MailState
 from ..model.text import counted
 from ..store import schema
 from ..store.database import explained, reading
-from .bounce_rate import counters
-from .causes import split
-from .sql import REASON, Period, failures
-from .trend import lags, last_mature
+from .counting import counters
+from .lag import lags, last_mature
+from .share import rate
+from .sql import REASON, Period, failures, for_good, today
 
 e, m = schema.events, schema.mails
 BLOCKS = frozenset(
@@ -82,11 +83,15 @@ class Metric:
 
     @property
     def state(self) -> str:
-        """``ok``, ``warning`` or ``critical`` by the limits; "" where there are none, or nothing was counted."""
+        """``ok``, ``watch`` (above a limit, which chance may explain), ``warning`` or ``critical`` (surely above) by
+        the limits; "" where there are none, or nothing was counted."""
         limits = self.definition.limits
         if limits is None or self.value is None:
             return ""
-        return "critical" if self.value >= limits[1] else "warning" if self.value >= limits[0] else "ok"
+        seen = rate(self.numerator or 0, self.denominator)
+        if seen.surely_above(limits[1]):
+            return "critical"
+        return "warning" if seen.surely_above(limits[0]) else "watch" if self.value >= limits[0] else "ok"
 
     @property
     def words(self) -> str:
@@ -113,27 +118,26 @@ class Metric:
         }
 
 
-def metrics(engine: Engine, now: datetime) -> tuple[Metric, ...]:
-    """Every metric of :data:`DEFINITIONS`, in that order."""
+def metrics(engine: Engine, now: datetime, zone: str = "UTC") -> tuple[Metric, ...]:
+    """Every metric of :data:`DEFINITIONS`, in that order; days are those of the ``zone``."""
     late = lags(engine, now)
-    ripe = last_mature(engine, now, late)
-    first = f"{datetime.fromisoformat(ripe) - timedelta(days=29):%Y-%m-%d}"
-    windows = {MATURE: Period(first, ripe), WEEK: Period(f"{now.astimezone(UTC) - timedelta(days=6):%Y-%m-%d}")}
+    ripe, here = last_mature(engine, now, late, zone=zone), today(now, zone)
+    windows = {MATURE: Period(_back(ripe, 29), ripe, zone), WEEK: Period(_back(here, 6), zone=zone)}
     sums: dict[str, Mapping[str, int]] = {}
     for name, period in windows.items():
         counted: dict[str, int] = {}
-        for _, outcome, number in counters(engine, None, period):
+        for _, outcome, number in counters(engine, None, period, now):
             counted[outcome] = counted.get(outcome, 0) + number
         sums[name] = counted
     ends, week = sums[MATURE], sums[WEEK]
     final = _sum(ends, "sent", "failed", "bounced")
-    parts = split(engine, period=windows[MATURE])
+    hard = _hard(engine, windows[MATURE])
     tried = _sum(week, "sent", "failed", "bounced", "undelivered", "unknown")
     put_off, attempted = _deferred(engine, windows[WEEK])
     kept, handed = _kept_back(engine, windows[MATURE])
     shares = {
-        "hard_bounce_rate": (parts.hard, final),
-        "soft_bounce_rate": (parts.soft, final),
+        "hard_bounce_rate": (hard, final),
+        "soft_bounce_rate": (_sum(ends, "failed", "bounced") - hard, final),
         "delivery_rate": (_sum(ends, "sent"), final),
         "block_rate": (_blocked(engine, windows[WEEK]), _sum(week, "sent", "failed", "bounced")),
         "deferral_rate": (put_off, attempted),
@@ -151,7 +155,7 @@ def metrics(engine: Engine, now: datetime) -> tuple[Metric, ...]:
     found = []
     for one in DEFINITIONS:
         period = windows.get(one.window, Period())
-        days = (period.first or "", period.last or (f"{now.astimezone(UTC):%Y-%m-%d}" if period.first else ""))
+        days = (period.first or "", period.last or (here if period.first else ""))
         if one.name in shares:
             of, among = shares[one.name]
             found.append(Metric(one, of / among if among else None, of, among, *days))
@@ -161,6 +165,10 @@ def metrics(engine: Engine, now: datetime) -> tuple[Metric, ...]:
     return tuple(found)
 
 
+def _back(day: str, days: int) -> str:
+    return f"{date.fromisoformat(day) - timedelta(days=days)}"
+
+
 def _sum(counted: Mapping[str, int], *names: str) -> int:
     return sum(counted.get(name, 0) for name in names)
 
@@ -168,6 +176,12 @@ def _sum(counted: Mapping[str, int], *names: str) -> int:
 def _p95(values: Sequence[float]) -> float | None:
     """The nearest-rank 95th percentile of sorted values."""
     return float(values[min(len(values) - 1, -(-len(values) * 95 // 100) - 1)]) if values else None
+
+
+def _hard(engine: Engine, period: Period) -> int:
+    with explained("reading the failures"), reading(engine) as connection:
+        query = failures(engine, [sa.func.sum(for_good(stored_table(connection)))], period=period)
+        return int(connection.execute(query).scalar_one() or 0)
 
 
 def _blocked(engine: Engine, period: Period) -> int:

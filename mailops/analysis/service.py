@@ -12,10 +12,10 @@ from ..ports import Clock
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .bounce_rate import Rate
     from .causes import Failure, Split
     from .compare import Comparison
     from .jump import Jump
+    from .share import Rate
     from .sql import Period
     from .trend import Incident
     from .unexplained import Recurring
@@ -28,22 +28,23 @@ class Analysis:
     address, server, sender, class, day or week, such as ``by="domain", value="x.example"``.
     """
 
-    def __init__(self, engine: Engine, *, clock: Clock) -> None:
+    def __init__(self, engine: Engine, *, clock: Clock, zone: str = "UTC") -> None:
         self._engine = engine
         self._clock = clock
+        self._zone = zone
 
     def period(self, since: str | None = "30d") -> Period:
         """The days from then until now."""
-        from .bounce_rate import period_of
+        from .counting import period_of
 
-        return period_of(since, self._clock.now())
+        return period_of(since, self._clock.now(), self._zone)
 
     def bounce_rate(self, by: str = "domain", since: str | None = "30d") -> pd.DataFrame:
         """Bounce rates with intervals, grouped ``by`` domain, server, sender, class, day, week or all; the worst
         first."""
         from .bounce_rate import bounce_rate
 
-        return bounce_rate(self._engine, by=by, since=since, now=self._clock.now())
+        return bounce_rate(self._engine, by=by, now=self._clock.now(), period=self.period(since))
 
     def relay(self, since: str | None = "7d") -> pd.DataFrame:
         """What programs handed over to ``mailops serve``: a row for each login, the most first."""
@@ -52,27 +53,39 @@ class Analysis:
         return by_login(self._engine, self.period(since))
 
     def overall(self, since: str | None = "30d") -> Rate:
-        """The bounce rate of everything sent since then."""
+        """The bounce rate of everything sent since then, in sendings."""
         return self._overall(self.period(since))
 
     def _overall(self, period: Period) -> Rate:
-        from .bounce_rate import bounce_rate, rate
+        from .addresses import clusters
+        from .counting import counters
+        from .share import rate
 
-        frame = bounce_rate(self._engine, by="all", now=self._clock.now(), period=period)
-        if frame.empty:
-            return rate(0, 0)
-        return rate(int(frame["returned"].iloc[0]), int(frame["addressed"].iloc[0]))
+        found: dict[str, int] = {}
+        for _, outcome, number in counters(self._engine, None, period, self._clock.now()):
+            found[outcome] = found.get(outcome, 0) + number
+        back = found.get("failed", 0) + found.get("bounced", 0)
+        people = clusters(self._engine, "all", period).get("all")
+        return rate(back, back + found.get("sent", 0), effect=people.effect if people else 1.0)
 
     def addresses(self, since: str | None = "30d") -> Rate:
         """The share of addresses whose mail was returned, each address counted once."""
-        from .bounce_rate import address_rate
+        from .addresses import address_rate
 
         return address_rate(self._engine, period=self.period(since))
 
+    def hard(self, since: str | None = "30d") -> Rate:
+        """The share of addresses whose mail was returned for good: what the limits of sending services count."""
+        from .addresses import clusters
+        from .share import rate
+
+        found = clusters(self._engine, "all", self.period(since)).get("all")
+        return found.dead_rate if found else rate(0, 0)
+
     def compared(self, since: str | None = "30d") -> Comparison:
         """The rate against that of the period before, of the same length."""
-        from .bounce_rate import rate
         from .compare import compare
+        from .share import rate
 
         period = self.period(since)
         before = period.before(self._clock.now())
@@ -82,7 +95,7 @@ class Analysis:
         """Rates by ``day`` or ``week``; a bounce counts on the day its mail was sent."""
         from .trend import trend
 
-        return trend(self._engine, period=self.period(since), by=by)
+        return trend(self._engine, period=self.period(since), now=self._clock.now(), by=by)
 
     def jump(self, since: str | None = "30d") -> Jump:
         """Since when the rate is up, of what and where; or that it is not."""
@@ -100,7 +113,7 @@ class Analysis:
         """Why mail failed: reason, plain words, hard or soft, recipients, domains; the most frequent first."""
         from .causes import causes
 
-        return causes(self._engine, since=since, now=self._clock.now(), by=by, value=value)
+        return causes(self._engine, now=self._clock.now(), period=self.period(since), by=by, value=value)
 
     def split(self, since: str | None = "30d", *, by: str = "all", value: str = "") -> Split:
         """Hard and soft, refused at once and bounced later."""
@@ -150,8 +163,8 @@ class Analysis:
         return senders(self._engine, since=self._clock.now() - timedelta(days=days))
 
     def volume(self, since: str | None = "30d") -> pd.DataFrame:
-        """Sendings per UTC day they left, by last outcome: columns day, sent, failed, deferred, bounced,
+        """Sendings per day they left, by last outcome: columns day, sent, failed, deferred, bounced,
         undelivered (not handed over)."""
         from .causes import volume
 
-        return volume(self._engine, since=since, now=self._clock.now())
+        return volume(self._engine, period=self.period(since), now=self._clock.now())

@@ -5,16 +5,21 @@ A million events are grouped where they lie; nothing here hands events over one 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from ..bounces.doubt import UNCONFIRMED
 from ..errors import ConfigError
 from ..ledger.book import standing
+from ..model.reasons import REASONS, Hardness, is_hard
 from ..model.states import BEFORE_RECIPIENT
+from ..model.zones import DAY, HOUR, Stretch, day_begins, stretches, zone_of
 from ..store import schema
 
 e = schema.events
@@ -36,38 +41,61 @@ RETURNED = sa.and_(
 UNEXPLAINED = ("undefined", "onhold")  # the other side gave no reason, or none that says anything
 REASON: Any = sa.func.coalesce(sa.func.nullif(e.c.data["reason"].as_string(), ""), sa.literal_column("'undefined'"))
 REPLY: Any = sa.func.coalesce(e.c.data["reply"].as_string(), sa.literal_column("''"))
+_CODE: Any = sa.func.coalesce(e.c.data["status"].as_string(), e.c.data["enhanced"].as_string(), "")
+_REPLIED: Any = sa.func.coalesce(e.c.data["code"].as_integer(), 0)
+TEMPORARY: Any = sa.case(
+    (e.c.data[UNCONFIRMED].as_string().is_not(None), 1),
+    (_CODE.like("4.%"), 1),
+    (sa.and_(_CODE == "", _REPLIED.between(400, 499)), 1),
+    else_=0,
+)
+"""1 for a failure that is not for good whatever its reason: it may go away, or waits for a second one."""
+
+
+def for_good(table: Mapping[str, Hardness]) -> Any:
+    """1 for a failure that is hard (:func:`.reasons.is_hard`) by this table: the address itself is dead."""
+    dead = sorted(reason for reason in {*REASONS, *table} if is_hard(reason, False, table))
+    return sa.case((sa.and_(REASON.in_(dead), TEMPORARY == 0), 1), else_=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """UTC days from ``first`` to ``last``, both included (YYYY-MM-DD); None = open at that end."""
+    """Days of a ``zone`` from ``first`` to ``last``, both included (YYYY-MM-DD); None = open at that end.
+
+    Where a day begins at half an hour of UTC, the next whole one counts: so the counters by hour and the facts agree.
+    """
 
     first: str | None = None
     last: str | None = None
+    zone: str = "UTC"
 
     @property
     def start(self) -> datetime | None:
         """The first moment."""
-        return datetime.fromisoformat(self.first).replace(tzinfo=UTC) if self.first else None
+        return self._begins(self.first) if self.first else None
 
     @property
     def end(self) -> datetime | None:
         """The first moment after it."""
-        return datetime.fromisoformat(self.last).replace(tzinfo=UTC) + timedelta(days=1) if self.last else None
+        return self._begins(f"{date.fromisoformat(self.last) + DAY}") if self.last else None
+
+    def _begins(self, day: str) -> datetime:
+        begins = day_begins(zone_of(self.zone), date.fromisoformat(day)).replace(tzinfo=UTC)
+        return begins if begins == begins.replace(minute=0) else begins.replace(minute=0) + HOUR
 
     def before(self, now: datetime) -> Period | None:
         """The same number of days before; None for a period without a beginning."""
         if self.first is None:
             return None
         first = datetime.fromisoformat(self.first)
-        last = datetime.fromisoformat(self.last or now.astimezone(UTC).strftime("%Y-%m-%d"))
+        last = datetime.fromisoformat(self.last or today(now, self.zone))
         length = max((last - first).days, 0) + 1
-        return Period(f"{first - timedelta(days=length):%Y-%m-%d}", f"{first - timedelta(days=1):%Y-%m-%d}")
+        return Period(f"{first - length * DAY:%Y-%m-%d}", f"{first - DAY:%Y-%m-%d}", self.zone)
 
     def hours(self, column: Any) -> list[Any]:
-        """Conditions on a column that holds hours (YYYY-MM-DDTHH)."""
-        found = [column >= f"{self.first}T00"] if self.first else []
-        return found + ([column <= f"{self.last}T23"] if self.last else [])
+        """Conditions on a column that holds hours of UTC (YYYY-MM-DDTHH)."""
+        found = [column >= f"{self.start:%Y-%m-%dT%H}"] if self.start else []
+        return found + ([column < f"{self.end:%Y-%m-%dT%H}"] if self.end else [])
 
     def moments(self, column: Any) -> list[Any]:
         """Conditions on a column that holds moments."""
@@ -81,6 +109,41 @@ def domain_of(engine: Engine, column: Any) -> Any:
         return sa.func.lower(sa.func.substring(column, "[^@]*$"))
     local = sa.func.rtrim(column, sa.func.replace(column, "@", ""))  # up to the last @, that included
     return sa.func.lower(sa.func.substr(column, sa.func.length(local) + 1))
+
+
+def today(now: datetime, zone: str) -> str:
+    """The day it is in a zone."""
+    return f"{now.astimezone(zone_of(zone)):%Y-%m-%d}"
+
+
+def local_day(engine: Engine, hour: Any, zone: str, now: datetime) -> Any:
+    """The day of a zone (YYYY-MM-DD) on which an hour of UTC (a column of YYYY-MM-DDTHH) begins."""
+    if zone == "UTC":
+        return sa.func.substr(hour, 1, 10)
+
+    def day(offset: timedelta) -> Any:
+        minutes = int(offset.total_seconds() // 60)
+        if engine.dialect.name == "postgresql":
+            at = sa.cast(sa.func.concat(hour, ":00"), sa.TIMESTAMP()) + sa.func.make_interval(0, 0, 0, 0, 0, minutes)
+            return sa.func.to_char(at, "YYYY-MM-DD")
+        return sa.func.date(hour.concat(":00"), f"{minutes:+d} minutes")
+
+    *parts, last = _offsets(zone, now.astimezone(UTC).year)
+    cases = [(hour < f"{part.end:%Y-%m-%dT%H}", day(part.offset)) for part in parts]
+    return sa.case(*cases, else_=day(last.offset)) if cases else day(last.offset)
+
+
+@lru_cache(maxsize=16)
+def _offsets(zone: str, year: int) -> tuple[Stretch, ...]:
+    """The stretches of a zone in the ten years up to the end of this one."""
+    return tuple(stretches(zone_of(zone), datetime(year - 10, 1, 1), datetime(year + 1, 1, 2), DAY))
+
+
+def hour_of(engine: Engine, column: Any) -> Any:
+    """The hour of UTC of a moment, as YYYY-MM-DDTHH."""
+    if engine.dialect.name == "postgresql":
+        return sa.func.to_char(sa.func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24')
+    return sa.func.replace(sa.func.substr(column, 1, 13), " ", "T")
 
 
 def day_of(engine: Engine, column: Any) -> Any:
@@ -98,7 +161,8 @@ def failures(
     Raises :class:`ConfigError` for a group that is none.
     """
     source: Any = e
-    where = [RETURNED, e.c.recipient.is_not(None), *(period or Period()).moments(LEFT)]
+    period = period or Period()
+    where, zone = [RETURNED, e.c.recipient.is_not(None), *period.moments(LEFT)], period.zone
     if by == "domain":
         where.append(domain_of(engine, e.c.recipient) == value.lower())
     elif by == "address":
@@ -110,10 +174,10 @@ def failures(
         source = e.join(born, sa.and_(born.c.mail_id == e.c.mail_id, born.c.kind == "submitted"))
         where.append(sa.func.coalesce(born.c.data["domain" if by == "sender" else "class"].as_string(), "") == value)
     elif by == "day":
-        where += Period(value, value).moments(LEFT)
+        where += Period(value, value, zone).moments(LEFT)
     elif by == "week":
         monday = datetime.fromisoformat(value)
-        where += Period(value, f"{monday + timedelta(days=6):%Y-%m-%d}").moments(LEFT)
+        where += Period(value, f"{monday + 6 * DAY:%Y-%m-%d}", zone).moments(LEFT)
     elif by != "all":
         raise ConfigError(
             f"Failures cannot be picked by {by!r}.",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 
 import pandas as pd
 import sqlalchemy as sa
@@ -13,37 +13,35 @@ from sqlalchemy.engine import Engine
 
 from ..store import schema
 from ..store.database import explained, reading
-from .bounce_rate import GROUPS, RATE_COLUMNS, by_day, counters, monday, rate_row
+from .bounce_rate import bounce_rate
+from .counting import GROUPS, by_day, counters
 from .jump import LEAST, Day, Failed, Jump, because, jump
-from .sql import LEFT, REASON, RETURNED, Period, day_of, domain_of
+from .lag import last_mature
+from .share import discovered
+from .sql import LEFT, REASON, RETURNED, Period, domain_of
 
 e = schema.events
 HISTORY = 180
 """Days before the period that tell what is usual."""
 PLACE = {"sent": 0, "failed": 1, "bounced": 2}
-USUAL_LAG, LONGEST, ENOUGH = 3, 5, 20
-"""Days that returns take where too few came back to say; days at most; how many returns are enough to say."""
 MOST_GROUPS, FALSE = 40, 0.01
 
 
-def trend(engine: Engine, *, period: Period, by: str = "day") -> pd.DataFrame:
-    """One row a day (or week, named by its Monday) with mail: the day and :data:`.bounce_rate.RATE_COLUMNS`."""
-    found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for day, outcome, number in counters(engine, "day", period):
-        if outcome in PLACE:
-            found[monday(day) if by == "week" else day][PLACE[outcome]] += number
-    rows = [rate_row(day, *found[day]) for day in sorted(found)]
-    return pd.DataFrame(rows, columns=[by, *RATE_COLUMNS])
+def trend(engine: Engine, *, period: Period, now: datetime, by: str = "day") -> pd.DataFrame:
+    """One row a day (or week, named by its Monday) with mail: :func:`.bounce_rate.bounce_rate` by time."""
+    frame = bounce_rate(engine, by=by, now=now, period=period)
+    return frame[frame["addressed"] > 0].reset_index(drop=True)
 
 
 def notice(engine: Engine, *, period: Period, now: datetime) -> Jump:
     """The jump of a period, held against the days before it, with what makes it."""
-    lines = _days(counters(engine, "day", earlier(period)))
-    mature = last_mature(engine, now)
+    lines = _days(counters(engine, "day", earlier(period), now))
+    mature = last_mature(engine, now, zone=period.zone)
     seen = jump(lines, since=period.first or "", mature=mature)
     if not seen.found:
         return seen
-    within = sa.case((day_of(engine, LEFT).between(seen.first, seen.last), seen.first), else_="")
+    inside = Period(seen.first, seen.last, period.zone)
+    within = sa.case((sa.and_(*inside.moments(LEFT)), seen.first), else_="")
     domain, number = domain_of(engine, e.c.recipient), sa.func.count()
     query = (
         sa.select(within, REASON, domain, number)
@@ -59,34 +57,7 @@ def earlier(period: Period) -> Period:
     """A period with the days before it that tell what is usual."""
     if period.first is None:
         return period
-    return Period(f"{date.fromisoformat(period.first) - timedelta(days=HISTORY):%Y-%m-%d}", period.last)
-
-
-def last_mature(engine: Engine, now: datetime, found: Counter[int] | None = None) -> str:
-    """The last UTC day whose returns are in: so many whole days ago as 19 of 20 returns of the last 90 days took, from
-    1 to :data:`LONGEST`; where too few came back to say, :data:`USUAL_LAG`. ``found`` are :func:`lags`, if known."""
-    found = lags(engine, now) if found is None else found
-    lag, seen, total = USUAL_LAG, 0, sum(found.values())
-    if total >= ENOUGH:
-        for lag in sorted(found):
-            seen += found[lag]
-            if seen >= 0.95 * total:
-                break
-    return f"{now.astimezone(UTC) - timedelta(days=min(max(lag, 1), LONGEST) + 1):%Y-%m-%d}"
-
-
-def lags(engine: Engine, now: datetime) -> Counter[int]:
-    """Returns of the last 90 days by the whole days they took."""
-    left, came = day_of(engine, e.c.left_at), day_of(engine, e.c.at)
-    query = sa.select(left, came, sa.func.count()).where(
-        e.c.kind == "bounced", e.c.left_at.is_not(None), e.c.at >= now - timedelta(days=90)
-    )
-    with explained("reading how long returns take"), reading(engine) as connection:
-        rows = connection.execute(query.group_by(left, came)).all()
-    found: Counter[int] = Counter()
-    for sent, back, number in rows:
-        found[max((date.fromisoformat(back) - date.fromisoformat(sent)).days, 0)] += int(number)
-    return found
+    return replace(period, first=f"{date.fromisoformat(period.first) - timedelta(days=HISTORY)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +80,12 @@ def incidents(engine: Engine, *, period: Period, now: datetime) -> list[Incident
     Each group is scanned by itself against its own days before, so a domain of one mail in a hundred is found too; of
     all that were scanned no more than :data:`FALSE` are told by chance (Benjamini, Hochberg 1995).
     """
-    mature, since = last_mature(engine, now), period.first or ""
+    mature, since = last_mature(engine, now, zone=period.zone), period.first or ""
     scanned = 0
     found: list[Incident] = []
     for by in ("domain", "server", "sender"):
         groups: defaultdict[str, list[tuple[str, str, int]]] = defaultdict(list)
-        for day, group, outcome, number in by_day(engine, GROUPS[by] or "", earlier(period)):
+        for day, group, outcome, number in by_day(engine, GROUPS[by] or "", earlier(period), now):
             groups[group].append((day, outcome, number))
         ranked = sorted(((_excess(rows, since), name) for name, rows in groups.items()), reverse=True)
         scanned += len(groups)
@@ -125,11 +96,8 @@ def incidents(engine: Engine, *, period: Period, now: datetime) -> list[Incident
             if seen.found and not seen.over:
                 found.append(Incident(by, name, seen))
     found.sort(key=lambda one: one.jump.chance)
-    kept = 0
-    for at, one in enumerate(found, 1):
-        if one.jump.chance <= FALSE * at / max(scanned, 1):
-            kept = at
-    return found[:kept]
+    told = discovered([one.jump.chance for one in found], FALSE, of=scanned)
+    return [one for one, true in zip(found, told, strict=True) if true]
 
 
 def _excess(rows: list[tuple[str, str, int]], since: str) -> float:

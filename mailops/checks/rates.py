@@ -10,7 +10,8 @@ from ..model.verdict import Verdict, VerdictState
 
 
 def bounce_rate(rate: Any, *, since: str, limit: float, now: datetime) -> Verdict:
-    """The bounce rate (:class:`mailops.analysis.bounce_rate.Rate`) stays below ``limit``, a share of 1.
+    """The bounce rate (:class:`mailops.analysis.share.Rate`, of addresses) stays below your own ``limit``, a share of
+    1.
 
     Failed only when it is surely above the limit; a rate above it that chance may explain is a warning.
     """
@@ -25,11 +26,31 @@ def bounce_rate(rate: Any, *, since: str, limit: float, now: datetime) -> Verdic
         state=state,
         title=f"Bounce rate {rate.rate:.2%}" if rate.addressed else "Nothing was sent in this time",
         found=str(rate),
-        expected=f"Below {limit:.1%}; providers look at you from 5 % and stop you at 10 %.",
+        expected=f"Below {limit:.1%} of the addresses, your own limit; sending services count hard bounces alone.",
         fix="Open the table by domain and by cause: take out addresses that do not exist, "
         "and stop sending to old lists.",
         code="bounce_rate.high" if sure else "",
         evidence={"addressed": rate.addressed, "returned": rate.returned, "low": rate.low, "high": rate.high},
+        at=now,
+    )
+
+
+def hard_bounces(rate: Any, *, since: str, now: datetime) -> Verdict:
+    """Of the addresses mailed few are dead (:class:`mailops.analysis.share.Rate`): sending services review an account
+    at 5 % and pause it at 10 %, counting hard bounces alone."""
+    verdict = rate.verdict
+    states = {"critical": VerdictState.FAILED, "warning": VerdictState.WARNING, "watch": VerdictState.WARNING}
+    state = states.get(verdict, VerdictState.PASSED) if rate.addressed else VerdictState.SKIPPED
+    return Verdict(
+        check="bounce_rate.hard",
+        subject=f"addresses mailed since {since}",
+        state=state,
+        title=f"{rate.rate:.2%} of the addresses are dead" if rate.addressed else "Nothing was sent in this time",
+        found=str(rate),
+        expected="Below 5 %, where Amazon SES reviews an account; it pauses one at 10 %. Others ask for less.",
+        fix="Take out addresses that do not exist, and ask where the list is from.",
+        code=f"bounce_rate.hard_{verdict}" if verdict in states else "",
+        evidence={"addresses": rate.addressed, "dead": rate.returned, "low": rate.low, "high": rate.high},
         at=now,
     )
 

@@ -40,7 +40,9 @@ def _files(domains: Domains) -> DmarcFiles:
 def report(
     ctx: typer.Context,
     files: list[Path] = FILES,
-    limit: float = typer.Option(0.02, help="The share that may fail before this ends with 1.", min=0, max=1),
+    limit: float = typer.Option(
+        0.02, help="The share of your own sources' mail that may fail before this ends with 1.", min=0, max=1
+    ),
     rows: bool = typer.Option(False, "--rows", help="Every row instead of one line a source."),
     json: bool = JSON,
 ) -> None:

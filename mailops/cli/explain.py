@@ -86,7 +86,7 @@ def receive(
     object, of several a list."""
     from .inbound import explained, show_rows
 
-    rows = [{**one.as_dict(), "blocks": one.blocks} for one in explained(ctx, files, model, delivered_to, json)]
+    rows = [{**one.as_dict(), "blocks": one.blocks} for one in explained(ctx, files, model, delivered_to)]
     if json:
         print_json(rows[0] if len(rows) == 1 else rows)
     else:

@@ -10,11 +10,15 @@ import typer
 
 from ..errors import InputRefused
 from ..model.setup import Encryption
+from ..model.text import harmless
 from .app import open_ops
-from .bounces import reading
 from .output import print_error, print_json, say, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..bounces.reading.sources import Skipped
+    from ..inbound.files import Filed
     from ..inbound.ingest import Result
     from ..inbound.values import Decision
 
@@ -43,11 +47,8 @@ def receive(
 ) -> None:
     """Take received mail in: reply, new record, report or refusal, each with its reason."""
     gateway = open_ops(ctx).inbound
-    with reading(files, quiet=json) as sources:
-        found = [
-            _row(gateway.receive(source.raw, fallback_model=model, delivered_to=delivered_to or None))
-            for source in sources
-        ]
+    to = delivered_to or None
+    found = [_row(gateway.receive(bytes(one.raw), fallback_model=model, delivered_to=to)) for one in _received(files)]
     show_rows(found, json)
 
 
@@ -60,18 +61,40 @@ def explain(
     json: bool = JSON,
 ) -> None:
     """What would become of received mail, with every rule it passes; nothing is changed."""
-    show_rows([_row(one, trace=True) for one in explained(ctx, files, model, delivered_to, json)], json)
+    show_rows([_row(one, trace=True) for one in explained(ctx, files, model, delivered_to)], json)
 
 
-def explained(
-    ctx: typer.Context, files: list[Path], model: str | None, delivered_to: str, quiet: bool
-) -> list[Decision]:
+def explained(ctx: typer.Context, files: list[Path], model: str | None, delivered_to: str) -> list[Decision]:
     """The decision about each mail of these files; nothing is changed."""
     gateway = open_ops(ctx).inbound
-    with reading(files, quiet=quiet) as sources:
-        return [
-            gateway.explain(source.raw, fallback_model=model, delivered_to=delivered_to or None) for source in sources
-        ]
+    to = delivered_to or None
+    return [gateway.explain(bytes(one.raw), fallback_model=model, delivered_to=to) for one in _received(files)]
+
+
+def _received(files: list[Path]) -> Iterator[Filed]:
+    """The mails of these files (none, or ``-``: of standard input), as ``ingest`` takes them; what is none is told.
+
+    Raises :class:`InputRefused` when there is nothing at all to read.
+    """
+    from ..inbound.files import mails, piped
+
+    skipped: list[Skipped] = []
+    piece = [str(file) for file in files or ()] in ([], ["-"])
+    found = False
+    for one in piped(sys.stdin.buffer, skipped.append) if piece else mails(files, skipped.append):
+        found = True
+        yield one
+    for left in skipped[:20]:
+        sys.stderr.write(harmless(f"Skipped: {left.name}: {left.reason}") + "\n")
+    if len(skipped) > 20:
+        sys.stderr.write(f"Skipped: {len(skipped) - 20} more\n")
+    if not found:
+        raise InputRefused(
+            "There is no mail to read.",
+            code="input.no_message",
+            facts={"files": [str(file) for file in files[:5]], "skipped": [one.reason for one in skipped[:5]]},
+            fix="Name message files, folders that hold them (also Maildir), or mbox files; - is standard input.",
+        )
 
 
 @app.command("log")

@@ -24,7 +24,7 @@ def add(
     every: str = typer.Option("", "--every", help="How often: 15m, 6h, 1d, 1w."),
     cron: str = typer.Option("", "--cron", help="A schedule: minute, hour, day of month, month, day of week."),
     on: str = typer.Option("", "--on", help="A kind of fact to run after, such as bounced or failed."),
-    zone: str = typer.Option("UTC", "--zone", help="The time zone of --cron, such as Europe/Berlin."),
+    zone: str = typer.Option("", "--zone", help="The time zone of --cron, such as Europe/Berlin (the workspace's)."),
     name: str = typer.Option("", "--name", help="The job's name (default: the notebook's)."),
     parameters: list[str] = typer.Option([], "--parameter", "-p", help="name=value; may be given several times."),
     missed: str = typer.Option("one", "--missed", help="What is made up for when nobody was there: one, all or none."),

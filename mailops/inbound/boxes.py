@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +26,7 @@ from ..smtp.tls import context_for
 from ..smtp.tls import explain as explain_tls
 from .accounts import OAUTH, Account
 from .parse import message_ids
+from .raw import PIECE, OnDisk
 
 imaplib._MAXLINE = poplib._MAXLINE = 64 << 20  # type: ignore[attr-defined]  # a list of UIDs, or a mail, in one long line
 _FOLDED = re.compile(rb"\r?\n[ \t]+")
@@ -135,6 +137,20 @@ class ImapBox:
         with _explained(self._account, "fetching mail"):
             answer = self._client.fetch(list(uids), ["BODY.PEEK[]"])
         return {int(uid): data[b"BODY[]"] for uid, data in answer.items() if data.get(b"BODY[]")}
+
+    def large(self, uid: int) -> OnDisk | None:
+        """As :meth:`mails`, of one that is not to be in memory whole: it comes piece by piece (RFC 3501 §6.4.5) into a
+        file without a name."""
+        file = TemporaryFile()  # noqa: SIM115 - the mail is this file, and ends with it
+        while True:
+            with _explained(self._account, "fetching a large mail"):
+                answer = self._client.fetch([uid], [f"BODY.PEEK[]<{file.tell()}.{PIECE}>"])
+            piece = next((v for k, v in answer.get(uid, {}).items() if k.startswith(b"BODY[]")), None) or b""
+            file.write(piece)
+            if len(piece) < PIECE:
+                break
+        file.flush()
+        return OnDisk(file) if file.tell() else None
 
     def done(self, uids: Collection[str]) -> None:
         """These mails are stored: mark them as read, and move them where the account says so."""

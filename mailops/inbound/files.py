@@ -9,25 +9,35 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..bounces.reading.sources import MAX_MESSAGE, Skipped, Source, files, messages
+from ..bounces.reading.sources import MAX_MESSAGE, Skipped, files, messages
 from ..errors import InputRefused
+from .raw import LARGE, OnDisk, Raw
 
 OnSkip = Callable[[Skipped], object]
 
 
-def mails(paths: Sequence[Path], on_skip: OnSkip) -> Iterator[Source]:
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """One mail and where it stood."""
+
+    name: str
+    raw: Raw
+
+
+def mails(paths: Sequence[Path], on_skip: OnSkip) -> Iterator[Filed]:
     """Every mail of these files and folders, in order; ``on_skip`` hears what cannot be read, and why."""
     for path in files(paths):
         if path.suffix.lower() == ".eml" or (path.parent.name in ("cur", "new") and path.is_file()):
             yield from _single(path, on_skip)
         else:
-            yield from messages([path], on_skip)
+            yield from (Filed(one.name, one.raw) for one in messages([path], on_skip))
 
 
-def piped(stream: BinaryIO, on_skip: OnSkip) -> Iterator[Source]:
+def piped(stream: BinaryIO, on_skip: OnSkip) -> Iterator[Filed]:
     """The mails of a pipe: one, or the many of an mbox. Raises :class:`InputRefused` for an empty one."""
     with tempfile.TemporaryDirectory(prefix="mailops-pipe-") as folder:
         file = Path(folder) / "standard-input"
@@ -45,7 +55,7 @@ def piped(stream: BinaryIO, on_skip: OnSkip) -> Iterator[Source]:
         number = 0
         for source in messages([file], found.append):
             number += 1
-            yield Source(source.name.replace(str(file), "standard input"), source.raw, source.read)
+            yield Filed(source.name.replace(str(file), "standard input"), source.raw)
         if not number:
             yield from _single(file, on_skip, name="standard input", blank=True)
         else:
@@ -53,18 +63,18 @@ def piped(stream: BinaryIO, on_skip: OnSkip) -> Iterator[Source]:
                 on_skip(Skipped(one.name.replace(str(file), "standard input"), one.reason))
 
 
-def _single(path: Path, on_skip: OnSkip, *, name: str = "", blank: bool = False) -> Iterator[Source]:
+def _single(path: Path, on_skip: OnSkip, *, name: str = "", blank: bool = False) -> Iterator[Filed]:
     shown = name or str(path)
     try:
         size = path.stat().st_size
         if size > MAX_MESSAGE:
             on_skip(Skipped(shown, f"it is too large for one message ({size:,} bytes, the most is {MAX_MESSAGE:,})"))
             return
-        raw = path.read_bytes()
+        raw: Raw = OnDisk(path.open("rb")) if size > LARGE else path.read_bytes()
     except OSError as error:
         on_skip(Skipped(shown, error.strerror or str(error)))
         return
-    if raw.strip() or (raw and blank):
-        yield Source(shown, raw, size)
+    if isinstance(raw, OnDisk) or raw.strip() or (raw and blank):
+        yield Filed(shown, raw)
     else:
         on_skip(Skipped(shown, "it is empty"))

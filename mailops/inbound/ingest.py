@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..bounces.reading.sources import Skipped, Source
+from ..bounces.reading.sources import Skipped
 from ..errors import MailopsError
 from .counts import Counts
-from .files import mails, piped
+from .files import Filed, mails, piped
 from .intake import INGEST, Intake, Run, Shown, batches
 from .intake_rows import Place
 
@@ -64,7 +64,7 @@ def ingest(
         uid = "path:" + hashlib.sha256(one.name.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         intake.unreadable(run, place, uid, f"{one.name}: {one.reason}")
 
-    def shown(sources: Iterator[Source]) -> Iterator[Shown]:
+    def shown(sources: Iterator[Filed]) -> Iterator[Shown]:
         return (Shown(source.raw, model=model, delivered_to=delivered_to) for source in sources)
 
     with intake.lock(INGEST) as ours:

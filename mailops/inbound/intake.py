@@ -38,7 +38,8 @@ from ..threads import store as repo
 from . import intake_rows as rows
 from .counts import Counts, State, counted, state_of
 from .intake_rows import Place, folders, i, raws
-from .service import Gateway
+from .raw import Raw, sha256_of
+from .service import Gateway, Received
 from .values import InboundMail
 from .view import StoreView
 
@@ -70,7 +71,7 @@ def locks(engine: Engine, folder: Path) -> Lock:
 class Shown:
     """A mail as its way in shows it. ``uid`` is its name there; "" makes one of its content."""
 
-    raw: bytes
+    raw: Raw
     uid: str = ""
     model: str | None = None
     delivered_to: str | None = None
@@ -144,7 +145,7 @@ class _Read:
     """A shown mail, read; ``mail`` is None when the reader itself failed."""
 
     shown: Shown
-    raw: bytes
+    raw: Raw
     mail: InboundMail | None
     message_id: str | None
     digest: str
@@ -310,11 +311,11 @@ class Intake:
     # --- the steps ----------------------------------------------------------------------------------------------------
 
     def _read(self, shown: Shown, reader: Knowing | None = None) -> _Read:
-        raw = delivered(shown.raw, shown.delivered_to)
+        raw = delivered(bytes(shown.raw), shown.delivered_to) if shown.delivered_to else shown.raw
         try:
             mail = self._gateway.read(raw, reader)
         except Exception:  # a mail that the reader itself falls over: kept, and read again when it is decided
-            digest = hashlib.sha256(raw).hexdigest()
+            digest = sha256_of(raw)
             return _Read(shown, raw, None, None, digest, shown.uid or digest[:40])
         own = None if mail.made_id else mail.message_id[:998]
         name = hashlib.sha256(f"{own}\n{mail.digest}".encode("utf-8", "replace")).hexdigest()[:40]
@@ -393,21 +394,55 @@ class Intake:
         }
 
     def _decide(self, batch: Sequence[tuple[int, _Read]]) -> None:
-        """Decide a batch in one commit, each mail in a savepoint of its own."""
+        """Decide a batch in one commit: together, and where that fails each mail in a savepoint of its own."""
         if not batch:
             return
         setup = self._setup()
         with explained("deciding about what came in"), self._engine.begin() as tx:
             repo.serialise(tx)
-            views: dict[str | None, StoreView] = {}
-            gone: list[int] = []
-            for key, one in batch:
-                model = one.shown.model
-                if model not in views:
-                    views[model] = self._gateway.view(tx, setup, model)
-                self._one(tx, key, one.raw, one.mail, views[model], gone=gone)
-            rows.without_bytes(tx, gone)
+            try:
+                with tx.begin_nested():
+                    self._together(tx, batch, setup)
+            except Exception as error:  # whose fault it was, each by itself will show
+                if is_the_stores(error):
+                    raise
+                self._singly(tx, batch, setup)
             self.on_step("deciding")
+
+    def _together(self, tx: Connection, batch: Sequence[tuple[int, _Read]], setup: Setup) -> None:
+        now, still = self._clock.now(), rows.waiting(tx, [key for key, _ in batch])
+        mails = [(key, one, one.mail or self._gateway.read(one.raw)) for key, one in batch if key in still]
+        ahead = self._gateway.ahead(tx, setup, [mail for _, _, mail in mails])
+        views: dict[str | None, StoreView] = {}
+        found: list[tuple[int, Received]] = []
+        for key, one, mail in mails:
+            model = one.shown.model
+            if model not in views:
+                views[model] = self._gateway.view(tx, setup, model, ahead)
+            found.append((key, self._gateway.take(tx, mail, one.raw, views[model])))
+        ahead.flush()
+        settled, gone = [], []
+        for key, done in found:
+            kind = done.decision.kind
+            state = state_of(kind)
+            row = {"state": state.value, "decision": kind.value, "done_at": now, "log_id": done.line.id}
+            settled.append({"id": key, **row})
+            if done.notices:
+                rows.change(tx, key, notices=list(done.notices))
+            if _over(state, done):
+                gone.append(key)
+        rows.settle(tx, settled)
+        rows.without_bytes(tx, gone)
+
+    def _singly(self, tx: Connection, batch: Sequence[tuple[int, _Read]], setup: Setup) -> None:
+        views: dict[str | None, StoreView] = {}
+        gone: list[int] = []
+        for key, one in batch:
+            model = one.shown.model
+            if model not in views:
+                views[model] = self._gateway.view(tx, setup, model)
+            self._one(tx, key, one.raw, one.mail, views[model], gone=gone)
+        rows.without_bytes(tx, gone)
 
     def _alone(self, key: int, *, state: State = State.WAITING) -> State | None:
         """Decide one stored mail by itself; where it stands then. One that was begun three times goes to the shelf."""
@@ -432,7 +467,7 @@ class Intake:
         self,
         tx: Connection,
         key: int,
-        raw: bytes,
+        raw: Raw,
         mail: InboundMail | None,
         view: StoreView,
         was: State = State.WAITING,
@@ -450,12 +485,12 @@ class Intake:
                     "decision": done.decision.kind.value,
                     "reason": None,
                     "done_at": now,
-                    "log_id": done.line,
+                    "log_id": done.line.id,
                     "notices": list(done.notices) or None,
                 }
                 if not rows.change(tx, key, was=was.value, **row):
                     raise _Taken
-                over = [key] if state is State.DOUBLED or (state is State.REFUSED and not done.notices) else []
+                over = [key] if _over(state, done) else []
                 if gone is None:
                     rows.without_bytes(tx, over)
         except _Taken:
@@ -500,6 +535,11 @@ class Intake:
             for here, states in sorted(found.items())
         )
         return Ledger(sums, tuple(sorted(gaps, key=lambda g: (g.account, g.folder, g.uidvalidity))))
+
+
+def _over(state: State, done: Received) -> bool:
+    """Whether nothing needs a mail's bytes any more."""
+    return state is State.DOUBLED or (state is State.REFUSED and not done.notices)
 
 
 class _Taken(Exception):

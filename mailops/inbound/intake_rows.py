@@ -16,8 +16,10 @@ from sqlalchemy.engine import Connection
 
 from ..model.states import MailState
 from ..store import schema
+from ..store.bulk import among, insert_blob, insert_numbered, insert_rows, update_rows
 from ..store.database import alone
 from .counts import State
+from .raw import LARGE, Raw, pieces
 
 i, raws, folders = schema.intake, schema.intake_raw, schema.intake_folders
 KEPT = (State.WAITING.value, State.SHELVED.value)
@@ -64,15 +66,16 @@ def same_mails(connection: Connection, digests: Collection[str]) -> set[tuple[st
     return {(row.message_id, row.digest) for row in connection.execute(query)}
 
 
-def add(connection: Connection, rows: Sequence[Mapping[str, Any]], bytes_of: Sequence[bytes | None]) -> list[int]:
+def add(connection: Connection, rows: Sequence[Mapping[str, Any]], bytes_of: Sequence[Raw | None]) -> list[int]:
     """New rows, each with its bytes where it has any; their ids, in order."""
     if not rows:
         return []
-    made = connection.execute(sa.insert(i).returning(i.c.id, sort_by_parameter_order=True), [dict(row) for row in rows])
-    ids = [int(row.id) for row in made]
-    kept = [{"intake_id": key, "raw": raw} for key, raw in zip(ids, bytes_of, strict=True) if raw is not None]
-    if kept:
-        connection.execute(sa.insert(raws), kept)
+    ids = insert_numbered(connection, i, rows)
+    kept = [(key, raw) for key, raw in zip(ids, bytes_of, strict=True) if raw is not None]
+    large = [(key, raw) for key, raw in kept if len(raw) > LARGE]
+    insert_rows(connection, raws, [{"intake_id": key, "raw": raw} for key, raw in kept if len(raw) <= LARGE])
+    for key, raw in large:
+        insert_blob(connection, raws, {"intake_id": key}, "raw", len(raw), pieces(raw))
     return ids
 
 
@@ -80,6 +83,17 @@ def change(connection: Connection, key: int, *, was: str | None = None, **values
     """Change one row, where it still is in the state ``was``; whether it was."""
     which = [i.c.id == key] + ([i.c.state == was] if was else [])
     return connection.execute(sa.update(i).where(*which).values(**values)).rowcount == 1
+
+
+def waiting(connection: Connection, ids: Collection[int]) -> set[int]:
+    """Those of these rows that still wait."""
+    query = sa.select(i.c.id).where(among(i.c.id, ids), i.c.state == State.WAITING.value)
+    return {int(key) for key in connection.execute(query).scalars()}
+
+
+def settle(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write what was decided of waiting mails: ``id``, ``state``, ``decision``, ``done_at``, ``log_id``."""
+    update_rows(connection, i, ["id"], rows, i.c.state == State.WAITING.value)
 
 
 def came_again(connection: Connection, ids: Collection[int]) -> None:

@@ -26,6 +26,7 @@ THRESHOLD = "mail.gateway.loop.threshold"
 ALLOWED = "mail.gateway.allowed"
 MARK = "mailops-gateway-notice"
 _VARIES = re.compile(r"[\d\s]+")
+_DIGITS = str.maketrans("0123456789", " " * 10)
 
 
 def limits(parameters: Mapping[str, str]) -> LoopLimits:
@@ -57,7 +58,8 @@ def likeness(mail: InboundMail) -> str:
     """What two mails of one domain have in common that differ in numbers, case and spaces only; 16 hexadecimal
     digits."""
     domain = mail.sender_address.rpartition("@")[2]
-    flat = domain + _VARIES.sub(" ", f"\n{mail.subject}\n{mail.text[:4_000]}".lower()).strip()
+    text = f"\n{mail.subject}\n{mail.text[:4_000]}".lower()
+    flat = domain + (" ".join(text.translate(_DIGITS).split()) if text.isascii() else _VARIES.sub(" ", text).strip())
     return hashlib.sha256(flat.encode("utf-8", "replace")).hexdigest()[:16]
 
 

@@ -29,6 +29,7 @@ from ..mime import (
     transfer_decode,
 )
 from ..model.address import Address, normalise, parse_addresses, read_field
+from .raw import Raw, pieces, sha256_of
 from .values import InboundMail
 
 MAX_VALUE = 64_000  # characters of one header field
@@ -46,12 +47,14 @@ _SPACE = re.compile(r"\s+")
 _DUPLICATE_ID_FIELDS = ("x-mailops-message-id", "x-odoo-message-id")
 
 
-def parse(raw: bytes, read: Callable[[bytes], Report] = read_report) -> InboundMail:
+def parse(raw: Raw, read: Callable[[bytes], Report] = read_report) -> InboundMail:
     """Read a mail. ``read`` is the reader of reports, which may know what is ours.
 
     A mail without Message-ID gets one made from its bytes, so that it too counts once.
     """
-    data = newlines(raw[:MAX_BYTES])
+    looked_at = raw[: MAX_BYTES + 1]  # one more, so that the reader of reports can tell that it is not all
+    data = newlines(looked_at[:MAX_BYTES])
+    plain = data if len(raw) <= MAX_BYTES else looked_at  # line ends are made once
     if data.startswith(b"From ") and b"\n" in data:  # an mbox line before the header
         data = data.partition(b"\n")[2]
     head, body = split_head(data)
@@ -71,7 +74,7 @@ def parse(raw: bytes, read: Callable[[bytes], Report] = read_report) -> InboundM
     parts = leaves(fields_of(head), body)
     text, html = _bodies(parts)
     return InboundMail(
-        message_id=own[0] if own else f"<{hashlib.sha256(raw).hexdigest()[:40]}@no-message-id.mailops.invalid>",
+        message_id=own[0] if own else f"<{sha256_of(raw)[:40]}@no-message-id.mailops.invalid>",
         made_id=not own,
         other_ids=tuple(i for name in _DUPLICATE_ID_FIELDS for i in message_ids(first(name))),
         sender=senders[0] if senders else None,
@@ -89,8 +92,8 @@ def parse(raw: bytes, read: Callable[[bytes], Report] = read_report) -> InboundM
         text=text,
         html=html,
         size=len(raw),
-        report=read(raw),
-        heading=heading_of(raw),
+        report=read(plain),
+        heading=heading_of(plain),
         digest=content_digest(raw, fields),
         robot=_robot(fields),
     )
@@ -121,10 +124,9 @@ def _robot(fields: Mapping[str, Sequence[str]]) -> str:
 
 
 WRITTEN = ("from", "to", "cc", "subject", "date")
-_PIECE = 1 << 20
 
 
-def content_digest(raw: bytes, fields: Mapping[str, Sequence[str]]) -> str:
+def content_digest(raw: Raw, fields: Mapping[str, Sequence[str]]) -> str:
     """A digest of what the writer made: the body and the fields of :data:`WRITTEN`, hexadecimal SHA-256.
 
     What servers add on the way (Received, Delivered-To, Return-Path), the kind of line ends and blank lines at the end
@@ -134,12 +136,12 @@ def content_digest(raw: bytes, fields: Mapping[str, Sequence[str]]) -> str:
     for name in WRITTEN:
         for value in fields.get(name, ()):
             found.update(f"{name}:{_SPACE.sub(' ', value).strip()}\n".encode("utf-8", "replace"))
-    begins = _END_OF_HEAD.search(raw)
+    begins = _END_OF_HEAD.search(raw[:MAX_BYTES])
     at, end = begins.end() if begins else 0, len(raw)
     while end > at and raw[end - 1] in b"\r\n":
         end -= 1
-    for place in range(at, end, _PIECE):
-        found.update(raw[place : min(place + _PIECE, end)].replace(b"\r", b""))
+    for piece in pieces(raw, at, end):
+        found.update(piece.replace(b"\r", b""))
     return found.hexdigest()
 
 

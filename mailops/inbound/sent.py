@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..store import schema
+from ..store.bulk import among
 from .values import SentFacts
 
 m, e = schema.mails, schema.events
+
+
+def sent_ids(connection: Connection, message_ids: Collection[str]) -> set[str]:
+    """Those of these Message-IDs that a mail left under."""
+    found = [sa.select(t.c.message_id).where(among(t.c.message_id, message_ids)).distinct() for t in (m, e)]
+    return {key for query in found for key in connection.execute(query).scalars()}
 
 
 def sent_mail(connection: Connection, message_id: str) -> SentFacts | None:

@@ -9,8 +9,9 @@ a line in the log with reason and answer is all that stays.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.engine import Connection, Engine
@@ -30,13 +31,15 @@ from ..threads import reports
 from ..threads import store as repo
 from ..threads.hearing import ThreadsListener
 from ..threads.outbox import Outbox
-from ..threads.service import Entry, Threads
+from ..threads.service import Entry, Threads, entry_row
 from . import notices
+from .ahead import Ahead, Lately, Line, Making
 from .decide import route_inbound, sent_automatically
-from .loops import likeness
+from .loops import likeness, limits
 from .parse import parse
+from .raw import Raw
 from .values import Decision, InboundMail, Kind, LogLine, Notice, Route, Step
-from .view import StoreView
+from .view import DONE, StoreView
 
 MAX_TOLD = 100  # blocks of a report that a line of the log tells of
 
@@ -46,7 +49,7 @@ class Received:
     """What became of a mail that was taken in: the decision, its line of the log, and the mails that answer it."""
 
     decision: Decision
-    line: int
+    line: Line
     notices: tuple[int, ...] = ()
 
 
@@ -69,6 +72,7 @@ class Gateway:
         self._engine, self._threads, self._submit, self._clock = engine, threads, submit, clock
         self._bounces = bounces or Bounces(engine, clock=clock, discussions=reports, book=Book((ThreadsListener(),)))
         self._allowed = tuple(allowed_senders)
+        self._lately = Lately()
 
     def receive(self, raw: bytes, *, fallback_model: str | None = None, delivered_to: str | None = None) -> Decision:
         """Take one mail in and say what became of it.
@@ -84,7 +88,7 @@ class Gateway:
             repo.serialise(tx)
             return self.take(tx, mail, raw, self.view(tx, setup, fallback_model)).decision
 
-    def read(self, raw: bytes, reader: Knowing | None = None) -> InboundMail:
+    def read(self, raw: Raw, reader: Knowing | None = None) -> InboundMail:
         """A received mail, read with today's words for reports; many are read with one ``reader``."""
         return parse(raw, reader or self.reader())
 
@@ -92,24 +96,59 @@ class Gateway:
         """The reader of reports with the names that are ours now."""
         return self._bounces.reader()
 
-    def view(self, connection: Connection, setup: Setup, fallback_model: str | None = None) -> StoreView:
-        """The store as a decision sees it over this connection; good for one transaction."""
+    def ahead(self, connection: Connection, setup: Setup, mails: Iterable[InboundMail]) -> Ahead:
+        """What these mails will ask, read in the caller's transaction, which lets one gateway run at a time."""
+        now = self._clock.now()
+        since = now - timedelta(minutes=limits(setup.parameters).minutes)
+        return Ahead(connection, mails, lately=self._lately, now=now, since=since, done=DONE)
+
+    def view(
+        self, connection: Connection, setup: Setup, fallback_model: str | None = None, ahead: Ahead | None = None
+    ) -> StoreView:
+        """The store as a decision sees it over this connection; good for one transaction. With ``ahead`` the mails it
+        was made for are decided together, and :meth:`Ahead.flush` ends them."""
         return StoreView(
             connection,
             setup,
             self._threads.models,
             self._bounces,
-            self._clock.now(),
+            ahead.now if ahead is not None else self._clock.now(),
             fallback_model=fallback_model,
             allowed_senders=self._allowed,
+            ahead=ahead,
         )
 
-    def take(self, tx: Connection, mail: InboundMail, raw: bytes, view: StoreView) -> Received:
+    def take(self, tx: Connection, mail: InboundMail, raw: Raw, view: StoreView) -> Received:
         """Decide about a mail and carry it out in the caller's transaction, which lets one gateway run at a time
         (:func:`mailops.threads.store.serialise`)."""
-        decision, done = self._carry_out(tx, mail, raw, route_inbound(mail, view), view)
-        line = self._log(tx, mail, decision, done)
+        decision, ahead = route_inbound(mail, view), view.ahead
+        if ahead is not None and _alone(decision, ahead):
+            return self._keep_back(mail, decision, ahead)
+        if ahead is not None:
+            ahead.flush()
+        decision, done = self._carry_out(tx, mail, raw, decision, view)
+        line = Line(self._line(mail, decision, done))
+        line.id = repo.add_log(tx, line.values)
+        if ahead is not None:
+            ahead.learn(mail, decision, line.values)
         return Received(decision, line, tuple(n["mail"] for n in done.get("notices", ()) if "mail" in n))
+
+    def _keep_back(self, mail: InboundMail, decision: Decision, ahead: Ahead) -> Received:
+        """Carry out a decision that concerns nothing but its own rows: with the others, in few statements."""
+        making = None
+        for route in decision.routes:
+            name, fields = _record_of(mail, route)
+            now = self._clock.now()
+            record = repo.record_row(route.model, name, now=now, **fields)
+            entry = _entry(mail, decision, None)
+            values = entry_row(entry, mail.message_id, None, entry.author_email, now)
+            making = Making(record, values, entry.author)
+        for alias, status in decision.statuses:
+            ahead.status(int(alias), status.value)
+        line = Line(self._line(mail, decision, {}))
+        ahead.keep(line, making)
+        ahead.learn(mail, decision, line.values)
+        return Received(decision, line)
 
     def explain(self, raw: bytes, *, fallback_model: str | None = None, delivered_to: str | None = None) -> Decision:
         """What would become of a mail, with every rule passed. Nothing is changed or sent."""
@@ -141,13 +180,13 @@ class Gateway:
     # --- carrying out -------------------------------------------------------------------------------------------------
 
     def _carry_out(
-        self, tx: Connection, mail: InboundMail, raw: bytes, decision: Decision, view: StoreView
+        self, tx: Connection, mail: InboundMail, raw: Raw, decision: Decision, view: StoreView
     ) -> tuple[Decision, dict[str, Any]]:
         done: dict[str, Any] = {}
         if decision.reset:
             repo.reset_bounces(tx, decision.reset)
         if decision.report is not None:
-            taken = self._bounces.take_in(tx, raw, decision.report)
+            taken = self._bounces.take_in(tx, bytes(raw), decision.report)
             decision = replace(decision, report=taken.report, blocks=taken.blocks)
             done["report"] = _told(taken)
         made = []
@@ -162,7 +201,7 @@ class Gateway:
         for alias, status in decision.statuses:
             repo.set_alias(tx, int(alias), status=status.value)
         if decision.forward_to:
-            decision, done["forwarded"] = self._forward(tx, mail, raw, decision)
+            decision, done["forwarded"] = self._forward(tx, mail, bytes(raw), decision)
         answered = [self._answer(tx, notice) for notice in decision.notices]
         if answered:
             done["notices"] = answered
@@ -172,40 +211,12 @@ class Gateway:
         """Create where asked, then post; returns the record's id."""
         record_id = self._create(tx, mail, decision, route) if route.record is None else int(route.record)
         parent = repo.message_by_mid(tx, decision.parent.message_id) if decision.parent else None
-        note = decision.internal
-        addressed = (int(decision.parent.author),) if note and decision.parent and decision.parent.author else ()
-        self._threads.post(
-            record_id,
-            Entry(
-                text=mail.text,
-                html=_clean(mail.html),
-                kind="note" if note else "email",
-                author=int(decision.author) if decision.author is not None else None,
-                author_email=str(mail.sender) if mail.sender else None,
-                subject=mail.subject or None,
-                message_id=mail.message_id,
-                parent=parent.id if parent else None,
-                addressed=addressed,
-                already=frozenset(mail.recipients),
-            ),
-            connection=tx,
-        )
+        self._threads.post(record_id, _entry(mail, decision, parent.id if parent else None), connection=tx)
         return record_id
 
     def _create(self, tx: Connection, mail: InboundMail, decision: Decision, route: Route) -> int:
-        alias = route.alias
-        values = dict(alias.defaults) if alias else {}
-        company = alias.company if alias and isinstance(alias.company, int) else None
-        name = str(values.pop("name", "") or mail.subject or "(no subject)")
-        record_id = self._threads.create_record(
-            route.model,
-            name,
-            connection=tx,
-            email=str(mail.sender) if mail.sender else None,
-            company_id=company,
-            owner=str(alias.owner) if alias and alias.owner else None,
-            values={**values, **({"alias_id": alias.key} if alias else {})},
-        )
+        name, fields = _record_of(mail, route)
+        record_id = self._threads.create_record(route.model, name, connection=tx, **fields)
         if decision.author is not None:
             repo.follow(tx, record_id, int(decision.author))
         return record_id
@@ -293,7 +304,7 @@ class Gateway:
         found = self._threads.setup().company_at(domain) if domain else None
         return found.key if found else None
 
-    def _log(self, tx: Connection, mail: InboundMail, decision: Decision, done: dict[str, Any]) -> int:
+    def _line(self, mail: InboundMail, decision: Decision, done: dict[str, Any]) -> dict[str, Any]:
         answer = next((f"{n.reason} notice to {n.to}" for n in decision.notices), None)
         if answer is None and decision.kind in (Kind.REFUSED, Kind.LOOP_BLOCKED):
             why = notices.unanswerable(mail) or sent_automatically(mail) or "too many mails alike"
@@ -304,25 +315,62 @@ class Gateway:
             done = {**done, "like": likeness(mail)}
         if decision.kind in (Kind.REPLY, Kind.UPDATE) and done.get("records") and sent_automatically(mail):
             done = {**done, "automatic_on": done["records"][0]}
-        return repo.add_log(
-            tx,
-            {
-                "digest": mail.digest or None,
-                "at": self._clock.now(),
-                "message_id": mail.message_id[:998],
-                "sender": mail.sender_text[:1000] or None,
-                "recipients": ", ".join(mail.recipients)[:4000],
-                "decision": decision.kind.value,
-                "reason": decision.reason,
-                "answer": answer,
-                "data": {
-                    "code": decision.code,
-                    "subject": mail.subject[:200],
-                    "trace": [[step.rule, step.found] for step in decision.trace],
-                    **done,
-                },
+        return {
+            "digest": mail.digest or None,
+            "at": self._clock.now(),
+            "message_id": mail.message_id[:998],
+            "sender": mail.sender_text[:1000] or None,
+            "recipients": ", ".join(mail.recipients)[:4000],
+            "decision": decision.kind.value,
+            "reason": decision.reason,
+            "answer": answer,
+            "data": {
+                "code": decision.code,
+                "subject": mail.subject[:200],
+                "trace": [[step.rule, step.found] for step in decision.trace],
+                **done,
             },
-        )
+        }
+
+
+def _alone(decision: Decision, ahead: Ahead) -> bool:
+    """Whether a decision concerns nothing but rows of its own: it sends nothing, and posts on no record there is."""
+    if decision.report is not None or decision.forward_to or decision.notices or decision.parent is not None:
+        return False
+    if decision.reset and ahead.has_counter(decision.reset):
+        return False
+    return not decision.routes or (len(decision.routes) == 1 and decision.routes[0].creates)
+
+
+def _entry(mail: InboundMail, decision: Decision, parent: int | None) -> Entry:
+    """What is posted of a mail."""
+    note = decision.internal
+    addressed = (int(decision.parent.author),) if note and decision.parent and decision.parent.author else ()
+    return Entry(
+        text=mail.text,
+        html=_clean(mail.html),
+        kind="note" if note else "email",
+        author=int(decision.author) if decision.author is not None else None,
+        author_email=str(mail.sender) if mail.sender else None,
+        subject=mail.subject or None,
+        message_id=mail.message_id,
+        parent=parent,
+        addressed=addressed,
+        already=frozenset(mail.recipients),
+    )
+
+
+def _record_of(mail: InboundMail, route: Route) -> tuple[str, dict[str, Any]]:
+    """Name and fields of the record that a mail makes."""
+    alias = route.alias
+    values = dict(alias.defaults) if alias else {}
+    name = str(values.pop("name", "") or mail.subject or "(no subject)")
+    return name, {
+        "email": str(mail.sender) if mail.sender else None,
+        "company_id": alias.company if alias and isinstance(alias.company, int) else None,
+        "owner": str(alias.owner) if alias and alias.owner else None,
+        "values": {**values, **({"alias_id": alias.key} if alias else {})},
+    }
 
 
 def _line(row: Any) -> LogLine:

@@ -16,6 +16,7 @@ from ..threads import store as repo
 from ..threads.alias_names import allowed_domains
 from ..threads.aliases import aliases
 from ..threads.models import Models
+from .ahead import Ahead
 from .loops import ALLOWED, allowed, limits
 from .sent import sent_mail
 from .values import CompanyFacts, ContactFacts, InboundMail, Kind, MessageFacts, ModelFacts, RecordFacts, SentFacts
@@ -40,8 +41,10 @@ class StoreView:
         *,
         fallback_model: str | None = None,
         allowed_senders: Collection[str] = (),
+        ahead: Ahead | None = None,
     ) -> None:
         self._connection, self._models, self._bounces = connection, models, bounces
+        self.ahead = ahead
         self._ours: Ours | None = None
         self.now, self.fallback_model = now, fallback_model
         self.domains = (*setup.former, *setup.alias_domains)  # of one name the last counts
@@ -57,12 +60,22 @@ class StoreView:
 
     def handled(self, mail: InboundMail) -> bool:
         ids = (mail.message_id, *mail.other_ids)
-        before = repo.log_digests(self._connection, ids, DONE)
+        before = self._digests(ids)
         if not before:
-            return any(repo.message_by_mid(self._connection, i) for i in ids)
+            return any(self._by_id(i) for i in ids)
         if before & {mail.digest, None}:  # None: taken when no digests were kept
             return True
         return any(self._sent_as(i, mail) for i in ids)  # relayed by us under its own id, and back again
+
+    def _digests(self, ids: tuple[str, ...]) -> set[str | None]:
+        if self.ahead is None:
+            return repo.log_digests(self._connection, ids, DONE)
+        return set().union(*(self.ahead.digests.get(i, ()) for i in ids))
+
+    def _by_id(self, message_id: str) -> repo.Message | None:
+        if self.ahead is not None and self.ahead.knows_no_message(message_id):
+            return None
+        return repo.message_by_mid(self._connection, message_id)
 
     def _sent_as(self, message_id: str, mail: InboundMail) -> bool:
         """Whether a mail of ours left under this id with this sender."""
@@ -76,10 +89,12 @@ class StoreView:
         return CompanyFacts(found.name, found.email, found.alias_domain) if found else self.company
 
     def sent(self, message_id: str) -> SentFacts | None:
+        if self.ahead is not None and message_id in self.ahead.asked and message_id not in self.ahead.sent:
+            return None
         return sent_mail(self._connection, message_id)
 
     def message(self, message_id: str) -> MessageFacts | None:
-        found = repo.message_by_mid(self._connection, message_id)
+        found = self._by_id(message_id)
         if found is None:
             return None
         record = repo.record(self._connection, found.record_id) if found.record_id is not None else None
@@ -106,6 +121,8 @@ class StoreView:
         )
 
     def contacts(self, address: str) -> tuple[ContactFacts, ...]:
+        if self.ahead is not None and address in self.ahead.senders:
+            return tuple(_facts(x) for x in self.ahead.contacts.get(address, ()))
         return tuple(_facts(x) for x in repo.contacts_at(self._connection, address))
 
     def contact(self, key: Key) -> ContactFacts | None:
@@ -113,12 +130,18 @@ class StoreView:
         return _facts(found) if found else None
 
     def created_by(self, sender: str, since: datetime) -> int:
+        if self.ahead is not None and sender in self.ahead.senders and since == self.ahead.since:
+            return self.ahead.made.get(sender, 0)
         return repo.created_by(self._connection, sender, since)
 
     def alike(self, domain: str, likeness: str, since: datetime) -> int:
+        if self.ahead is not None:
+            return self.ahead.alike(domain, likeness, since)
         return repo.log_alike(self._connection, domain, likeness, since)
 
     def automatic_on(self, record: Key, since: datetime) -> int:
+        if self.ahead is not None:
+            return self.ahead.automatic_on(int(record), since)
         return repo.log_automatic(self._connection, int(record), since)
 
     def ours(self, heading: Heading) -> Ours:

@@ -23,14 +23,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..errors import InputRefused
 from ..model.text import counted
+from ..model.zones import Stretch, day_begins, stretches, zone_of
 
 POLICIES = ("once", "both", "skip")
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 MAX_DAYS = 3_700
 """Days that are looked at in one go: ten years."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -79,14 +78,6 @@ class Cron:
             for hour in self.hours:
                 for minute in self.minutes:
                     yield datetime(day.year, day.month, day.day, hour, minute)
-
-
-class Stretch(NamedTuple):
-    """Real time from ``start`` to ``end`` (UTC, without zone, the end not in it) in which one offset holds."""
-
-    start: datetime
-    end: datetime
-    offset: timedelta
 
 
 @lru_cache(maxsize=256)
@@ -151,56 +142,6 @@ def _refused(text: str, why: str, hint: str) -> InputRefused:
         facts={"cron": text, "why": why},
         fix=f"{hint} Example: 30 2 * * mon-fri",
     )
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """A time zone by its name in the IANA database. Raises :class:`InputRefused`."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InputRefused(
-            f"There is no time zone {name!r}.",
-            code="input.zone",
-            facts={"zone": name},
-            fix="Write it as in the IANA database: Europe/Berlin, America/New_York, UTC.",
-        ) from error
-
-
-def stretches(zone: ZoneInfo, start: datetime, end: datetime) -> list[Stretch]:
-    """Real time from ``start`` to ``end`` (UTC, without zone) cut where the zone's offset changes."""
-    found: list[Stretch] = []
-    begun, at, offset = start, start, _offset(zone, start)
-    while at < end:
-        after = min(at + HOUR, end)
-        now = _offset(zone, after)
-        if now != offset:
-            low, high = at, after
-            while high - low > timedelta(seconds=1):
-                middle = low + timedelta(seconds=int((high - low).total_seconds()) // 2)
-                low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
-            found.append(Stretch(begun, high, offset))
-            begun, offset = high, _offset(zone, high)
-            at = high
-        else:
-            at = after
-    found.append(Stretch(begun, end, offset))
-    return found
-
-
-def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
-    offset = moment.replace(tzinfo=UTC).astimezone(zone).utcoffset()
-    assert offset is not None
-    return offset
-
-
-def day_begins(zone: ZoneInfo, day: date) -> datetime:
-    """The first real instant of a local day (UTC, without zone); of a day that the zone left out, of the next one."""
-    noon = datetime(day.year, day.month, day.day)
-    for part in stretches(zone, noon - 2 * DAY, noon + 3 * DAY):
-        at = max(part.start, noon - part.offset)
-        if at < part.end:
-            return at
-    raise AssertionError(f"{day} does not begin in {zone.key}")
 
 
 def day_of(day: date | str) -> date:

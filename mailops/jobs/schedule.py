@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..errors import InputRefused
+from ..model.zones import zone_of
 from . import cron
 
 MISSED = ("one", "all", "none")
@@ -94,7 +95,7 @@ def checked(job: Job) -> Job:
         cron.parse(job.cron)
     if job.on and job.on not in FACTS:
         raise _refused("on", job.on, f"Use one of: {', '.join(FACTS)}.")
-    cron.zone_of(job.zone)
+    zone_of(job.zone)
     return job
 
 
@@ -124,7 +125,7 @@ def instants(job: Job, after: datetime, until: datetime) -> list[datetime]:
         first = (after - start) // step + 1
         last = (until - start) // step
         return [start + number * step for number in range(first, last + 1)]
-    zone = cron.zone_of(job.zone)
+    zone = zone_of(job.zone)
     first_day, end_day = after.astimezone(zone).date(), until.astimezone(zone).date() + timedelta(days=1)
     found = cron.runs(job.cron, zone=job.zone, first=first_day, until=end_day)
     return [at.astimezone(UTC) for at in found if after < at <= until]

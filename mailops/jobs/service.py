@@ -104,7 +104,7 @@ class Jobs:
         every: str = "",
         cron: str = "",
         on: str = "",
-        zone: str = "UTC",
+        zone: str = "",
         parameters: Mapping[str, Any] | None = None,
         missed: str = "one",
         retries: int = 0,
@@ -121,6 +121,7 @@ class Jobs:
         now = self._clock.now().astimezone(UTC).replace(microsecond=0)
         label = name or "".join(c if c.isalnum() or c in "-_" else "-" for c in path.stem.lower())[:40]
         given = path.stem if own else str(path)
+        zone = zone or self._workspace.settings.profile.zone
         job = checked(Job(label, given, now, bound, every, cron, on, zone, missed, retries, timeout))
         with self._locked():
             self._keep([*(other for other in self.all() if other.name != job.name), job])

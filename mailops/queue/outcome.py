@@ -35,6 +35,7 @@ def settle(
     now: datetime,
     server_name: str,
     senders: Sequence[str | None] = (),
+    cut: bool = False,
 ) -> Outcome:
     """Decide the outcome of the ``attempts``-th attempt.
 
@@ -45,13 +46,15 @@ def settle(
     greeting, TLS, login) speaks of the server and not of the mail, so the mail stays *Outgoing* and is tried again, as
     MTAs do. An answer that never came after the final dot is ``unknown``: tried again with the same Message-ID. Where a
     server took some recipients and more were too many for one mail (:func:`surplus`), the others are due at once: there
-    was progress.
+    was progress. So is a mail whose connection mailops itself ``cut``, before anything was answered, to end in time.
     """
     own: list[str] = []
     if all(reply.accepted and reply.stage == "body" for reply in result.replies):
         again = NextTry(None, "")  # nothing is to be tried again
     elif surplus(result):
         again = NextTry(now, "this server takes no more recipients in one mail; the others follow at once")
+    elif cut:
+        again = NextTry(now, "mailops was stopped meanwhile; it is tried again at once")
     else:
         again = next_try(policy, queued_at=queued_at, attempts=attempts, now=now)
     if again.reason:

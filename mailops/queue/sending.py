@@ -103,6 +103,8 @@ class Sender:
         try:
             session = self._connected(server, job.course)
         except DeliveryError as error:
+            if kit.stopped():
+                raise NoRoom(taken=True) from error  # it was cut
             self._lane.refused_at = kit.clock.monotonic()
             if self._lane.connected:
                 raise NoRoom(taken=False) from error
@@ -320,6 +322,7 @@ class Sender:
             attempts=mail.attempts,
             now=self._kit.clock.now(),
             server_name=server.name if server else "none",
+            cut=self._kit.stopped() and result.connection_lost and not any(reply.code for reply in result.replies),
             senders=(route.header_from, route.envelope_from) if route else (mail.header_from,),
         )
         outcome = explained(outcome, result, server)

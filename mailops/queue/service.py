@@ -221,7 +221,7 @@ class Queue:
         """When the queue job runs next."""
         now = self._clock.now()
         triggered = job.times(self._engine).get(job.TRIGGER)
-        return min(job.next_job(now, self._minutes), *([max(triggered, now)] if triggered else []))
+        return min([job.next_job(now, self._minutes), *([max(triggered, now)] if triggered else [])])
 
     def _leaving(self, mails: tuple[MailView, ...]) -> tuple[MailView, ...]:
         """The mails, each *Outgoing* one with when it leaves."""

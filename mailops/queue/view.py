@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import NotFound
-from ..ledger.attempts import free_of_holds
+from ..ledger.attempts import WAITING, free_of_holds
 from ..ledger.book import owed
 from ..ledger.returns import acceptances
 from ..model.mail import DeliveryView, MailView
 from ..model.numbers import within
+from ..model.reasons import SUPPRESSED
 from ..model.setup import BouncePolicy, MailClass, Setup
 from ..model.states import OF_THE_JOB, DeliveryState, MailState
 from ..model.text import counted
@@ -128,9 +129,8 @@ def counts(engine: Engine) -> dict[MailState, int]:
 
 def health(engine: Engine, *, now: datetime) -> QueueHealth:
     """Figures for a first look at the queue."""
-    outgoing = m.c.state == MailState.OUTGOING.value
     with explained("looking at the queue"), reading(engine) as connection:
-        due_now = (outgoing, m.c.due_at <= now)
+        due_now = (WAITING, m.c.due_at <= now)
         free = (*due_now, *free_of_holds(connection, now))
         of_job = m.c.rank.in_([rank.value for rank in OF_THE_JOB])
         would, due, job = (
@@ -141,7 +141,7 @@ def health(engine: Engine, *, now: datetime) -> QueueHealth:
         since = sa.case((own_date_passed, m.c.scheduled_at), else_=m.c.queued_at)
         may_leave = m.c.scheduled_at.is_(None) | (m.c.scheduled_at <= now)
         oldest = connection.execute(
-            sa.select(sa.func.min(since, type_=m.c.queued_at.type)).where(outgoing, may_leave)
+            sa.select(sa.func.min(since, type_=m.c.queued_at.type)).where(WAITING, may_leave)
         ).scalar()
         held = connection.execute(sa.select(sa.func.count()).where(m.c.lease_owner.is_not(None))).scalar_one()
         partly = connection.execute(sa.select(sa.func.count()).select_from(m).where(PARTLY)).scalar_one()
@@ -231,8 +231,12 @@ def left_since(engine: Engine, since: datetime, servers: Collection[str]) -> int
 
 
 def causes(engine: Engine, chosen: QueueFilter | None = None, *, limit: int = 20) -> list[tuple[str, str, int]]:
-    """Failed and waiting deliveries grouped: (reason word, recipient domain, number), most first."""
-    reason = sa.func.coalesce(d.c.reason, sa.literal_column("'undefined'"))
+    """Failed and waiting deliveries grouped: (reason word, recipient domain, number), most first. Whom mailops kept
+    back itself stands as *suppressed*, never as a failure without a reason."""
+    nobody_asked = d.c.reason.is_(None) & (d.c.stage == "suppression")
+    reason = sa.case(
+        (nobody_asked, sa.literal(SUPPRESSED)), else_=sa.func.coalesce(d.c.reason, sa.literal("undefined"))
+    )
     query = (
         sa.select(reason, d.c.domain, sa.func.count().label("n"))
         .where(

@@ -17,6 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
+from .database import PAGES
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -50,6 +52,37 @@ def insert_rows(connection: Connection, table: sa.Table, rows: Rows) -> None:
     query: Any = sa.insert(table)
     query = query.returning(sa.literal_column("1"))  # makes SQLAlchemy send many rows per statement
     connection.execute(query, list(rows))
+
+
+def insert_numbered(connection: Connection, table: sa.Table, rows: Rows) -> list[int]:
+    """Insert rows into a table with the key ``id`` that nobody else writes to meanwhile; their ids, in order."""
+    if not rows:
+        return []
+    if connection.dialect.name != "postgresql":
+        first = int(connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0) + 1
+        ids = list(range(first, first + len(rows)))
+        insert_rows(connection, table, [{**row, "id": key} for key, row in zip(ids, rows, strict=True)])
+        return ids
+    made = connection.execute(sa.insert(table).returning(table.c.id, sort_by_parameter_order=True), list(rows))
+    return [int(row.id) for row in made]
+
+
+def insert_blob(
+    connection: Connection, table: sa.Table, key: Mapping[str, int], column: str, size: int, pieces: Iterable[bytes]
+) -> None:
+    """Insert a row with a large value that is not to be in memory whole; ``key`` is the table's number."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.insert(table).values({**key, column: b"".join(pieces)}))
+        return
+    driver: Any = connection.connection.driver_connection
+    connection.exec_driver_sql("PRAGMA cache_size=-2048")  # its pages are not needed again
+    try:
+        connection.execute(sa.insert(table).values({**key, column: sa.func.zeroblob(size)}))
+        with driver.blobopen(table.name, column, *key.values()) as blob:
+            for piece in pieces:
+                blob.write(piece)
+    finally:
+        connection.exec_driver_sql(f"PRAGMA cache_size=-{PAGES}")
 
 
 def among(column: Any, values: Collection[Any]) -> sa.ColumnElement[bool]:

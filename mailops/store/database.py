@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .plan import MigrationPlan
 
 BUSY_SECONDS = 30.0
+PAGES = 32_768
+"""Kibibytes of pages that a connection to SQLite keeps."""
 
 
 def database_url(target: str | Path) -> sa.URL:
@@ -94,7 +96,7 @@ def _sqlite_settings(engine: Engine, path: str | None) -> None:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA temp_store=MEMORY")
-        cursor.execute("PRAGMA cache_size=-32768")
+        cursor.execute(f"PRAGMA cache_size=-{PAGES}")
         cursor.close()
         if path and path != ":memory:" and os.path.exists(path):
             for suffix in ("", "-wal", "-shm"):

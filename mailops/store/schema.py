@@ -232,9 +232,14 @@ mails = sa.Table(
         sqlite_where=sa.text("login IS NOT NULL"),
         postgresql_where=sa.text("login IS NOT NULL"),
     ),
-    sa.Index("ix_mails_queue", "state", "due_at", "id"),
+    sa.Index("ix_mails_state", "state"),
     sa.Index("ix_mails_message_id", "message_id"),
-    sa.Index("ix_mails_lease", "lease_owner"),
+    sa.Index(
+        "ix_mails_lease",
+        "lease_owner",
+        sqlite_where=sa.text("lease_owner IS NOT NULL"),
+        postgresql_where=sa.text("lease_owner IS NOT NULL"),
+    ),
     sa.Index("ix_mails_created_at", "created_at"),
     sqlite_autoincrement=True,  # the history speaks of mails that are gone: no number is given away twice
 )
@@ -299,7 +304,12 @@ attempts = sa.Table(
     sa.Column("finished_at", Utc),
     sa.Column("outcome", sa.String(20)),  # sent, partial, deferred, failed, unknown; null = open
     sa.Column("transcript", sa.Text),
-    sa.Index("ix_attempts_open", "worker", "outcome"),
+    sa.Index(
+        "ix_attempts_open",
+        "worker",
+        sqlite_where=sa.text("outcome IS NULL"),
+        postgresql_where=sa.text("outcome IS NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 

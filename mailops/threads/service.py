@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Connection, Engine
@@ -139,21 +140,8 @@ class Threads:
             message_id = entry.message_id or make_message_id(domain.name if domain else "")
             parent = entry.parent if entry.parent is not None else repo.first_row(tx, record_id)
             author_text = entry.author_email or (_written(author) if author else None)
-            body = entry.html if entry.html is not None else as_pre(entry.text)
-            row = repo.add_message(
-                tx,
-                {
-                    "message_id": message_id,
-                    "record_id": record_id,
-                    "parent_id": parent,
-                    "kind": entry.kind,
-                    "author_id": entry.author,
-                    "author_email": author_text,
-                    "subject": entry.subject,
-                    "body": body,
-                    "created_at": self.clock.now(),
-                },
-            )
+            values = entry_row(entry, message_id, parent, author_text, self.clock.now())
+            row = repo.add_message(tx, {**values, "record_id": record_id})
             audience = self._audience(tx, record_id, entry, author)
             mail = self.template(tx, row, setup) if any(who.notify_by == "email" for who in audience) else None
             made = [self._notify(tx, row, who, mail) for who in audience]
@@ -255,6 +243,22 @@ class Threads:
             return
         with explained("writing to a thread"), self.engine.begin() as tx:
             yield tx
+
+
+def entry_row(
+    entry: Entry, message_id: str, parent: int | None, author_text: str | None, now: datetime
+) -> dict[str, Any]:
+    """The values of an entry, but for its record."""
+    return {
+        "message_id": message_id,
+        "parent_id": parent,
+        "kind": entry.kind,
+        "author_id": entry.author,
+        "author_email": author_text,
+        "subject": entry.subject,
+        "body": entry.html if entry.html is not None else as_pre(entry.text),
+        "created_at": now,
+    }
 
 
 def _written(who: repo.Contact) -> str | None:

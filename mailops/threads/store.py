@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 from ..model.address import parse_first
 from ..model.states import DeliveryState
 from ..store import schema
+from ..store.bulk import among, insert_numbered, insert_rows
 from ..store.database import alone
 
 r, a, c, f = schema.records, schema.aliases, schema.contacts, schema.followers
@@ -124,6 +125,15 @@ def contacts_at(connection: Connection, address: str) -> list[Contact]:
     return [_contact(row) for row in connection.execute(query)]
 
 
+def contacts_by(connection: Connection, addresses: Collection[str]) -> dict[str, list[Contact]]:
+    """As :func:`contacts_at`, of many addresses at once."""
+    query = sa.select(c).where(among(c.c.email_normalised, addresses), c.c.active.is_(True)).order_by(c.c.id)
+    found: dict[str, list[Contact]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.email_normalised, []).append(_contact(row))
+    return found
+
+
 def _contact(row: Any) -> Contact:
     return Contact(
         int(row.id), row.name, row.email, row.email_normalised, row.is_user, row.notify_by, row.active, row.bounce_count
@@ -135,7 +145,12 @@ def _contact(row: Any) -> Contact:
 
 def add_record(connection: Connection, model: str, name: str, *, now: datetime, **fields: Any) -> int:
     """A new record; ``fields``: email, company_id, owner, values."""
-    row = {
+    return _inserted(connection, r, record_row(model, name, now=now, **fields))
+
+
+def record_row(model: str, name: str, *, now: datetime, **fields: Any) -> dict[str, Any]:
+    """The values of a new record; ``fields``: email, company_id, owner, values."""
+    return {
         "model": model,
         "name": name,
         "email_from": fields.get("email"),
@@ -145,7 +160,11 @@ def add_record(connection: Connection, model: str, name: str, *, now: datetime, 
         "values": dict(fields.get("values") or {}),
         "created_at": now,
     }
-    return _inserted(connection, r, row)
+
+
+def add_records(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """New records (:func:`record_row`); their ids, in order."""
+    return insert_numbered(connection, r, rows)
 
 
 def record(connection: Connection, record_id: int) -> Record | None:
@@ -169,12 +188,25 @@ def created_by(connection: Connection, sender: str, since: datetime) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def created_by_many(connection: Connection, senders: Collection[str], since: datetime) -> dict[str, int]:
+    """As :func:`created_by`, of many senders at once; who made none is left out."""
+    which = (among(r.c.email_normalised, senders), r.c.created_at >= since)
+    query = sa.select(r.c.email_normalised, sa.func.count()).where(*which).group_by(r.c.email_normalised)
+    return {row[0]: int(row[1]) for row in connection.execute(query)}
+
+
 def follow(connection: Connection, record_id: int, contact_id: int, subtypes: Sequence[str] = ("discussion",)) -> None:
     """Make a contact follow a record, or change which subtypes it follows."""
     key = (f.c.record_id == record_id, f.c.contact_id == contact_id)
     values = {"subtypes": list(subtypes)}
     if connection.execute(sa.update(f).where(*key).values(values)).rowcount == 0:
         connection.execute(sa.insert(f).values(record_id=record_id, contact_id=contact_id, **values))
+
+
+def follow_new(connection: Connection, pairs: Sequence[tuple[int, int]]) -> None:
+    """(record, contact): each follows the discussion of a record that is new."""
+    rows = [{"record_id": record_id, "contact_id": who, "subtypes": ["discussion"]} for record_id, who in pairs]
+    insert_rows(connection, f, rows)
 
 
 def follower_ids(connection: Connection, record_id: int) -> frozenset[int]:
@@ -217,6 +249,14 @@ def reset_bounces(connection: Connection, address: str) -> None:
         values = dict(row._mapping["values"] or {})
         if values.get("bounce_count"):
             connection.execute(sa.update(r).where(r.c.id == row.id).values({"values": {**values, "bounce_count": 0}}))
+
+
+def bounced(connection: Connection, addresses: Collection[str]) -> set[str]:
+    """Those of these addresses that have a counter to put back (:func:`reset_bounces`)."""
+    counter = r.c["values"]["bounce_count"].as_integer()
+    people = sa.select(c.c.email_normalised).where(among(c.c.email_normalised, addresses), c.c.bounce_count > 0)
+    things = sa.select(r.c.email_normalised).where(among(r.c.email_normalised, addresses), counter > 0)
+    return set(connection.execute(people).scalars()) | set(connection.execute(things).scalars())
 
 
 # --- aliases ----------------------------------------------------------------------------------------------------------
@@ -264,6 +304,12 @@ def set_alias(connection: Connection, alias_id: int, **changes: Any) -> None:
     connection.execute(sa.update(a).where(a.c.id == alias_id).values(values))
 
 
+def alias_statuses(connection: Connection) -> dict[int, str]:
+    """The status of each alias."""
+    rows = connection.execute(sa.select(a.c.id, a.c.settings))
+    return {int(row.id): str((row.settings or {}).get("status")) for row in rows}
+
+
 def remove_alias(connection: Connection, alias_id: int) -> None:
     """Remove an alias."""
     connection.execute(sa.delete(a).where(a.c.id == alias_id))
@@ -275,6 +321,16 @@ def remove_alias(connection: Connection, alias_id: int) -> None:
 def add_message(connection: Connection, values: Mapping[str, Any]) -> int:
     """A new entry of a thread."""
     return _inserted(connection, m, values)
+
+
+def add_messages(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """New entries of threads; their ids, in order."""
+    return insert_numbered(connection, m, rows)
+
+
+def known_ids(connection: Connection, message_ids: Collection[str]) -> set[str]:
+    """Those of these Message-IDs that an entry has."""
+    return set(connection.execute(sa.select(m.c.message_id).where(among(m.c.message_id, message_ids))).scalars())
 
 
 def message(connection: Connection, key: int) -> Message | None:
@@ -346,12 +402,36 @@ def log_digests(connection: Connection, message_ids: Sequence[str], decisions: S
     return set(connection.execute(sa.select(log.c.digest).where(*which).distinct()).scalars())
 
 
+def add_logs(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Lines of the gateway's log; their ids, in order."""
+    return insert_numbered(connection, log, rows)
+
+
+def log_digests_of(
+    connection: Connection, message_ids: Collection[str], decisions: Sequence[str]
+) -> dict[str, set[str | None]]:
+    """As :func:`log_digests`, by Message-ID."""
+    which = (among(log.c.message_id, message_ids), log.c.decision.in_(list(decisions)))
+    found: dict[str, set[str | None]] = {}
+    for message_id, digest in connection.execute(sa.select(log.c.message_id, log.c.digest).where(*which).distinct()):
+        found.setdefault(message_id, set()).add(digest)
+    return found
+
+
 LOOKED_BACK = 2_000  # lines of the log; a loop is quicker than that
 
 
 def _lately(since: datetime) -> tuple[Any, sa.ColumnElement[bool]]:
     newest = sa.select(log.c.at, log.c.sender, log.c.data).order_by(log.c.id.desc()).limit(LOOKED_BACK).subquery()
     return newest, newest.c.at >= since
+
+
+def log_after(connection: Connection, key: int) -> list[Any]:
+    """The newest lines above this id, newest first, at most as many as are looked back: ``id``, ``at``, ``sender``,
+    what it is ``like``, and which record an automatic mail went ``on``."""
+    like, on = log.c.data["like"].as_string().label("like"), log.c.data["automatic_on"].as_integer().label("on")
+    query = sa.select(log.c.id, log.c.at, log.c.sender, like, on).where(log.c.id > key)
+    return list(connection.execute(query.order_by(log.c.id.desc()).limit(LOOKED_BACK)))
 
 
 def log_alike(connection: Connection, domain: str, likeness: str, since: datetime) -> int:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..analysis.metrics import Metric
     from ..ops import Ops
 
-TONES = {"critical": "bad", "warning": "warn", "ok": "good"}
+TONES = {"critical": "bad", "warning": "warn", "watch": "warn", "ok": "good"}
 
 
 class MetricsCard(Card):

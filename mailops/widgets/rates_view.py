@@ -18,8 +18,8 @@ from .panel import Tiles
 from .table import Column, Rows, Table, state_cell
 
 if TYPE_CHECKING:
-    from ..analysis.bounce_rate import Rate
     from ..analysis.jump import Jump
+    from ..analysis.share import Rate
     from ..model.verdict import Verdict
     from ..ops import Ops
 
@@ -33,7 +33,6 @@ WORDS = {
 }
 STATES = {"critical": "failed", "warning": "warning", "watch": "warning", "ok": "passed", "few": "skipped"}
 NAMES = {"domain": "recipient domain", "server": "server", "sender": "sender domain", "class": "class of mail"}
-WARN = 0.05  # from here on providers look at an account
 WORST = 3
 
 
@@ -80,6 +79,16 @@ class RatesView:
         return self.ops.analysis.overall(self.since)
 
     @cached_property
+    def addresses(self) -> Rate:
+        """The share of addresses whose mail came back."""
+        return self.ops.analysis.addresses(self.since)
+
+    @cached_property
+    def hard(self) -> Rate:
+        """The share of addresses that are dead."""
+        return self.ops.analysis.hard(self.since)
+
+    @cached_property
     def jump(self) -> Jump:
         """The notice of a jump, or that there is none."""
         return self.ops.analysis.jump(self.since)
@@ -89,16 +98,15 @@ class RatesView:
         return self.ops.analysis.bounce_rate(self.by, self.since)
 
     def tiles(self) -> Tiles:
-        """The main figures."""
-        split, addresses = self.ops.analysis.split(self.since), self.ops.analysis.addresses(self.since)
+        """The main figures. Coloured is what a limit is known for: the dead addresses."""
+        split, addresses = self.ops.analysis.split(self.since), self.addresses
         undelivered = int(self.ops.analysis.volume(self.since)["undelivered"].sum())
-        tone = TONES[self.overall.verdict]
-        if tone == "good" and self.overall.rate >= WARN:
-            tone = "warn"  # fine within the interval, but no reason to look green
+        tone = TONES[self.hard.verdict]
         return Tiles(
             [
-                ("Bounce rate", f"{self.overall.rate:.2%}", None if tone == "calm" else tone),
+                ("Bounce rate", f"{self.overall.rate:.2%}", None),
                 (f"of {counted(addresses.addressed, 'address', 'addresses')}", f"{addresses.rate:.2%}", None),
+                ("Dead addresses", f"{self.hard.rate:.2%}", None if tone == "calm" else tone),
                 ("Recipients addressed", f"{self.overall.addressed:,}", None),
                 ("Refused at once", f"{split.refused_hard + split.refused_soft:,}", None),
                 ("Came back later", f"{split.bounced_hard + split.bounced_soft:,}", None),
@@ -177,7 +185,7 @@ class RatesView:
             ]
             for _, r in self.ops.analysis.causes(self.since).iterrows()
         ]
-        columns = ["Cause", "Kind", "Who can act", "Recipients", "Domains", "An answer"]
+        columns = ["Cause", "Kind", "Who can act", "Addresses", "Domains", "An answer"]
         return Frame("Why it came back", columns, rows)
 
     def days(self) -> Card:
@@ -225,7 +233,9 @@ GROUPS = (
     Column("bounced", "Came back", kind="number", sortable=True),
     Column("rate", "Rate", kind="number", sortable=True),
     Column("interval", "95 % interval"),
-    Column("verdict", "Verdict", kind="state"),
+    Column("addresses", "Addresses", kind="number", sortable=True),
+    Column("dead", "Dead", kind="number", sortable=True),
+    Column("verdict", "Dead addresses are", kind="state"),
 )
 
 
@@ -265,6 +275,8 @@ class GroupsCard(Card):
             "bounced": f"{line['bounced']:,}",
             "rate": f"{line['rate']:.2%}",
             "interval": f"{line['low']:.1%} – {line['high']:.1%}",
+            "addresses": f"{line['addresses']:,}",
+            "dead": f"{line['dead']:,}",
             "verdict": state_cell(STATES[line["verdict"]], WORDS[line["verdict"]]),
         }
 

@@ -6,7 +6,7 @@
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 since: str = "30d"  # how far back: 30d, 12w, or a date such as 2026-01-31
 by: str = "domain"  # group by domain, server, sender or class
-limit: float = 0.05  # the job fails when the rate is surely above this share
+limit: float = 0.05  # the job fails when surely more than this share of the addresses sent mail back
 export: str = ""  # also write the figures into the workspace's folder exports: csv or parquet
 
 # %%
@@ -21,7 +21,10 @@ view = RatesView(ops, since=since, by=by)
 Headline("Bounce rate", "Returned = refused at once, or accepted and sent back later; with 95 % intervals.")
 
 # %%
-CheckCard(ops.run.record(rates.bounce_rate(view.overall, since=since, limit=limit, now=ops.clock.now())))
+CheckCard(ops.run.record(rates.bounce_rate(view.addresses, since=since, limit=limit, now=ops.clock.now())))
+
+# %%
+CheckCard(ops.run.record(rates.hard_bounces(view.hard, since=since, now=ops.clock.now())))
 
 # %%
 view.tiles()

@@ -8,7 +8,7 @@
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 files: str = ""  # a file or folder of reports (empty: the folder dmarc of the workspace)
-limit: float = 0.02  # the job fails when more than this share does not pass
+limit: float = 0.02  # the job fails when surely more than this share of your own sources' mail does not pass
 networks: bool = False  # also ask for the number and prefix of each source's network
 
 # %%

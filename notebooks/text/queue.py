@@ -14,7 +14,7 @@ from datetime import timedelta
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.queue.filters import state_from_label
-from mailops.widgets import CheckCard, FollowersCard, Headline, QueueView, envelopes_panel
+from mailops.widgets import FollowersCard, Headline, LiveCheck, QueueView, envelopes_panel, waits_panel
 
 ops = Ops.open(workspace or None)
 
@@ -28,22 +28,26 @@ QueueView(ops, state=state_from_label(state) if state else None)
 # ## Checks
 
 # %%
-CheckCard(
-    ops.run.record(checks.waiting(ops.queue.health(), now=ops.clock.now(), limit=timedelta(minutes=max_wait_minutes)))
-)
+wait = timedelta(minutes=max_wait_minutes)
+LiveCheck(lambda: checks.waiting(ops.queue.health(), now=ops.clock.now(), limit=wait), ops.run.record)
 
 # %%
-CheckCard(
-    ops.run.record(
-        checks.failures(
-            ops.queue.counts(),
-            ops.queue.causes(),
-            now=ops.clock.now(),
-            limit=max_failed,
-            partly=ops.queue.health().partly,
-        )
-    )
+LiveCheck(
+    lambda: checks.failures(
+        ops.queue.counts(),
+        ops.queue.causes(),
+        now=ops.clock.now(),
+        limit=max_failed,
+        partly=ops.queue.health().partly,
+    ),
+    ops.run.record,
 )
+
+# %% [markdown]
+# ## What mail waits for
+
+# %%
+waits_panel(ops)
 
 # %%
 envelopes_panel(ops)

@@ -63,7 +63,7 @@ def test_every_metric_has_its_right_value_and_every_face_tells_it(month: Ops) ->
     assert told["block_rate"] == (1, 2), "of the last seven days: one went out, one was taken for spam"
     assert told["complaint_rate"] == (0, 14)
     assert told["not_handed_over_rate"][0] == told["unknown_rate"][0] == 0
-    assert found["hard_bounce_rate"].state == "critical"
+    assert found["hard_bounce_rate"].state == "watch", "two of sixteen may be chance"
     assert found["queue_age_p95"].value == pytest.approx(10 * DAY + 600, abs=60), "the one that was put off"
     lag = found["report_lag_p95"]
     assert (lag.value, lag.denominator) == (1.0, 1)

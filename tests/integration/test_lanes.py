@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from furnish import furnish
 from test_old_stores import cli
+from test_serve import serving
 
 from mailops import Ops
 from mailops.errors import InputRefused, NotFound
@@ -98,11 +99,12 @@ def test_a_slow_server_does_not_hold_up_a_fast_one(sqlite_ops: Ops) -> None:
     assert ops.queue.counts()[MailState.SENT] == 20
 
 
-def test_an_urgent_mail_amid_mass_mail_leaves_at_once(sqlite_ops: Ops) -> None:
+def test_an_urgent_mail_amid_mass_mail_leaves_at_once(sqlite_ops: Ops, pytestconfig: pytest.Config) -> None:
+    """``--large``: amid 10,000."""
     ops = sqlite_ops
     with SmtpServer([slow("body", 0.02)]) as smtp:
         furnish(ops, smtp, max_sessions=3)
-        put(ops, 400, mail_class=MailClass.MASS)
+        put(ops, 10_000 if pytestconfig.getoption("--large") else 400, mail_class=MailClass.MASS)
         with Running(ops) as run:
             wait_for(lambda: smtp.accepted >= 20)
             [urgent] = put(ops, 1, "boss@acme.example")
@@ -139,21 +141,20 @@ def test_another_session_is_opened_for_a_long_queue_and_none_for_a_short_one(sql
 
 
 def test_three_connections_are_three_whoever_opens_them(ops_on: Callable[..., Ops]) -> None:
-    """Two runs of the queue and urgent sends inside an application, each a process or thread of its own."""
+    """``mailops serve``, a run of the queue and urgent sends inside an application, each a process of its own."""
     with SmtpServer([slow("body", 0.02)]) as smtp:
         ops = ops_on()
         furnish(ops, smtp, max_sessions=3)
         put(ops, 250)
-        command = [sys.executable, str(CHILD), str(ops.workspace.path)]
-        children = [subprocess.Popen(command) for _ in range(2)]
-        wait_for(lambda: smtp.accepted > 0, 60)
-        for n in range(5):
-            ops.send(sender="ann@acme.example", to=[f"now{n}@x.example"], subject="s", text="t", urgent=True)
-        for child in children:
-            assert child.wait(60) == 0
-        ops.queue.run()
-        assert smtp.accepted == 255
-        assert ops.queue.counts()[MailState.OUTGOING] == 0
+        with serving(ops, "--queue-every", "0.3"):
+            wait_for(lambda: smtp.accepted > 0, 60)
+            run = subprocess.Popen([sys.executable, str(CHILD), str(ops.workspace.path)])
+            for n in range(5):
+                ops.send(sender="ann@acme.example", to=[f"now{n}@x.example"], subject="s", text="t", urgent=True)
+            assert run.wait(60) == 0
+            put(ops, 100)
+            wait_for(lambda: smtp.accepted == 355, 60)
+            wait_for(lambda: ops.queue.counts()[MailState.OUTGOING] == 0)
         assert most_at_once(smtp) == 3
 
 
@@ -186,26 +187,61 @@ def test_how_many_sessions_a_server_gets() -> None:
     assert sessions_for(Server("o", "O", host="smtp.office365.com", max_sessions=2)) == 2
 
 
-def test_each_mail_leaves_by_what_the_set_up_says_at_its_lease(sqlite_ops: Ops) -> None:
-    """Amid a drain by four sessions the server is archived, and another one takes its filter."""
+def test_each_mail_leaves_by_what_the_set_up_says_at_its_lease(sqlite_ops: Ops, pytestconfig: pytest.Config) -> None:
+    """Amid a drain by four sessions a server is renamed, loses its filter to another one, and is archived; a third one,
+    which some mails are to leave by, is removed. ``--large``: a drain of 5,000."""
     ops = sqlite_ops
-    with SmtpServer([slow("body", 0.03)]) as old, SmtpServer([slow("body", 0.03)]) as new:
-        ops_server = {"max_sessions": 4}
-        furnish(ops, old, **ops_server)
-        ids = put(ops, 300)
+    count = 5000 if pytestconfig.getoption("--large") else 300
+    with SmtpServer([slow("body", 0.03)]) as old, SmtpServer([slow("body", 0.03)]) as new, SmtpServer() as third:
+        furnish(ops, old, max_sessions=4)
+        ids = put(ops, count)
+        ops.save_server(server("new", new, from_filter="other.example", max_sessions=4))
+        changes: list[tuple[str, datetime, datetime]] = []
+
+        def change(what: str, work: Callable[[], Any]) -> None:
+            began = datetime.now(UTC)
+            work()
+            changes.append((what, began, datetime.now(UTC)))
+
+        def swap(to_new: bool) -> None:
+            mine, theirs = ("acme.example", "other.example") if to_new else ("other.example", "acme.example")
+            ops.change_server("new", from_filter=mine)
+            ops.change_server("main", from_filter=theirs)
+
         with Running(ops):
-            wait_for(lambda: old.accepted >= 40)
-            ops.save_server(server("new", new, from_filter="acme.example", max_sessions=4))
-            ops.change_server("main", active=False)
-            changed = datetime.now(UTC)
+            wait_for(lambda: old.accepted >= 20)
+            ops.save_server(server("third", third, from_filter=None))
+            forced = put(ops, 3, server="third")
+            change("renamed", lambda: ops.change_server("main", name="Another name"))
+            wait_for(lambda: third.accepted == 3)
+            forced += put(ops, 1, server="third", scheduled_at=datetime.now(UTC) + timedelta(seconds=1))
+            change("removed", lambda: ops.remove_server("third"))
+            wait_for(lambda: old.accepted >= count // 5)
+            change("to new", lambda: swap(True))
+            wait_for(lambda: new.accepted >= count // 5)
+            change("back", lambda: swap(False))
+            wait_for(lambda: old.accepted >= count // 5 + 40)
+            change("archived", lambda: (swap(True), ops.change_server("main", active=False)))
         assert old.accepted + new.accepted == len(ids)
-        assert new.accepted > 50
+        assert ops.queue.mail(forced[-1]).state is MailState.FAILED
         a = schema.attempts
         with ops.engine.connect() as connection:
             ways = connection.execute(sa.select(a.c.server_key, a.c.started_at, a.c.outcome)).all()
-        assert {key for key, at, _ in ways if at > changed} == {"new"}
-        assert Counter(key for key, _, _ in ways) == {"main": old.accepted, "new": new.accepted}
-        assert {outcome for _, _, outcome in ways} == {"sent"}
+        spans = [
+            (what, done, changes[at + 1][1] if at + 1 < len(changes) else None)
+            for at, (what, _, done) in enumerate(changes)
+        ]
+        wanted = {"renamed": "main", "removed": "main", "to new": "new", "back": "main", "archived": "new"}
+        for what, since, until in spans:
+            by = Counter(key for key, at, _ in ways if since < at and (until is None or at < until))
+            by.pop("third", None)
+            by.pop("none", None)
+            assert set(by) <= {wanted[what]}, (what, by)
+        assert Counter(key for key, _, out in ways if out == "sent") == {
+            "main": old.accepted,
+            "new": new.accepted,
+            "third": 3,
+        }
 
 
 def test_a_forced_server_that_is_gone_has_a_verdict(sqlite_ops: Ops) -> None:
@@ -318,3 +354,25 @@ def test_answers_of_many_sessions_find_their_room(tmp_path: Path) -> None:
     entries = journals.read(book.path)
     assert [entry.attempt_id for entry in entries] == list(range(1, 41))
     assert all(entry.result is not None and len(entry.result.replies) == 50 for entry in entries)
+
+
+@pytest.mark.parametrize("stage", ["mail", "data"])
+def test_a_mail_amid_which_mailops_is_stopped_is_due_at_once(ops_factory: Callable[..., Ops], stage: str) -> None:
+    """The server says nothing for a minute; the process ends in its grace period, and the mail does not pay for it."""
+    with SmtpServer([slow(stage, 60.0)]) as smtp:
+        ops = ops_factory()
+        furnish(ops, smtp)
+        with serving(ops, "--queue-every", "0.3") as (child, _):
+            [mail_id] = put(ops, 1)
+            wait_for(lambda: ops.queue.health().held == 1)
+            time.sleep(0.3)
+            began = time.monotonic()
+            child.terminate()
+            assert child.wait(30) == 0
+            assert time.monotonic() - began < 20
+    found = ops.queue.mail(mail_id)
+    assert found.state is MailState.OUTGOING
+    assert found.due_at <= datetime.now(UTC)
+    with SmtpServer() as well:
+        ops.change_server("main", port=well.port)
+        assert ops.queue.run().sent == 1

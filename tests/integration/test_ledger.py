@@ -332,6 +332,7 @@ def test_random_kills_change_nothing_but_answers_in_flight(
             found = picture(ops)
             answers = Counter(line["message_id"] for line in smtp.accepted())
             twice = sum(number - 1 for number in answers.values())
+            ops.close()
         found["facts"] = [row for row in found["facts"] if row[0] != "unknown"]
         again = Counter(map(repr, found["facts"])) - Counter(map(repr, wanted["facts"]))
         assert not again

@@ -161,7 +161,7 @@ def test_a_report_in_an_unknown_encoding_is_read_at_the_command_line(tmp_path: P
     command = [sys.executable, "-m", "mailops.cli", "dmarc", "report", str(tmp_path), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "Traceback" not in done.stderr
-    assert done.returncode == 1  # the checks of the domain fail; the files were read
+    assert done.returncode == 0, "strangers alone are a warning; the files were read"
     said = json.loads(done.stdout)
     assert (said["reports"], said["messages"], said["refused"]) == (2, 20, [])
 

@@ -29,7 +29,9 @@ def test_six_of_two_hundred_are_three_per_cent() -> None:
         (1, 5, "few"),
         (1, 2, "few"),  # Wilson's interval alone begins at 9.5 %
         (1, 3, "few"),
-        (3, 3, "critical"),
+        (2, 2, "few"),  # two addresses say nothing
+        (3, 3, "warning"),  # and fewer than ten are never critical
+        (10, 10, "critical"),
         (0, 100, "ok"),
         (30, 1000, "ok"),
         (80, 1000, "warning"),

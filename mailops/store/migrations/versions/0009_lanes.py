@@ -25,6 +25,14 @@ def upgrade() -> None:
         sqlite_where=waiting,
         postgresql_where=waiting,
     )
+    op.drop_index("ix_mails_queue", "mails")  # the lanes' one has the due times of what waits
+    op.create_index("ix_mails_state", "mails", ["state"])
+    op.drop_index("ix_mails_lease", "mails")
+    held = sa.text("lease_owner IS NOT NULL")
+    op.create_index("ix_mails_lease", "mails", ["lease_owner"], sqlite_where=held, postgresql_where=held)
+    op.drop_index("ix_attempts_open", "attempts")
+    is_open = sa.text("outcome IS NULL")
+    op.create_index("ix_attempts_open", "attempts", ["worker"], sqlite_where=is_open, postgresql_where=is_open)
     op.execute(
         "UPDATE servers SET max_sessions = 0 WHERE max_sessions = 1"
     )  # nobody could choose it: as the provider says
