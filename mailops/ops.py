@@ -286,7 +286,8 @@ class Ops:
             now["done"] = sorted(marks)
         if now != kept:
             set_parameter(self.engine, READINESS, json.dumps(now))
-        return report(marks | known.done)
+        told = report(marks | known.done)
+        return replace(told, findings=(*told.findings, *self._unrestored()))
 
     def change_profile(self, *, hosting: str | None = None, database: str | None = None) -> Saved[Profile]:
         """Change hosting kind or database in ``mailops.toml``; what is not named stays. This object goes on with it."""
@@ -309,11 +310,13 @@ class Ops:
         """Add or change an alias domain; the first one is given to all companies. Names that are given up are still
         read: mail sent before carries them (:meth:`impact` says how many)."""
         from .model.setup import FORMER, with_former
+        from .routing.plan import refuse_second_subdomain
         from .store.setup import checked_alias_domain, save_alias_domain, set_parameter
         from .threads.alias_names import check_free
 
         domain = checked_alias_domain(domain)
         setup = self.setup
+        refuse_second_subdomain(domain.name, setup.profile)
         before = next((d for d in setup.alias_domains if d.name == domain.name), None)
         for alias in self.aliases:
             if alias.domain == domain.name:
