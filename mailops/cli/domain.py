@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..dns.names import spoken
 from ..errors import ConfigError, InputRefused
 from .app import open_ops
 from .output import print_json, say, table
@@ -90,8 +91,12 @@ def _asked(ctx: typer.Context, domains: Domains, name: str, **options: Any) -> S
         options["service"] = ""
     known = _workspace_setup(ctx)
     if known is not None:
-        return domains.of(known, name, **options)
-    return domains.setup(name, **{key: value for key, value in options.items() if value is not None})
+        made = domains.of(known, name, **options)
+    else:
+        made = domains.setup(name, **{key: value for key, value in options.items() if value is not None})
+    if made.name != name.strip().lower().removesuffix("."):
+        typer.echo(f"Read as {spoken(made.name)}.", err=True)
+    return made
 
 
 def _workspace_setup(ctx: typer.Context) -> Setup | None:
@@ -109,8 +114,9 @@ def _print_report(report: DomainReport, *, evidence: bool) -> None:
     from ..domains import proof_line
     from ..domains.values import nothing_published
 
-    name, sends = report.setup.name, report.setup.service_key or "an own server"
-    say(f"{name}: {'in order' if report.green else 'not in order'}; asked {report.asked_of}; {sends} sends")
+    name, sends = spoken(report.setup.name), report.setup.service_key or "an own server"
+    stands = "not there" if report.absent else "in order" if report.green else "not in order"
+    say(f"{name}: {stands}; asked {report.asked_of}" + ("" if report.absent else f"; {sends} sends"))
     if nothing_published(report):
         say(f"✗ Neither SPF nor DKIM of {name} is published for {sends}: its mail will not arrive reliably.")
     for result in report.results:

@@ -137,7 +137,7 @@ def show(
                 d.state.label,
                 d.enhanced or d.code,
                 d.reply,
-                cause(d.reason, failed=d.state in FAILED_DELIVERIES),
+                cause(d.cause, failed=d.state in FAILED_DELIVERIES),
             )
             for d in mail.deliveries
         ],
@@ -173,7 +173,7 @@ def causes(ctx: typer.Context, json: bool = JSON) -> None:
     if json:
         print_json([{"reason": r, "domain": d, "count": n} for r, d, n in rows])
     else:
-        table(["Cause", "Domain", "Recipients"], [(cause(r, failed=True), d, n) for r, d, n in rows])
+        table(["Cause", "Domain", "Deliveries"], [(cause(r, failed=True), d, n) for r, d, n in rows])
 
 
 @app.command("retry")

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from ..model.verdict import VerdictState as S
 from ..providers.records import guess_host, guides_first
+from .answer import Status
 from .check_bulk import check_bulk
 from .check_common import standing
 from .check_dkim import check_dkim
@@ -24,8 +25,9 @@ from .domain_model import NO_PROMISE, CheckResult, DomainReport, SendingSetup, v
 from .fix import proved
 from .mtasts import PolicyFetcher, check_mtasts, remembered
 from .mx import check_mx, check_sending
-from .names import normalise, parent
+from .names import normalise, parent, spoken
 from .overlay import from_wildcard, same, value_of
+from .psl import likely_zone
 from .records import ZoneRecord
 from .resolver import Asker, Resolver
 from .tag_records import check_bimi, check_tlsrpt
@@ -64,6 +66,8 @@ async def check_domain(
         title = f"{setup.name} is a hosted default domain: SPF, DKIM and DMARC are kept by the host"
         results = tuple(verdict(check, setup.name, S.PASSED, "managed", title) for check in ("spf", "dkim", "dmarc"))
         return DomainReport(setup, results, resolver.asked_of, (NO_PROMISE,))
+    if await is_absent(resolver, setup.name):
+        return DomainReport(setup, (_absent(setup.name),), resolver.asked_of)
     # the policy is fetched once: a change of DNS does not change it, and the proof must see the same
     fetcher = remembered(fetcher) if fetcher is not None else None
     found, rest, (zone, servers) = await asyncio.gather(
@@ -84,6 +88,22 @@ async def check_domain(
     )  # fmt: skip
     report = await _placed(resolver, report)
     return replace(report, notes=(NO_PROMISE,)) if report.green else report
+
+
+async def is_absent(resolver: Asker, name: str) -> bool:
+    """Whether DNS says that there is no such name, and no such domain above it that somebody could have registered: a
+    name of an own domain that has nothing yet is about to get its first record. No answer is no answer."""
+    for one in dict.fromkeys((name, likely_zone(name))):
+        if (await resolver.ask(one, "NS")).status is not Status.NXDOMAIN:
+            return False
+    return True
+
+
+def _absent(name: str) -> CheckResult:
+    return verdict(
+        "domain", name, S.FAILED, "domain.absent", f"There is no domain {spoken(name)}: DNS does not know it",
+        found=f"NXDOMAIN for {name}", expected="A registered domain", fix="Look for a slip of the keys in the name.",
+    )  # fmt: skip
 
 
 async def _placed(resolver: Asker, report: DomainReport) -> DomainReport:

@@ -122,6 +122,11 @@ class DomainReport:
         return all(result.state in (VerdictState.PASSED, VerdictState.SKIPPED) for result in self.results)
 
     @property
+    def absent(self) -> bool:
+        """Whether DNS does not know the domain at all."""
+        return any(result.code == "domain.absent" for result in self.results)
+
+    @property
     def changes(self) -> tuple[Change, ...]:
         """The proved changes, each once."""
         return tuple(result.change for result in self.results if result.change is not None and result.proved)

@@ -40,6 +40,44 @@ def normalise(text: str) -> str:
         ) from problem
 
 
+_INVISIBLE = re.compile(r"[\u200b\u200c\u2060\ufeff]")  # what pasting leaves and nobody sees
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+(?![0-9]+$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+
+
+def mail_domain(text: str) -> str | None:
+    """The mail domain that somebody means who types or pastes this, as DNS has it: a domain with or without its final
+    dot, in U- or A-labels; the host of a URL (without a leading ``www``); what follows the @ of one address, ``Ann
+    <ann@example.com>`` too. None where it is none of them: two addresses, a path, an IP address, free text."""
+    plain = _INVISIBLE.sub("", text).strip()
+    named = re.fullmatch(r"[^<>]*<([^<>]+)>", plain)
+    plain = named[1].strip() if named is not None else plain
+    url = re.fullmatch(r"(https?|mailto):(?://)?(?:[^/?#@]*@)?(\[[^]]*\]|[^/:?#]+)(?::\d+)?(?:[/?#].*)?", plain, re.I)
+    if url is not None:
+        host = url[2].removeprefix("www.") if url[1].lower() != "mailto" else url[2]
+    elif plain.count("@") == 1 and re.fullmatch(r"[^\s@/:?]*@[^\s@]+", plain):
+        host = plain.partition("@")[2]
+    else:
+        host = plain
+    try:
+        name = normalise(host)
+    except InputRefused:
+        return None
+    return name if _HOST.fullmatch(name) and askable(name) else None
+
+
+def spoken(name: str) -> str:
+    """A name as people write it, with the form that DNS has beside it: ``bücher.example (xn--bcher-kva.example)``."""
+    if "xn--" not in name:
+        return name
+    import idna
+
+    try:
+        shown = idna.decode(name)
+    except (idna.IDNAError, UnicodeError):
+        return name
+    return f"{shown} ({name})" if shown != name else name
+
+
 def askable(name: str) -> bool:
     """Whether DNS can carry a question for this name: labels of 1 to 63 octets, 253 in all (RFC 1035 section 2.3.4)."""
     if len(name) > MAX_NAME or _LABELS.fullmatch(name) is None:

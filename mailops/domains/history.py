@@ -69,6 +69,13 @@ def snapshots(engine: Engine, domain: str, *, limit: int = 50) -> tuple[Snapshot
     return tuple(Snapshot(row.subject, row.at, row.state, dict(row.evidence or {})) for row in rows)
 
 
+def known_domains(engine: Engine) -> tuple[str, ...]:
+    """Every domain of which a check is kept."""
+    query = sa.select(t.c.subject).where(t.c.check == CHECK).distinct()
+    with explained("reading the history of domains"), reading(engine) as connection:
+        return tuple(connection.execute(query).scalars())
+
+
 def at_or_before(engine: Engine, domain: str, moment: datetime | None, *, skip: int = 0) -> Snapshot:
     """The newest snapshot not later than ``moment`` (None = now). Raises :class:`NotFound` when there is none."""
     query = sa.select(t).where(t.c.check == CHECK, t.c.subject == domain)

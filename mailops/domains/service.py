@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..dns.answer import Status
 from ..dns.domain_model import DomainReport, SendingSetup, SigningKey
-from ..dns.names import askable, normalise
+from ..dns.names import askable, mail_domain, normalise
 from ..dns.records import ZoneRecord
 from ..errors import ConfigError, InputRefused, NotFound
 from ..model.verdict import VerdictState
 from ..ports import Clock
-from .history import Difference, Snapshot, at_or_before, differences, keep, snapshots
+from .history import Difference, Snapshot, at_or_before, differences, keep, known_domains, snapshots
 from .sources import Sources
-from .values import endpoint
+from .values import endpoint, meant
 
 T = TypeVar("T")
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ..dns.transport import Endpoint
     from ..model.setup import Setup
 
-_DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+(?![0-9]+$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _ADDRESS = re.compile(r'(?:"[^"]*"|[^\s<>",;()]+)@[^\s<>"(),;:@]+')
 _BAD = (VerdictState.FAILED, VerdictState.UNKNOWN)
 
@@ -59,8 +58,8 @@ class Waiting:
 
 class Domains:
     """``resolvers`` and ``servers`` as in the settings; ``engine`` None = nothing is kept; ``hosts`` are names of the
-    workspace's own mail servers, ``keys`` those that it signs a domain's mail with; ``panel`` the name its DNS panel
-    wants (*short*, *full*, "" = as is known)."""
+    workspace's own mail servers, ``own`` its mail domains, ``keys`` those that it signs a domain's mail with; ``panel``
+    the name its DNS panel wants (*short*, *full*, "" = as is known)."""
 
     def __init__(
         self,
@@ -72,6 +71,7 @@ class Domains:
         servers: Mapping[str, str] | None = None,
         hosts: Callable[[], Sequence[str]] = tuple,
         keys: Callable[[str], Sequence[SigningKey]] = lambda _: (),
+        own: Callable[[], Sequence[str]] = tuple,
         panel: str = "",
     ) -> None:
         self._clock = clock
@@ -80,6 +80,7 @@ class Domains:
         self._timeout = timeout
         self._hosts = hosts
         self._keys = keys
+        self._own = own
         self._panel = panel
         self._servers = {normalise(name): endpoint(place) for name, place in (servers or {}).items()}
 
@@ -99,6 +100,7 @@ class Domains:
             timeout=timeout or self._timeout,
             hosts=self._hosts,
             keys=self._keys,
+            own=self._own,
             panel=panel or self._panel,
         )
         other._servers = dict(self._servers)
@@ -316,10 +318,15 @@ class Domains:
         return report
 
     def _fitted(self, report: DomainReport) -> DomainReport:
+        report = meant(report, self._known()) if report.absent else report
         return replace(report, appends_domain=self._panel == "short") if self._panel else report
 
+    def _known(self) -> tuple[str, ...]:
+        """The workspace's own domains, and those that were looked at before and were there."""
+        return (*self._own(), *known_domains(self._engine())) if self._engine is not None else ()
+
     def _keep(self, report: DomainReport) -> None:
-        if self._engine is not None:
+        if self._engine is not None and not report.absent:  # a slip of the keys is no domain to be compared
             keep(self._engine(), report, self._clock.now())
 
     def _store(self) -> Engine:
@@ -333,20 +340,15 @@ class Domains:
 
 
 def _mail_domain(text: str) -> str:
-    """The domain as DNS has it (a U-label converted). Raises ``input.domain`` for an address, a URL, an IP address."""
-    plain = re.sub(r"[\u200b\u200c\u2060\ufeff]", "", text).strip()  # what pasting leaves and nobody sees
-    try:
-        name = normalise(plain)
-    except InputRefused:
-        name = ""
-    if not _DOMAIN.fullmatch(name) or not askable(name):
-        meant = re.sub(r"[/?#:].*$", "", re.sub(r"^\w+://", "", plain)).rpartition("@")[2].strip("<>[] ").lower()
-        meant = meant if _DOMAIN.fullmatch(meant) else "example.com"
+    """The domain as DNS has it, from what somebody typed (:func:`mailops.dns.names.mail_domain`). Raises
+    ``input.domain``."""
+    name = mail_domain(text)
+    if name is None:
         raise InputRefused(
             f"{text[:100]!r} is no mail domain.",
             code="input.domain",
             facts={"domain": text[:100]},
-            fix=f"Give the part after the @ sign, such as {meant}.",
+            fix="Give the part after the @ sign, such as example.com.",
         )
     return name
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from difflib import get_close_matches
 from ipaddress import ip_address
 
 from ..dns.domain_model import CheckResult, DomainReport
@@ -12,7 +13,15 @@ from ..errors import InputRefused
 from ..model.verdict import Verdict, VerdictState
 
 _WEIGHT = {VerdictState.FAILED: 3, VerdictState.UNKNOWN: 2, VerdictState.WARNING: 1}
-NAMES = {"spf": "SPF", "dkim": "DKIM", "dmarc": "DMARC", "mx": "MX", "mtasts": "MTA-STS", "tlsrpt": "TLS-RPT"}
+NAMES = {
+    "domain": "Domain",
+    "spf": "SPF",
+    "dkim": "DKIM",
+    "dmarc": "DMARC",
+    "mx": "MX",
+    "mtasts": "MTA-STS",
+    "tlsrpt": "TLS-RPT",
+}
 
 
 def endpoint(text: str) -> Endpoint:
@@ -73,10 +82,21 @@ TO_CONFIRM = "Held back until you agree to that: give --accept-losses, or confir
 
 def nothing_published(report: DomainReport) -> bool:
     """Whether an external service sends for the domain, and neither its SPF nor its DKIM is there."""
-    if not any(key != "odoo" for key in report.setup.services):
+    if report.absent or not any(key != "odoo" for key in report.setup.services):
         return False
     states = [r.state for r in report.results if r.verdict.check in ("spf", "dkim")]
     return bool(states) and not {VerdictState.PASSED, VerdictState.UNKNOWN}.intersection(states)
+
+
+def meant(report: DomainReport, known: Iterable[str]) -> DomainReport:
+    """The report on a domain that is not there, with the known one that its writer most likely meant."""
+    name = report.setup.name
+    like = get_close_matches(name, sorted(set(known) - {name}), n=1, cutoff=0.75) if report.absent else []
+    if not like:
+        return report
+    told = report.results[0].verdict
+    asked = replace(told, title=f"{told.title}. Did you mean {like[0]}?", fix=f"Ask for {like[0]}, if that was meant.")
+    return replace(report, results=(replace(report.results[0], verdict=asked),))
 
 
 def verdicts_of(report: DomainReport) -> tuple[Verdict, ...]:

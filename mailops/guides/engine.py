@@ -325,14 +325,14 @@ class GuideRun:
             )  # fmt: skip
         stored = self.store.load().get(step_id, Answered(step_id))
         note = redact(verdict.found if verdict.passed else f"{verdict.found} {verdict.fix}").strip()
-        self.store.save(step_id, stored.answers, verdict.state, version=stored.version, note=note, actor=self.actor)
+        self.store.mark(step_id, verdict.state, read=stored, note=note, actor=self.actor)
         return verdict
 
     def reopen(self, step_id: str) -> StepView:
         """Take a step's mark off; its answers stay."""
         stored = self.store.load().get(step_id)
         if stored is not None:
-            self.store.save(step_id, stored.answers, VerdictState.READY, version=stored.version, actor=self.actor)
+            self.store.mark(step_id, VerdictState.READY, read=stored, actor=self.actor)
         return self.step(step_id)
 
 

@@ -442,6 +442,41 @@ class Guided:
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """How the guide stands, and the machine's checks of the steps that are done, made anew. Never raises."""
+        made = [self._head()]
+        for view in self._checked():
+            made.append(self.check(view.step.id))
+        return tuple(made)
+
+    def standing(self) -> tuple[Verdict, ...]:
+        """The same verdicts as they were left: nothing is looked at again. Never raises."""
+        subject, kept = self.run.store.subject, self.run.store.load()
+        made = [self._head()]
+        for view in self._checked():
+            good = view.state in _DONE
+            fix = "" if good else "Open this step in the guide."
+            made.append(
+                Verdict(
+                    f"guide.{view.step.id}",
+                    subject,
+                    view.state,
+                    view.title,
+                    view.note,
+                    "",
+                    fix,
+                    at=kept[view.step.id].at,
+                )
+            )
+        return tuple(made)
+
+    def _checked(self) -> list[StepView]:
+        """The steps that a machine has looked at."""
+        return [
+            view
+            for view in self.run.view()
+            if view.step.check in self.run.checks and view.version and view.state in (*_DONE, VerdictState.FAILED)
+        ]
+
+    def _head(self) -> Verdict:
         progress, now = self.progress(), self.run.clock.now()
         subject = self.run.store.subject
         begun = bool(self.run.store.load())
@@ -449,14 +484,9 @@ class Guided:
         found = progress.sentence() if begun else "This guide was not begun here."
         current = self.run.current()
         fix = f"Go on with: {current.title}." if current and begun else ""
-        head = Verdict(
+        return Verdict(
             f"guide.{self.run.guide.id}", subject, state, self.run.guide.title, found, "All steps passed", fix, at=now
         )
-        made = [head]
-        for view in self.run.view():
-            if view.step.check in self.run.checks and view.version and view.state in (*_DONE, VerdictState.FAILED):
-                made.append(self.check(view.step.id))
-        return tuple(made)
 
 
 def _branch(step: Step, trouble: Trouble, filled: Callable[[str], str], symptom: str) -> Branch:

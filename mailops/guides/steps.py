@@ -1,14 +1,15 @@
 """How far a guide got: answers and states in the store's ``guide_answers``, one row a step.
 
-Writes carry the version that was read: a write from a stale view is refused and says who wrote meanwhile, so two people
-(or two tabs) never overwrite each other unseen. Secrets are kept as references.
+Writes carry the version of the answers that was read: other answers since then are told, by whom and when, so two
+people (or two tabs) never overwrite each other unseen. What the machine finds of a step is a mark, which makes nobody's
+view stale. Secrets are kept as references.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -64,36 +65,66 @@ class GuideAnswers:
     ) -> Answered:
         """Store a step that was at ``version`` when it was read; gives it as it stands now.
 
-        Raises :class:`StateConflict` ``guide.stale`` when somebody else wrote it meanwhile.
+        The version is that of the answers: a mark (:meth:`mark`) leaves it. Raises :class:`StateConflict`
+        ``guide.stale`` when other answers came meanwhile; the same ones, or none, are no conflict.
         """
-        now = self.clock.now()
-        values = {"answers": dict(answers), "state": state.value, "note": note, "actor": actor, "at": now}
-        key = (t.c.guide == self.guide, t.c.subject == self.subject, t.c.step == step)
+        now, given = self.clock.now(), dict(answers)
+        values = {"answers": given, "state": state.value, "note": note, "actor": actor, "at": now}
+        present = None
+        for _ in range(2):  # the second time at the version of a row that holds nothing to be lost
+            if self._write(step, values, version):
+                return Answered(step, given, state, note, actor, version + 1, now)
+            present = self.load().get(step)
+            if present is None or dict(present.answers) not in ({}, given):
+                break
+            version = present.version
+        raise _stale(step, version, present)
+
+    def mark(self, step: str, state: VerdictState, *, read: Answered, note: str = "", actor: str = "") -> None:
+        """Mark a step as the machine found it. Its answers and their version stay, so that whoever holds the step open
+        may still save it; answers that came since it was ``read`` keep their own mark."""
+        values = {"state": state.value, "note": note, "actor": actor, "at": self.clock.now()}
+        if read.version == 0:
+            self._write(step, {**values, "answers": dict(read.answers)}, 0)
+            return
+        with explained("storing the guide's answer"), self.engine.begin() as connection:
+            connection.execute(sa.update(t).where(*self._key(step), t.c.version == read.version).values(**values))
+
+    def _key(self, step: str) -> tuple[sa.ColumnElement[bool], ...]:
+        return t.c.guide == self.guide, t.c.subject == self.subject, t.c.step == step
+
+    def _write(self, step: str, values: Mapping[str, Any], version: int) -> bool:
+        """Write the row that stands at ``version`` (0: that is not there yet); False when it stands elsewhere."""
         with explained("storing the guide's answer"):
             try:
                 with self.engine.begin() as connection:
                     if version == 0:
                         row = {"guide": self.guide, "subject": self.subject, "step": step, "version": 1}
                         connection.execute(sa.insert(t).values({**row, **values}))
-                        return Answered(step, dict(answers), state, note, actor, 1, now)
-                    change = sa.update(t).where(*key, t.c.version == version).values(**values, version=version + 1)
-                    if connection.execute(change).rowcount == 1:
-                        return Answered(step, dict(answers), state, note, actor, version + 1, now)
+                        return True
+                    change = sa.update(t).where(*self._key(step), t.c.version == version)
+                    return connection.execute(change.values(**values, version=version + 1)).rowcount == 1
             except sa.exc.IntegrityError:
-                pass
-        present = self.load().get(step)
-        raise StateConflict(
-            "Somebody else has changed this step meanwhile; nothing was overwritten.",
-            code="guide.stale",
-            facts={
-                "step": step,
-                "read_version": version,
-                "present_version": present.version if present else 0,
-                "by": present.actor if present else "",
-                "at": present.at.isoformat() if present and present.at else "",
-            },
-            fix="Reload the guide, look at the step, and enter your change again if it is still wanted.",
-        )
+                return False
+
+
+def _stale(step: str, version: int, present: Answered | None) -> StateConflict:
+    """What a person is told whose step was answered otherwise meanwhile: by whom and when, as far as it is known."""
+    at = present.at.astimezone(UTC) if present and present.at else None
+    who = f"by {present.actor}" if present and present.actor else "in another window, notebook or command"
+    return StateConflict(
+        f"This step was answered otherwise {who}{f' at {at:%Y-%m-%d %H:%M} UTC' if at else ''}; "
+        "nothing was overwritten.",
+        code="guide.stale",
+        facts={
+            "step": step,
+            "read_version": version,
+            "present_version": present.version if present else 0,
+            "by": present.actor if present else "",
+            "at": present.at.isoformat() if present and present.at else "",
+        },
+        fix="Compare the two, and save yours again if it is still wanted.",
+    )
 
 
 def last_answer(engine: Engine, guide: str, name: str) -> str | None:

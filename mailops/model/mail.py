@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from .reasons import SUPPRESSED
 from .setup import BouncePolicy, MailClass
 from .states import FAILED_DELIVERIES, DeliveryState, MailState, Rank
 
@@ -90,6 +91,11 @@ class DeliveryView:
     stage: str | None
     reason: str | None
     updated_at: datetime
+
+    @property
+    def cause(self) -> str | None:
+        """The reason; *suppressed* where nobody was asked, since mailops kept the mail back."""
+        return self.reason or (SUPPRESSED if self.stage == "suppression" else None)
 
 
 @dataclass(frozen=True, slots=True)

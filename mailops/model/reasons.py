@@ -338,6 +338,10 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
     )
 )
 
+SUPPRESSED = "suppressed"
+"""No reason of a bounce: mailops itself kept the mail back, since the address is on the suppression list."""
+_KEPT_BACK = "Kept back by mailops: the address is on the suppression list."
+
 HARD: Mapping[str, Hardness] = MappingProxyType({name: reason.hardness for name, reason in REASONS.items()})
 """The default table; Sisimai's convention."""
 
@@ -371,5 +375,7 @@ def who_acts(reason: str) -> Actor:
 
 def plain(reason: str) -> str:
     """The reason in words for people; ``no error`` when the report could not be interpreted."""
+    if reason == SUPPRESSED:
+        return _KEPT_BACK
     known = REASONS.get(reason)
     return known.plain if known else REASONS["undefined"].plain

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from ..errors import ConfigError
 from ..model.mail import URGENT
+from ..model.reasons import SUPPRESSED
 from ..model.states import DeliveryState, MailState
 from ..store import schema
 
@@ -89,8 +90,9 @@ class QueueFilter:
             text = self.recipient.lower().lstrip("@")
             query = query.where(d.c.normalised == text if "@" in text else d.c.domain == text)
         if self.reason:
+            kept_back = d.c.reason.is_(None) & (d.c.stage == "suppression")
             query = query.where(
-                d.c.reason == self.reason,
+                kept_back if self.reason == SUPPRESSED else d.c.reason == self.reason,
                 d.c.state.in_([s.value for s in (DeliveryState.FAILED, DeliveryState.BOUNCED, DeliveryState.PENDING)]),
             )
         return query

@@ -35,8 +35,8 @@ def error_words(delivery: DeliveryView) -> str:
     """The error in words: ``no error`` for a failure that nobody could interpret, "" where nothing failed."""
     if delivery.state not in (DeliveryState.FAILED, DeliveryState.BOUNCED):
         return ""
-    if delivery.reason and delivery.reason != "undefined":
-        return plain(delivery.reason)
+    if delivery.cause and delivery.cause != "undefined":
+        return plain(delivery.cause)
     return delivery.reply or plain("undefined")
 
 
@@ -52,7 +52,7 @@ def queue_frame(mails: Iterable[MailView]) -> pd.DataFrame:
             delivery.state.label,
             delivery.code,
             delivery.enhanced,
-            delivery.reason,
+            delivery.cause,
             error_words(delivery),
             delivery.reply,
             mail.server_key,

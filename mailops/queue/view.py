@@ -19,6 +19,7 @@ from ..ledger.book import owed
 from ..ledger.returns import acceptances
 from ..model.mail import DeliveryView, MailView
 from ..model.numbers import within
+from ..model.reasons import SUPPRESSED
 from ..model.setup import BouncePolicy, MailClass, Setup
 from ..model.states import OF_THE_JOB, DeliveryState, MailState
 from ..model.text import counted
@@ -230,8 +231,12 @@ def left_since(engine: Engine, since: datetime, servers: Collection[str]) -> int
 
 
 def causes(engine: Engine, chosen: QueueFilter | None = None, *, limit: int = 20) -> list[tuple[str, str, int]]:
-    """Failed and waiting deliveries grouped: (reason word, recipient domain, number), most first."""
-    reason = sa.func.coalesce(d.c.reason, sa.literal_column("'undefined'"))
+    """Failed and waiting deliveries grouped: (reason word, recipient domain, number), most first. Whom mailops kept
+    back itself stands as *suppressed*, never as a failure without a reason."""
+    nobody_asked = d.c.reason.is_(None) & (d.c.stage == "suppression")
+    reason = sa.case(
+        (nobody_asked, sa.literal(SUPPRESSED)), else_=sa.func.coalesce(d.c.reason, sa.literal("undefined"))
+    )
     query = (
         sa.select(reason, d.c.domain, sa.func.count().label("n"))
         .where(

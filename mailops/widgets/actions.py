@@ -14,17 +14,29 @@ import ipywidgets
 
 from ..page.theme import box, esc, live_only
 from .controls import button, row
-from .faces import Card, said
+from .faces import Card, changed, said
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What an action would do, in a sentence, with examples. ``run(progress)`` does exactly that and returns a
-    sentence; None means there is nothing to do."""
+    """What an action would do, in a sentence, with examples and how many ``more`` there are. ``run(progress)`` does
+    exactly that and returns a sentence, or an :class:`Outcome` where it may have gone wrong; None means there is
+    nothing to do."""
 
     sentence: str
     examples: tuple[str, ...] = ()
-    run: Callable[[Callable[[str], None]], str] | None = None
+    run: Callable[[Callable[[str], None]], str | Outcome] | None = None
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an action came to: the sentence, its tone (good, warn, bad), and a button that leads on."""
+
+    sentence: str
+    tone: str = "good"
+    lead: str = ""
+    go: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +67,20 @@ class Actions(Card):
         self._confirm.on_click(lambda _: self._go())
         self._ask_row = row(self._confirm, self._back)
         self._ask_row.layout.display = "none"
-        self._pending: tuple[str, Callable[[Callable[[str], None]], str]] | None = None
-        return ipywidgets.VBox([row(*self._buttons), self._answer, self._ask_row])
+        self._pending: tuple[str, Callable[[Callable[[str], None]], str | Outcome]] | None = None
+        self._on = row()
+        return ipywidgets.VBox([row(*self._buttons), self._answer, self._on, self._ask_row])
 
     def _ask(self, action: Action) -> None:
         try:
             seen = action.preview()
         except Exception as error:
             self._pending = None
-            self._say(said(error), bad=True)
+            self._say(said(error), tone="bad")
             return
         examples = "".join(f'<li style="margin:1px 0">{esc(e)}</li>' for e in seen.examples)
+        if examples and seen.more > 0:
+            examples += f'<li style="margin:1px 0">and {seen.more:,} more</li>'
         listing = f'<ul style="margin:4px 0;padding-left:20px">{examples}</ul>' if examples else ""
         self._answer.value = box(
             f"<b>{esc(action.label)}:</b> {esc(seen.sentence)}{listing}", accent="info", role="status"
@@ -83,26 +98,33 @@ class Actions(Card):
         self._say(f"{label}: working …")
         threading.Thread(target=self._work, args=(run,), daemon=True).start()
 
-    def _work(self, run: Callable[[Callable[[str], None]], str]) -> None:
+    def _work(self, run: Callable[[Callable[[str], None]], str | Outcome]) -> None:
         try:
-            self._say(run(self._say), good=True)
+            done = run(self._say)
+            done = done if isinstance(done, Outcome) else Outcome(done)
+            self._say(done.sentence, tone=done.tone)
+            if done.go is not None:
+                on, go = button(done.lead), done.go
+                on.on_click(lambda _: go())
+                self._on.children = (on,)
         except Exception as error:
-            self._say(said(error), bad=True)
+            self._say(said(error), tone="bad")
         finally:
             for press in self._buttons:
                 press.disabled = False
             if self._on_done:
                 self._on_done()
+            changed()
 
     def _leave(self) -> None:
         self._pending = None
         self._say("")
 
-    def _say(self, text: str, *, good: bool = False, bad: bool = False) -> None:
+    def _say(self, text: str, *, tone: str = "info") -> None:
         self.said = text
         self._ask_row.layout.display = "none"
-        accent = "good" if good else "bad" if bad else "info"
-        self._answer.value = box(esc(text), accent=accent, role="alert" if bad else "status") if text else ""
+        self._on.children = ()
+        self._answer.value = box(esc(text), accent=tone, role="alert" if tone == "bad" else "status") if text else ""
 
     def html(self) -> str:
         names = ", ".join(a.label for a in self.actions)

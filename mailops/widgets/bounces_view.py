@@ -65,7 +65,7 @@ class BouncesView:
             ]
             for _, row in self.ops.analysis.causes(self.since).iterrows()
         ]
-        columns = ["Cause", "Hard or soft", "Who can act", "Recipients", "Domains", "What a server said"]
+        columns = ["Cause", "Hard or soft", "Who can act", "Addresses", "Domains", "What a server said"]
         return Frame(f"Why mail failed since {self.since}", columns, rows)
 
 

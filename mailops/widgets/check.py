@@ -16,7 +16,7 @@ from ..errors import MailopsError
 from ..model.verdict import Verdict, VerdictState
 from ..page.theme import MUTED, box, code, details, esc, paragraph, titled
 from .controls import button, row
-from .faces import Card, said
+from .faces import Card, follow, said
 
 LONG = 600  # characters of a raw answer shown before it has to be opened
 ACCENTS = {"passed": "good", "warning": "warn", "failed": "bad", "unknown": "warn", "ready": "info", "checking": "info"}
@@ -143,6 +143,29 @@ class CheckCard(Card):
                 found=f"{type(error).__name__}: {error}",
                 fix="This is a fault of mailops; report it with this text.",
             )
+
+
+class LiveCheck(CheckCard):
+    """A check that stays true: recorded for the run, made again by *Check now*, and after everything that is done on
+    its page."""
+
+    def __init__(self, look: Callable[[], Verdict], record: Callable[[Verdict], Verdict]) -> None:
+        super().__init__(record(look()), run=look, on_verdict=record)
+        self._record = record
+
+    def build(self) -> ipywidgets.Widget:
+        follow(self)
+        return super().build()
+
+    def hear(self) -> None:
+        """Look again at once, where no look is under way (that one is as new)."""
+        if not self._busy.acquire(blocking=False):
+            return
+        try:
+            self.verdict = self._record(self._outcome(self.verdict))
+        finally:
+            self._busy.release()
+        self.refresh()
 
 
 def _raw(text: str) -> str:

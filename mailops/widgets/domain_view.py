@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from ..dns.names import spoken
 from ..errors import MailopsError
 from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
@@ -281,7 +282,7 @@ class DomainView(Card):
             note = f"{where}{habit[report.appends_domain]}"
             guides = [(f"{host}: {title}", url, "") for host, title, url in report.guides]
             tail += [Prose(note), Links("How to publish a record, by DNS host", guides)]
-        return Panel(Headline(report.setup.name, lead, state=state_of(report).value), *findings, *tail)
+        return Panel(Headline(spoken(report.setup.name), lead, state=state_of(report).value), *findings, *tail)
 
     def _status_html(self) -> str:
         if not self._status:
@@ -376,7 +377,7 @@ class DomainPage(Card):
 
     def __init__(self, view: DomainView) -> None:
         self.view = view
-        self.trouble = ""
+        self.trouble = self.read_as = ""
 
     def look(self, domain: str, service: str) -> None:
         """Look at another domain, or at the same with other services; a watch of the one before is ended."""
@@ -389,7 +390,9 @@ class DomainPage(Card):
         except MailopsError as error:
             self.trouble = said(error)
         else:
+            name = fresh.setup.name
             self.trouble = ""
+            self.read_as = "" if name == domain.strip().lower().removesuffix(".") else spoken(name)
             before.stop()
             self.view = fresh
         self.refresh()
@@ -401,7 +404,9 @@ class DomainPage(Card):
         return "\n".join(part for part in (self.trouble, self.view.text()) if part)
 
     def _trouble_html(self) -> str:
-        return box(titled("failed", self.trouble), accent="bad", role="alert") if self.trouble else ""
+        if self.trouble:
+            return box(titled("failed", self.trouble), accent="bad", role="alert")
+        return box(esc(f"Read as {self.read_as}."), accent="info", role="status") if self.read_as else ""
 
     def build(self) -> ipywidgets.Widget:
         self._domain = field("Domain", "example.com")

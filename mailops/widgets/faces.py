@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from weakref import WeakSet
 
 import ipywidgets
 
 from ..errors import MailopsError
 
 STATIC = Path(__file__).parent / "static"  # scripts and styles of the live widgets
+
+
+class Hearer(Protocol):
+    """A card that shows something which an action elsewhere on the page may change."""
+
+    def hear(self) -> None: ...
+
+
+_hearers: WeakSet[Any] = WeakSet()
+
+
+def follow(card: Hearer) -> None:
+    """From now on ``card.hear()`` is called after each :func:`changed`. A kernel serves one page, so this is the
+    page."""
+    _hearers.add(card)
+
+
+def changed() -> None:
+    """Something was done on this page: every card that follows looks again, so that no two contradict each other. A
+    card that cannot look is no reason for the act to have failed: it keeps its time of looking."""
+    for card in list(_hearers):
+        with suppress(Exception):
+            card.hear()
 
 
 def said(error: Exception) -> str:

@@ -45,7 +45,7 @@ def causes_html(ops: Ops, since: str, by: str, value: str) -> str:
     ]
     if not rows:
         return paragraph("No failure of this group is on record in this time.", muted=True)
-    return html_table(["Cause", "Hard or soft", "Who can act", "Recipients", "What a server said"], rows)
+    return html_table(["Cause", "Hard or soft", "Who can act", "Addresses", "What a server said"], rows)
 
 
 class FailuresCard(TableCard):

@@ -13,7 +13,7 @@ import traitlets
 from ..page.theme import INK, SANS, box, esc, live_only, paragraph
 from .controls import button as make_button
 from .controls import row
-from .faces import STATIC, Card, said
+from .faces import STATIC, Card, changed, said
 
 
 class Form(Card):
@@ -66,6 +66,7 @@ class Form(Card):
             self._show(ipywidgets.HTML(box(esc(said(error)), accent="bad", role="alert")))
         finally:
             self._busy.release()
+        changed()
 
     def _show(self, widget: Any) -> None:
         self._answer.children = (widget,)
@@ -83,6 +84,7 @@ class _Secret(anywidget.AnyWidget):
     _css = STATIC / "secret.css"
     label = traitlets.Unicode("").tag(sync=True)
     said = traitlets.Unicode("").tag(sync=True)
+    shown = traitlets.Bool(False).tag(sync=True)  # a browser has it on a page
 
 
 class SecretField(Card):
@@ -94,23 +96,49 @@ class SecretField(Card):
 
     def __init__(self, label: str, keep: Callable[[str], str]) -> None:
         self.label, self._keep, self.state = label, keep, ""
+        self._asked = 0
+        self._then: Callable[[str], object] | None = None
 
     def build(self) -> ipywidgets.Widget:
         self._field = _Secret(label=self.label, said=self.state)
         self._field.on_msg(lambda _widget, content, _buffers: self.receive(content))
         return self._field
 
-    def receive(self, content: Any) -> None:
-        """What the browser sends when the button is pressed: ``{"typed": str}``."""
-        typed = content.get("typed") if isinstance(content, dict) else None
-        if not isinstance(typed, str) or not typed:
+    def ask(self, then: Callable[[str], object]) -> None:
+        """Keep what stands typed in the browser's field, then call ``then`` with the trouble ("" = none, or nothing was
+        typed). A refused text stays in the field. Where no browser shows the field there is nothing to ask for."""
+        if "widget" not in self.__dict__ or not self._field.shown:
+            then("")
             return
+        self._asked += 1
+        self._then = then
+        self._field.send({"give": self._asked})
+
+    def receive(self, content: Any) -> None:
+        """What the browser sends when the button is pressed, ``{"typed": str}``; with ``asked`` the answer to
+        :meth:`ask`."""
+        typed = content.get("typed") if isinstance(content, dict) else None
+        then = None
+        if isinstance(content, dict) and "asked" in content:
+            if content["asked"] != self._asked:
+                return
+            then, self._then = self._then, None
+        trouble = self._take(typed) if isinstance(typed, str) and typed else ""
+        if then is not None:
+            if not trouble:
+                self._field.send({"taken": True})
+            then(trouble)
+
+    def _take(self, typed: str) -> str:
+        """Keep it; why not, where it is refused."""
+        trouble = ""
         try:
             self.state = self._keep(typed)
         except Exception as error:
-            self.state = said(error).replace(typed, "•••")
+            self.state = trouble = said(error).replace(typed, "•••")
         if "widget" in self.__dict__:
             self._field.said = self.state
+        return trouble
 
     def html(self) -> str:
         said = f"<b>{esc(self.label)}</b>: {esc(self.state or 'not saved')}"

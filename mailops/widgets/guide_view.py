@@ -18,12 +18,12 @@ import ipywidgets
 from ..guides import Input, StepView
 from ..guides.engine import InputView
 from ..guides.service import Branch, Guided
-from ..model.verdict import VerdictState
+from ..model.verdict import Verdict, VerdictState
 from ..page.theme import MUTED, box, chip, code, esc, heading, html_table, paragraph, state_chip
 from .check import CheckCard
 from .controls import button, row
 from .copyfield import CopyField
-from .faces import Card, said
+from .faces import Card, changed, follow, said
 from .form import SecretField
 from .panel import Headline
 
@@ -118,6 +118,7 @@ class GuideView(Card):
         self._shown = ""
         self._drafts: dict[str, dict[str, str]] = guided.typed()
         self._fields: dict[str, Any] = {}
+        self._secrets: list[SecretField] = []
         self._busy = threading.Lock()
 
     # --- static faces -------------------------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ class GuideView(Card):
 
     def _draw(self) -> None:
         number, view = next((n, v) for n, v in self._views() if v.step.id == self._shown)
-        self._fields = {}
+        self._fields, self._secrets = {}, []
         parts: list[Any] = [ipywidgets.HTML(step_html(number, view))]
         inner: list[Any] = [CopyField(plain(c.label), c.value).widget for c in view.copies]
         inner += [self._field(view, one) for one in view.inputs]
@@ -231,15 +232,33 @@ class GuideView(Card):
     def _save_row(self, view: StepView) -> Any:
         label = "Check now" if view.step.check and not view.inputs else "Save and continue" if view.inputs else "Done"
         press = button(label, main=True)
-        press.on_click(lambda _: self._work(lambda: self._save(view)))
+        press.on_click(lambda _: self._take_secrets(list(self._secrets), lambda: self._work(lambda: self._save(view))))
         return row(press)
+
+    def _take_secrets(self, fields: list[SecretField], then: Callable[[], object]) -> None:
+        """First keep what stands typed in the secret fields: one button saves the step. The first one that is refused
+        says so at its field, and the step is not saved."""
+        if not fields:
+            then()
+            return
+        first, *others = fields
+
+        def taken(trouble: str) -> None:
+            if trouble:
+                self._say(f"{first.label}: {trouble}", bad=True)
+            else:
+                self._take_secrets(others, then)
+
+        first.ask(taken)
 
     # --- inputs -------------------------------------------------------------------------------------------------------
 
     def _field(self, view: StepView, shown: InputView) -> Any:
         one, drafts = shown.input, self._drafts.setdefault(view.step.id, {})
         if one.kind in ("secret", "json"):
-            card = SecretField(one.label, lambda typed: self._keep_secret(view.step.id, one, typed))
+            label = one.label if one.required else f"{one.label} (or the fields beside it)"
+            card = SecretField(label, lambda typed: self._keep_secret(view.step.id, one, typed))
+            self._secrets.append(card)
             card.state = "Saved in the vault." if self.guided.secret_kept(one.name) and one.kind == "secret" else ""
             return card.widget
         value = drafts.get(one.name, shown.value)
@@ -446,22 +465,93 @@ class GuideView(Card):
             finally:
                 self._busy.release()
             draw()
+            changed()
 
         threading.Thread(target=run, name="guide-work", daemon=True).start()
 
     def _failed(self, error: Exception) -> None:
         text = said(error)
+        if getattr(error, "code", "") == "guide.stale":
+            self._both(text)
+            return
         told = ipywidgets.HTML(box(esc(text), accent="bad", role="alert"))
         self._answer_with(told, *self._branches_for(f"{getattr(error, 'code', '')} {text}"))
+
+    def _both(self, told: str) -> None:
+        """Other answers came meanwhile: the card as it stands now, what differs, and one press for either."""
+        step_id, mine = self._shown, dict(self._drafts.get(self._shown, {}))
+        mine.update({name: _text_of(field.value) for name, field in self._fields.items()})
+        self._drafts[step_id] = mine
+        view = next(v for _, v in self._views() if v.step.id == step_id)
+        rows: list[list[object]] = [
+            [one.input.label, mine[one.input.name], one.value]
+            for one in view.inputs
+            if one.input.name in mine and mine[one.input.name] != one.value
+        ]
+        self._draw()
+        use_mine = button("Use mine", main=True, tooltip="Save what stands in the fields")
+        use_theirs = button("Use theirs", tooltip="Keep what is stored, and forget what stands in the fields")
+        use_mine.on_click(lambda _: self._work(lambda: self._save(view)))
+        use_theirs.on_click(lambda _: self._work(lambda: self._theirs(step_id)))
+        table = html_table(["Field", "Yours", "Stored"], rows) if rows else ""
+        self._answer_with(
+            ipywidgets.HTML(box(esc(told) + table, accent="warn", role="alert")), row(use_mine, use_theirs)
+        )
+
+    def _theirs(self, step_id: str) -> Draw:
+        self._drafts.pop(step_id, None)
+        self.guided.keep_typed(step_id, {})
+        return lambda: self.show(step_id)
 
     def _say(self, text: str, *, good: bool = False, bad: bool = False) -> None:
         accent = "good" if good else "bad" if bad else "info"
         self._answer.children = (ipywidgets.HTML(box(esc(text), accent=accent, role="alert" if bad else "status")),)
 
 
-def guide_cards(guided: Guided, record: Callable[[Any], Any]) -> list[CheckCard]:
-    """The guide's verdicts as cards, recorded for the run."""
-    return [CheckCard(record(verdict)) for verdict in guided.verdicts()]
+class Standing(Card):
+    """How a guide stands, as checks: looked at anew at first (and recorded for the run) and by *Check again*; after
+    each step as the step's own check left it, so that this never says otherwise than the guide above."""
+
+    def __init__(self, guided: Guided, record: Callable[[Verdict], Verdict]) -> None:
+        self.guided, self._record = guided, record
+        self.verdicts = [record(verdict) for verdict in guided.verdicts()]
+        self._busy = threading.Lock()
+
+    def html(self) -> str:
+        at = f"As of {self.guided.run.clock.now():%Y-%m-%d %H:%M:%S} UTC."
+        return "".join(CheckCard(verdict).html() for verdict in self.verdicts) + paragraph(at, muted=True)
+
+    def text(self) -> str:
+        return "\n".join(CheckCard(verdict).text() for verdict in self.verdicts)
+
+    def build(self) -> ipywidgets.Widget:
+        follow(self)
+        self._shown = ipywidgets.HTML(self.html())
+        press = button("Check again", tooltip="Let the machine look at every step that is done")
+        press.on_click(lambda _: self.check_again())
+        return ipywidgets.VBox([self._shown, row(press)])
+
+    def hear(self) -> None:
+        """Redraw from what the guide has stored."""
+        self.verdicts = [self._record(verdict) for verdict in self.guided.standing()]
+        self.refresh()
+
+    def refresh(self) -> None:
+        if "widget" in self.__dict__:
+            self._shown.value = self.html()
+
+    def check_again(self) -> None:
+        """Look again in the background; a second press meanwhile does nothing."""
+        if self._busy.acquire(blocking=False):
+            self._shown.value = box("Checking …", accent="info", role="status")
+            threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        try:
+            self.verdicts = [self._record(verdict) for verdict in self.guided.verdicts()]
+        finally:
+            self._busy.release()
+            self.refresh()
 
 
 def _text_of(value: Any) -> str:

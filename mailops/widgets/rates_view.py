@@ -185,7 +185,7 @@ class RatesView:
             ]
             for _, r in self.ops.analysis.causes(self.since).iterrows()
         ]
-        columns = ["Cause", "Kind", "Who can act", "Recipients", "Domains", "An answer"]
+        columns = ["Cause", "Kind", "Who can act", "Addresses", "Domains", "An answer"]
         return Frame("Why it came back", columns, rows)
 
     def days(self) -> Card:

@@ -27,9 +27,13 @@ class RouteCard(Card):
             rows.append(["Answers go to", r.reply_to])
         passed: list[list[object]] = [[key, reason] for key, reason in r.passed_over]
         warnings = "".join(f'<p style="margin:4px 0">{chip("warning", "warn", "!")} {esc(w)}</p>' for w in r.warnings)
-        body = heading(f"Leaves through {name}") + html_table(["", ""], rows) + warnings
         if r.failure:
-            body += paragraph(f"It cannot leave: {esc(r.trouble())}")
+            body = heading(
+                "This From cannot be used" if r.header_from_before else "There is no From to send with"
+            ) + paragraph(r.trouble())
+            body += details("What was asked", html_table(["", ""], [["Server", name], *rows])) + warnings
+        else:
+            body = heading(f"Leaves through {name}") + html_table(["", ""], rows) + warnings
         if passed:
             body += details(f"Why not the other {len(passed)}", html_table(["Server", "Reason"], passed))
         return box(body, accent="bad" if r.failure else "warn" if r.warnings else "good", role="status")

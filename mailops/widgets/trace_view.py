@@ -12,7 +12,7 @@ from ..logs.trace import Journey, Trace
 from ..page.theme import box, code, esc, heading, html_table, paragraph, state_chip
 from .controls import narrow
 from .copyfield import CopyField
-from .faces import Card
+from .faces import Card, changed
 from .table import Column, Rows, Table, state_cell
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ class MailsCard(Card):
         self._look()
         self.table.reload(first=True)
         self._show(self._first())
+        changed()
 
     def _first(self) -> list[Card]:
         return detail(self.journeys[0]) if len(self.journeys) == 1 else [_Html(self._beside())]

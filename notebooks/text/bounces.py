@@ -10,7 +10,7 @@ since: str = "30d"  # how far back causes are counted: 30d, 12w, or a date such 
 # %%
 from mailops import Ops
 from mailops.checks import bounces as checks
-from mailops.widgets import BouncesView, CheckCard, Headline
+from mailops.widgets import BouncesView, Headline, LiveCheck
 
 ops = Ops.open(workspace or None)
 view = BouncesView(ops, since=since)
@@ -41,17 +41,27 @@ view.rules
 # %% [markdown]
 # ## Checks
 
-# %%
-reports = ops.bounces.recent()
-CheckCard(ops.run.record(checks.unmatched(len(reports), int(reports["mail_id"].notna().sum()), now=ops.clock.now())))
 
 # %%
-changes = view.rules.changes
-coming_off = sum(change.effect == "unsuppress" for change in changes)
-CheckCard(ops.run.record(checks.rules(len(changes), coming_off, now=ops.clock.now())))
+def unmatched():
+    reports = ops.bounces.recent()
+    return checks.unmatched(len(reports), int(reports["mail_id"].notna().sum()), now=ops.clock.now())
+
+
+LiveCheck(unmatched, ops.run.record)
+
 
 # %%
-CheckCard(ops.run.record(checks.return_paths(ops.return_paths.state(), now=ops.clock.now())))
+def rules():
+    changes = view.rules.changes
+    coming_off = sum(change.effect == "unsuppress" for change in changes)
+    return checks.rules(len(changes), coming_off, now=ops.clock.now())
+
+
+LiveCheck(rules, ops.run.record)
+
+# %%
+LiveCheck(lambda: checks.return_paths(ops.return_paths.state(), now=ops.clock.now()), ops.run.record)
 
 # %% [markdown]
 # No reason given? It is shown as *no error*, and is a failure all the same; some providers give none, by their own

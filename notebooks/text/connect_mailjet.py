@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 from mailops import Ops
 from mailops.guides.service import Guided
-from mailops.widgets import GuideView, Panel, guide_cards
+from mailops.widgets import GuideView, Standing
 
 ops = Ops.open(workspace or None)
 open_things = ExitStack()
@@ -32,7 +32,7 @@ GuideView(guided, console_url=console)
 # As a job this notebook checks what the guide has reached: keys, senders, records and connection.
 
 # %%
-Panel(*guide_cards(guided, ops.run.record))
+Standing(guided, ops.run.record)
 
 # %%
 ops.run.require_passed()

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 from mailops import Ops
 from mailops.guides.service import Guided
-from mailops.widgets import GuideView, Panel, guide_cards
+from mailops.widgets import GuideView, Standing
 
 ops = Ops.open(workspace or None)
 open_things = ExitStack()
@@ -32,10 +32,10 @@ GuideView(guided, console_url=console)
 
 # %% [markdown]
 # ## How it stands
-# As a job this notebook checks what the guide has reached: token, connection and mailbox. Run this cell again any time.
+# As a job this notebook checks what the guide has reached: token, connection and mailbox.
 
 # %%
-Panel(*guide_cards(guided, ops.run.record))
+Standing(guided, ops.run.record)
 
 # %%
 ops.run.require_passed()

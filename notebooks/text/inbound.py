@@ -9,7 +9,7 @@ decision: str = ""  # show only this decision: create, reply, bounce, refused, n
 # %%
 from mailops import Ops
 from mailops.checks import inbound as checks
-from mailops.widgets import CheckCard, Headline, InboundView
+from mailops.widgets import Headline, InboundView, LiveCheck
 
 ops = Ops.open(workspace or None)
 view = InboundView(ops, decision=decision)
@@ -43,8 +43,9 @@ view.aliases
 # ## Checks
 
 # %%
-latest, _ = ops.inbound.log(limit=200)
-CheckCard(ops.run.record(checks.refused([line.code for line in latest], now=ops.clock.now())))
+LiveCheck(
+    lambda: checks.refused([line.code for line in ops.inbound.log(limit=200)[0]], now=ops.clock.now()), ops.run.record
+)
 
 # %%
 ops.run.require_passed()

@@ -11,7 +11,7 @@ test_connections: bool = True  # run Test Connection on every active server
 # %%
 from mailops import Ops
 from mailops.checks import queue as checks
-from mailops.widgets import CheckCard, Headline, RouteCard, ServersView
+from mailops.widgets import Headline, LiveCheck, RouteCard, ServersView
 
 ops = Ops.open(workspace or None)
 view = ServersView(ops, sender=sender, recipient=recipient)
@@ -20,7 +20,7 @@ view = ServersView(ops, sender=sender, recipient=recipient)
 Headline("Outgoing servers", "A mail asks the filters in this order: full address, domain, notification address, none.")
 
 # %%
-CheckCard(ops.run.record(checks.plan(ops.findings(), now=ops.clock.now())))
+LiveCheck(lambda: checks.plan(ops.findings(), now=ops.clock.now()), ops.run.record)
 
 # %%
 if test_connections:

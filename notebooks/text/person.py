@@ -9,7 +9,7 @@ address: str = ""  # whose data: name@example.com
 # %%
 from mailops import Ops
 from mailops.checks import people as checks
-from mailops.widgets import CheckCard, Headline, PersonView
+from mailops.widgets import Headline, LiveCheck, PersonView
 
 ops = Ops.open(workspace or None)
 view = PersonView(ops, address=address)
@@ -31,7 +31,7 @@ view.retention
 # ## Checks
 
 # %%
-CheckCard(ops.run.record(checks.retention(ops.overdue(), now=ops.clock.now())))
+LiveCheck(lambda: checks.retention(ops.overdue(), now=ops.clock.now()), ops.run.record)
 
 # %%
 ops.run.require_passed()

@@ -1,18 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: ipynb,text//py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#       format_version: '1.3'
-#       jupytext_version: 1.19.6
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # Queue
 # Which mails wait, which failed and why; *Retry*, *Send Now* and *Cancel Email*, one by one or by filter.
@@ -29,7 +14,7 @@ from datetime import timedelta
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.queue.filters import state_from_label
-from mailops.widgets import CheckCard, FollowersCard, Headline, QueueView, envelopes_panel, waits_panel
+from mailops.widgets import FollowersCard, Headline, LiveCheck, QueueView, envelopes_panel, waits_panel
 
 ops = Ops.open(workspace or None)
 
@@ -43,21 +28,19 @@ QueueView(ops, state=state_from_label(state) if state else None)
 # ## Checks
 
 # %%
-CheckCard(
-    ops.run.record(checks.waiting(ops.queue.health(), now=ops.clock.now(), limit=timedelta(minutes=max_wait_minutes)))
-)
+wait = timedelta(minutes=max_wait_minutes)
+LiveCheck(lambda: checks.waiting(ops.queue.health(), now=ops.clock.now(), limit=wait), ops.run.record)
 
 # %%
-CheckCard(
-    ops.run.record(
-        checks.failures(
-            ops.queue.counts(),
-            ops.queue.causes(),
-            now=ops.clock.now(),
-            limit=max_failed,
-            partly=ops.queue.health().partly,
-        )
-    )
+LiveCheck(
+    lambda: checks.failures(
+        ops.queue.counts(),
+        ops.queue.causes(),
+        now=ops.clock.now(),
+        limit=max_failed,
+        partly=ops.queue.health().partly,
+    ),
+    ops.run.record,
 )
 
 # %% [markdown]

@@ -27,7 +27,7 @@ loop: bool = False  # also send one mail round each listener (as a job; in the n
 # %%
 from mailops import Ops
 from mailops.checks import relay as checks
-from mailops.widgets import CheckCard, Headline, RelayView
+from mailops.widgets import CheckCard, Headline, LiveCheck, RelayView
 
 ops = Ops.open(workspace or None)
 view = RelayView(ops, since=since, loop=loop)
@@ -78,7 +78,7 @@ CheckCard(ops.run.record(checks.refused(view.rows, limit=limit, now=ops.clock.no
 CheckCard(ops.run.record(checks.slow(view.rows, seconds=seconds, now=ops.clock.now())))
 
 # %%
-CheckCard(ops.run.record(checks.untold(ops.reports.counts(), now=ops.clock.now())))
+LiveCheck(lambda: checks.untold(ops.reports.counts(), now=ops.clock.now()), ops.run.record)
 
 # %%
 ops.run.require_passed()

@@ -11,7 +11,7 @@ dns: bool = True  # look at the own domains, for some seconds at most
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.checks.ready import ready
-from mailops.widgets import CheckCard, Headline, InboundView, ServersView, SetupView
+from mailops.widgets import Headline, InboundView, LiveCheck, ServersView, SetupView
 
 ops = Ops.open(workspace or None)
 view = SetupView(ops, dns=dns)
@@ -26,7 +26,7 @@ Headline("Set-up", f"Workspace {ops.workspace.path.name}")
 view.path
 
 # %%
-CheckCard(ops.run.record(ready(ops.readiness(dns=dns), now=ops.clock.now())))
+LiveCheck(lambda: ready(ops.readiness(dns=dns), now=ops.clock.now()), ops.run.record)
 
 # %% [markdown]
 # ## Hosting
@@ -72,7 +72,7 @@ ServersView(ops)
 view.parameters
 
 # %%
-CheckCard(ops.run.record(checks.plan(ops.findings(), now=ops.clock.now())))
+LiveCheck(lambda: checks.plan(ops.findings(), now=ops.clock.now()), ops.run.record)
 
 # %% [markdown]
 # ## What came in

@@ -14,7 +14,7 @@ from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.checks.ready import ready
 from mailops.checks.services import services
-from mailops.widgets import CheckCard, Headline, PlanCard, QueueView, ReadinessCard, notebook_list
+from mailops.widgets import Headline, LiveCheck, PlanCard, QueueView, ReadinessCard, notebook_list
 
 ops = Ops.open(workspace or None)
 
@@ -28,20 +28,20 @@ QueueView(ops).tiles()
 # ## Checks
 
 # %%
-CheckCard(ops.run.record(checks.plan(ops.findings(), now=ops.clock.now())))
+LiveCheck(lambda: checks.plan(ops.findings(), now=ops.clock.now()), ops.run.record)
 
 # %%
-CheckCard(ops.run.record(checks.waiting(ops.queue.health(), now=ops.clock.now(), limit=timedelta(hours=4))))
+LiveCheck(lambda: checks.waiting(ops.queue.health(), now=ops.clock.now(), limit=timedelta(hours=4)), ops.run.record)
 
 # %%
-CheckCard(ops.run.record(services(ops.status())), run=lambda: services(ops.status()))
+LiveCheck(lambda: services(ops.status()), ops.run.record)
 
 # %% [markdown]
 # ## Is it ready?
 # The notebook `setup` has the forms.
 
 # %%
-CheckCard(ops.run.record(ready(ops.readiness(dns=dns), now=ops.clock.now())))
+LiveCheck(lambda: ready(ops.readiness(dns=dns), now=ops.clock.now()), ops.run.record)
 
 # %%
 ReadinessCard(ops, dns=False)

@@ -12,7 +12,7 @@ logs: str = ""  # also take these log files or folders first, with commas betwee
 # %%
 from mailops import Ops
 from mailops.checks import logs as checks
-from mailops.widgets import CheckCard, Headline, TraceView
+from mailops.widgets import Headline, LiveCheck, TraceView
 
 ops = Ops.open(workspace or None)
 paths = [path.strip() for path in logs.split(",") if path.strip()]
@@ -45,10 +45,10 @@ view.outside
 # ## Checks
 
 # %%
-CheckCard(ops.run.record(checks.arrived(asked, view.mails.journeys, now=ops.clock.now())))
+LiveCheck(lambda: checks.arrived(view.mails.asked, view.mails.journeys, now=ops.clock.now()), ops.run.record)
 
 # %%
-CheckCard(ops.run.record(checks.joined(asked, view.mails.journeys, now=ops.clock.now())))
+LiveCheck(lambda: checks.joined(view.mails.asked, view.mails.journeys, now=ops.clock.now()), ops.run.record)
 
 # %%
 ops.run.require_passed()

@@ -35,6 +35,7 @@ def furnished(ops: Ops, smtp: SmtpServer) -> int:
 def retry_and_send(page: Any, ops: Ops, failed: int) -> None:
     """What a person does: tick, Retry, confirm; Send Now, confirm."""
     page.get_by_text("Mails, newest first").wait_for()
+    page.get_by_role("button", name="All", exact=True).click()  # it begins with what needs somebody
     page.get_by_role("checkbox", name=f"Select mail {failed}").check()
     page.get_by_role("button", name="Retry", exact=True).click()
     page.get_by_text("1 mail.").wait_for()

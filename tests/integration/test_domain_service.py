@@ -278,7 +278,7 @@ def test_explain_tells_what_a_policy_would_do(
     ("words", "code"),
     [
         (("check", "not a domain"), "input.domain"),
-        (("check", "ann@example.com"), "input.domain"),
+        (("check", "ann@example.com bob@example.com"), "input.domain"),
         (("check", "example.com", "--resolver", "somewhere"), "input.resolver"),
         (("check", "example.com", "--resolver", "127.0.0.1:99999"), "input.resolver"),
         (("check", "example.com", "--service", "pigeon"), "dns.unknown_service"),

@@ -16,6 +16,12 @@ function render({ model, el }) {
     if (typed) model.send({ typed });
   });
   model.on("change:said", () => { said.textContent = model.get("said"); });
+  // another button saves what is typed here first; a refused text stays for the person to mend
+  model.on("msg:custom", (message) => {
+    if (message.give) model.send({ typed: field.value, asked: message.give });
+    if (message.taken) field.value = "";
+  });
+  model.set("shown", true); model.save_changes();
   form.append(label, field, button, said);
   el.append(form);
 }
