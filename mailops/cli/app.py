@@ -37,6 +37,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "inbound": ("inbound", "Received mail: take it in, explain it, what became of it."),
     "envelope": ("envelope", "Red envelopes of messages: who did not get it, try again, ignore."),
     "bounces": ("bounces", "Read reports that came back: parse, explain, take in, rates."),
+    "thread": ("thread", "Records and their threads: why an entry is here, move it, tokens."),
     "return-path": ("return_path", "Signed return paths: only real reports count."),
     "suppress": ("suppress", "Addresses that get no campaigns or no mail: list, add, undo, diff."),
     "domain": ("domain", "DNS of a mail domain: SPF, DKIM, DMARC and the rest."),

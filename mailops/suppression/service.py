@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from ..bounces import Report, parse
 from ..errors import InputRefused, NotFound
 from ..ledger import Book
 from ..model.address import mailbox, parse_first
@@ -30,9 +29,16 @@ from .store import Suppression
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..bounces import Report
     from .reread import Change
 
 s = schema.suppressions
+
+
+def _parser() -> Callable[[bytes], Report]:
+    from ..bounces import parse
+
+    return parse
 
 
 class Suppressions:
@@ -45,10 +51,10 @@ class Suppressions:
         clock: Clock,
         policy: Policy | None = None,
         book: Book | None = None,
-        reader: Callable[[], Callable[[bytes], Report]] = lambda: parse,
+        reader: Callable[[], Callable[[bytes], Report]] | None = None,
     ) -> None:
         self._engine, self._clock, self.policy = engine, clock, policy or Policy()
-        self._book, self._reader = book or Book(), reader
+        self._book, self._reader = book or Book(), reader or _parser
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
