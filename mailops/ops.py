@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .bounces.return_path import ReturnPaths
     from .bounces.service import Bounces
     from .campaigns import Campaigns
+    from .checks.quota import QuotaRequest
     from .checks.services import Status
     from .domains.failing import SenderReport
     from .domains.service import Domains
@@ -485,6 +486,37 @@ class Ops:
 
         return Allowance(lambda: self.engine, setup=lambda: self.setup, clock=self.clock, to_come=self._to_come)
 
+    def quota_request(
+        self, *, wanted: int = 200, users: int | None = None, apps: Sequence[str] = (), dns: bool = True
+    ) -> QuotaRequest:
+        """The request to support for a higher daily limit, with what support weighs: users and apps as told, bounce
+        rate, aliases with the records of their domains (looked at with ``dns``)."""
+        from .checks.quota import WANTED, request_of
+        from .errors import MailopsError
+
+        setup, aliases = self.setup, self.aliases
+        rates: list[Any] = self.analysis.bounce_rate("all").to_dict("records")
+        records: dict[str, dict[str, str]] = {}
+        for name in sorted({one.domain.lower() for one in aliases if one.domain}) if dns else ():
+            try:
+                found = self.domains.check(self.domains.of(setup, name)).results
+            except MailopsError as error:
+                records[name] = dict.fromkeys(WANTED, f"not known ({error.code})")
+                continue
+            records[name] = {
+                one.verdict.check: one.state.value for one in reversed(found) if one.verdict.check in WANTED
+            }
+        return request_of(
+            setup,
+            limit=self.usage().limit,
+            wanted=wanted,
+            users=users,
+            apps=apps,
+            rates=rates,
+            aliases=aliases,
+            records=records,
+        )
+
     def _to_come(self) -> dict[str, int]:
         """What campaigns under way have not handed over yet, by server."""
         found: dict[str, int] = {}
@@ -753,11 +785,14 @@ class Ops:
         """The ledger: the one writer of what becomes of mails, with everything that follows of it, in this order."""
         from .campaigns.hearing import CampaignListener
         from .ledger import Book
+        from .queue.learning import RateListener
         from .relay.hearing import RelayListener
         from .suppression.hearing import SuppressionListener
         from .threads.hearing import ThreadsListener
 
-        return Book((ThreadsListener(), SuppressionListener(), RelayListener(), CampaignListener()), self._names)
+        return Book(
+            (ThreadsListener(), SuppressionListener(), RelayListener(), CampaignListener(), RateListener()), self._names
+        )
 
     @cached_property
     def followers(self) -> Followers:

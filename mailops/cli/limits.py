@@ -7,7 +7,7 @@ from datetime import timedelta
 import typer
 
 from .app import open_ops
-from .output import print_json, say, table
+from .output import plain, print_json, say, table
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -71,6 +71,25 @@ def clear(ctx: typer.Context, server: str = SERVER, json: bool = JSON) -> None:
         print_json({"server": server, "removed": done})
     else:
         say(f"{server}: {done} removed.")
+
+
+@app.command("request")
+def request(
+    ctx: typer.Context,
+    wanted: int = typer.Option(200, "--wanted", min=5, help="The daily limit to ask for."),
+    users: int = typer.Option(None, "--users", min=1, help="How many users the database has."),
+    app_names: list[str] = typer.Option([], "--app", help="An app that is installed; may be given several times."),
+    no_dns: bool = typer.Option(False, "--no-dns", help="Look at no domain's records."),
+    json: bool = JSON,
+) -> None:
+    """The request to support for a higher daily limit, filled in with what support weighs."""
+    made = open_ops(ctx).quota_request(wanted=wanted, users=users, apps=app_names, dns=not no_dns)
+    if json:
+        print_json({**plain(made), "text": made.text, "missing": made.missing})
+        return
+    say(made.text)
+    if made.missing:
+        say(f"Still to be told: {', '.join(made.missing)}.")
 
 
 @app.command("hold")

@@ -6,10 +6,10 @@ same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from ..errors import InputRefused, NotFound
 from ..model.address import ascii_domain
@@ -17,6 +17,8 @@ from ..store import schema
 from ..store.database import dialect_insert, explained, reading
 from .job import wake
 
+LEARNT, LONGEST = "answer", timedelta(hours=1)
+"""Who says so of a hold that an answer made, and the longest of these."""
 h, lh = schema.holds, schema.lane_holds
 
 
@@ -86,10 +88,26 @@ def hold_lane(engine: Engine, lane: str, until: datetime, *, why: str, actor: st
     """Let what waits for a server wait until a time; a hold that is there is replaced."""
     values = {"until": until, "why": why, "actor": actor, "created_at": now}
     with explained("holding a server"), engine.begin() as connection:
-        connection.execute(sa.delete(lh).where(lh.c.until <= now))
         row = dialect_insert(engine)(lh).values(lane=lane, **values)
         connection.execute(row.on_conflict_do_update(index_elements=[lh.c.lane], set_=values))
     return LaneHold(lane, until, why, actor, now)
+
+
+def learn(
+    connection: Connection, domain: str | None, lane: str | None, span: timedelta, why: str, now: datetime
+) -> None:
+    """Hold a domain or a server in the caller's transaction, for a span at least; one that follows within an hour on
+    another is twice as long as that was, up to an hour. A hold that is not over, or a person's, stays."""
+    table, name = (h, domain) if domain else (lh, lane)
+    key = h.c.domain if domain else lh.c.lane
+    last = connection.execute(sa.select(table.c.until, table.c.created_at, table.c.actor).where(key == name)).first()
+    if last is not None and last.until > now:
+        return
+    if last is not None and last.actor == LEARNT and now - last.until < LONGEST:
+        span = min(max(span, 2 * (last.until - last.created_at)), LONGEST)
+    values = {"until": now + span, "why": why, "actor": LEARNT, "created_at": now}
+    row = dialect_insert(connection.engine)(table).values({key.name: name, **values})
+    connection.execute(row.on_conflict_do_update(index_elements=[key], set_=values))
 
 
 def end_lane(engine: Engine, lane: str) -> bool:

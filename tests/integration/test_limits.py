@@ -19,7 +19,8 @@ from mailops.model.setup import Encryption, MailClass
 from mailops.model.states import MailState
 from mailops.queue.filters import QueueFilter
 from mailops.routing.usage import CEILING, DEFAULT_POLICY, FLOOR
-from mailops.testing import ManualClock, SmtpServer, SmtpServerProcess
+from mailops.testing import ManualClock, SmtpServer, SmtpServerProcess, refuse
+from mailops.testing.smtp_script import Rule
 
 AT = datetime(2026, 11, 30, 9, 0, tzinfo=UTC)
 FAILED = QueueFilter(state=MailState.FAILED)
@@ -223,3 +224,103 @@ def test_a_killed_process_leaves_a_permit_that_ends(ops_factory: Callable[..., O
     assert isinstance(store.take(ops.engine, "a", window, messages=1, recipients=1, now=AT), store.Full)
     later = AT + store.STALE + timedelta(seconds=1)
     assert isinstance(store.take(ops.engine, "a", window, messages=1, recipients=1, now=later), store.Permit)
+
+
+@pytest.mark.req("LIM-04", "LIM-05", "LIM-03")
+def test_the_request_for_a_higher_limit_has_all_that_support_weighs(ops_factory: Callable[..., Ops]) -> None:
+    with SmtpServer([refuse("u1@*", 550, "5.1.1")]) as smtp:
+        ops = ops_factory()
+        ops.change_profile(hosting="online", database="acme")
+        furnish(ops, smtp)
+        put(ops, 4)
+        ops.queue.run()
+        ops.save_alias("sales", "lead", domain="acme.example")
+        made = cli(
+            ops, "limits", "request", "--users", "12", "--app", "CRM", "--app", "Email Marketing", "--no-dns", "--json"
+        )
+        assert (made["users"], made["apps"], made["limit"], made["missing"]) == (
+            12,
+            ["CRM", "Email Marketing"],
+            200,
+            [],
+        )
+        assert made["addressed"] == 4
+        assert made["bounce_rate"] == 0.25
+        assert [one["address"] for one in made["aliases"]] == ["sales@acme.example"]
+        for line in (
+            "Number of users: 12",
+            "Apps installed: CRM, Email Marketing",
+            "25.00% of 4",
+            "sales@acme.example: own",
+        ):
+            assert line in made["text"]
+        assert ops.quota_request(dns=False).missing == ("--users", "--app")
+
+
+@pytest.mark.req("LIM-02")
+def test_a_server_that_has_enough_is_held_with_its_answer_quoted(ops_on: Callable[..., Ops]) -> None:
+    clock = ManualClock(AT)
+    said = "Rate limit exceeded: 5 messages per minute, try again in 10 minutes"
+    with SmtpServer([Rule("mail", "reply", 451, "4.7.1", said, first=1)]) as smtp, SmtpServer() as other:
+        ops = ops_on(clock=clock)
+        furnish(ops, smtp, max_sessions=1)
+        ops.change_server(
+            "free", host="127.0.0.1", port=other.port, encryption=Encryption.NONE, from_filter="free.example"
+        )
+        put(ops, 1)
+        ops.queue.run()
+        put(ops, 3)
+        ops.send(sender="bob@free.example", to="v@x.example", text="t")
+        ops.queue.run()
+        assert (smtp.accepted, other.accepted) == (0, 1)
+        [told] = [one for one in ops.limits.report() if one.server == "main"]
+        assert told.held_until == AT + timedelta(minutes=10)
+        assert told.held_why == f"it said: 451 4.7.1 {said}"
+        assert said in cli(ops, "limits", "--json")["servers"][0]["sentence"] + told.sentence
+        clock.advance(601)
+        ops.queue.run()
+        assert smtp.accepted == 4
+
+
+def test_a_domain_that_has_enough_is_held_alone_and_longer_each_time(ops_factory: Callable[..., Ops]) -> None:
+    clock = ManualClock(AT)
+    said = "Too many messages for slow.example, slow down"
+    with SmtpServer([Rule("rcpt", "reply", 450, "4.7.0", said, recipient="*@slow.example", first=2)]) as smtp:
+        ops = ops_factory(clock=clock)
+        furnish(ops, smtp, max_sessions=1)
+        for minutes in (1, 2):
+            ops.send(sender="ann@acme.example", to="a@slow.example", text="t")
+            ops.send(sender="ann@acme.example", to="a@fast.example", text="t")
+            ops.queue.run(limit=2) if minutes == 1 else ops.queue.run()
+            [held] = ops.queue.holds()
+            assert held.domain == "slow.example"
+            assert held.until == clock.now() + timedelta(minutes=minutes)
+            assert held.why == f"it said: 450 4.7.0 {said}"
+            clock.advance(minutes * 60 + 1)
+        assert [m.recipients[0] for m in smtp.messages] == ["a@fast.example"] * 2
+        assert ops.limits.report()[0].held_until is None
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (451, "4.3.0 Try again later"),
+        (450, "4.2.0 Greylisted, try again in 5 minutes"),
+        (450, "4.2.1 The user you are trying to contact is receiving mail at a rate that prevents delivery"),
+        (452, "4.2.2 Mailbox full, quota of the mailbox exceeded for user@x.example"),
+        (452, "4.2.2 The mailbox has exceeded its quota"),
+        (452, "4.2.2 User is over quota, limit exceeded"),
+        (550, "5.7.1 Rate limit exceeded"),
+    ],
+)
+def test_what_says_nothing_of_a_rate_of_ours_holds_nobody(
+    ops_factory: Callable[..., Ops], code: int, text: str
+) -> None:
+    enhanced, _, words = text.partition(" ")
+    with SmtpServer([Rule("rcpt", "reply", code, enhanced, words)]) as smtp:
+        ops = ops_factory()
+        furnish(ops, smtp)
+        ops.send(sender="ann@acme.example", to="user@x.example", text="t")
+        ops.queue.run()
+        assert ops.queue.holds() == []
+        assert ops.limits.report()[0].held_until is None
