@@ -31,7 +31,7 @@ _RATE = re.compile(
 )
 _MAILBOX = re.compile(
     r"\b(?:mailbox|inbox|storage|disk)\b|over ?quota"
-    r"|\b(?:user|recipient|address|account)\b[^.]{0,60}\b(?:receiving|is over|has received|has exceeded (?:his|her|their))",
+    r"|\b(?:user|recipient|address|account)\b[^.]{0,60}\b(?:receiving|is over|has received|has exceeded their)",
     re.IGNORECASE,
 )
 _SPAN = re.compile(r"(?:in|after|for|wait)\s+(\d{1,4})\s*(s|sec|second|m|min|minute|h|hour)s?\b", re.IGNORECASE)
