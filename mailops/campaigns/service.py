@@ -263,6 +263,23 @@ class Campaigns:
             found = rows.listed(connection, self._named(connection, key), aside=aside, state=wanted, limit=limit)
             return [dict(row._mapping) for row in found]
 
+    def frame(self) -> pd.DataFrame:
+        """All campaigns as a pandas frame, oldest first, with recipients by state."""
+        import pandas as pd
+
+        heads = ["key", "state", "paused", "created_at", "scheduled_at", "started_at", "finished_at", "waits_for"]
+        found = [
+            {**{n: getattr(one, n) for n in heads}, **{s.value: n for s, n in one.counts.items()}} for one in self.all()
+        ]
+        return pd.DataFrame(found, columns=[*heads, *(one.value for one in Standing)])
+
+    def aside(self, key: str, *, limit: int = 10_000) -> pd.DataFrame:
+        """Who was set aside from a campaign, and why, as a frame; empty without a key."""
+        import pandas as pd
+
+        rows_now = self.recipients(key, aside=True, limit=limit) if key else []
+        return pd.DataFrame(rows_now, columns=["number", "address", "state", "reason", "mail_id"])
+
     def blocking(self) -> Blocking:
         """The doctor: which campaign is at the head, its last progress, why nothing moves, and what to do (CAM-06)."""
         now = self._clock.now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -19,6 +20,9 @@ from ..store import schema
 from ..store.database import explained, reading
 from . import holds
 from .slots import account_of, sessions_for
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 m = schema.mails
 MOST = 10_000_000
@@ -81,6 +85,18 @@ class Allowance:
         return [
             self._of(server, setup, own, waiting.get(server.key, 0), held.get(server.key), now) for server in servers
         ]
+
+    def frame(self) -> pd.DataFrame:
+        """The windows of all servers as a pandas frame."""
+        import pandas as pd
+
+        heads = ["server", "of", "count", "seconds", "source", "used", "remaining", "room_at"]
+        found = [
+            {"server": one.server, **{n: getattr(w, n) for n in heads[1:]}}
+            for one in self.report()
+            for w in one.windows
+        ]
+        return pd.DataFrame(found, columns=heads)
 
     def _of(
         self, server: Server, setup: Setup, own: list[Own], waiting: int, held: holds.LaneHold | None, now: datetime

@@ -535,3 +535,32 @@ def test_a_forgotten_person_is_no_name_in_any_list(ops_on: Callable[..., Ops]) -
 
 def test_every_standing_has_its_place_in_the_counts() -> None:
     assert {one.value for one in Standing} == {"waiting", "sending", "sent", "failed", "unknown", *ASIDE}
+
+
+@pytest.mark.req("CAM-06", "OUT-41")
+def test_the_notebook_names_the_stuck_campaign_and_fails_as_a_job(ops_factory: Callable[..., Ops]) -> None:
+    from mailops.checks import campaigns as checks
+
+    clock = ManualClock(AT)
+    with SmtpServer() as smtp:
+        ops = ops_factory(clock=clock)
+        furnish(ops, smtp)
+        make(ops, "one", [*people(1), {"email": "", "name": "N", "city": "R"}])
+        ops.campaigns.send("one")
+        ops.campaigns.feed()
+        ops.campaigns.pause("one")
+        assert list(ops.campaigns.frame()["key"]) == ["one"]
+        assert list(ops.campaigns.aside("one")["state"]) == ["missing"]
+        assert ops.campaigns.aside("").empty
+        ops.limits.set("main", count=5)
+        assert list(ops.limits.frame()["count"]) == [5]
+        fine = checks.moving(ops.campaigns.blocking(), hours=24, now=clock.now())
+        assert fine.state == "passed"
+        clock.advance(25 * 3600)
+        stuck = checks.moving(ops.campaigns.blocking(), hours=24, now=clock.now())
+        assert (stuck.state, stuck.code, stuck.subject) == ("failed", "campaigns.stuck", "one")
+        assert "it is paused" in stuck.found
+        assert checks.held(ops.limits.report(), now=clock.now()).state == "passed"
+        ops.limits.hold("main", timedelta(hours=1), why="they asked us to")
+        ops.send(to="b@x.example", sender="ann@acme.example", text="t")
+        assert checks.held(ops.limits.report(), now=clock.now()).state == "warning"

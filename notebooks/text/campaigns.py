@@ -1,0 +1,67 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,text//py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Campaigns and limits
+# Which campaign leaves now and which waits for what, what each server may still send, and when what waits will leave.
+
+# %% tags=["parameters"]
+workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
+campaign: str = ""  # also list who was set aside from this one
+stuck_hours: float = 24.0  # the job fails when the campaign at the head made no progress for longer than this
+
+# %%
+from mailops import Ops
+from mailops.checks import campaigns as checks
+from mailops.widgets import Headline, LiveCheck
+
+ops = Ops.open(workspace or None)
+head, servers = ops.campaigns.blocking(), ops.limits.report()
+
+# %%
+Headline("Campaigns, oldest first", head.sentence)
+
+# %%
+ops.campaigns.frame()
+
+# %%
+Headline(
+    "Set aside", f"From campaign {campaign}." if campaign else "Name a campaign to see who was set aside, and why."
+)
+
+# %%
+ops.campaigns.aside(campaign)
+
+# %% [markdown]
+# ## Limits
+# Windows are shared by all processes and kept over restarts. `mailops limits set` sets one of your own.
+
+# %%
+Headline("Servers", " ".join(f"{one.server}: {one.sentence}" for one in servers) or "There is no outgoing server.")
+
+# %%
+ops.limits.frame()
+
+# %% [markdown]
+# ## Checks
+
+# %%
+LiveCheck(lambda: checks.moving(ops.campaigns.blocking(), hours=stuck_hours, now=ops.clock.now()), ops.run.record)
+
+# %%
+LiveCheck(lambda: checks.held(ops.limits.report(), now=ops.clock.now()), ops.run.record)
+
+# %%
+ops.run.require_passed()
