@@ -94,8 +94,10 @@ class Feed:
         except StoreError:
             raise
         except MailopsError as error:
-            log.warning("Campaign %s cannot go on: %s", campaign.key, error)
-            rows.change(connection, campaign, trouble=f"{error.message} {error.fix}")
+            told = f"{error.message} {error.fix}"
+            if told != campaign.trouble:
+                log.warning("Campaign %s cannot go on: %s", campaign.key, error)
+                rows.change(connection, campaign, trouble=told)
             return 0
         begun: dict[str, Any] = {"state": CampaignState.SENDING.value, "trouble": None}
         if campaign.started_at is None:
