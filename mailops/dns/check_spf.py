@@ -119,6 +119,8 @@ async def check_spf(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
         mendable = problem.error or problem.code == "spf.modifier_for_mechanism"
         usable = change if mendable and problem.code not in ("spf.unknown", "spf.pass_all") else None
         title = f"{problem.message}. {CONSEQUENCE}" if problem.error else problem.message
+        if problem.code == "spf.missing" and setup.services and not (wanted or meant.texts):
+            title = f"{problem.message}; {_senders(setup)} needs none here, since bounces go to a name of its own"
         shown, way = evidence, fix if problem.error else ""
         if problem.code in ("spf.too_many_lookups", "spf.too_many_void", "spf.loop", "spf.target_without_record"):
             shown = {**evidence, "plan": list(ways.steps)}

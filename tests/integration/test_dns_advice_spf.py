@@ -72,6 +72,13 @@ def test_a_slip_is_mended_and_every_named_service_passes_when_it_is_published(sl
     assert passes(after_zone, "203.0.113.9", "198.51.100.9")
 
 
+def test_a_service_that_bounces_to_a_name_of_its_own_needs_no_record_here() -> None:
+    row = row_of(report(zone({DOMAIN: CLEAN[DOMAIN][1:]}), service="mailjet"), "spf.missing")
+    assert row["state"] == "warning"
+    assert "needs none here" in row["title"]
+    assert "not delivered" not in row["title"]
+
+
 def test_one_record_cut_by_hand_into_two_values_becomes_one() -> None:
     where = zone({DOMAIN: [f"TXT v=spf1 {GOOGLE}", f"TXT {ODOO} ~all", "TXT MS=ms123", *CLEAN[DOMAIN][1:]]})
     before, after_zone, after = mended(where, "spf")
