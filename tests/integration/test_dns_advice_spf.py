@@ -73,7 +73,7 @@ def test_a_slip_is_mended_and_every_named_service_passes_when_it_is_published(sl
 
 
 def test_a_service_that_bounces_to_a_name_of_its_own_needs_no_record_here() -> None:
-    row = row_of(report(zone({DOMAIN: CLEAN[DOMAIN][1:]}), service="mailjet"), "spf.missing")
+    row = row_of(report(zone({DOMAIN: CLEAN[DOMAIN][1:]}), service="resend"), "spf.missing")
     assert row["state"] == "warning"
     assert "needs none here" in row["title"]
     assert "not delivered" not in row["title"]
