@@ -294,6 +294,17 @@ def test_how_a_guide_stands_follows_the_guide(sqlite_file_ops: Ops) -> None:
     names["ops"].close()
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
+def test_code_is_out_of_sight_in_jupyterlab_and_a_first_line_says_what_to_press(name: str) -> None:
+    cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    shown = [cell for cell in code if not cell["metadata"].get("jupyter", {}).get("source_hidden")]
+    assert ["parameters" in cell["metadata"].get("tags", []) for cell in shown] == [True]  # where a person types
+    prose = [" ".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    assert any("Run All" in text for text in prose[:2])
+    assert " cell" not in " ".join(prose).lower()
+
+
 # --- U7: one vocabulary of counts -----------------------------------------------------------------------------------
 
 
