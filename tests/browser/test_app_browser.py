@@ -149,7 +149,7 @@ def test_every_page_can_be_read_by_everyone(
         ):
             mark = "&" if "?" in path else "?"
             page.goto(f"{root}{path}{mark}token=act-token")
-            name = re.sub(r"\\W+", "-", path)
+            name = re.sub(r"\W+", "-", path)
             found += [f"{path} {width} pale: {one}" for one in page.evaluate(PALE)]
             found += [f"{path} {width} unnamed: {one}" for one in page.evaluate(UNNAMED)]
             if not path.startswith("docs"):

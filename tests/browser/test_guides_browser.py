@@ -238,10 +238,10 @@ def test_the_google_guide_in_the_dark_to_the_green_tag(
         screenshot(page, "guide-google-swapped-dark")
         page.get_by_label("Client ID (optional)").fill(shown["Client ID"])
         # refused first, and the text stays in its field; then the one button takes what stands there
-        secret = page.get_by_role("textbox", name=re.compile("^Client Secret"))
+        secret = page.get_by_role("textbox", name="Client Secret", exact=True)
         secret.fill(shown["Client ID"])
         save(page)
-        page.get_by_role("alert").filter(has_text="Client Secret").first.wait_for()
+        page.get_by_role("alert").filter(has_text="This is the Client ID, not the Client Secret.").wait_for()
         assert secret.input_value() == shown["Client ID"]
         secret.fill(shown["Client Secret"])
         save(page)
