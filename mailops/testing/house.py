@@ -77,6 +77,7 @@ TABLE_OWNER: dict[str, str] = {
     **dict.fromkeys(("intake", "intake_raw", "intake_folders", "intake_accounts"), "inbound"),
     **dict.fromkeys(("runs", "verdicts"), "store"),
     "guide_answers": "guides",
+    **dict.fromkeys(("campaigns", "campaign_recipients"), "campaigns"),
 }
 
 
