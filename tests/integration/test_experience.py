@@ -326,6 +326,18 @@ def test_whom_mailops_kept_back_is_no_failure_without_a_reason(
     assert json.loads(mailops("queue", "list", "--reason", word, "--json")[1])["total"] == 1
 
 
+def test_the_index_of_reports_says_in_words_what_failed(sqlite_file_ops: Ops, tmp_path: Path) -> None:
+    from mailops.jobs import run_notebook
+    from mailops.jobs.index import write_index
+
+    ops = sqlite_file_ops
+    with SmtpServer(script=[refuse("u0@x.example")]) as smtp:
+        failing(ops, smtp, 1)
+    run_notebook("queue", {"max_failed": 0}, workspace=ops.workspace.path)
+    shown = write_index(ops.workspace.path, tmp_path / "reports" / "index.html").read_text("utf-8")
+    assert "1 mail failed" in shown
+
+
 # --- U10, U11: the colour and the heading say what came of it -------------------------------------------------------
 
 
