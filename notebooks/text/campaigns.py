@@ -17,6 +17,9 @@
 # # Campaigns and limits
 # Which campaign leaves now and which waits for what, what each server may still send, and when what waits will leave.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 campaign: str = ""  # also list who was set aside from this one
