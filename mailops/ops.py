@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .inbound.intake import Intake
     from .inbound.lmtp import LmtpListener
     from .inbound.methods import Receiving
+    from .inbound.onward import Onward
     from .inbound.service import Gateway
     from .inbound.shelf import Shelf
     from .jobs.fleet import Member
@@ -1019,8 +1020,18 @@ class Ops:
         )
 
     def fetch(self, account: str | None = None) -> Result:
-        """*Mail: Fetchmail Service*: fetch from all confirmed mailboxes, or from this one."""
-        return self.fetching.fetch(account)
+        """*Mail: Fetchmail Service*: fetch from all confirmed mailboxes, or from this one; then hand mail on to the
+        targets there are."""
+        done = self.fetching.fetch(account)
+        self.onward.run()
+        return done
+
+    @cached_property
+    def onward(self) -> Onward:
+        """Applications that received mail is handed on to: ``targets``, ``save``, ``remove``, ``run``."""
+        from .inbound.onward import Onward
+
+        return Onward(self.engine, secrets=self.secrets, clock=self.clock, lock=self.intake.lock)
 
     def lmtp(self, host: str = "127.0.0.1", port: int = 0) -> LmtpListener:
         """A listener that takes mail from this machine's mail server over LMTP; it runs within ``with``."""

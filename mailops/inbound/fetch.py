@@ -21,7 +21,7 @@ from .counts import State
 from .ingest import Result, finished
 from .intake import MOST, MOST_BYTES, TRIES, Intake, Run, Shown
 from .intake_rows import Place
-from .raw import LARGE, Raw
+from .raw import Raw
 
 T = TypeVar("T")
 JOB = "Mail: Fetchmail Service"
@@ -134,8 +134,8 @@ class Fetching:
             elsewhere = sum(heads[uid].seen for uid in left)
             gone = {uid for uid in todo if uid not in heads}
             for batch in _by_size(left, lambda uid: heads[uid].size):
-                large = [uid for uid in batch if heads[uid].size > LARGE]
-                small = [uid for uid in batch if heads[uid].size <= LARGE]
+                large = [uid for uid in batch if heads[uid].size > MOST_BYTES]
+                small = [uid for uid in batch if heads[uid].size <= MOST_BYTES]
                 found: dict[int, Raw] = {**(box.mails(small) if small else {})}
                 found |= {uid: raw for uid in large if (raw := box.large(uid)) is not None}
                 for uid in batch:
