@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .inbound.foreign import Proposal
     from .inbound.ingest import Result
     from .inbound.intake import Intake
-    from .inbound.lmtp import LmtpListener
+    from .inbound.lmtp import LmtpListener, SmtpListener
     from .inbound.methods import Receiving
     from .inbound.onward import Onward
     from .inbound.service import Gateway
@@ -1038,6 +1038,21 @@ class Ops:
         from .inbound.lmtp import LmtpListener
 
         return LmtpListener(self.intake, host, port)
+
+    def mx(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        certificate: str | Path | None = None,
+        key: str | Path | None = None,
+    ) -> SmtpListener:
+        """A listener that an MX record may lead to: SMTP for the alias domains alone; it runs within ``with``. With a
+        certificate (PEM) it offers STARTTLS."""
+        from .inbound.lmtp import SmtpListener, starttls
+
+        tls = starttls(certificate, key) if certificate else None
+        return SmtpListener(self.intake, lambda: [d.name for d in self.setup.alias_domains], host, port, tls=tls)
 
     def receiving(self, *, dns: bool = True) -> Receiving:
         """The inbound methods as they are here, what is to be redirected, which mailboxes are missing, and what is

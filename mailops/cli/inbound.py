@@ -185,6 +185,25 @@ def lmtp(
         threading.Event().wait(seconds or None)
 
 
+@app.command("smtp")
+def smtp(
+    ctx: typer.Context,
+    host: str = typer.Option("127.0.0.1", help="The address to listen on; an MX record needs one the world reaches."),
+    port: int = typer.Option(2526, help="The port (0 = any free one; the world comes to 25)."),
+    cert: Path = typer.Option(None, help="A certificate (PEM), for STARTTLS."),
+    key: Path = typer.Option(None, help="Its key (PEM), where it is not in the same file."),
+    seconds: float = typer.Option(0.0, help="Stop after this long; 0 = run until stopped."),
+    json: bool = JSON,
+) -> None:
+    """Take mail for the alias domains over SMTP, as the host of an MX record: 250 when it is stored, 550 for others."""
+    import threading
+
+    with open_ops(ctx).mx(host, port, certificate=cert, key=key) as listener:
+        print_json({"host": host, "port": listener.port}) if json else say(f"SMTP on {host}:{listener.port}")
+        sys.stdout.flush()
+        threading.Event().wait(seconds or None)
+
+
 @account_app.callback(invoke_without_command=True)
 def account(ctx: typer.Context, json: bool = JSON) -> None:
     """Mailboxes to fetch from (the same as ``list``); add and test change them."""
