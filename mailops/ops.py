@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .bounces.explainer import Explanation
     from .bounces.return_path import ReturnPaths
     from .bounces.service import Bounces
+    from .campaigns import Campaigns
     from .checks.services import Status
     from .domains.failing import SenderReport
     from .domains.service import Domains
@@ -286,7 +287,8 @@ class Ops:
             now["done"] = sorted(marks)
         if now != kept:
             set_parameter(self.engine, READINESS, json.dumps(now))
-        return report(marks | known.done)
+        told = report(marks | known.done)
+        return replace(told, findings=(*told.findings, *self._unrestored()))
 
     def change_profile(self, *, hosting: str | None = None, database: str | None = None) -> Saved[Profile]:
         """Change hosting kind or database in ``mailops.toml``; what is not named stays. This object goes on with it."""
@@ -309,11 +311,13 @@ class Ops:
         """Add or change an alias domain; the first one is given to all companies. Names that are given up are still
         read: mail sent before carries them (:meth:`impact` says how many)."""
         from .model.setup import FORMER, with_former
+        from .routing.plan import refuse_second_subdomain
         from .store.setup import checked_alias_domain, save_alias_domain, set_parameter
         from .threads.alias_names import check_free
 
         domain = checked_alias_domain(domain)
         setup = self.setup
+        refuse_second_subdomain(domain.name, setup.profile)
         before = next((d for d in setup.alias_domains if d.name == domain.name), None)
         for alias in self.aliases:
             if alias.domain == domain.name:
@@ -450,10 +454,25 @@ class Ops:
             batch=settings.batch,
             keep_sent=timedelta(days=settings.keep_sent_days),
             minutes=settings.interval_minutes,
-            book=self.book,
+            book=lambda: self.book,
             tag_key=lambda: self.return_paths.key(),
             tell=lambda: self.reports.tell(),
+            feed=lambda mass: self.campaigns.feed(mass),
             signer=lambda: self.signing.signer(),
+        )
+
+    @cached_property
+    def campaigns(self) -> Campaigns:
+        """Campaigns: create, send, schedule, cancel, pause, resume, status; the queue carries them."""
+        from .campaigns import Campaigns
+
+        return Campaigns(
+            lambda: self.engine,
+            setup=lambda: self.setup,
+            clock=self.clock,
+            book=lambda: self.book,
+            next_job=lambda: self.queue.next_job,
+            suppressions=lambda: self.suppressions,
         )
 
     @cached_property
@@ -712,12 +731,13 @@ class Ops:
     @cached_property
     def book(self) -> Book:
         """The ledger: the one writer of what becomes of mails, with everything that follows of it, in this order."""
+        from .campaigns.hearing import CampaignListener
         from .ledger import Book
         from .relay.hearing import RelayListener
         from .suppression.hearing import SuppressionListener
         from .threads.hearing import ThreadsListener
 
-        return Book((ThreadsListener(), SuppressionListener(), RelayListener()), self._names)
+        return Book((ThreadsListener(), SuppressionListener(), RelayListener(), CampaignListener()), self._names)
 
     @cached_property
     def followers(self) -> Followers:
@@ -762,9 +782,13 @@ class Ops:
     @cached_property
     def jobs(self) -> Jobs:
         """Notebooks that run by a schedule: add, all, run, tick, remove, history."""
+        from .jobs.alerts import by_queue
         from .jobs.service import Jobs
 
-        return Jobs(self.workspace, self.clock)
+        def state(number: int) -> str:
+            return self.queue.mail(number).state.value
+
+        return Jobs(self.workspace, self.clock, by_queue(self.send, state, self.workspace.settings.alerts.sender))
 
     def runs_diff(self, before: str, after: str) -> RunsDiff:
         """What changed from one run of a notebook to another: checks, parameters, versions."""
@@ -854,6 +878,7 @@ class Ops:
     def erasure(self) -> Erasure:
         """Everything that is kept of an address, and its end: by request, or by the kinds' days."""
         from .bounces.holding import ReportHolder
+        from .campaigns.holding import CampaignHolder
         from .inbound.holding import IntakeHolder
         from .jobs.holding import RunHolder
         from .ledger.erasure import Erasure
@@ -867,9 +892,10 @@ class Ops:
         from .threads.holding import ThreadHolder
 
         rows = (ContentHolder(), ThreadHolder(), ReportHolder(), SuppressionHolder(), SubmitterHolder())
+        runs, ledger = RunHolder(self.workspace.runs), LedgerHolder(self._names)
         return Erasure(
             self.engine,
-            holders=(*rows, LogHolder(), IntakeHolder(), LedgerHolder(self._names), RunHolder(self.workspace.runs)),
+            holders=(*rows, LogHolder(), IntakeHolder(), CampaignHolder(), ledger, runs),
             names=self._names,
             clock=self.clock,
             elsewhere=lambda: [f"{file.name}: an older store" for file in kept_files(Path(self.workspace.database))],
@@ -1206,7 +1232,7 @@ class Ops:
         """Addresses that get no more campaigns, or no more mail: why, and the way back."""
         from .suppression import Suppressions
 
-        return Suppressions(self.engine, clock=self.clock, book=self.book, reader=self.bounces.reader)
+        return Suppressions(self.engine, clock=self.clock, book=self.book, reader=lambda: self.bounces.reader())
 
     @cached_property
     def analysis(self) -> Analysis:

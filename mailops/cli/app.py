@@ -27,6 +27,7 @@ _RefusedByParser: Any = next(kind for kind in typer.BadParameter.__mro__ if kind
 GROUPS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Listen for mail from applications (SMTP submission) and send what is due."),
     "queue": ("queue", "Look at queued mail; retry, send now, cancel; run the queue job."),
+    "campaign": ("campaign", "Mail to many: create, send, schedule, cancel, pause, resume, status."),
     "server": ("server", "Outgoing servers: list, add, remove, Test Connection."),
     "company": ("company", "Companies and their alias domains; system parameters."),
     "explain": ("explain", "Why a mail goes the way it goes; what an error means."),
