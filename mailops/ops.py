@@ -24,6 +24,8 @@ from .ports import Clock
 from .workspace import Workspace, find
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from sqlalchemy.engine import Engine
 
     from .analysis.dmarc import DmarcFiles
@@ -1051,6 +1053,15 @@ class Ops:
         done = self.fetching.fetch(account)
         self.onward.run()
         return done
+
+    def watch(self, account: str, *, stop: Event, on_run: Callable[[Result], object] = lambda result: None) -> None:
+        """Fetch from a mailbox until ``stop`` is set, as soon as mail comes (IMAP IDLE), and hand it on."""
+
+        def after(result: Result) -> None:
+            self.onward.run()
+            on_run(result)
+
+        self.fetching.watch(account, stop=stop, on_run=after)
 
     @cached_property
     def onward(self) -> Onward:

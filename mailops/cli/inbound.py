@@ -165,6 +165,34 @@ def fetch(
     show_result(open_ops(ctx).fetch(account), json)
 
 
+@app.command("watch")
+def watch(
+    ctx: typer.Context,
+    account: str = typer.Argument(..., help="The mailbox."),
+    seconds: float = typer.Option(0.0, help="Stop after this long; 0 = run until stopped."),
+    json: bool = JSON,
+) -> None:
+    """Fetch from a mailbox as soon as mail comes (IMAP IDLE), else every 5 minutes, until stopped."""
+    import threading
+
+    stop = threading.Event()
+
+    def told(found: Result) -> None:
+        if json:
+            print_json(found.as_dict())
+        elif found.counts.seen or found.errors:
+            say(f"{found.counts.seen} seen, {found.counts.delivered} delivered, {found.counts.refused} refused.")
+            for error in found.errors:
+                print_error(error, json_wanted=False)
+        sys.stdout.flush()
+
+    timer = threading.Timer(seconds, stop.set)
+    timer.daemon = True
+    if seconds:
+        timer.start()
+    open_ops(ctx).watch(account, stop=stop, on_run=told)
+
+
 @app.command("lmtp")
 def lmtp(
     ctx: typer.Context,
