@@ -24,6 +24,8 @@ from .ports import Clock
 from .workspace import Workspace, find
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from sqlalchemy.engine import Engine
 
     from .analysis.dmarc import DmarcFiles
@@ -45,8 +47,9 @@ if TYPE_CHECKING:
     from .inbound.foreign import Proposal
     from .inbound.ingest import Result
     from .inbound.intake import Intake
-    from .inbound.lmtp import LmtpListener
+    from .inbound.lmtp import LmtpListener, SmtpListener
     from .inbound.methods import Receiving
+    from .inbound.onward import Onward
     from .inbound.service import Gateway
     from .inbound.shelf import Shelf
     from .jobs.fleet import Member
@@ -1101,14 +1104,48 @@ class Ops:
         )
 
     def fetch(self, account: str | None = None) -> Result:
-        """*Mail: Fetchmail Service*: fetch from all confirmed mailboxes, or from this one."""
-        return self.fetching.fetch(account)
+        """*Mail: Fetchmail Service*: fetch from all confirmed mailboxes, or from this one; then hand mail on to the
+        targets there are."""
+        done = self.fetching.fetch(account)
+        self.onward.run()
+        return done
+
+    def watch(self, account: str, *, stop: Event, on_run: Callable[[Result], object] = lambda result: None) -> None:
+        """Fetch from a mailbox until ``stop`` is set, as soon as mail comes (IMAP IDLE), and hand it on."""
+
+        def after(result: Result) -> None:
+            self.onward.run()
+            on_run(result)
+
+        self.fetching.watch(account, stop=stop, on_run=after)
+
+    @cached_property
+    def onward(self) -> Onward:
+        """Applications that received mail is handed on to: ``targets``, ``save``, ``remove``, ``run``."""
+        from .inbound.onward import Onward
+
+        return Onward(self.engine, secrets=self.secrets, clock=self.clock, lock=self.intake.lock)
 
     def lmtp(self, host: str = "127.0.0.1", port: int = 0) -> LmtpListener:
         """A listener that takes mail from this machine's mail server over LMTP; it runs within ``with``."""
         from .inbound.lmtp import LmtpListener
 
         return LmtpListener(self.intake, host, port)
+
+    def mx(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        certificate: str | Path | None = None,
+        key: str | Path | None = None,
+    ) -> SmtpListener:
+        """A listener that an MX record may lead to: SMTP for the alias domains alone; it runs within ``with``. With a
+        certificate (PEM) it offers STARTTLS."""
+        from .inbound.lmtp import SmtpListener, starttls
+
+        tls = starttls(certificate, key) if certificate else None
+        return SmtpListener(self.intake, lambda: [d.name for d in self.setup.alias_domains], host, port, tls=tls)
 
     def receiving(self, *, dns: bool = True) -> Receiving:
         """The inbound methods as they are here, what is to be redirected, which mailboxes are missing, and what is

@@ -32,6 +32,8 @@ shelf_app = typer.Typer(rich_markup_mode=None, help="Mail that mailops could not
 app.add_typer(shelf_app, name="shelf")
 account_app = typer.Typer(rich_markup_mode=None, help="Mailboxes to fetch from: add, test, list.")
 app.add_typer(account_app, name="account")
+target_app = typer.Typer(rich_markup_mode=None, help="Applications that received mail is handed on to: add, list.")
+app.add_typer(target_app, name="target")
 JSON = typer.Option(False, "--json", help="Print JSON.")
 FILES = typer.Argument(None, help="Messages, folders or mailboxes (default: standard input).")
 DELIVERED = typer.Option("", "--delivered-to", help="The address it was delivered to (envelope recipient).")
@@ -163,6 +165,34 @@ def fetch(
     show_result(open_ops(ctx).fetch(account), json)
 
 
+@app.command("watch")
+def watch(
+    ctx: typer.Context,
+    account: str = typer.Argument(..., help="The mailbox."),
+    seconds: float = typer.Option(0.0, help="Stop after this long; 0 = run until stopped."),
+    json: bool = JSON,
+) -> None:
+    """Fetch from a mailbox as soon as mail comes (IMAP IDLE), else every 5 minutes, until stopped."""
+    import threading
+
+    stop = threading.Event()
+
+    def told(found: Result) -> None:
+        if json:
+            print_json(found.as_dict())
+        elif found.counts.seen or found.errors:
+            say(f"{found.counts.seen} seen, {found.counts.delivered} delivered, {found.counts.refused} refused.")
+            for error in found.errors:
+                print_error(error, json_wanted=False)
+        sys.stdout.flush()
+
+    timer = threading.Timer(seconds, stop.set)
+    timer.daemon = True
+    if seconds:
+        timer.start()
+    open_ops(ctx).watch(account, stop=stop, on_run=told)
+
+
 @app.command("lmtp")
 def lmtp(
     ctx: typer.Context,
@@ -179,6 +209,25 @@ def lmtp(
             print_json({"host": host, "port": listener.port})
         else:
             say(f"LMTP on {host}:{listener.port}")
+        sys.stdout.flush()
+        threading.Event().wait(seconds or None)
+
+
+@app.command("smtp")
+def smtp(
+    ctx: typer.Context,
+    host: str = typer.Option("127.0.0.1", help="The address to listen on; an MX record needs one the world reaches."),
+    port: int = typer.Option(2526, help="The port (0 = any free one; the world comes to 25)."),
+    cert: Path = typer.Option(None, help="A certificate (PEM), for STARTTLS."),
+    key: Path = typer.Option(None, help="Its key (PEM), where it is not in the same file."),
+    seconds: float = typer.Option(0.0, help="Stop after this long; 0 = run until stopped."),
+    json: bool = JSON,
+) -> None:
+    """Take mail for the alias domains over SMTP, as the host of an MX record: 250 when it is stored, 550 for others."""
+    import threading
+
+    with open_ops(ctx).mx(host, port, certificate=cert, key=key) as listener:
+        print_json({"host": host, "port": listener.port}) if json else say(f"SMTP on {host}:{listener.port}")
         sys.stdout.flush()
         threading.Event().wait(seconds or None)
 
@@ -306,6 +355,70 @@ def shelf_retry(
     for one in found.mails:
         say(f"{one.id}: {one.state}{f', {one.reason}' if one.reason else ''}")
     say(found.words)
+
+
+@target_app.callback(invoke_without_command=True)
+def target(ctx: typer.Context, json: bool = JSON) -> None:
+    """Applications that received mail is handed on to (the same as ``list``)."""
+    if ctx.invoked_subcommand is None:
+        target_list(ctx, json)
+
+
+@target_app.command("list")
+def target_list(ctx: typer.Context, json: bool = JSON) -> None:
+    """The targets, and how many mails wait to be tried again at each."""
+    onward = open_ops(ctx).onward
+    found = [{**asdict(one), "waiting": onward.waiting(one.key)} for one in onward.targets()]
+    if json:
+        print_json(found)
+        return
+    rows = [(x["key"], x["kind"], x["url"] or x["name"], ", ".join(x["kinds"]), x["waiting"], x["off"]) for x in found]
+    table(["Target", "Kind", "Where", "Gets", "Waiting", "Off"], rows)
+
+
+@target_app.command("add")
+def target_add(
+    ctx: typer.Context,
+    key: str = typer.Argument(..., help="A name of your own for the target."),
+    kind: str = typer.Option(..., help="webhook, odoo or hook."),
+    url: str = typer.Option("", help="Where it listens (https; http on this machine)."),
+    secret: str = typer.Option("", help="A reference: the webhook's whsec_ secret, Odoo's password or API key."),
+    name: str = typer.Option("", help="The hook's entry point in the group mailops.inbound."),
+    database: str = typer.Option("", help="Odoo's database."),
+    login: str = typer.Option("", help="Odoo's user."),
+    model: str = typer.Option("", help="Odoo's model for mail that no alias takes there."),
+    kinds: list[str] = typer.Option(None, "--decision", help="Only mail decided so; repeat it."),
+    json: bool = JSON,
+) -> None:
+    """Hand received mail on from now on, or change how."""
+    from ..inbound.onward import DEFAULT_KINDS, Target
+
+    made = Target(key, kind, url, secret, name, database, login, model, tuple(kinds or DEFAULT_KINDS))
+    open_ops(ctx).onward.save(made)
+    print_json(made) if json else say(f"Mail is handed on to {key} from now on.")
+
+
+@target_app.command("remove")
+def target_remove(ctx: typer.Context, key: str = typer.Argument(..., help="The target."), json: bool = JSON) -> None:
+    """Hand nothing on to a target any more."""
+    open_ops(ctx).onward.remove(key)
+    print_json({"removed": key}) if json else say(f"{key} gets nothing any more.")
+
+
+@app.command("hand-on")
+def hand_on(ctx: typer.Context, json: bool = JSON) -> None:
+    """Hand on what has come since, and try again what is due; `fetch` does it too."""
+    found = open_ops(ctx).onward.run()
+    if json:
+        print_json(found)
+        return
+    for one in found:
+        say(f"{one.target}: {one.taken} taken, {one.nothing} answered with nothing, {one.refused} refused, "
+            f"{one.waiting} wait, {one.given_up} given up.")  # fmt: skip
+        for note in one.notes:
+            say(f"  {note}")
+    if not found:
+        say("There is no target.")
 
 
 @app.command("methods")

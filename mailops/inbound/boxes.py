@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from tempfile import TemporaryFile
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -151,6 +152,26 @@ class ImapBox:
                 break
         file.flush()
         return OnDisk(file) if file.tell() else None
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether the server tells of new mail by itself (IDLE, RFC 2177)."""
+        with _explained(self._account, "asking what the server can do"):
+            return bool(self._client.has_capability("IDLE"))
+
+    def wait(self, seconds: float, stop: Callable[[], bool]) -> bool:
+        """Wait for new mail, at most so long; whether some came. ``stop`` is asked each second."""
+        with _explained(self._account, "waiting for new mail"):
+            self._client.idle()
+            end = monotonic() + seconds
+            try:
+                while monotonic() < end and not stop():
+                    if any(b"EXISTS" in said for said in self._client.idle_check(timeout=min(1.0, seconds))):
+                        return True
+            finally:
+                with suppress(Exception):
+                    self._client.idle_done()
+        return False
 
     def done(self, uids: Collection[str]) -> None:
         """These mails are stored: mark them as read, and move them where the account says so."""

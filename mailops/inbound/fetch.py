@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Event
 from typing import TypeVar
 
 from ..errors import ConfigError, MailopsError
@@ -21,9 +23,11 @@ from .counts import State
 from .ingest import Result, finished
 from .intake import MOST, MOST_BYTES, TRIES, Intake, Run, Shown
 from .intake_rows import Place
-from .raw import LARGE, Raw
+from .raw import Raw
 
 T = TypeVar("T")
+POLL, PAUSE, IDLE = 300.0, 5.0, 29 * 60.0
+"""Seconds between two looks where nobody tells, after a broken line, and of one IDLE (RFC 2177 §3)."""
 JOB = "Mail: Fetchmail Service"
 """The name of the scheduled action that runs this."""
 
@@ -121,6 +125,45 @@ class Fetching:
             errors.append(broken)
         return finished(self._intake, run, errors)
 
+    def watch(
+        self,
+        key: str,
+        *,
+        stop: Event,
+        on_run: Callable[[Result], object] = lambda result: None,
+        poll: float = POLL,
+    ) -> None:
+        """Fetch from a mailbox until ``stop``: at once when new mail comes where the server tells of it (IDLE), else
+        every ``poll`` seconds. A broken line is tried again after a growing pause; what broke stands in each result.
+
+        Raises as :meth:`fetch` does for a mailbox that is not there, or a draft.
+        """
+        account, pause = self._accounts.get(key), PAUSE
+        while not stop.is_set():
+            result = self.fetch(key)
+            on_run(result)
+            if result.errors:
+                stop.wait(pause)
+                pause = min(2 * pause, poll)
+                continue
+            pause = PAUSE
+            told = False
+            if account.protocol == "imap":
+                with suppress(MailopsError):  # what broke here the next fetch meets too, and says
+                    told = self._wait(account, stop)
+            if not told:
+                stop.wait(poll)
+
+    def _wait(self, account: Account, stop: Event) -> bool:
+        """Wait by IDLE; False where the server has none."""
+        with ImapBox(account, self._secrets, self._token) as box:
+            if not box.can_wait:
+                return False
+            rows = self._intake.known(Place(account.key, account.folder, box.uidvalidity))
+            if not any(_open(rows.get(str(uid))) for uid in box.uids()):  # none came between the run and now
+                box.wait(IDLE, stop.is_set)
+        return True
+
     # --- IMAP ---------------------------------------------------------------------------------------------------------
 
     def _imap(self, run: Run, account: Account) -> None:
@@ -134,8 +177,8 @@ class Fetching:
             elsewhere = sum(heads[uid].seen for uid in left)
             gone = {uid for uid in todo if uid not in heads}
             for batch in _by_size(left, lambda uid: heads[uid].size):
-                large = [uid for uid in batch if heads[uid].size > LARGE]
-                small = [uid for uid in batch if heads[uid].size <= LARGE]
+                large = [uid for uid in batch if heads[uid].size > MOST_BYTES]
+                small = [uid for uid in batch if heads[uid].size <= MOST_BYTES]
                 found: dict[int, Raw] = {**(box.mails(small) if small else {})}
                 found |= {uid: raw for uid in large if (raw := box.large(uid)) is not None}
                 for uid in batch:

@@ -16,6 +16,7 @@ Its bytes go with a refusal (with its notice, or after a day); those of other ma
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ from .service import Gateway, Received
 from .values import InboundMail
 from .view import StoreView
 
+log = logging.getLogger(__name__)
 MOST, MOST_BYTES = 50, 8_000_000
 """How much is stored, acknowledged and decided at a time."""
 TRIES = 3
@@ -406,6 +408,7 @@ class Intake:
             except Exception as error:  # whose fault it was, each by itself will show
                 if is_the_stores(error):
                     raise
+                log.warning("A portion is decided mail by mail: %s", type(error).__name__)
                 self._singly(tx, batch, setup)
             self.on_step("deciding")
 

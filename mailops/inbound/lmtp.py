@@ -1,34 +1,43 @@
-"""The LMTP listener (RFC 2033): the mail server of the MX method hands mail over, and hears 250 when it is stored.
+"""The listeners of the MX method: LMTP (RFC 2033), by which a mail server of this machine hands mail over, and SMTP
+(RFC 5321), which an MX record may lead to itself. Both say 250 when the mail is stored.
 
 A reply for each recipient, after the mail was stored *and* decided: 250 for what is taken (also what lies on the shelf,
 which is ours to mend), 550 where nobody has one of the addresses (the mail server tells the sender), 451 when it cannot
 be stored: then the mail server keeps it and comes again. The envelope goes with the mail, as Return-Path and
-Delivered-To. It listens on loopback only.
+Delivered-To. LMTP listens on loopback only. SMTP is for anybody, so it takes mail for the alias domains alone (550
+5.7.1 at RCPT: it relays nothing), in either spelling, and offers STARTTLS where it was given a certificate.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from types import TracebackType
 from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.lmtp import LMTP
+from aiosmtpd.smtp import SMTP
 
 from ..bounces.own import delivered
 from ..bounces.reading.sources import MAX_MESSAGE
 from ..errors import ConfigError, MailopsError
+from ..model.address import ascii_domain
 from .intake import Intake, Run, Shown
 from .intake_rows import Place
 from .values import Kind
 
 ACCOUNT = "lmtp"
+MOST_RECIPIENTS = 100
 TAKEN, NOBODY, LATER = "250 2.0.0 stored", "550 5.1.1 no such address here", "451 4.3.0 cannot be stored now, try again"
 
 
 class LmtpListener:
     """Takes mail over LMTP into the intake, from ``start`` (or ``with``) to ``stop``, in a thread of its own."""
+
+    account = ACCOUNT
 
     def __init__(self, intake: Intake, host: str = "127.0.0.1", port: int = 0) -> None:
         if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
@@ -39,7 +48,7 @@ class LmtpListener:
                 fix="Use 127.0.0.1 and let the mail server of this machine hand mail over.",
             )
         self._intake = intake
-        self._controller = _Controller(self, hostname=host, port=port)
+        self._controller: Controller = _Controller(self, hostname=host, port=port)
 
     @property
     def port(self) -> int:
@@ -70,14 +79,18 @@ class LmtpListener:
         sender = (envelope.mail_from or "").removeprefix("<").removesuffix(">")  # the null path comes as <>
         work = (envelope.content, sender, recipients)
         reply = await asyncio.get_running_loop().run_in_executor(None, self.take, *work)
-        return "\r\n".join([reply] * len(recipients))
+        return self.replies(reply, len(recipients))
+
+    def replies(self, reply: str, recipients: int) -> str:
+        """What is said after the data: LMTP has a reply for each recipient."""
+        return "\r\n".join([reply] * recipients)
 
     def take(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
         """Store and decide one mail with its envelope; the reply."""
         for address in reversed(recipients):
             raw = delivered(raw, address)
         shown = Shown(b"Return-Path: <" + sender.encode("utf-8", "replace") + b">\r\n" + raw)
-        place, run = Place(ACCOUNT), Run()
+        place, run = Place(self.account), Run()
         try:
             (uid,) = self._intake.take(run, place, [shown], ours=False)
             row = self._intake.known(place, [uid]).get(uid)
@@ -86,12 +99,77 @@ class LmtpListener:
         return NOBODY if row is not None and row.decision == Kind.NO_ROUTE.value else TAKEN
 
 
+class SmtpListener(LmtpListener):
+    """Takes mail over SMTP for the alias domains: what an MX record leads to. ``domains`` says which they are now."""
+
+    account = "smtp"
+
+    def __init__(
+        self,
+        intake: Intake,
+        domains: Callable[[], Collection[str]],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        tls: SSLContext | None = None,
+    ) -> None:
+        self._intake, self._domains = intake, domains
+        self._controller = _SmtpController(self, hostname=host, port=port, tls=tls)
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+        """aiosmtpd's hook: whether this recipient is taken."""
+        import asyncio
+
+        if len(envelope.rcpt_tos) >= MOST_RECIPIENTS:
+            return "452 4.5.3 too many recipients"
+        try:
+            ours = await asyncio.get_running_loop().run_in_executor(None, self._domains)
+        except MailopsError:
+            return LATER
+        domain = ascii_domain(address.rpartition("@")[2].lower())
+        if domain not in {ascii_domain(name.lower()) for name in ours}:
+            return "550 5.7.1 this server takes no mail for that domain"
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 2.1.5 OK"
+
+    def replies(self, reply: str, recipients: int) -> str:
+        """One reply for the whole mail."""
+        return reply
+
+
+def starttls(certificate: str | Path, key: str | Path | None) -> SSLContext:
+    """The context of a certificate (PEM). Raises :class:`ConfigError` ``inbound.certificate`` where it is no good."""
+    context = SSLContext(PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "The certificate cannot be used.",
+            code="inbound.certificate",
+            facts={"certificate": str(certificate), "reason": str(error)[:200]},
+            fix="Give a PEM file with the certificate, and its key (in the same file, or --key).",
+        ) from error
+    return context
+
+
 class _Controller(Controller):
     """Port 0 is any free one: the client by which aiosmtpd looks whether it is up has to know which."""
 
-    def factory(self) -> LMTP:
+    def factory(self) -> SMTP:
         return LMTP(self.handler, data_size_limit=MAX_MESSAGE, enable_SMTPUTF8=True, ident="mailops")
 
     def _trigger_server(self) -> None:
         self.port = int(self.server.sockets[0].getsockname()[1])  # type: ignore[union-attr]  # it was made just now
         super()._trigger_server()  # type: ignore[no-untyped-call]  # aiosmtpd has no types here
+
+
+class _SmtpController(_Controller):
+    def __init__(self, *given: Any, tls: SSLContext | None, **named: Any) -> None:
+        self._tls = tls
+        super().__init__(*given, **named)
+
+    def factory(self) -> SMTP:
+        return SMTP(
+            self.handler, data_size_limit=MAX_MESSAGE, enable_SMTPUTF8=True, ident="mailops", tls_context=self._tls
+        )

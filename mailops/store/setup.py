@@ -51,6 +51,8 @@ PARAMETERS = (
     READINESS,
     MODELS,
     "mailops.suppression.mode",
+    "mailops.inbound.handed",
+    "mailops.inbound.targets",
     "mailops.thread.former_token_keys",
     "mailops.thread.token_key",
     "mailops.webhook.mailgun.key",

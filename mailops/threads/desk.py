@@ -107,6 +107,18 @@ class Desk:
         with explained("reading a record"), reading(self._threads.engine) as connection:
             return _record(connection, key)
 
+    def latest(self, *, offset: int = 0, limit: int = 50) -> tuple[list[tuple[repo.Message, Why]], int]:
+        """The newest entries that came by mail, each with why it is where it is, and how many there are."""
+        by_mail = m.c.message_id.in_(
+            sa.select(log.c.message_id).where(log.c.decision.in_(("create", "reply", "update")))
+        )
+        which = (m.c.record_id.is_not(None), by_mail)
+        with explained("listing entries"), reading(self._threads.engine) as connection:
+            total = connection.execute(sa.select(sa.func.count()).select_from(m).where(*which)).scalar_one()
+            query = sa.select(m).where(*which).order_by(m.c.id.desc()).offset(offset).limit(limit)
+            found = [repo.Message(*row) for row in connection.execute(query)]
+        return [(one, self.why(one.id)) for one in found], int(total)
+
     def why(self, entry: int) -> Why:
         """Why an entry is where it is. Raises :class:`NotFound`."""
         query = sa.select(log.c.decision, log.c.reason, log.c.data).order_by(log.c.id.desc())

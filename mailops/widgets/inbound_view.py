@@ -32,6 +32,19 @@ ALIASES = (
     Column("automatic", "Automatic mail"),
     Column("domain", "Reached at"),
 )
+ENTRIES = (
+    Column("at", "Received (UTC)"),
+    Column("author", "From"),
+    Column("subject", "Subject", kind="long"),
+    Column("record", "Record"),
+    Column("rule", "Rule"),
+    Column("words", "Why here", kind="long"),
+)
+METHODS = (
+    Column("what", "What"),
+    Column("state", "State"),
+    Column("words", "Why", kind="long"),
+)
 INTAKE = (
     Column("account", "Account"),
     Column("folder", "Folder"),
@@ -57,6 +70,8 @@ class InboundView:
         self.aliases = AliasesCard(ops, limit)
         self.intake = IntakeCard(ops, limit)
         self.shelf = ShelfCard(ops, limit)
+        self.entries = EntriesCard(ops, limit)
+        self.methods = MethodsCard(ops, limit)
 
 
 class ReceivedCard(TableCard):
@@ -151,6 +166,99 @@ class ShelfCard(TableCard):
 
     def build(self) -> ipywidgets.Widget:
         return ipywidgets.VBox([self.actions.widget, self.table.widget])
+
+
+class EntriesCard(TableCard):
+    """What came by mail, with the record it is on and the rule that brought it there; what is ticked is moved."""
+
+    def __init__(self, ops: Ops, limit: int) -> None:
+        self.ops = ops
+        self.table = Table(
+            ENTRIES, self._page, caption="Where it is, and why", empty="No mail has made or changed a record.",
+            limit=limit, selectable=True,
+        )  # fmt: skip
+        self.actions = Actions([Action("Move", self._move)], on_done=self.refresh)
+        self._to = field("To record", "")
+        self._new = choice("Else a new", [(model.label, model.name) for model in ops.threads.models])
+
+    def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
+        found, total = self.ops.desk.latest(offset=offset, limit=limit)
+        rows = [
+            {
+                "id": entry.id,
+                "label": f"entry {entry.id}",
+                "at": f"{entry.created_at:%Y-%m-%d %H:%M}",
+                "author": entry.author_email or "(nobody)",
+                "subject": entry.subject or "",
+                "record": entry.record_id,
+                "rule": why.rule,
+                "words": why.words,
+            }
+            for entry, why in found
+        ]
+        return Rows(rows, total)
+
+    def _move(self) -> Preview:
+        ticked = sorted(self.table.selected)
+        to = self._to.value.strip()
+        if not ticked:
+            return Preview("Tick the entries that belong elsewhere.")
+        if to and not to.isdecimal():
+            return Preview("Write the number of a record, or leave it empty for a new one.")
+        where = f"record {to}" if to else f"a new {self._new.value} each"
+
+        def run(say: Callable[[str], None]) -> str:
+            for entry in ticked:
+                if to:
+                    self.ops.desk.move(int(entry), to=int(to))
+                else:
+                    self.ops.desk.move(int(entry), new=self._new.value)
+            self.table.clear_selection()
+            return f"{len(ticked)} moved to {where}; answers follow."
+
+        return Preview(f"Move {len(ticked)} to {where}.", tuple(f"entry {one}" for one in ticked[:10]), run)
+
+    def build(self) -> ipywidgets.Widget:
+        return ipywidgets.VBox([self.table.widget, row(self._to, self._new), self.actions.widget])
+
+
+class MethodsCard(TableCard):
+    """The ways into the database, with what speaks for and against each here, and what is wrong."""
+
+    def __init__(self, ops: Ops, limit: int) -> None:
+        self.ops = ops
+        self.table = Table(METHODS, self._page, caption="How mail comes in", empty="There is no method.", limit=limit)
+
+    def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
+        found = self.ops.receiving(dns=False)
+        rows = [
+            {
+                "id": one.name, "label": one.name, "what": one.name, "state": "recommended" if one.recommended else "",
+                "words": f"{one.why} For it: {', '.join(one.pros)}. Against it: {', '.join(one.cons)}.",
+            }
+            for one in found.methods
+        ]  # fmt: skip
+        rows += [
+            {
+                "id": one.source,
+                "label": one.source,
+                "what": one.source,
+                "state": "redirect",
+                "words": f"to {one.target}",
+            }
+            for one in found.redirections
+        ]
+        rows += [
+            {
+                "id": f"{one.code} {number}", "label": one.code, "what": one.code, "state": one.severity.value,
+                "words": f"{one.message} {one.fix}",
+            }
+            for number, one in enumerate(found.findings)
+        ]  # fmt: skip
+        return Rows(rows[offset : offset + limit], len(rows))
+
+    def build(self) -> ipywidgets.Widget:
+        return self.table.widget
 
 
 class AliasesCard(TableCard):

@@ -35,6 +35,20 @@ view.intake
 view.shelf
 
 # %% [markdown]
+# ## Where it is, and why
+# Each entry with the rule that brought it to its record. Tick what belongs elsewhere and move it; answers follow.
+
+# %%
+view.entries
+
+# %% [markdown]
+# ## How mail comes in
+# The three methods for this set-up, what is to be redirected, and what is wrong.
+
+# %%
+view.methods
+
+# %% [markdown]
 # ## Aliases
 # An alias makes a record from each new mail. Tick aliases whose records should not come from out-of-office answers, receipts
 # and other automatic mail.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from test_intake import cli, furnish, mail, right, rows
 
 from mailops import Ops
 from mailops.errors import AuthError, ConfigError, NotFound, TemporaryFailure
+from mailops.inbound.ingest import Result
 from mailops.model.setup import Encryption
 from mailops.store import schema
 from mailops.testing import Authority, ManualClock
@@ -338,3 +341,57 @@ def test_batches_are_bounded_in_bytes_and_number(ops: Ops, boxes: Mailboxes, ima
     assert ops.fetch().counts.delivered == 3
     bodies = [line for line in imap.log if "BODY.PEEK[]" in line]
     assert len(bodies) == 3, bodies  # 4.3 MB each: two of them are more than 8 MB
+
+
+# --- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def watching(ops: Ops, stop: threading.Event, results: list[Result], poll: float = 300.0) -> threading.Thread:
+    words = {"stop": stop, "on_run": results.append, "poll": poll}
+    thread = threading.Thread(target=ops.fetching.watch, args=("box",), kwargs=words, daemon=True)
+    thread.start()
+    return thread
+
+
+def delivered(results: list[Result], number: int, seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if sum(one.counts.delivered for one in results) >= number:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_mail_is_fetched_the_moment_it_comes(ops: Ops, boxes: Mailboxes, imap: ImapServer) -> None:
+    add(ops, imap)
+    boxes.deliver(BOX, mail(1))
+    stop, results = threading.Event(), list[Result]()
+    thread = watching(ops, stop, results)
+    assert delivered(results, 1)
+    for number in (2, 3):
+        while not any(line.endswith("IDLE") for line in imap.log[-3:]):
+            time.sleep(0.05)
+        boxes.deliver(BOX, mail(number))
+        assert delivered(results, number)  # long before the five minutes of polling
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert all(one.well for one in results)
+    assert right(ops).delivered == 3
+
+
+def test_pop3_is_looked_at_again_and_again(ops: Ops, boxes: Mailboxes, pop: PopServer) -> None:
+    add(ops, pop)
+    stop, results = threading.Event(), list[Result]()
+    thread = watching(ops, stop, results, poll=0.2)
+    boxes.deliver(BOX, mail(1))
+    assert delivered(results, 1)
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_draft_is_not_watched(ops: Ops, imap: ImapServer) -> None:
+    add(ops, imap, test=False)
+    with pytest.raises(ConfigError):
+        ops.watch("box", stop=threading.Event())

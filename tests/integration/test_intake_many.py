@@ -163,7 +163,7 @@ def desk_of(tmp_path: Path) -> Desk:
 def test_a_large_mail_comes_over_imap_in_pieces(ops_on: Callable[..., Ops], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOX_PASSWORD", LOGINS[BOX])
     ops, boxes = furnish(ops_on()), Mailboxes(BOX)
-    for raw in (large(3), mail(2)):
+    for raw in (large(9), mail(2)):
         boxes.deliver(BOX, raw)
     with ImapServer(boxes, LOGINS) as server:
         add(ops, server)
@@ -171,7 +171,7 @@ def test_a_large_mail_comes_over_imap_in_pieces(ops_on: Callable[..., Ops], monk
     assert (code, said["delivered"], said["gap"]) == (0, 2, 0)
     with ops.engine.connect() as connection:
         found = connection.execute(sa.select(schema.intake_raw.c.raw).order_by(schema.intake_raw.c.intake_id)).scalars()
-        assert [bytes(one) for one in found] == [large(3), mail(2)]
+        assert [bytes(one) for one in found] == [large(9), mail(2)]
 
 
 # --- broken mail ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import smtplib
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -11,8 +13,9 @@ from test_intake import furnish, mail, right, rows
 
 from mailops import Ops
 from mailops.errors import ConfigError
+from mailops.model.setup import AliasDomain
 from mailops.store import schema
-from mailops.testing import ManualClock
+from mailops.testing import Authority, ManualClock
 
 
 @pytest.fixture
@@ -76,3 +79,44 @@ def test_it_listens_on_loopback_only(ops: Ops) -> None:
     with pytest.raises(ConfigError) as public:
         ops.lmtp("0.0.0.0")
     assert public.value.code == "inbound.lmtp_public"
+
+
+# --- SMTP: an MX record leads here ------------------------------------------------------------------------------------
+
+
+def test_smtp_takes_mail_for_the_alias_domains_alone(ops: Ops) -> None:
+    ops.save_alias_domain(AliasDomain("bücher.example"))
+    with ops.mx() as listener, smtplib.SMTP("127.0.0.1", listener.port) as client:
+        assert client.sendmail("ann1@x.example", ["help@acme.example"], mail(1)) == {}
+        for stranger in ("bob@other.example", "bob", "help@sub.acme.example"):
+            client.ehlo()
+            client.mail("ann1@x.example")
+            assert client.rcpt(stranger) == (550, b"5.7.1 this server takes no mail for that domain"), stranger
+            client.rset()
+        assert client.rcpt("help@acme.example")[0] == 503
+        client.mail("ann1@x.example")
+        assert client.rcpt("info@xn--bcher-kva.example")[0] == 250
+        client.rset()
+        with pytest.raises(smtplib.SMTPDataError) as nobody:
+            client.sendmail("ann1@x.example", ["nobody@acme.example"], mail(2, to="nobody@acme.example"))
+        assert nobody.value.smtp_code == 550
+        assert client.sendmail("", ["help@acme.example", "shop@acme.example"], mail(3, to="x:;")) == {}
+    assert [one.account for one in ops.intake.ledger().sums] == ["smtp"]
+    assert sorted(row.model for row in rows(ops, schema.records)) == ["lead", "ticket", "ticket"]
+    assert right(ops).refused == 1
+
+
+def test_smtp_offers_starttls_with_a_certificate(ops: Ops, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.server()
+    context = ssl.create_default_context(cafile=authority.ca_file)
+    with (
+        ops.mx(certificate=pair.certfile, key=pair.keyfile) as listener,
+        smtplib.SMTP("127.0.0.1", listener.port) as client,
+    ):
+        client.starttls(context=context)
+        assert client.sendmail("ann1@x.example", ["help@acme.example"], mail(1)) == {}
+    assert right(ops).delivered == 1
+    with pytest.raises(ConfigError) as broken:
+        ops.mx(certificate=tmp_path / "none.pem")
+    assert broken.value.code == "inbound.certificate"

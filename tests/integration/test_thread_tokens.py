@@ -154,3 +154,26 @@ def test_why_here_names_the_rule(desk: Desk, raw: bytes, rule: str) -> None:
     posted = ops.threads.post(1, Entry("By hand."))
     assert ops.desk.why(posted.id).rule == "written"
     ops.close()
+
+
+def test_the_notebook_shows_why_and_moves(desk: Desk) -> None:
+    from mailops.widgets import InboundView
+
+    take(desk, mail(1))
+    take(desk, mail(2, more="In-Reply-To: <m1@x.example>\r\n", subject="Something else"))
+    ops = desk.ops()
+    view = InboundView(ops)
+    newest, first = view.entries.table.widget.rows
+    assert (newest["record"], newest["rule"], first["rule"]) == (1, "reply", "alias")
+    (move,) = view.entries.actions.actions
+    assert move.preview().run is None
+    view.entries.table.widget.selected = [newest["id"]]
+    seen = move.preview()
+    assert seen.sentence == "Move 1 to a new lead each."
+    assert seen.run is not None
+    assert "answers follow" in seen.run(lambda text: None)
+    view.entries.refresh()
+    assert view.entries.table.widget.rows[0]["rule"] == "moved"
+    shown = [row["state"] for row in view.methods.table.widget.rows]
+    assert shown[0] == "recommended"
+    ops.close()
