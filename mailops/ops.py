@@ -814,6 +814,13 @@ class Ops:
 
         return over(Path(folder), run)
 
+    @staticmethod
+    def fleet_domains(folder: str | Path, *, clock: Clock | None = None) -> tuple[Member, ...]:
+        """What DNS says of every mail domain of each workspace below a folder; each look is kept in its workspace."""
+        from .jobs.fleet import over
+
+        return over(Path(folder), lambda space: _look_at_domains(space, clock))
+
     # --- people -------------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -1209,6 +1216,27 @@ class Ops:
         engine: Any = self._engine or self.workspace.__dict__.get("engine")
         if engine is not None:
             engine.dispose()
+
+
+def _look_at_domains(space: Workspace, clock: Clock | None) -> tuple[str, str, dict[str, Any]]:
+    """Verdict, sentence and the state of each mail domain of one workspace."""
+    from .domains.values import state_of
+    from .model.verdict import VerdictState
+
+    ops = Ops.open(space, clock=clock)
+    try:
+        setup = ops.setup
+        try:
+            setups = ops.domains.all_of(setup)
+        except NotFound:
+            return "ok", "It has no mail domain.", {"domains": {}}
+        states = {report.setup.domain: state_of(report) for report in ops.domains.check_all(setups)}
+    finally:
+        ops.close()
+    bad = {domain: state for domain, state in states.items() if state is not VerdictState.PASSED}
+    told = "; ".join(f"{domain}: {state.value}" for domain, state in sorted(bad.items()))
+    facts = {"domains": {domain: state.value for domain, state in states.items()}}
+    return ("look", f"{told}.", facts) if bad else ("ok", f"In order: {', '.join(sorted(states))}.", facts)
 
 
 def _look(space: Workspace, clock: Clock | None) -> tuple[str, str, dict[str, Any]]:

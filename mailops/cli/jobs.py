@@ -51,15 +51,9 @@ def add(
         print_json(job)
     else:
         say(
-            f"Job {job.name}: {job.notebook}, {_when(job)}.\n"
+            f"Job {job.name}: {job.notebook}, {job.when}.\n"
             "Next: mailops serve runs it; without that, have `mailops jobs tick` called each minute by cron."
         )
-
-
-def _when(job: Any) -> str:
-    if job.every:
-        return f"every {job.every}"
-    return f"at {job.cron} ({job.zone})" if job.cron else f"after each {job.on}"
 
 
 @app.command("list")

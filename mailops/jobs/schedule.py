@@ -55,6 +55,13 @@ class Job:
         """Six digits that stand for the job in the ids of its runs; a job of the same name made anew has others."""
         return hashlib.sha256(f"{self.name} {self.created_at.isoformat()}".encode()).hexdigest()[:6]
 
+    @property
+    def when(self) -> str:
+        """When it runs, in words."""
+        if self.every:
+            return f"every {self.every}"
+        return f"at {self.cron} ({self.zone})" if self.cron else f"after each {self.on}"
+
     def run_id(self, slot: datetime, attempt: int = 1) -> str:
         """The id of the run that is due at an instant; ``attempt`` from 1."""
         return f"{slot.astimezone(UTC):%Y%m%dT%H%M%SZ}-{self.key}" + (f"-{attempt}" if attempt > 1 else "")

@@ -173,6 +173,12 @@ class Jobs:
         """Tell what is to be told of how jobs ended (:mod:`.alerts`)."""
         return self.alerts.look(self._last(self.all()))
 
+    def last(self) -> dict[str, Run | None]:
+        """Of each job its last run that has ended; None where none has."""
+        jobs = self.all()
+        ended = self._last(jobs)
+        return {job.name: ended.get(job.name) for job in jobs}
+
     def _last(self, jobs: Sequence[Job]) -> dict[str, Run]:
         """Of each job its last run that has ended."""
         ended = ((job.name, next((run for run in self._runs(job) if run.status != "running"), None)) for job in jobs)
