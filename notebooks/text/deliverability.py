@@ -54,7 +54,10 @@ domains_overview(ops) if dns and ops.setup.speaking else Headline("Domains", "No
 # %%
 reports = ops.dmarc.read()
 told = reports.verdicts() if reports.reports or reports.refused else ()
-Panel(*(CheckCard(ops.run.record(verdict)) for verdict in told), *([] if told else [Headline("DMARC", "No report is there.")]))
+Panel(
+    *(CheckCard(ops.run.record(verdict)) for verdict in told),
+    *([] if told else [Headline("DMARC", "No report is there.")]),
+)
 
 # %%
 NightlyCard(ops, "deliverability", globals())
