@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 from .errors import ConfigError, MailopsError
 from .model.address import NULL_PATH
 from .model.mail import Submission
-from .model.running import WORKER_STATE
+from .model.running import MOST, WORKER_STATE, Listening
 from .platforms import give_memory_back, require_journal
 from .queue.compose import header_of
 from .relay.door import most_octets, recipient_barred, require_room
 from .relay.logins import company_for, require_authors, require_sender
+from .relay.round import WithTicket, answer_to
 from .secrets import install_log_redaction
 from .service.definitions import INTAKE, QUEUE, SCHEDULE
 from .service.link import BEAT, Link, Order
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from .ops import Ops
 
 
-__all__ = ["LONGEST", "Door", "accept", "intake", "make_server", "make_servers", "pause", "serve", "work"]
+__all__ = ["LONGEST", "Door", "accept", "intake", "listening", "make_server", "make_servers", "pause", "serve", "work"]
 log = logging.getLogger(__name__)
 FRESH = 5.0
 """Seconds for which the servers' sizes are taken as read."""
@@ -86,7 +87,10 @@ class Door:
 
 
 def accept(ops: Ops, mail: SubmittedMail) -> str:
-    """Store a submitted mail; its id in the queue, for the answer."""
+    """Store a submitted mail; its id in the queue, for the answer. That of ``serve check`` is stored nowhere."""
+    answer = answer_to(mail, ops.workspace.path, ops.clock.now())
+    if answer is not None:
+        return answer
     login = ops.logins.find(mail.login)
     author = header_of(mail.data, b"from") or mail.envelope_from or None
     require_authors(login, author)
@@ -106,6 +110,13 @@ def accept(ops: Ops, mail: SubmittedMail) -> str:
     return str(ops.queue.hand_over(submission, setup=setup, check=require_room))
 
 
+def listening(server: SubmissionServer) -> Listening:
+    """Where a listener is, and how it is spoken to."""
+    tls = "implicit" if server.implicit_tls else "starttls" if server.tls_context is not None else "none"
+    sign_in = "required" if server.require_auth else "offered" if server.users else "none"
+    return Listening(server.host, server.port, tls, sign_in, server.hostname)
+
+
 def _never() -> bool:
     return False
 
@@ -121,7 +132,7 @@ def make_server(
         host or settings.host,
         settings.port if port is None else port,
         tls_context=_context(settings),
-        users=ops.logins,
+        users=WithTicket(ops.logins, ops.workspace.path, ops.clock),
         require_auth=settings.require_auth or None,
         allow_insecure_loopback=not settings.tls_cert and is_loopback(host or settings.host),
         holding=holding,
@@ -155,7 +166,7 @@ def make_servers(
                 one.port,
                 tls_context=None if one.tls == "none" else context,
                 implicit_tls=one.tls == "implicit",
-                users=ops.logins if one.sign_in != "none" else {},
+                users=WithTicket(ops.logins, ops.workspace.path, ops.clock) if one.sign_in != "none" else {},
                 require_auth=one.sign_in == "required",
                 allow_insecure_loopback=one.tls == "none" and one.sign_in != "none" and is_loopback(one.host),
                 holding=holding,
@@ -312,6 +323,7 @@ class _Intake:
             door = WebhookServer(self._ops, sock=sock)
             await door.start()
             _say(f"mailops takes webhooks on http://127.0.0.1:{door.port}/webhooks/PROVIDER")
+        link.say(listeners=[listening(server).as_told() for server in self._servers][:MOST])
         link.ready()
         parts = [asyncio.create_task(server.ended(), name="listener") for server in self._servers]
         if door is not None:

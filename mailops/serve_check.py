@@ -1,7 +1,8 @@
 """``mailops serve check``: would programs get their mail through? TLS, logins, and one mail round each listener.
 
-Each listener of the settings is started on a free port of this machine with a throw-away login, and a mail is handed
-over to it as a program would. It is compared octet by octet and stored nowhere.
+Where ``mailops serve`` runs, its own listeners are asked, by the mail of a ticket (:mod:`mailops.relay.round`). Else
+each listener of the settings is started on a free port of this machine with a throw-away login. A mail is handed over
+as a program would; it is compared octet by octet and stored nowhere.
 """
 
 from __future__ import annotations
@@ -12,31 +13,60 @@ import smtplib
 import ssl
 from typing import TYPE_CHECKING
 
+from .checks.services import listening
 from .errors import ConfigError, MailopsError
+from .model.running import Listening
 from .model.text import counted
 from .model.verdict import Verdict, VerdictState
 from .oauth.certificates import file_end
+from .relay.round import DOMAIN, TEXT, UNCHANGED, Ticket, ticket
+from .serve import listening as listening_at
 from .serve import make_servers
 from .submission import SubmissionServer, SubmittedMail, hash_password
 
 if TYPE_CHECKING:
     from .ops import Ops
 
-TEXT = (
-    b"From: check@mailops.invalid\r\nTo: check@mailops.invalid\r\nSubject: Round\r\n\r\n.dots\r\n..two\r\n\xc3\xa4\r\n"
-)
 SOON = 14
 """Days before its end from which a certificate is warned of."""
+PATIENCE = 20.0
+"""Seconds for each answer of a listener."""
 
 
 def check(ops: Ops) -> list[Verdict]:
-    """What a listener needs, looked at in order. Nothing is stored, and a listener that runs is left alone."""
+    """What a listener needs, looked at in order. Nothing is stored."""
     found = [*_certificate(ops), *_logins(ops)]
+    running = listening(ops.workspace.path, ops.clock.now())
     try:
         servers = make_servers(ops)
     except ConfigError as error:
-        return [*found, _verdict("listener", "the settings", "failed", error.message, fix=error.fix, code=error.code)]
-    return [*found, *(_round(server) for server in servers)]
+        found.append(_verdict("listener", "the settings", "failed", error.message, fix=error.fix, code=error.code))
+        servers = []
+    if running is None:
+        return [*found, *(_twin(server) for server in servers)]
+    if not running:
+        fix = "See why with: mailops status"
+        return [*found, _verdict("round", "mailops serve", "failed", "it runs, and its intake is down", fix=fix)]
+    try:
+        with ticket(ops.workspace.path, ops.clock) as held:
+            return [*found, *(_running(one, held) for one in running)]
+    except OSError as error:
+        said = f"the workspace cannot be written: {error.strerror or error}"
+        return [*found, _verdict("round", "mailops serve", "failed", said, fix="Make room, or run it as its owner.")]
+
+
+def _running(one: Listening, held: Ticket) -> Verdict:
+    """One mail through a listener that runs."""
+    where = f"{one.host}:{one.port}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(one.host, one.host)  # noqa: S104
+    try:
+        said = _hand_over(host, one, held.name, held.password, held.sender)
+    except (OSError, smtplib.SMTPException) as error:
+        fix = "Read what was said; mailops status shows how the services are."
+        return _verdict("round", where, "failed", f"{type(error).__name__}: {error}", fix=fix)
+    if UNCHANGED not in said:
+        return _verdict("round", where, "failed", f"the mail came through changed: {said}", fix="Please report this.")
+    return _passed(where, one, "the listener that runs")
 
 
 def _certificate(ops: Ops) -> list[Verdict]:
@@ -66,7 +96,7 @@ def _logins(ops: Ops) -> list[Verdict]:
     return found
 
 
-def _round(server: SubmissionServer) -> Verdict:
+def _twin(server: SubmissionServer) -> Verdict:
     """One mail through a listener like this one."""
     where = f"{server.host}:{server.port}"
     login, password = f"check-{randomness.token_hex(4)}", randomness.token_urlsafe(12)
@@ -85,31 +115,41 @@ def _round(server: SubmissionServer) -> Verdict:
     )
     try:
         with twin:
-            _hand_over(twin, login, password)
+            _hand_over("127.0.0.1", listening_at(twin), login, password, f"check@{DOMAIN}")
     except (OSError, smtplib.SMTPException, MailopsError) as error:
         return _verdict("round", where, "failed", f"{type(error).__name__}: {error}", fix="Read what was said.")
     if not got or not got[0].data.endswith(TEXT):
         return _verdict("round", where, "failed", "the mail came through changed", fix="Please report this.")
-    how = "TLS from the start" if server.implicit_tls else "STARTTLS" if server.tls_context else "no TLS"
-    signed = "sign-in required" if server.require_auth else "sign-in offered" if server.users else "no sign-in"
-    return _verdict("round", where, "passed", f"a mail came through unchanged ({how}, {signed}) as {server.hostname}")
+    return _passed(where, listening_at(server), "a twin of it, as mailops serve does not run here")
 
 
-def _hand_over(twin: SubmissionServer, login: str, password: str) -> None:
+def _passed(where: str, one: Listening, through: str) -> Verdict:
+    how = {"implicit": "TLS from the start", "starttls": "STARTTLS", "none": "no TLS"}[one.tls]
+    signed = {"required": "sign-in required", "offered": "sign-in offered", "none": "no sign-in"}[one.sign_in]
+    said = f"a mail came through unchanged ({how}, {signed}) as {one.name}; through {through}"
+    return _verdict("round", where, "passed", said)
+
+
+def _hand_over(host: str, one: Listening, login: str, password: str, sender: str) -> str:
+    """Hand the mail over; the answer to it."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # whose it is was looked at before
     line: smtplib.SMTP = (
-        smtplib.SMTP_SSL("127.0.0.1", twin.port, timeout=20, context=context)
-        if twin.implicit_tls
-        else smtplib.SMTP("127.0.0.1", twin.port, timeout=20)
+        smtplib.SMTP_SSL(host, one.port, timeout=PATIENCE, context=context)
+        if one.tls == "implicit"
+        else smtplib.SMTP(host, one.port, timeout=PATIENCE)
     )
     with contextlib.closing(line):
         line.ehlo()
-        if twin.tls_context is not None and not twin.implicit_tls:
+        if one.tls == "starttls":
             line.starttls(context=context)
-        if twin.users:
+            line.ehlo()
+        if one.sign_in != "none":
             line.login(login, password)
-        line.sendmail("check@mailops.invalid", ["check@mailops.invalid"], TEXT, mail_options=["BODY=8BITMIME"])
+        for code, said in (line.mail(sender, ["BODY=8BITMIME"]), line.rcpt(f"check@{DOMAIN}"), line.data(TEXT)):
+            if code >= 400:
+                raise smtplib.SMTPResponseException(code, said)
+        return said.decode("utf-8", errors="replace")
 
 
 def _verdict(check: str, subject: str, state: str, found: str, *, fix: str = "", code: str = "") -> Verdict:

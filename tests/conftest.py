@@ -31,9 +31,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What runs for minutes of the real clock, and the fuzzed set, run where they were asked for."""
-    asked = {"minutes": bool(os.environ.get("MAILOPS_TEST_MINUTES")), "fuzz": "fuzz" in str(config.option.markexpr)}
-    how = {"minutes": "set MAILOPS_TEST_MINUTES to run it", "fuzz": "make fuzz runs it"}
+    """What runs for minutes of the real clock, the fuzzed set and the sweep run where they were asked for."""
+    chosen = str(config.option.markexpr)
+    asked = {
+        "minutes": bool(os.environ.get("MAILOPS_TEST_MINUTES")),
+        "fuzz": "fuzz" in chosen,
+        "sweep": "sweep" in chosen,
+    }
+    how = {
+        "minutes": "set MAILOPS_TEST_MINUTES to run it",
+        "fuzz": "make fuzz runs it",
+        "sweep": "make sweep runs it",
+    }
     for item in items:
         for mark in how:
             if item.get_closest_marker(mark) and not asked[mark]:

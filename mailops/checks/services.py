@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, MailopsError
-from ..model.running import STALE, STATE, WORKER_STATE, Running, is_alive, last_runs, read_running
+from ..model.running import STALE, STATE, WORKER_STATE, Listening, Running, is_alive, last_runs, read_running
 from ..model.states import MailState
 from ..model.text import counted, lasting
 from ..model.verdict import Verdict, VerdictState
@@ -118,6 +118,16 @@ def attended(folder: Path, now: datetime) -> bool:
         if _living(folder, name, now, silent) is not None and not silent:
             return True
     return False
+
+
+def listening(folder: Path, now: datetime) -> tuple[Listening, ...] | None:
+    """The listeners of the ``mailops serve`` that runs in this workspace on this machine; none while its intake is
+    down, None where none runs, or one that tells nothing of them."""
+    told = _living(folder, STATE, now, [])
+    if told is None or told.host != socket.gethostname() or (now - told.at).total_seconds() > STALE:
+        return None
+    up = any(s.name == "intake" and s.ready for s in told.services)
+    return (told.listening or None) if up else ()
 
 
 def _living(folder: Path, name: str, now: datetime, down: list[str]) -> Running | None:

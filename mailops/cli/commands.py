@@ -8,9 +8,9 @@ from pathlib import Path
 
 import typer
 
-from ..errors import ConfigError
+from ..errors import ConfigError, NotFound
 from ..model.text import counted, lasting
-from . import figures  # noqa: F401  (registers metrics and sql)
+from . import appcommand, figures  # noqa: F401  (register app, metrics and sql)
 from .app import app, open_ops, workspace_of
 from .output import plain, print_json, progress, say, table
 
@@ -75,6 +75,9 @@ def send(
     return_path: str = typer.Option(None, help="An own envelope sender; '<>' is the null one."),
     batch: bool = typer.Option(False, "--batch", help="One of a batch of invoices or quotations, which is mass mail."),
     urgent: bool = typer.Option(False, "--urgent", help="Send at once instead of with the next run of the queue job."),
+    auto_delete: bool = typer.Option(
+        False, "--auto-delete", help="Remove the mail when it has left; what became of it stays in the history."
+    ),
     json: bool = JSON,
 ) -> None:
     """Hand a mail over to the queue; prints its id once it is durably stored."""
@@ -110,9 +113,19 @@ def send(
         mail_class=klass,
         origin="cli",
         return_path=return_path,
+        auto_delete=auto_delete,
     )
     mail_id = ops.queue.submit(submission, urgent=urgent)
-    mail = ops.queue.mail(mail_id)
+    try:
+        mail = ops.queue.mail(mail_id)
+    except NotFound:
+        if not auto_delete:
+            raise
+        if json:
+            print_json({"id": mail_id, "state": "sent", "removed": True})
+        else:
+            say(f"Mail {mail_id} is Sent, and removed; mailops queue history {mail_id} keeps what became of it.")
+        return
     if json:
         print_json({**plain(mail), **({"findings": told} if told else {})})
     else:

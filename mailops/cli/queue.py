@@ -20,6 +20,7 @@ from .output import frame_table, plain, print_json, progress, say, table
 if TYPE_CHECKING:
     from ..queue.filters import QueueFilter
 
+NO_FROM = "(the notification address, when it leaves)"
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Look at queued mail; retry, send now, cancel; run the queue job."
 )
@@ -68,7 +69,7 @@ def listing(
     for mail in page.mails:
         people = ", ".join(d.recipient for d in mail.deliveries[:2]) + (" …" if len(mail.deliveries) > 2 else "")
         why = "; ".join(filter(None, (mail.failure_reason, mail.leaves)))
-        row = (mail.header_from, people, mail.subject, mail.server_key, why)
+        row = (mail.header_from or NO_FROM, people, mail.subject, mail.server_key, why)
         rows.append((mail.id, mail.label, _age(ops.clock.now() - mail.created_at), *row))
     table(["Id", "State", "Age", "From", "To", "Subject", "Server", "Reason"], rows)
     say(f"{counted(page.total, 'mail fits', 'mails fit')}; shown from {page.offset + 1 if page.mails else 0}.")
@@ -113,7 +114,7 @@ def show(
         reports = ops.reports.listing(mail_id=mail_id)
         print_json({"mail": mail, "history": lines, "explained": explained, "left": mail.left, "reports": reports})
         return
-    say(f"Mail {mail.id} {mail.label}: {mail.subject}\nFrom {mail.header_from}\n{mail.message_id}")
+    say(f"Mail {mail.id} {mail.label}: {mail.subject}\nFrom {mail.header_from or NO_FROM}\n{mail.message_id}")
     if left := mail.left:
         say(
             f"Left as {left['from']}, envelope sender {left['envelope']}"

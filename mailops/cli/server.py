@@ -23,9 +23,13 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 @app.command("list")
 def listing(ctx: typer.Context, json: bool = JSON) -> None:
     """All outgoing servers in the order they are asked."""
-    servers = sorted(open_ops(ctx).setup.servers, key=lambda s: (s.priority, s.name, s.created))
+    from ..routing.plan import MASS_PARAMETER
+
+    setup = open_ops(ctx).setup
+    servers = sorted(setup.servers, key=lambda s: (s.priority, s.name, s.created))
+    dedicated = setup.parameters.get(MASS_PARAMETER)
     if json:
-        print_json(servers)
+        print_json([{**plain(s), "dedicated": s.key == dedicated} for s in servers])
         return
     rows = [
         (
@@ -35,11 +39,12 @@ def listing(ctx: typer.Context, json: bool = JSON) -> None:
             s.encryption.value,
             s.from_filter or "(none)",
             s.priority,
+            "Dedicated Server" if s.key == dedicated else s.mail_class.value if s.mail_class else "",
             "yes" if s.active else "no",
         )
         for s in servers
     ]
-    table(["Key", "Name", "Address", "Encryption", "FROM filter", "Priority", "Active"], rows)
+    table(["Key", "Name", "Address", "Encryption", "FROM filter", "Priority", "For", "Active"], rows)
 
 
 @app.command("add")

@@ -16,7 +16,9 @@ from ..clock import SystemClock
 from ..errors import ConfigError, MailopsError
 from ..jobs import available, run_notebook, write_index
 from ..model.states import MailState
+from ..model.verdict import VerdictState
 from ..ops import Ops
+from ..store.runs import verdicts_of
 from ..testing import ManualClock
 from ..workspace import FILE, init
 from .logs import ASKED, take_logs, write_logs
@@ -86,7 +88,7 @@ def _demo(folder: Path, reports: Path) -> int:
         for line in take_logs(ops, write_logs(workspace.path / "logs", now)):
             _say(f"   {line}")
         _say(f"   Bounce rate of the last 30 days, with this mail: {ops.analysis.overall('30d')}")
-        codes = _jobs(folder)
+        codes = _jobs(ops, folder)
         index = write_index(workspace, reports / "index.html", _facts(ops, played, machine.monotonic() - began))
         ops.close()
     _close(codes, index, machine.monotonic() - began, folder)
@@ -150,7 +152,17 @@ def _guides(ops: Ops) -> None:
                 _say(f"     {line}")
 
 
-def _jobs(folder: Path) -> dict[str, int]:
+MEANT = {
+    "queue.waiting": "made so: the other side puts some mail off to the last day",
+    "setup.ready": "made so: how replies come in is left for you to choose, with the other tasks of the page",
+    "bounce_rate": "made so: many addresses of the month exist no more",
+    "oauth.calendar": "made so: Google ends sign-ins of an application in Testing after 7 days",
+    "dmarc.reports": "made so: two strangers send in the organisation's name",
+}
+"""Why a check of the demonstration fails, by the check."""
+
+
+def _jobs(ops: Ops, folder: Path) -> dict[str, int]:
     _say("8  Every notebook as a job (papermill): 0 = fine, 1 = a check failed, 2 = could not run.")
     codes = {}
     for info in available():
@@ -164,6 +176,10 @@ def _jobs(folder: Path) -> dict[str, int]:
         result = run_notebook(info.name, given, workspace=folder, timeout=300)
         codes[info.name] = result.exit_code
         _say(f"   {info.name:20} exit {result.exit_code}  {result.message}")
+        for verdict in verdicts_of(ops.engine, result.id):
+            if verdict.state is VerdictState.FAILED:
+                why = MEANT.get(verdict.check, "not made so: something is wrong with the demonstration; see its report")
+                _say(f"   {'':20}   ✗ {verdict.title}  ({why})")
     return codes
 
 
@@ -189,7 +205,9 @@ def _close(codes: dict[str, int], index: Path, seconds: float, folder: Path) -> 
     failed = [name for name, code in codes.items() if code == 1]
     _say(f"\nDone in {seconds:.0f} s.")
     if failed:
-        _say(f"A check failed in {', '.join(failed)}: the month was made so, and the report says what to do about it.")
+        _say(
+            f"A check failed in {', '.join(failed)}. Why stands above with each (✗), what to do about it in its report."
+        )
     _say(f"Open next:  {os.path.relpath(index)} (in a browser)")
     _say("            make lab      the notebooks in JupyterLab, on this month of mail")
     _say("            make app      the same as an app, without code")

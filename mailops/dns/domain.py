@@ -62,6 +62,12 @@ async def check_domain(
     resolver: Resolver, setup: SendingSetup, *, ground: bool = False, fetcher: PolicyFetcher | None = None
 ) -> DomainReport:
     """The report on one domain. ``ground`` adds MX, MTA-STS, TLS-RPT and BIMI; ``fetcher`` gets the MTA-STS policy."""
+    if setup.managed and not setup.own_subdomain:
+        title = f"{setup.name} is a hosted subdomain, and not of this database: its DNS lets nobody else send"
+        fix = "Send with your own domain, or with the subdomain of this database."
+        return DomainReport(
+            setup, (verdict("spf", setup.name, S.FAILED, "hosted.other", title, fix=fix),), resolver.asked_of, ()
+        )
     if setup.managed:
         title = f"{setup.name} is a hosted default domain: SPF, DKIM and DMARC are kept by the host"
         results = tuple(verdict(check, setup.name, S.PASSED, "managed", title) for check in ("spf", "dkim", "dmarc"))

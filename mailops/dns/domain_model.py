@@ -73,6 +73,12 @@ class SendingSetup:
         """A hosted default subdomain: its DNS is kept by the host."""
         return self.name == HOSTED_SUFFIX or self.name.endswith("." + HOSTED_SUFFIX)
 
+    @property
+    def own_subdomain(self) -> bool:
+        """Whether a hosted subdomain is that of the database that sends, as far as it is known."""
+        own = f"{self.database}.{HOSTED_SUFFIX}".lower()
+        return self.hosting != "on_premise" and (not self.database or f".{self.name}".endswith(f".{own}"))
+
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 STATE, WORKER_STATE, BYTES = "serve.json", "worker.json", 8192
+MOST = 16
+"""Listeners that have room in the file."""
 STALE = 30.0
 """Seconds after which a parent that wrote nothing counts as dead."""
 
@@ -33,6 +35,22 @@ class ServiceState:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """A listener that takes mail. ``tls``: none, starttls or implicit; ``sign_in``: none, offered or required; ``name``
+    is what it calls itself."""
+
+    host: str
+    port: int
+    tls: str
+    sign_in: str
+    name: str = ""
+
+    def as_told(self) -> dict[str, Any]:
+        """As it is told the parent."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """The whole. ``failures``: runs of the queue in a row that ended with an error, with the last one's ``words``;
     ``holding``: mail is answered 451."""
@@ -46,13 +64,30 @@ class Running:
     words: str
     host: str = ""
     services: tuple[ServiceState, ...] = ()
+    listening: tuple[Listening, ...] = ()
 
     def as_text(self) -> bytes:
         """For the file."""
         found = asdict(self)
         found["words"] = self.words[:250]
         found["services"] = [{**asdict(s), "error": s.error[:250]} for s in self.services]
+        found["listening"] = [asdict(one) for one in self.listening[:MOST]]
         return json.dumps(found, default=datetime.isoformat).encode().ljust(BYTES)[:BYTES]
+
+
+def listening_from(told: Iterable[Any]) -> tuple[Listening, ...]:
+    """Listeners as they were told; one that is none is left out."""
+    found = []
+    for one in told:
+        try:
+            found.append(
+                Listening(
+                    str(one["host"]), int(one["port"]), str(one["tls"]), str(one["sign_in"]), str(one["name"])[:80]
+                )
+            )
+        except (ValueError, TypeError, LookupError):
+            continue
+    return tuple(found)
 
 
 def running_from(told: Mapping[str, Any]) -> Running:
@@ -79,7 +114,8 @@ def running_from(told: Mapping[str, Any]) -> Running:
     failures, words = int(told["failures"]), str(told["words"])
     holding = bool(told.get("holding", False))
     kind, host = str(told.get("kind", "serve")), str(told.get("host", ""))
-    return Running(kind, int(told["pid"]), since, at, holding, failures, words, host, services)
+    listening = listening_from(told.get("listening", ()))
+    return Running(kind, int(told["pid"]), since, at, holding, failures, words, host, services, listening)
 
 
 def read_running(folder: Path, name: str = STATE) -> Running | None:

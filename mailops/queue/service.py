@@ -58,6 +58,7 @@ class Queue:
         book: Callable[[], Book],
         tag_key: Callable[[], bytes | None] = lambda: None,
         tell: Callable[[], int] = lambda: 0,
+        feed: Callable[[bool], int] = lambda _mass: 0,
         signer: Callable[[], Signer],
     ) -> None:
         self._engine = engine
@@ -72,6 +73,7 @@ class Queue:
         self._together = Together(self._store)
         self._tag_key = tag_key
         self._tell = tell
+        self._feed = feed
         self._signer = signer
 
     @cached_property
@@ -174,6 +176,7 @@ class Queue:
             on_end=pool.close,
             tag_key=self._tag_key,
             tell=self._tell,
+            feed=self._feed,
             signer=self._signer,
             slots=slots_for(self._engine, self._journals.parent / "slots"),
         )
@@ -232,21 +235,23 @@ class Queue:
     def job_begins(self) -> None:
         """A run of the job by hand serves what was triggered up to now."""
         now = self._clock.now()
-        if job.times(self._engine).get(job.TRIGGER, now) < now:
+        triggered = job.triggered(job.times(self._engine))
+        if triggered is not None and triggered < now:
             job.ran(self._engine, now)
 
     @property
     def next_job(self) -> datetime:
         """When the queue job runs next."""
         now = self._clock.now()
-        triggered = job.times(self._engine).get(job.TRIGGER)
-        return min([job.next_job(now, self._minutes), *([max(triggered, now)] if triggered else [])])
+        triggered = job.triggered(job.times(self._engine))
+        usual = job.next_job(now, self._minutes)
+        return usual if triggered is None else min(usual, max(triggered, now))
 
     def _leaving(self, mails: tuple[MailView, ...]) -> tuple[MailView, ...]:
         """The mails, each *Outgoing* one with when it leaves."""
         if not any(mail.state is MailState.OUTGOING for mail in mails):
             return mails
-        triggered, now = job.times(self._engine).get(job.TRIGGER), self._clock.now()
+        triggered, now = job.triggered(job.times(self._engine)), self._clock.now()
         held = {one.domain: one for one in holds.active(self._engine, now=now)}
         told = []
         for mail in mails:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ..errors import ConfigError, StateConflict
 from ..model.address import is_valid, normalise, parse_first
 from ..model.filters import is_domain, read_filter
-from ..model.setup import AliasDomain, Authentication, Hosting, MailClass, Server, Setup
+from ..model.setup import AliasDomain, Authentication, Hosting, MailClass, Profile, Server, Setup
 from ..model.text import counted
 from ..model.verdict import Finding, Severity
 from ..providers.outgoing import CAMPAIGN_LIMIT, SUGGESTED, server_for
@@ -238,6 +238,19 @@ def refuse_without(key: str, setup: Setup) -> None:
             code="server.dedicated",
             facts={"server": key, "parameter": MASS_PARAMETER},
             fix=f"Choose another one first, or none: mailops company parameter {MASS_PARAMETER} [KEY].",
+        )
+
+
+def refuse_second_subdomain(domain: str, profile: Profile) -> None:
+    """On ``online`` the hosted subdomain is the one that was chosen with the database (IN-22). Raises
+    :class:`ConfigError`."""
+    own = profile.hosted_domain.lower()
+    if profile.hosting is Hosting.ONLINE and domain != own and domain.endswith(f".{profile.hosted_suffix.lower()}"):
+        raise ConfigError(
+            f"{domain} cannot be an alias domain here: on online {own} is the only hosted subdomain.",
+            code="domain.second_subdomain",
+            facts={"domain": domain, "hosted": own},
+            fix=f"Use {own}, or a domain of your own.",
         )
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from ..errors import MailopsError, StateConflict
 from ..locks import try_lock
-from ..model.running import STATE, Running, ServiceState, read_running
+from ..model.running import STATE, Listening, Running, ServiceState, listening_from, read_running
 from .decide import HOLD_AFTER, STEADY, Seen, choose, counted, ended_how, pause
 from .definitions import Service
 from .link import HELD, Link, Order
@@ -101,6 +101,7 @@ class Supervisor:
         self._holding = False
         self._runs_failed = 0
         self._words = ""
+        self._listening: tuple[Listening, ...] = ()
         self._since = order.clock.now()
         self._written = float("-inf")
         self._wake: tuple[int, int] = (-1, -1)
@@ -243,6 +244,8 @@ class Supervisor:
             child.ready = child.ever = True
             child.up_since = child.heard
             self._written = float("-inf")
+        if "listeners" in said:
+            self._listening = listening_from(said["listeners"])
         if "refused" in said:
             child.refused = said["refused"]
             child.said = f"{said['refused']['error']} [{said['refused']['code']}]"
@@ -337,6 +340,7 @@ class Supervisor:
             self._words,
             socket.gethostname(),
             tuple(child.state() for child in self._children),
+            self._listening,
         )
         with contextlib.suppress(OSError):
             descriptor = os.open(self._file, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600)

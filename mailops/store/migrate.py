@@ -106,4 +106,4 @@ def upgrade(engine: Engine, to: str = "head", *, tell: Callable[[MigrationPlan],
             require_rows(plan, server_rows(connection), changed_on_purpose(here))
 
 
-_NEWEST = "0010"
+_NEWEST = "0011"

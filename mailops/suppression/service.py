@@ -164,6 +164,32 @@ class Suppressions:
             store.change(connection, list(ids), event="unsuppressed", actor=actor, now=now, state="undone")
         return sorted(set(ids.values()))
 
+    def has_opted_out(self, address: str) -> bool:
+        """Whether this person asked for no more campaigns."""
+        with explained("reading the suppression list"), reading(self._engine) as connection:
+            return bool(store.opted_out(connection, mailbox(address)))
+
+    def opt_out(self, address: str, *, why: str) -> bool:
+        """The person's own wish for no more campaigns: an entry of its own, beside what stands there, so that neither
+        ends the other. Whether it is new."""
+        spec, now = mailbox(address), self._clock.now()
+        with explained("noting a wish for no more mail"), self._engine.begin() as connection:
+            one_report_at_a_time(connection)
+            if store.opted_out(connection, spec):
+                return False
+            values = store.values(spec, "campaigns", store.UNSUBSCRIBED, "undefined", why, now, "recipient")
+            store.insert(connection, values, event="suppressed")
+            return True
+
+    def opt_in(self, address: str) -> bool:
+        """Take :meth:`opt_out` back, and nothing else. Whether there was one."""
+        with explained("taking a wish back"), self._engine.begin() as connection:
+            one_report_at_a_time(connection)
+            ids = store.opted_out(connection, mailbox(address))
+            now = self._clock.now()
+            change = store.change(connection, ids, event="unsuppressed", actor="recipient", now=now, state="undone")
+            return bool(change)
+
     def confirm(self, ids: Collection[int], *, actor: str = "person") -> int:
         """Make proposals active."""
         with explained("confirming proposals"), self._engine.begin() as connection:

@@ -73,6 +73,9 @@ def test_a_month_of_mail_is_played_and_every_notebook_runs(tmp_path: Path) -> No
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert "delivery reports came back by SMTP" in done.stdout
     assert "exit 2" not in done.stdout  # no notebook failed to run
+    red, told = re.findall(r"^   (\w+) +exit 1 ", done.stdout, re.M), re.findall(r"✗ .*\((.*)\)$", done.stdout, re.M)
+    assert len(told) >= len(red) > 0
+    assert [why for why in told if not why.startswith("made so: ")] == []  # a red one says why it is red
     index = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert "bounce_rate" in index
     taken = {file.stem: sum(1 for _ in read_books(file)) for file in (tmp_path / "a shop" / BOOKS).iterdir()}

@@ -15,7 +15,7 @@ from desk import Desk, head, peer
 
 from mailops.errors import RouteError
 from mailops.model.setup import Authentication, Encryption, Server
-from mailops.testing import SmtpServer
+from mailops.testing import DnsServer, SmtpServer
 from mailops.threads.service import Entry
 
 HOSTED = "company-name.odoo.com"
@@ -122,3 +122,65 @@ def test_all_faces_say_the_same(tmp_path: Path, smtp: SmtpServer, hosting: str, 
         blocking = {f.code for f in report.findings if f.severity == "blocking"}
         assert blocking <= {"inbound.no_method", "plan.no_fallback", "plan.single_mismatch"}
         assert ("inbound.no_method" in blocking) == bool(domains or hosting == "on_premise")
+
+
+ZONE = {
+    **{
+        f"{n}.com": [f"SOA ns.{n}.com. h.{n}.com. 1 3600 600 86400 120", f"NS ns.{n}.com.", f"MX 5 mx.{n}.com."]
+        for n in ("one", "two")
+    },
+    **{f"mx.{n}.com": ["A 192.0.2.25"] for n in ("one", "two")},
+}
+
+
+@pytest.fixture(scope="module")
+def dns() -> Iterator[DnsServer]:
+    with DnsServer(ZONE) as server:
+        yield server
+
+
+@pytest.mark.req("GEN-01", "GEN-05", "DNS-04", "OUT-44", "OUT-45", "OUT-47")
+@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("own", [1, 2])
+@pytest.mark.parametrize("hosting", ["online", "sh", "on_premise"])
+def test_the_command_line_says_the_same_of_the_records(
+    tmp_path: Path, smtp: SmtpServer, dns: DnsServer, hosting: str, own: int, kind: str
+) -> None:
+    """With records missing: who sends, what is to be published, and which task says so, agree; nowhere are the hosted
+    server's records asked for where another one sends."""
+    host, port = dns.address
+    toml = peer(smtp.port) if kind == "cli" else ""
+    desk = Desk(tmp_path / "w", hosting=hosting, toml=toml + f'\n[dns]\nresolvers = ["{host}:{port}"]\ntimeout = 2.0\n')
+    domains = ["one.com", "two.com"][:own]
+    with closing(desk.ops()) as ops:
+        for n, name in enumerate(domains):
+            ops.change_alias_domain(name)
+            ops.change_company(f"c{n}", email=f"info@{name}", domain=name)
+        record = server(kind, smtp, domains)
+        if record is not None:
+            ops.save_server(record)
+    ready = desk.json("server", "readiness", status=1)
+    tasks = {task["id"]: task for task in ready["tasks"]}
+    speaking = {
+        c["key"]: f"{c['alias_domain']['default_from']}@{c['alias_domain']['name']}"
+        for c in desk.json("company", "list")["companies"]
+    }
+    assert speaking == {f"c{n}": f"notifications@{name}" for n, name in enumerate(domains)}
+    assert ready["addresses"]["notification"] == speaking["c0"]
+    for n, name in enumerate(domains):
+        way = kind != "none" or hosting != "on_premise"  # else nothing can leave, and both say so
+        asked = ("explain", "send", "--from", "Mary <mary@customer.example.com>", "--company", f"c{n}")
+        told = desk.json(*asked, status=0 if way else 2)
+        assert way or told["code"] == "route.no_server"
+        assert not way or told["from_after"].endswith(f"<notifications@{name}>")
+        assert ("plan.no_server" in {f["code"] for f in ready["findings"]}) is not way
+        report = desk.json("domain", "check", name, status=1)
+        hosted = kind == "none" and hosting != "on_premise"
+        assert report["service"] == ("odoo" if hosted else SERVICE.get(kind, ""))
+        wanted = " ".join(str(one) for one in report["results"])
+        assert ("_spf.odoo.com" in wanted) is hosted
+        for key, include in (("mailjet", "spf.mailjet.com"), ("google", "_spf.google.com")):
+            assert (include in wanted) is (kind == key)
+        assert (f"dns.spf:{name}" in tasks) is (ready["outgoing"] == "hosted")
+        assert ("_spf.odoo.com" in str(tasks.get(f"dns.spf:{name}"))) is (ready["outgoing"] == "hosted")
+        assert (f"dns.provider:{name}" in tasks) is (ready["outgoing"] == "own")

@@ -10,6 +10,7 @@ import smtplib
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,15 @@ from furnish import furnish
 from relay_kit import MAIL, told
 from typer.testing import CliRunner
 
-from mailops import Ops
+from mailops import Ops, serve_check
 from mailops.cli.app import app
 from mailops.errors import ConfigError
+from mailops.model.running import read_running
+from mailops.relay.round import TEXT as ROUND
+from mailops.relay.round import UNCHANGED, WithTicket, answer_to, ticket
 from mailops.serve import make_servers
-from mailops.testing import Authority, SmtpServer
+from mailops.submission import SubmittedMail
+from mailops.testing import Authority, ManualClock, SmtpServer
 
 TEXT = MAIL.format(sender="ann@acme.example")
 LIST = """
@@ -126,3 +131,66 @@ def test_the_check_says_what_keeps_the_doors_shut(ops_factory: Callable[..., Ops
     ops = ops_factory(toml='\n[[serve.listener]]\ntls = "implicit"\n')
     [found] = told(ops, "serve", "check")
     assert (found["state"], found["code"]) == ("failed", "config.submission_tls")
+
+
+def test_the_check_goes_through_the_listeners_that_run(ops_factory: Callable[..., Ops], certified: Any) -> None:
+    """Not through twins of them: one that answers nobody fails, and so does one whose queue is dead."""
+    toml, _ = certified
+    ops = ops_factory(toml=toml + LIST)
+    ops.logins.add("shop", "grapefruit-77", setup=ops.setup, messages_per_minute=1)
+    assert "does not run here" in told(ops, "serve", "check")[-1]["found"]
+    command = [sys.executable, "-m", "mailops.cli", "-w", str(ops.workspace.path), "serve", "--queue-every", "0"]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=dict(os.environ))
+    try:
+        running = None
+        for _ in range(300):
+            running = read_running(ops.workspace.path)
+            if running and running.listening and all(s.ready for s in running.services):
+                break
+            time.sleep(0.1)
+        assert running is not None
+        rounds = [v for v in told(ops, "serve", "check") if v["code"] == "" and "listener" in v["title"].lower()]
+        assert [v["state"] for v in rounds] == ["passed"] * 4
+        assert {v["subject"] for v in rounds} == {f"{one.host}:{one.port}" for one in running.listening}
+        assert 0 not in {one.port for one in running.listening}  # the real ones
+        assert all("the listener that runs" in v["found"] for v in rounds)
+        assert ["TLS from the start" in v["found"] for v in rounds].count(True) == 1
+        assert not (ops.workspace.path / "check.json").exists()
+        intake = next(s.pid for s in running.services if s.name == "intake")
+        assert intake is not None
+        assert refused_login(running.listening[-1].port) == 535  # the ticket is used up
+        os.kill(intake, signal.SIGSTOP)  # it listens, and answers nobody
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(serve_check, "PATIENCE", 0.5)
+                failed = told(ops, "serve", "check")
+        finally:
+            os.kill(intake, signal.SIGCONT)
+        assert [v["state"] for v in failed if v["title"] == rounds[0]["title"]] == ["failed"] * 4
+        assert ops.queue.page().total == 0
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.wait(timeout=30)
+
+
+def refused_login(port: int) -> int:
+    with smtplib.SMTP("127.0.0.1", port, timeout=10) as line, pytest.raises(smtplib.SMTPAuthenticationError) as caught:
+        line.login("check-0123456789abcdef", "x" * 24)
+    return caught.value.smtp_code
+
+
+def test_a_mail_with_a_ticket_s_name_and_no_ticket_is_a_mail(ops_factory: Callable[..., Ops]) -> None:
+    ops = ops_factory()
+    folder = ops.workspace.path
+    clock = ManualClock(ops.clock.now())
+    with ticket(folder, clock) as held:
+        mail = SubmittedMail(held.sender, ("check@mailops.invalid",), b"Received: x\r\n" + ROUND, "127.0.0.1", "me")
+        assert answer_to(mail, folder, clock.now()) == UNCHANGED
+        assert (folder / "check.json").stat().st_mode & 0o777 == 0o600
+        assert held.password not in (folder / "check.json").read_text("utf-8")
+        others = WithTicket({"shop": "scrypt$x"}, folder, clock)
+        assert (set(others), len(others), held.name in others, "nobody" in others) == ({"shop"}, 1, True, False)
+        clock.advance(61)
+        assert answer_to(mail, folder, clock.now()) is None
+        assert held.name not in others
+    assert answer_to(mail, folder, clock.now()) is None
