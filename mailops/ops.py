@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .inbound.service import Gateway
     from .inbound.shelf import Shelf
     from .jobs.fleet import Member
+    from .jobs.runner import RunResult
     from .jobs.service import Jobs, RunsDiff
     from .jobs.verdicts import RunContext
     from .ledger import Book
@@ -788,6 +789,24 @@ class Ops:
             return self.queue.mail(number).state.value
 
         return Jobs(self.workspace, self.clock, by_queue(self.send, state, self.workspace.settings.alerts.sender))
+
+    def report(
+        self,
+        name: str,
+        params: dict[str, Any] | None = None,
+        *,
+        to: Sequence[str] = (),
+        timeout: float = 600.0,
+    ) -> tuple[RunResult, str]:
+        """Run a report (:data:`mailops.jobs.letter.REPORTS`, or any notebook) and mail it ``to`` people. Gives the run
+        with its page, and why the letter did not leave at once ("" = it did)."""
+        from .jobs.letter import REPORTS
+        from .jobs.runner import run_notebook
+
+        notebook, usual = REPORTS.get(name, (name, {}))
+        given = {**usual, **(params or {})}
+        result = run_notebook(notebook, given, workspace=self.workspace, timeout=timeout, clock=self.clock)
+        return result, self.jobs.mail(result, to) if to else ""
 
     def runs_diff(self, before: str, after: str) -> RunsDiff:
         """What changed from one run of a notebook to another: checks, parameters, versions."""

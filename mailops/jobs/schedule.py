@@ -36,7 +36,8 @@ _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(day
 class Job:
     """A notebook with parameters and when it runs: one of ``every`` (``15m``, ``1d``), ``cron`` (in ``zone``), ``on``
     (a kind of fact). ``missed``: what becomes of instants nobody was there for: ``one`` run for all of them, ``all``,
-    or ``none``. ``retries``: further tries where another one may end better. ``timeout`` in seconds."""
+    or ``none``. ``retries``: further tries where another one may end better. ``timeout`` in seconds.
+    ``mail_to``: who gets each run as a letter (:mod:`.letter`)."""
 
     name: str
     notebook: str
@@ -49,6 +50,7 @@ class Job:
     missed: str = "one"
     retries: int = 0
     timeout: float = 600.0
+    mail_to: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
