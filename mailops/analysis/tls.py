@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..dns.aggregate import read_file
 from ..dns.tlsrpt import TlsReport, read_tls_file
 from ..errors import InputRefused, NotFound
 from ..model.verdict import Verdict, VerdictState
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_FILES = 20_000
 
@@ -27,6 +30,30 @@ class TlsReports:
     def rows(self) -> list[dict[str, Any]]:
         """One dict a kind of failure."""
         return [row for report in self.reports for row in report.rows()]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One line a policy of a report: ``begin``, ``end`` (UTC), ``org_name``, ``domain``, ``policy`` (sts, tlsa,
+        no-policy-found), ``sessions``, ``failures`` and their ``rate`` (of 1); newest first."""
+        import pandas as pd
+
+        rows = [
+            (report.begin, report.end, report.org_name, policy.domain, policy.kind, policy.successes + policy.failures,
+             policy.failures) for report in self.reports for policy in report.policies
+        ]  # fmt: skip
+        frame = pd.DataFrame(rows, columns=["begin", "end", "org_name", "domain", "policy", "sessions", "failures"])
+        for column in ("begin", "end"):
+            frame[column] = pd.to_datetime(frame[column], unit="s", utc=True, errors="coerce")
+        frame = frame.astype({"sessions": "int64", "failures": "int64"})
+        frame["rate"] = (frame["failures"] / frame["sessions"].clip(lower=1)).astype("float64")
+        return frame.sort_values("begin", ascending=False, na_position="last", kind="stable", ignore_index=True)
+
+    @property
+    def days(self) -> pd.DataFrame:
+        """Sessions by ``day`` (UTC, on which the report begins) and ``domain``: ``sessions``, ``failures``."""
+        frame = self.frame[self.frame["begin"].notna()]
+        day = frame["begin"].dt.strftime("%Y-%m-%d").rename("day")
+        return frame.groupby([day, "domain"])[["sessions", "failures"]].sum().reset_index()
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """For each domain whether other servers could encrypt as its policy asks."""
