@@ -11,6 +11,7 @@ from ..dns.aggregate import read_file
 from ..dns.tlsrpt import TlsReport, read_tls_file
 from ..errors import InputRefused, NotFound
 from ..model.verdict import Verdict, VerdictState
+from .share import rate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,8 +56,10 @@ class TlsReports:
         day = frame["begin"].dt.strftime("%Y-%m-%d").rename("day")
         return frame.groupby([day, "domain"])[["sessions", "failures"]].sum().reset_index()
 
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """For each domain whether other servers could encrypt as its policy asks."""
+    def verdicts(self, *, limit: float = 0.01) -> tuple[Verdict, ...]:
+        """For each domain whether other servers could encrypt as its policy asks. It fails when surely more than
+        ``limit`` (a share) of the sessions failed (:meth:`.Rate.surely_above`); fewer are a warning: one server's
+        mishap is no fault of yours."""
         out = []
         domains = sorted({policy.domain for report in self.reports for policy in report.policies})
         for domain in domains:
@@ -64,12 +67,17 @@ class TlsReports:
             good, bad = sum(one.successes for one in mine), sum(one.failures for one in mine)
             kinds = sorted({each.kind for one in mine for each in one.details if each.kind})
             hosts = sorted({each.receiving_mx for one in mine for each in one.details if each.receiving_mx})
-            state = VerdictState.FAILED if bad else VerdictState.PASSED if good else VerdictState.UNKNOWN
+            state = VerdictState.PASSED if good else VerdictState.UNKNOWN
+            if bad:
+                much = rate(bad, good + bad).surely_above(limit)
+                state = VerdictState.FAILED if much else VerdictState.WARNING
             title = f"{good:,} of {good + bad:,} sessions to {domain} were encrypted as asked"
             found = "; ".join(part for part in (", ".join(kinds), ", ".join(hosts)) if part)
             fix = f"Look at the certificate and the policy of {', '.join(hosts) or domain}." if bad else ""
             code = "tlsrpt.failures" if bad else "tlsrpt.encrypted"
-            out.append(Verdict("tlsrpt.reports", domain, state, title, found, "no session that fails", fix, code, {}))
+            out.append(
+                Verdict("tlsrpt.reports", domain, state, title, found, f"at most {limit:.0%} that fail", fix, code, {})
+            )
         return tuple(out)
 
 

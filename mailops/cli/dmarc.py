@@ -163,7 +163,8 @@ def tls(
     by_day: bool = typer.Option(False, "--by-day", help="Sessions by day and domain instead of one line a report."),
     json: bool = JSON,
 ) -> None:
-    """Whether other servers could encrypt to yours, from TLS reports (RFC 8460); 1 = sessions failed, 2 = no report."""
+    """Whether other servers could encrypt to yours, from TLS reports (RFC 8460); 1 = too many sessions failed, 2 = no
+    report."""
     from ..analysis.dmarc import DmarcFiles
     from ..model.verdict import VerdictState
 

@@ -177,6 +177,16 @@ def test_a_tls_report_is_read_whatever_wraps_it(wrap: str, tmp_path: Path) -> No
     assert (shown["frame"][0]["begin"], shown["frame"][0]["rate"]) == ("2026-01-01T00:00:00+00:00", 2 / 12)
 
 
+def test_one_session_of_thousands_that_failed_is_a_warning(tmp_path: Path) -> None:
+    policy = {
+        **TLS["policies"][0],
+        "summary": {"total-successful-session-count": 4999, "total-failure-session-count": 1},
+    }
+    (tmp_path / "t.json").write_text(json.dumps({**TLS, "policies": [policy]}))
+    done = CliRunner().invoke(app, ["dmarc", "tls", str(tmp_path), "--json"])
+    assert (done.exit_code, json.loads(done.output)["verdicts"][0]["state"]) == (0, "warning")
+
+
 def test_tls_reports_are_typed_frames_and_add_up_by_day(tmp_path: Path) -> None:
     for number, day in enumerate(("01", "02", "02")):
         when = {"start-datetime": f"2026-01-{day}T00:00:00Z", "end-datetime": f"2026-01-{day}T23:59:59Z"}
