@@ -20,7 +20,7 @@ from ..checks.services import services
 from ..dns.names import mail_domain
 from ..errors import MailopsError, NotFound
 from ..jobs.catalogue import NotebookInfo, available, notebooks_folder
-from ..jobs.verdicts import failing, summary
+from ..jobs.verdicts import in_words, summary
 from ..model.mail import MailView
 from ..model.reasons import plain
 from ..model.states import MailState
@@ -187,9 +187,8 @@ def verdict_in_words(ops: Ops, run: Run) -> str:
     from ..store.runs import verdicts_of
 
     verdicts = verdicts_of(ops.engine, run.id)
-    bad = failing(verdicts)
-    if bad:
-        return "; ".join(one.title for one in bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
+    if words := in_words(verdicts):
+        return words
     if run.status == "error":
         return str(_result(run).get("message") or (run.error or {}).get("error") or "It could not run.")
     return summary(verdicts) if verdicts else "Nothing to check there yet."

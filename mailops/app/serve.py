@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..jobs.catalogue import NotebookInfo, available, notebooks_folder
+from ..jobs.report import LAB_MARK
 from . import bar
 from .handlers import LOOK, READ_ONLY
 
@@ -48,6 +49,7 @@ def inject(notebooks: dict[str, NotebookInfo]) -> Any:
         if info is None:
             return notebook
         query = {key: values[-1].decode("utf-8", "replace") for key, values in request.request.arguments.items()}
+        notebook.cells = [cell for cell in notebook.cells if LAB_MARK not in cell.metadata.get("tags", [])]
         lines = bar.source(info, bar.read(info, query)[0])
         at = next((n for n, c in enumerate(notebook.cells) if "parameters" in c.metadata.get("tags", [])), None)
         if lines and at is not None:

@@ -116,6 +116,11 @@ def explain(
     general = meaning_in(said, vendor) if at in (None, "token", "page") else None
     if general is not None:
         return Explanation(general.kind, general.cause, general.who, general.fix)
+    number = re.search(r"\bAADSTS(\d{4,9})\b", said)
+    if number:  # a refusal of the sign-in, whatever words it shares with those of a mail
+        cause = f"Microsoft refused the sign-in with its number {number[1]}, which is in no row of the catalogue."
+        fix = f"Enter {number[1]} at https://login.microsoftonline.com/error and read what Microsoft says of it."
+        return Explanation("unknown", cause, "you", fix, own=True)
     return _of_bounce(said)
 
 

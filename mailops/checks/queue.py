@@ -52,7 +52,7 @@ def failures(
         check="queue.failures",
         subject="mails in state Delivery Failed",
         state=VerdictState.FAILED if bad else VerdictState.PASSED,
-        title=f"{failed} mails failed" if failed else "No mail failed",
+        title=f"{counted(failed, 'mail')} failed" if failed else "No mail failed",
         found=f"{failed} in Delivery Failed"
         + (f", {partly} of them sent to others" if partly else "")
         + (f" ({top})" if top and failed else ""),

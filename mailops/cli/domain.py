@@ -24,7 +24,7 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 DOMAIN = typer.Argument(..., help="The domain after the @ sign.")
 SERVICE = typer.Option(
     None,
-    help="Who sends: odoo, mailjet, … (several with commas), or own (default: whom the workspace sends by).",
+    help="Who sends: odoo, mailjet, … (several with commas or repeated), or own (default: the workspace's).",
 )
 HOSTING = typer.Option(None, help="online, sh or on_premise (default: the workspace's).")
 BOUNCE = typer.Option(None, "--bounce-domain", help="The bounce address's domain (default: the workspace's).")
@@ -54,6 +54,11 @@ def domains_of(ctx: typer.Context, resolvers: list[str] | None, timeout: float |
 
         found = Domains(SystemClock())
     return found.asking(resolvers or (), timeout, panel)
+
+
+def _services(named: list[str] | None) -> str | None:
+    """The services of one or several ``--service``, as one option of a set-up; None where none is given."""
+    return ",".join(named) if named else None
 
 
 def _setup(
@@ -147,7 +152,7 @@ def check(
     volume: int = typer.Option(
         None, "--volume", help="Messages a day to one receiver: also the bulk senders' rules.", min=0
     ),
-    service: str = SERVICE,
+    service: list[str] | None = SERVICE,
     hosting: str = HOSTING,
     bounce: str = BOUNCE,
     database: str = DATABASE,
@@ -168,7 +173,7 @@ def check(
 
     domains = domains_of(ctx, resolvers, timeout, panel)
     options: dict[str, Any] = {
-        "service": service,
+        "service": _services(service),
         "hosting": hosting,
         "bounce_domain": bounce,
         "database": database,
@@ -179,7 +184,7 @@ def check(
         "volume": volume,
     }
     if all_domains:
-        options["service"] = "" if service == "own" else service
+        options["service"] = "" if service == ["own"] else _services(service)
         setups = list(domains.all_of(open_ops(ctx).setup, **options))
     elif not names:
         raise InputRefused(
@@ -210,7 +215,7 @@ def check(
 def fix(
     ctx: typer.Context,
     name: str = DOMAIN,
-    service: str = SERVICE,
+    service: list[str] | None = SERVICE,
     hosting: str = HOSTING,
     bounce: str = BOUNCE,
     database: str = DATABASE,
@@ -236,7 +241,7 @@ def fix(
         ctx,
         domains,
         name,
-        service=service,
+        service=_services(service),
         hosting=hosting,
         bounce=bounce,
         database=database,
@@ -284,7 +289,7 @@ def export(
     ctx: typer.Context,
     name: str = DOMAIN,
     form: str = typer.Option("zone", "--format", help="panel, zone, octodns, terraform, cloudflare or route53."),
-    service: str = SERVICE,
+    service: list[str] | None = SERVICE,
     hosting: str = HOSTING,
     bounce: str = BOUNCE,
     database: str = DATABASE,
@@ -308,7 +313,7 @@ def export(
         ctx,
         domains,
         name,
-        service=service,
+        service=_services(service),
         hosting=hosting,
         bounce=bounce,
         database=database,
@@ -370,7 +375,7 @@ def watch(
     ctx: typer.Context,
     name: str = DOMAIN,
     minutes: float = typer.Option(60.0, help="Give up after this many minutes.", min=0),
-    service: str = SERVICE,
+    service: list[str] | None = SERVICE,
     hosting: str = HOSTING,
     bounce: str = BOUNCE,
     database: str = DATABASE,
@@ -389,7 +394,7 @@ def watch(
         ctx,
         domains,
         name,
-        service=service,
+        service=_services(service),
         hosting=hosting,
         bounce=bounce,
         database=database,

@@ -93,7 +93,7 @@ def receive(
         show_rows(rows, json)
 
 
-@app.command("error")
+@app.command("error", context_settings={"ignore_unknown_options": True})  # POP3 refuses with -ERR
 def error(
     text: str = typer.Argument(..., help="The error as it was shown; - reads it from standard input."),
     provider: str = typer.Option("", help="microsoft, google or mailjet (default: read from the words)."),

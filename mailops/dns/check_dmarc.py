@@ -11,7 +11,7 @@ from ..model.verdict import VerdictState as S
 from .answer import Answer
 from .check_common import readable, standing
 from .dmarc import Discovery, Method, discover, look_at, report_destination
-from .dmarc_mend import MendedDmarc, looks_like_dmarc, mend
+from .dmarc_mend import MendedDmarc, is_meant_as_dmarc, looks_like_dmarc, mend
 from .dmarc_record import POLICIES, decoded_quotes, harmless, is_dmarc, parse_dmarc
 from .domain_model import CheckResult, SendingSetup, verdict
 from .names import askable
@@ -145,7 +145,7 @@ async def _dmarc_record(
         title = f"{place.name} could not be read ({answer.status})"
         return [verdict("dmarc", domain, S.UNKNOWN, "dmarc.unknown", title, evidence=evidence)]
     candidates = tuple(text for text in place.texts if is_dmarc(text))
-    meant = tuple(text for text in place.texts if looks_like_dmarc(text))
+    meant = tuple(text for text in place.texts if is_meant_as_dmarc(text))
     if len(candidates) > 1:
         change, mended = place.change("one DMARC record", meant)
         title = f"{len(candidates)} DMARC records: receivers ignore them all"

@@ -17,7 +17,7 @@ from .names import askable
 from .records import Change, ZoneRecord
 from .resolver import Asker
 from .spf import MAX_LOOKUPS
-from .spf_mend import looks_like_spf, mend_spf
+from .spf_mend import is_terms_only, looks_like_spf, mend_spf
 from .spf_merge import Merged, merge
 from .spf_parse import parse_term
 from .spf_permits import lets_everybody, permission
@@ -119,6 +119,8 @@ async def check_spf(resolver: Asker, setup: SendingSetup) -> list[CheckResult]:
         mendable = problem.error or problem.code == "spf.modifier_for_mechanism"
         usable = change if mendable and problem.code not in ("spf.unknown", "spf.pass_all") else None
         title = f"{problem.message}. {CONSEQUENCE}" if problem.error else problem.message
+        if problem.code == "spf.missing" and setup.services and not (wanted or meant.texts):
+            title = f"{problem.message}; {_senders(setup)} needs none here, since bounces go to a name of its own"
         shown, way = evidence, fix if problem.error else ""
         if problem.code in ("spf.too_many_lookups", "spf.too_many_void", "spf.loop", "spf.target_without_record"):
             shown = {**evidence, "plan": list(ways.steps)}
@@ -235,7 +237,13 @@ async def _meant(resolver: Asker, domain: str, tree: SpfTree, free: tuple[str, .
     # terms of the domain's own record that help nobody go with a word; those another term covers only where it must
     must = tree.lookups > MAX_LOOKUPS
     away = [one for one in free if must or "permit all of its addresses" not in one]
-    read = [mend_spf(text, away if text in tree.root.texts else ()) for text in sorted(own)]
+    own = sorted(own)
+    halves = [text for text in own if is_terms_only(text)]
+    if halves and len(own) - len(halves) == 1:  # one record, cut by hand into several
+        head = next(text for text in own if text not in halves)
+        read = [mend_spf(" ".join((head, *halves)), away if head in tree.root.texts else ())]
+    else:
+        read = [mend_spf(text, away if text in tree.root.texts else ()) for text in own]
     unread = [term for one in read for term in one.unread]
     if not own and any(problem.code == "spf.not_recognised" for problem in tree.problems):
         near = next(text for text in texts if "v=spf1" in text.lower())

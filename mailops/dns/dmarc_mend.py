@@ -36,6 +36,8 @@ _GLUED = re.compile(
     re.IGNORECASE,
 )
 _TAG = re.compile(r"\s*([^=:\s]*)\s*([=:]?)\s*(.*?)\s*$", re.DOTALL)
+_MEANT = re.compile(r"(?:^|[;,|\s])(?:s?p\s{0,9}[=:]\s{0,9}[nqr][a-z]{2,11}\b|ru[af]\s{0,9}[=:])", re.IGNORECASE)
+_OTHERS = re.compile(r"v\s*=\s*(?:spf|dkim|sts|tlsrpt|bimi)", re.IGNORECASE)
 _LIMIT = 512
 
 
@@ -55,9 +57,15 @@ def looks_like_dmarc(text: str) -> bool:
     return _VERSION.match(cleaned(text[: _LIMIT * 8]).text) is not None
 
 
+def is_meant_as_dmarc(text: str) -> bool:
+    """Whether a value at a ``_dmarc`` name is one: there its tags tell it, where the version is lost or misspelt."""
+    value = cleaned(text[: _LIMIT * 8]).text
+    return _VERSION.match(value) is not None or (_OTHERS.match(value) is None and _MEANT.search(value) is not None)
+
+
 def mend(texts: Sequence[str], report_to: str = "") -> MendedDmarc:
-    """One record out of those there are (each one that :func:`looks_like_dmarc`); ``report_to`` only where none of them
-    names an address and none has a policy of its own."""
+    """One record out of those there are (each :func:`is_meant_as_dmarc`); ``report_to`` only where none of them names
+    an address and none has a policy of its own."""
     causes: list[str] = []
     loses: list[str] = []
     tags: dict[str, list[str]] = {}
@@ -98,6 +106,8 @@ def _read(text: str, causes: list[str]) -> list[tuple[str, str]]:
         if rest.strip() and not rest.lstrip().startswith(";"):
             causes.append("a semicolon is missing after v=DMARC1")
         body = rest.lstrip(" ,:|")
+    else:
+        causes.append("the record has to begin with v=DMARC1, written so")
     body, lost = _LOST.subn(";", body)
     body, glued = _GLUED.subn(";", body)
     if lost or glued:

@@ -19,6 +19,7 @@ from .pasted import cleaned
 from .records import Change, ZoneRecord
 from .resolver import Asker
 from .spf import SpfResult, check_domain
+from .spf_mend import looks_like_spf
 from .spf_parse import select
 from .spf_static import analyse
 from .zone_rules import admitted
@@ -115,7 +116,7 @@ def dropped_tags(change: Change) -> tuple[str, ...]:
 
 def tag_names(text: str) -> tuple[str, ...]:
     """The known tag names of a tag list (DMARC, TLS-RPT, MTA-STS, BIMI); none for an SPF record."""
-    if re.match(r"\W*v\W*spf1", text, re.IGNORECASE):
+    if looks_like_spf(text):
         return ()
     return tuple(dict.fromkeys(name.lower() for name in re.findall(r"(?:^|[;,\s])\s*([A-Za-z]{1,5})\s*=", text)))
 

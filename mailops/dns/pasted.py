@@ -58,6 +58,9 @@ def cleaned(text: str) -> Pasted:
         causes.append("quotation marks were typed into the panel")
         # "one" "two" of a zone file is one value, cut into strings
         value = re.sub(r'"\s*"', "", value.strip().strip('"')).replace('"', "")
+    if (bare := value.strip().strip("'`\xb4")) != value.strip():  # no record begins or ends with one
+        causes.append("quotation marks were typed into the panel")
+        value = bare
     line = _LINE.match(value)
     if line is not None:
         causes.append("the name and type of the record were typed into its value")
@@ -65,4 +68,4 @@ def cleaned(text: str) -> Pasted:
     if value.strip() != value:
         causes.append("a space stands before or after the record")
     value = re.sub(r" {2,}", " ", value.strip())
-    return Pasted(value, tuple(causes))
+    return Pasted(value, tuple(dict.fromkeys(causes)))

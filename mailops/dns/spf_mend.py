@@ -20,6 +20,12 @@ from .spf_parse import MECHANISMS, VERSION, Term, TermProblem, is_spf, parse_rec
 _MEANT = re.compile(
     r"[^A-Za-z]{0,40}(?:v\s{0,9}[=:]?\s{0,9})?spf\s{0,9}[-_=]?\s{0,9}v?1(?![0-9.])[\s;,:]*", re.IGNORECASE
 )
+_SLIPPED = re.compile(
+    r"[^A-Za-z]{0,40}v\s{0,9}[=:]\s{0,9}(?!spf1(?![0-9]))(?:s[pf]{1,3}|psf|fps|sp\s?f)"
+    r"\s{0,9}[-_]?\s{0,9}[0-9]{0,2}(?![0-9.A-Za-z])[\s;,:]*",
+    re.IGNORECASE,
+)
+_SAYS = re.compile(r"[+~?-]?(?:include|ip4|ip6):[^\s]{1,250}|[+~?-]?all", re.IGNORECASE)
 _NAMES = "include|ip4|ip6|ipv4|ipv6|exists|redirect|exp|mx|ptr|a"
 _START, _TERM = r"(?<![^\s])", rf"([+~?-]?(?:{_NAMES}))"
 _REPAIRS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
@@ -27,6 +33,11 @@ _REPAIRS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     for pattern, to, cause in (
         (rf"[;|]|,(?=\s|$)|,(?=[+~?-]?(?:(?:{_NAMES})[:=]|all\b))", " ", "terms are separated by spaces only"),
         (r"(?<=[0-9]),(?=[0-9a-f]+[.:])", " ", "terms are separated by spaces only"),
+        (
+            rf"{_START}([+~?-]?(?:include|exists|redirect|mx|a)[:=])(?:[a-z]{{2,9}}:)?//(?=\w)",
+            r"\1",
+            "an address of the web is no domain",
+        ),
         (rf"{_START}{_TERM}\s*([:=])\s+(?=\S)", r"\1\2", "a space stands after the colon of a term"),
         (rf"{_START}{_TERM}\s+([:=])(?=\S)", r"\1\2", "a space stands before the colon of a term"),
         (rf"{_START}([+~?-]?(?:include|exists))\s+(?=[\w.%{{}}-]+\.[\w-])", r"\1:", "a colon is missing"),
@@ -52,7 +63,17 @@ class MendedSpf:
 
 def looks_like_spf(text: str) -> bool:
     """Whether a value was meant as an SPF record, however it is written."""
-    return is_spf(text) or _MEANT.match(cleaned(text[:4096]).text) is not None
+    if is_spf(text):
+        return True
+    value = cleaned(text[:4096]).text
+    return any(one.match(value) for one in (_MEANT, _SLIPPED)) or is_terms_only(value)
+
+
+def is_terms_only(value: str) -> bool:
+    """Whether a value holds terms and no version: the rest of a record that was cut, or one that lost its head."""
+    words = cleaned(value).text.replace(";", " ").replace(", ", " ").split()
+    named = any(_SAYS.fullmatch(word) and ":" in word for word in words)
+    return named and all(word[:2].lower() != "v=" and _parsed(word) for word in words)
 
 
 def mend_spf(text: str, drop: Sequence[str] = ()) -> MendedSpf:
@@ -60,8 +81,10 @@ def mend_spf(text: str, drop: Sequence[str] = ()) -> MendedSpf:
     away = dict(one.split(" ", 1) for one in drop)
     pasted = cleaned(text)
     causes = list(pasted.causes)
-    parts = [part for part in _MEANT.split(pasted.text) if part is not None]
-    head = _MEANT.match(pasted.text)
+    slipped = None if _MEANT.match(pasted.text) else _SLIPPED.match(pasted.text)
+    value = f"{VERSION} {pasted.text[slipped.end() :]}" if slipped is not None else pasted.text
+    parts = [part for part in _MEANT.split(value) if part is not None]
+    head = _MEANT.match(value)
     body = " ".join(parts[1:] if head is not None and head.start() == 0 else parts)
     if not is_spf(pasted.text):
         causes.append("the record has to begin with v=spf1 and a space")

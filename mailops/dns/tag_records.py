@@ -37,11 +37,17 @@ def _only(answer: Answer, version: str) -> tuple[list[str], str]:
     return found, "" if len(found) == 1 else "missing" if not found else "multiple"
 
 
-def _meant(text: str, version: str) -> str:
-    """The record a value was meant as, put right; empty when it was meant as something else."""
+_BARE = re.compile(r"(?i)\W*(?:v\s*[=:]\s*(?!d|spf|bimi)[a-z]{1,12}[0-9]{0,2}\s*[;,\s]+)?(?=(?:rua|id)\s*[=:])")
+"""Tags without the version, or behind one that is misspelt: at the record's own name they say what was meant."""
+
+
+def _meant(text: str, version: str, own: bool = False) -> str:
+    """The record a value was meant as, put right; empty when it was meant as something else. ``own``: it stands at the
+    record's own name."""
     word = re.sub(r"v?[0-9]+$", "", version)
     value = cleaned(text).text
     match = re.match(rf"(?i)\W*(?:v\s*[=:]?\s*)?{word}\s*v?[0-9]?\s*(?=[;,\s]|$)", value)
+    match = match or (_BARE.match(value) if own and version != "BIMI1" else None)
     if match is None:
         return ""
     rest = re.sub(r"(?i)[,\s]+(?=(?:id|rua|l|a)\s*[=:])", ";", value[match.end() :])
@@ -66,10 +72,11 @@ async def read_tag_record(
     found, wrong = _only(answer, version)
     if not wrong:
         return None, found[0], answer
-    place = answer if answer.found and any(_meant(text, version) for text in answer.texts) else None
+    place = answer if answer.found and any(_meant(text, version, True) for text in answer.texts) else None
     if place is None and not answer.chain and version != "BIMI1":  # without a logo nothing is wrong
         place = await _misplaced(resolver, name, version)
-    meant = {text: made for text in (place.texts if place is not None else ()) if (made := _meant(text, version))}
+    here = place is answer
+    meant = {text: made for text in (place.texts if place is not None else ()) if (made := _meant(text, version, here))}
     change = None
     if place is not None and len(set(meant.values())) == 1:
         gone = tuple(standing(place.name, text) for text in meant)

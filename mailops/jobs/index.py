@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ..clock import SystemClock
 from ..page.sheet import moment, page, run_badge
 from ..ports import Clock
-from ..store.runs import Run, list_runs
+from ..store.runs import Run, list_runs, verdicts_of
+from .verdicts import in_words
 
 if TYPE_CHECKING:
     from ..workspace import Workspace
@@ -44,11 +45,12 @@ def write_index(
         for run in list_runs(space.engine, limit=2000):
             if run.status != "running":
                 latest.setdefault(run.notebook, run)
+        words = {run.id: in_words(verdicts_of(space.engine, run.id)) for run in latest.values()}
     runs = sorted(
         latest.values(), key=lambda run: (_ORDER.get(run.status, 3), run.notebook != "start_here", run.notebook)
     )
     body = [f"<h1>{escape(title)}</h1>", f'<p class="soft">Written {moment((clock or SystemClock()).now())}</p>']
-    body += [_banner(runs), _tiles(facts or {}), _cards(runs, path.parent)]
+    body += [_banner(runs), _tiles(facts or {}), _cards(runs, path.parent, words)]
     _replace(path, page(title, "\n".join(filter(None, body))))
     return path
 
@@ -86,12 +88,12 @@ def _figure(value: object) -> str:
     return f"{value:,.2f}" if isinstance(value, float) else str(value)
 
 
-def _cards(runs: list[Run], folder: Path) -> str:
-    cards = "\n".join(_card(run, folder) for run in runs)
+def _cards(runs: list[Run], folder: Path, words: Mapping[str, str]) -> str:
+    cards = "\n".join(_card(run, folder, words[run.id]) for run in runs)
     return f'<h2>Reports</h2>\n<div class="runs">\n{cards}\n</div>' if cards else ""
 
 
-def _card(run: Run, folder: Path) -> str:
+def _card(run: Run, folder: Path, words: str) -> str:
     said = _result(run)
     heading = escape(str(said.get("title") or run.notebook))
     source = Path(run.folder) / "report.html" if run.folder else None
@@ -103,11 +105,13 @@ def _card(run: Run, folder: Path) -> str:
         part.replace(folder / name)
         heading = f'<a href="{escape(name)}">{heading}</a>'
     message = str(said.get("message") or (run.error or {}).get("error") or "")
+    told = f"<p>{escape(words)}</p>" if words else ""
     took = f" · {run.seconds:.1f} s" if run.seconds is not None else ""
     changed = said.get("changed") or []
     news = f'<p class="small">Since the last run: {escape("; ".join(changed[:3]))}</p>' if changed else ""
     return (
-        f'<section class="card"><div>{run_badge(run.status)}</div><h3>{heading}</h3><p>{escape(message)}</p>{news}'
+        f'<section class="card"><div>{run_badge(run.status)}</div><h3>{heading}</h3><p>{escape(message)}</p>'
+        f"{told}{news}"
         f'<p class="soft small">{moment(run.started_at)}{took}</p></section>'
     )
 

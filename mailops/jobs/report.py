@@ -126,9 +126,17 @@ def _notebook(notebook: dict[str, Any]) -> str:
     return str(body)
 
 
+LAB_MARK = "lab"
+"""The tag of what a notebook says to somebody who has it open in JupyterLab."""
+
+
+def _tags(cell: Mapping[str, Any]) -> list[str]:
+    return list(cell.get("metadata", {}).get("tags", ()))
+
+
 def _shown(notebook: dict[str, Any]) -> dict[str, Any]:
     """Without what the page has said already: the first heading, papermill's error banners, the gate's traceback."""
-    cells = [dict(c) for c in notebook["cells"] if ERROR_MARK not in c.get("metadata", {}).get("tags", ())]
+    cells = [dict(c) for c in notebook["cells"] if not {ERROR_MARK, LAB_MARK}.intersection(_tags(c))]
     for cell in cells:
         if "outputs" in cell:
             cell["outputs"] = [_still(o) for o in cell["outputs"] if o.get("ename") != "ChecksFailed"]

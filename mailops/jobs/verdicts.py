@@ -98,6 +98,13 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     return "The check passed." if len(verdicts) == 1 else f"All {counted(len(verdicts), 'check')} passed."
 
 
+def in_words(verdicts: Sequence[Verdict], most: int = 3) -> str:
+    """What failed, in the titles that people read; empty where nothing did."""
+    bad = failing(verdicts)
+    more = f"; and {len(bad) - most} more" if len(bad) > most else ""
+    return "; ".join(one.title for one in bad[:most]) + more
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A check whose state is not what it was. ``kind``: newly failing, recovered, changed, new, gone."""

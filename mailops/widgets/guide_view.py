@@ -256,7 +256,8 @@ class GuideView(Card):
     def _field(self, view: StepView, shown: InputView) -> Any:
         one, drafts = shown.input, self._drafts.setdefault(view.step.id, {})
         if one.kind in ("secret", "json"):
-            label = one.label if one.required else f"{one.label} (or the fields beside it)"
+            instead = one.kind == "json" and not one.required
+            label = f"{one.label} (or the fields below)" if instead else one.label
             card = SecretField(label, lambda typed: self._keep_secret(view.step.id, one, typed))
             self._secrets.append(card)
             card.state = "Saved in the vault." if self.guided.secret_kept(one.name) and one.kind == "secret" else ""

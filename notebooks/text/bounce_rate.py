@@ -2,6 +2,9 @@
 # # Bounce rate
 # Which share of your mail comes back, from where and why, since when, and whether that is more than chance.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 since: str = "30d"  # how far back: 30d, 12w, or a date such as 2026-01-31

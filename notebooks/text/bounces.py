@@ -3,6 +3,9 @@
 # Why did this fail? Causes, every report down to its raw text, the suppression list with *Undo*, and what today's rules
 # judge otherwise.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 since: str = "30d"  # how far back causes are counted: 30d, 12w, or a date such as 2026-01-31

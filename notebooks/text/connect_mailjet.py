@@ -2,6 +2,9 @@
 # # Connect Mailjet
 # A dedicated server for mass mail: keys, senders, DNS and the server itself, each step checked through Mailjet's API.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 domain: str = ""  # the domain that will send (empty: the one last worked on)

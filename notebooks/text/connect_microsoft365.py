@@ -2,6 +2,9 @@
 # # Connect Microsoft 365
 # From an empty console to a mailbox that sends and receives, step by step; each step says what to do and checks itself.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 mailbox: str = ""  # the mailbox to connect (empty: the one last worked on)

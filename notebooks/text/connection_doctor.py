@@ -2,6 +2,9 @@
 # # Connection doctor
 # Where a connection breaks, from the server's name to a mail that went out and came back, and who has to act.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 server: str = ""  # look at this outgoing server only (its key); empty: every active one that signs in by OAuth

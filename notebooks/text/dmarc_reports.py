@@ -5,6 +5,9 @@
 # Put the files that receivers send (`.xml`, `.gz`, `.zip`, `.eml`) into the workspace's folder `dmarc`, or name another
 # one. DMARC joins SPF and DKIM: a mail passes when one of them passes for the domain that people see in *From*.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 files: str = ""  # a file or folder of reports (empty: the folder dmarc of the workspace)

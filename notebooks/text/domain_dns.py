@@ -6,6 +6,9 @@
 # it applied before it is shown. Publish it at your DNS host and press *Watch until published*: the page turns green by
 # itself. This part needs somebody who may edit the domain's DNS.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 domain: str = ""  # the domain after the @ sign (empty: the first alias domain)

@@ -2,6 +2,9 @@
 # # Received mail
 # What became of each mail that came in, what a delivery report said and changed, and the aliases that make records.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 decision: str = ""  # show only this decision: create, reply, bounce, refused, no_route

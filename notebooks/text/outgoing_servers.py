@@ -2,6 +2,9 @@
 # # Outgoing servers
 # Which server carries whose mail, why, and whether it really takes it.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 sender: str = ""  # explain this From

@@ -2,6 +2,9 @@
 # # Somebody's data
 # Everything that is kept of one address, as a file to hand out; forgetting it; and how long each kind is kept anyway.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 address: str = ""  # whose data: name@example.com

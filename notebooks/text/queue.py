@@ -2,6 +2,9 @@
 # # Queue
 # Which mails wait, which failed and why; *Retry*, *Send Now* and *Cancel Email*, one by one or by filter.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 state: str = ""  # show only this state: Outgoing, Sent, Delivery Failed or Cancelled

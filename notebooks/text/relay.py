@@ -17,6 +17,9 @@
 # # Programs that send through mailops
 # Who hands over how much to `mailops serve`, what of it was refused, how long it took, and what the programs heard of it.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 since: str = "7d"  # how far back: 7d, 12w, or a date such as 2026-01-31

@@ -3,6 +3,9 @@
 # Hosting, companies, alias domains, aliases, outgoing servers and parameters, and what is left to do until mail works
 # both ways. A field that is left empty stays as it is; a change that touches mail already out is shown first.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 dns: bool = True  # look at the own domains, for some seconds at most

@@ -2,6 +2,9 @@
 # # Start here
 # What this workspace is, how its mail stands, and which notebook answers which question.
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 backup_to: str = ""  # also write a backup of the store to this new file

@@ -3,6 +3,9 @@
 # Who had it, who has it as far as it is proven, and the text to send to him; from what mailops knows and from logs of
 # Postfix and Odoo that were taken (`mailops logs take /var/log`).
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 asked: str = ""  # a Message-ID, an address, a queue id, or a mail's number

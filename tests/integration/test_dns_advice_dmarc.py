@@ -21,6 +21,10 @@ SLIPS = {
     "lost semicolons": (f"v=DMARC1 p=quarantine {AGG} pct=50", f"v=DMARC1; p=quarantine; {AGG}; pct=50"),
     "colons": ("v:DMARC1; p:reject; rua:mailto:agg@acme.example", "v=DMARC1; p=reject; rua=mailto:agg@acme.example"),
     "without the tag v": (f"DMARC1; p=reject; {AGG}", f"v=DMARC1; p=reject; {AGG}"),
+    "single quotes": (f"'v=DMARC1; p=reject; {AGG}'", f"v=DMARC1; p=reject; {AGG}"),
+    "version lost": (f"p=reject; {AGG}", f"v=DMARC1; p=reject; {AGG}"),
+    "version misspelt": (f"v=DMRAC1; p=reject; {AGG}; sp=none", f"v=DMARC1; p=reject; {AGG}; sp=none"),
+    "version behind the policy": (f"p=quarantine; v=DMARC1; {AGG}", f"v=DMARC1; p=quarantine; {AGG}"),
     "no policy": ("v=DMARC1; rua=mailto:a@acme.example", "v=DMARC1; p=none; rua=mailto:a@acme.example"),
     "reports twice": (
         "v=DMARC1; p=reject; rua=mailto:a@acme.example; rua=mailto:b@acme.example",
@@ -51,6 +55,13 @@ def test_the_owners_record_comes_back_mended_with_every_tag(slip: str) -> None:
     assert not any(code in codes(after) for code in ("dmarc.multiple", "dmarc.not_recognised"))
     assert rows[0]["evidence"]["causes"]
     assert not rows[0].get("loses")
+
+
+def test_other_records_at_the_name_are_not_taken_for_dmarc() -> None:
+    others = ["v=TLSRPTv1; rua=mailto:t@acme.example", "v=DKIM1; k=rsa; p=AAAA", "google-site-verification=p"]
+    before = report(zone({NAME: [text(one) for one in others]}))
+    row = row_of(before, "dmarc.missing")
+    assert values(row, "remove") == []
 
 
 def test_a_value_without_sense_is_dropped_and_said_to_be() -> None:

@@ -41,6 +41,13 @@ SLIPS = {
     "equals sign": "v=spf1 include=_spf.google.com include=_spf.odoo.com ~all",
     "misspelt": "v=spf1 incldue:_spf.google.com includes:_spf.odoo.com ~all",
     "https": "v=spf1 include:https://_spf.google.com/ include:_spf.odoo.com/ ~all",
+    "https without a slash behind": "v=spf1 include:https://_spf.google.com include:_spf.odoo.com ~all",
+    "single quotes": f"'{BOTH}'",
+    "version misspelt": f"v=sfp1 {GOOGLE} {ODOO} ~all",
+    "version of another number": f"v=spf2 {GOOGLE} {ODOO} ~all",
+    "version with a digit too many": f"v=spf10 {GOOGLE} {ODOO} ~all",
+    "version cut in two": f"v=spf 1 {GOOGLE} {ODOO} ~all",
+    "version lost": f"{GOOGLE} {ODOO} ~all",
     "space in all": f"v=spf1 {GOOGLE} {ODOO} ~ all",
     "all in front": f"v=spf1 ~all {GOOGLE} {ODOO}",
     "strings joined": f"v=spf1 {GOOGLE}{ODOO} ~all",
@@ -63,6 +70,23 @@ def test_a_slip_is_mended_and_every_named_service_passes_when_it_is_published(sl
     assert len(rows[0]["remove"]) == 1
     assert not codes(after)
     assert passes(after_zone, "203.0.113.9", "198.51.100.9")
+
+
+def test_a_service_that_bounces_to_a_name_of_its_own_needs_no_record_here() -> None:
+    row = row_of(report(zone({DOMAIN: CLEAN[DOMAIN][1:]}), service="resend"), "spf.missing")
+    assert row["state"] == "warning"
+    assert "needs none here" in row["title"]
+    assert "not delivered" not in row["title"]
+
+
+def test_one_record_cut_by_hand_into_two_values_becomes_one() -> None:
+    where = zone({DOMAIN: [f"TXT v=spf1 {GOOGLE}", f"TXT {ODOO} ~all", "TXT MS=ms123", *CLEAN[DOMAIN][1:]]})
+    before, after_zone, after = mended(where, "spf")
+    row = row_of(before, "spf.service_not_permitted")
+    assert values(row) == [(DOMAIN, "TXT", f"v=spf1 {GOOGLE} {ODOO} ~all")]
+    assert {value for _, _, value in values(row, "remove")} == {f"v=spf1 {GOOGLE}", f"{ODOO} ~all"}
+    assert "TXT MS=ms123" in after_zone[DOMAIN]
+    assert not codes(after)
 
 
 @pytest.mark.parametrize("place", [f"{DOMAIN}.{DOMAIN}", f"@.{DOMAIN}"])

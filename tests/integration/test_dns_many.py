@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from dns_kit import CLEAN, DOMAIN, SUPPORT, Zone, report, zone
+from dns_kit import CLEAN, DOMAIN, SUPPORT, Zone, report, row_of, values, zone
 from typer.testing import CliRunner
 
 from mailops import Ops
@@ -126,3 +126,12 @@ def test_what_is_no_mail_domain_is_refused_with_what_was_meant(ops: Ops, written
 )  # fmt: skip
 def test_a_domain_is_taken_as_people_paste_it(ops: Ops, written: str, name: str) -> None:
     assert ops.domains.setup(written).name == name
+
+
+@pytest.mark.parametrize("named", [["odoo,google"], ["odoo", "google"]])
+def test_several_services_are_given_with_commas_or_again(named: list[str]) -> None:
+    with DnsServer(zone()) as server:  # type: ignore[arg-type]  # mixed forms
+        words = ["domain", "check", DOMAIN, "--json", "--resolver", f"127.0.0.1:{server.port}"]
+        told = CliRunner().invoke(app, [*words, *(word for one in named for word in ("--service", one))])
+    row = row_of(json.loads(told.output), "spf.service_not_permitted")
+    assert values(row) == [(DOMAIN, "TXT", "v=spf1 include:_spf.google.com include:_spf.odoo.com ~all")]

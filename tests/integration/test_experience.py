@@ -294,6 +294,17 @@ def test_how_a_guide_stands_follows_the_guide(sqlite_file_ops: Ops) -> None:
     names["ops"].close()
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
+def test_code_is_out_of_sight_in_jupyterlab_and_a_first_line_says_what_to_press(name: str) -> None:
+    cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text("utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    shown = [cell for cell in code if not cell["metadata"].get("jupyter", {}).get("source_hidden")]
+    assert ["parameters" in cell["metadata"].get("tags", []) for cell in shown] == [True]  # where a person types
+    prose = [" ".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    assert any("Run All" in text for text in prose[:2])
+    assert " cell" not in " ".join(prose).lower()
+
+
 # --- U7: one vocabulary of counts -----------------------------------------------------------------------------------
 
 
@@ -313,6 +324,18 @@ def test_whom_mailops_kept_back_is_no_failure_without_a_reason(
     (word, domain, number), *_ = ops.queue.causes()
     assert (domain, number) == ("x.example", 1)
     assert json.loads(mailops("queue", "list", "--reason", word, "--json")[1])["total"] == 1
+
+
+def test_the_index_of_reports_says_in_words_what_failed(sqlite_file_ops: Ops, tmp_path: Path) -> None:
+    from mailops.jobs import run_notebook
+    from mailops.jobs.index import write_index
+
+    ops = sqlite_file_ops
+    with SmtpServer(script=[refuse("u0@x.example")]) as smtp:
+        failing(ops, smtp, 1)
+    run_notebook("queue", {"max_failed": 0}, workspace=ops.workspace.path)
+    shown = write_index(ops.workspace.path, tmp_path / "reports" / "index.html").read_text("utf-8")
+    assert "1 mail failed" in shown
 
 
 # --- U10, U11: the colour and the heading say what came of it -------------------------------------------------------

@@ -97,6 +97,13 @@ def test_each_kind_has_its_consequence(tmp_path: Path, raw: str, words: str) -> 
             (("DMARC", "acme.example"),),
         ),
         ("550 5.7.20 DKIM signature is fine, no complaint", ()),
+        ("421-4.7.30 Your email has been rate limited because DKIM authentication didn't pass", (("DKIM", ""),)),
+        (
+            "421-4.7.32 rate limited because the From: header (RFC5322) in this message isn't aligned with either the "
+            "authenticated SPF or DKIM organizational domain",
+            (("DMARC", ""),),
+        ),
+        ("421-4.7.40 the sending domain doesn't have a DMARC record", (("DMARC", ""),)),
     ],
 )
 def test_the_method_that_failed_is_named_with_its_domain(text: str, failed: tuple[tuple[str, str], ...]) -> None:
@@ -202,3 +209,10 @@ def test_a_dead_address_that_is_still_tried_is_said_to_be_so_for_now(tmp_path: P
     said = explain(tmp_path, report("Status: 4.1.1\nDiagnostic-Code: smtp; 450 4.1.1 User unknown", "delayed"))
     assert "For now: The address does not exist." in said
     assert "suppressed" not in said
+
+
+def test_an_answer_that_names_no_domain_is_about_the_one_of_the_sender() -> None:
+    from mailops.bounces.reading.advice import advise
+
+    said = advise("550 5.7.1 unauthenticated email is not accepted", "authfailure", sender="sales@acme.example")
+    assert said.tasks[0] == "Run: mailops domain check acme.example"

@@ -491,3 +491,18 @@ def test_the_name_of_a_server_is_no_reason() -> None:
     prepared = prepare("host antispam.quota.example[2001:db8::7] said: 550 no such user")
     assert prepared == "host host[2001:db8::7] said: 550 no such user"
     assert classify(text="host antispam.dest.example[192.0.2.7] said: 550 5.1.1 no such user").reason == "userunknown"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("421-4.7.32 Your email has been rate limited because the From: header (RFC5322) in this message isn't aligned "
+         "with either the authenticated SPF or DKIM organizational domain.", "authfailure"),
+        ("421-4.7.30 Your email has been rate limited because DKIM authentication didn't pass.", "authfailure"),
+        ("421-4.7.40 Your email has been rate limited because the domain doesn't have a DMARC record.", "authfailure"),
+        ("421-4.7.29 Your email has been rate limited because it isn't sent over a TLS connection.", "securityerror"),
+        ("421-4.7.28 Your email has been rate limited to protect our users.", "speeding"),
+    ],
+)  # fmt: skip
+def test_mail_that_is_slowed_down_for_a_reason_has_that_reason(text: str, reason: str) -> None:
+    assert classify(text=text).reason == reason

@@ -153,6 +153,13 @@ def test_the_text_is_read_from_standard_input() -> None:
     assert "Row ms-smtp-send-as" in result.output
 
 
+def test_a_pop_refusal_is_pasted_as_it_stands() -> None:
+    said = "-ERR [SYS/PERM] Your account is not enabled for POP access."
+    result = CliRunner().invoke(app, ["explain", "error", said, "--protocol", "pop", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["row"] == "google-imap-off"
+
+
 def test_rows_have_distinct_ids_and_full_words() -> None:
     assert len(rows()) >= 240
     assert [name for name, n in Counter(r.id for r in rows()).items() if n > 1] == []

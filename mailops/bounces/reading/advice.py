@@ -188,11 +188,17 @@ ADVICE: dict[str, Advice] = {
 _NOT_PASSED = re.compile(
     r"\b(spf|dkim|dmarc)\b(?:\s{0,2}\[[^\]\n]{0,100}\])?(?:\s(?:with|check|ip|for|of|policy|record|verification|"
     r"authentication|alignment|:?\s?\[[^\]\n]{0,64}\]){0,3}){0,4}\s{0,2}(?:=|:|has|is|did|does)?\s{0,2}"
-    r"(?:fail\w*|did not pass|not pass\w*|none|soft ?fail|perm ?error|neutral|not aligned|missing|invalid|not valid)\b"
+    r"(?:fail\w*|did(?: not|n.t) pass|not pass\w*|none|soft ?fail|perm ?error|neutral|not aligned|missing|invalid|"
+    r"not valid)\b"
     r"|\b(?:fail(?:ed|s|ing)?(?: to pass)?|violat\w+|does(?: not|n't) (?:pass|meet)|not accepted due to)\b.{0,60}?"
     r"\b(spf|dkim|dmarc)\b",
     re.I,
 )
+_UNALIGNED = re.compile(
+    r"\bfrom\b.{0,80}?(?:\bnot|n['\u2019]t|\bun)\s{0,2}aligned|(?:no|not have a|n.t have a) dmarc record",
+    re.IGNORECASE,
+)
+"""The domain of From agrees with neither, or has no policy: that is DMARC, also where the word is not said."""
 _PASSED = re.compile(r"\b(spf|dkim|dmarc)\b\s{0,2}(?:\[[^\]\n]{0,100}\])?\s{0,2}[=:]\s{0,2}pass", re.I)
 _NAME = r"((?!\d+\.\d+\.\d)[a-z0-9][a-z0-9-]{0,62}(?:\.[a-z0-9-]{1,63}){1,8})"
 _DOMAIN_OF = re.compile(
@@ -213,6 +219,8 @@ def authentication(text: str) -> tuple[tuple[str, str], ...]:
     text = re.sub(r"\b\d{3}-\d\.\d{1,3}\.\d{1,3} ", "", text)
     passed = {found.group(1).upper() for found in _PASSED.finditer(text)}
     failed = [(one or other).upper() for one, other in _NOT_PASSED.findall(text)]
+    if not failed and _UNALIGNED.search(text):
+        failed = ["DMARC"]
     named = next((name for hit in _DOMAIN_OF.findall(text) for name in hit if name), "")
     own = {
         found.group(1).upper(): found.group(2).lower()
@@ -273,9 +281,10 @@ def _advised(text: str, reason: str | None, sender: str, delayed: bool, until: s
 def _of_authentication(text: str, sender: str) -> Advice | None:
     """The advice for the methods that the answer names."""
     failed = authentication(text)
-    if not failed:
-        return None
     home = sender.rpartition("@")[2]
+    if not failed:
+        check = (f"Run: mailops domain check {home}", "Correct the record it names.")
+        return Advice(ADVICE["authfailure"].diagnosis, check) if home else None
     names = [f"{method} for {domain or home}" if domain or home else method for method, domain in failed]
     domains = dict.fromkeys(domain or home for _, domain in failed)
     checks = [f"Run: mailops domain check {domain}" for domain in domains if domain]

@@ -1,0 +1,161 @@
+"""The app in a real browser, by keyboard and by mouse: from home to a cause and the fix, parameters that make a link, and
+what makes a page readable for everyone, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from furnish import furnish
+
+from mailops import Ops
+from mailops.testing import SmtpServer, refuse
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(280)]
+
+PALE = """() => {
+  const seen = [];
+  const parse = (c) => { const m = c.match(/[\\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m; };
+  const lum = ([r, g, b]) => { const f = [r, g, b].map((v) => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
+    return .2126 * f[0] + .7152 * f[1] + .0722 * f[2]; };
+  const ground = (e) => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c[3] > .99) return c; }
+    return [255, 255, 255, 1]; };
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let n = walk.nextNode(); n; n = walk.nextNode()) {
+    const e = n.parentElement;
+    if (!n.textContent.trim() || ['SCRIPT', 'STYLE', 'OPTION'].includes(e.tagName) || !e.checkVisibility()) continue;
+    const a = lum(parse(getComputedStyle(e).color)), b = lum(ground(e));
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < 4.5) seen.push(n.textContent.trim().slice(0, 40) + ' ' + ratio.toFixed(2));
+  }
+  return seen;
+}"""
+SMALL = """() => [...document.querySelectorAll('a, button, input, select, summary')].filter((e) => e.checkVisibility() && !e.classList.contains('skip'))
+  .map((e) => [e.getBoundingClientRect(), e]).filter(([r, e]) => (r.height < 24 || r.width < 24) && !(e.tagName === 'A' && r.height >= 18 && e.closest('p')))
+  .map(([r, e]) => (e.textContent || e.name || e.id).trim().slice(0, 40) + ' ' + Math.round(r.width) + 'x' + Math.round(r.height))"""
+UNNAMED = """() => [...document.querySelectorAll('a, button, input, select, iframe')].filter((e) => e.checkVisibility() &&
+  !(e.textContent.trim() || e.getAttribute('aria-label') || e.title || (e.labels && e.labels.length))).map((e) => e.outerHTML.slice(0, 80))"""
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """The app on a workspace with three failed mails; its address to act, and one mail's number."""
+    from mailops.workspace import init
+
+    folder = tmp_path_factory.mktemp("app") / "workspace"
+    init(folder).engine.dispose()
+    ops = Ops.open(folder)
+    with SmtpServer(script=[refuse(f"u{n}@strict.example") for n in range(3)]) as smtp:
+        furnish(ops, smtp)
+        for n in range(3):
+            failed = ops.send(sender="ann@acme.example", to=[f"u{n}@strict.example"], subject=f"Mail {n}", text="x")
+        ops.queue.run()
+    ops.close()
+    env = {**os.environ, "MAILOPS_WORKSPACE": str(folder), "MAILOPS_APP_ACT": "act-token",
+           "JUPYTER_RUNTIME_DIR": str(folder.parent / "run"), "JUPYTER_CONFIG_DIR": str(folder.parent / "conf")}  # fmt: skip
+    child = subprocess.Popen([sys.executable, "-m", "mailops", "app", "--port", "0"], env=env, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    assert child.stdout is not None
+    child.stdout.readline()
+    found = re.search(r"(http://\S+/mailops/)home\?token=", child.stdout.readline())
+    assert found
+    yield found[1], failed
+    os.killpg(child.pid, signal.SIGTERM)
+    child.communicate(timeout=20)
+
+
+def follow(page: Any, name: str | re.Pattern[str]) -> None:
+    """Reach a link by the keyboard alone, and press it."""
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        text = page.evaluate("document.activeElement.textContent.trim()")
+        if text == name if isinstance(name, str) else name.search(text):
+            with page.expect_navigation():
+                page.keyboard.press("Enter")
+            return
+    pytest.fail(f"{name!r} is not reached by the keyboard")
+
+
+def test_from_home_to_a_cause_and_the_fix_and_back_by_keyboard_alone(
+    app: tuple[str, int], page_of: Callable[..., Any], screenshot: Callable[..., Path]
+) -> None:
+    root, failed = app
+    page = page_of()
+    page.goto(f"{root}home?token=act-token")
+    assert page.title() == "Mail at a glance – mailops"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the page"
+    follow(page, "Queue")
+    follow(page, str(failed))
+    page.get_by_role("heading", name=f"Mail {failed}", exact=False).wait_for()
+    assert page.get_by_text("What the server said").is_visible()
+    follow(page, "The address does not exist.")
+    page.get_by_text("1–3 of 3").wait_for()
+    screenshot(page, "app-cause-light")
+    follow(page, re.compile("^Retry, Send Now, Cancel"))
+    page.get_by_role("heading", name="Queue", level=1).wait_for()
+    page.frame_locator("iframe").get_by_role("button", name="Retry", exact=True).wait_for(timeout=90_000)
+    screenshot(page, "app-queue-light")
+    follow(page, "Home")
+    page.get_by_role("heading", name="Mail at a glance").wait_for()
+
+
+def test_what_is_set_in_the_bar_is_the_address_and_what_the_notebook_shows(
+    app: tuple[str, int], page_of: Callable[..., Any], screenshot: Callable[..., Path]
+) -> None:
+    root, failed = app
+    page = page_of("dark")
+    page.goto(f"{root}page/queue?token=act-token")
+    page.keyboard.press("Tab")
+    for _ in range(40):
+        if page.evaluate("document.activeElement.textContent.trim()") == "What it shows":
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_label("Mail", exact=True).fill(str(failed))
+    page.get_by_label("Mail", exact=True).press("Enter")
+    page.wait_for_url(re.compile(rf"page/queue\?.*mail={failed}"))
+    within = page.frame_locator("iframe")
+    within.get_by_role("heading", name=f"Mail {failed}: Mail 2").wait_for(timeout=90_000)
+    assert within.locator("body").get_attribute("data-jp-theme-name") == "JupyterLab Dark"
+    screenshot(page, "app-bar-dark")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_can_be_read_by_everyone(
+    app: tuple[str, int], page_of: Callable[..., Any], screenshot: Callable[..., Path], scheme: str
+) -> None:
+    """Contrast, names, target sizes, and no page wider than its window."""
+    root, failed = app
+    found: list[str] = []
+    for width in (1280, 800, 390):
+        page = page_of(scheme, width)
+        for path in (
+            "home",
+            "queue",
+            f"mail/{failed}",
+            "status",
+            "verdicts",
+            "search?q=strict.example",
+            "trace",
+            "docs/queue",
+        ):
+            mark = "&" if "?" in path else "?"
+            page.goto(f"{root}{path}{mark}token=act-token")
+            name = re.sub(r"\W+", "-", path)
+            found += [f"{path} {width} pale: {one}" for one in page.evaluate(PALE)]
+            found += [f"{path} {width} unnamed: {one}" for one in page.evaluate(UNNAMED)]
+            if not path.startswith("docs"):
+                found += [f"{path} {width} small: {one}" for one in page.evaluate(SMALL)]
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                found.append(f"{path} is wider than {width}")
+            if width != 800:
+                screenshot(page, f"app-{name}-{scheme}-{width}")
+    assert found == []
