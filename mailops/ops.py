@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .inbound.service import Gateway
     from .inbound.shelf import Shelf
     from .jobs.fleet import Member
+    from .jobs.runner import RunResult
     from .jobs.service import Jobs, RunsDiff
     from .jobs.verdicts import RunContext
     from .ledger import Book
@@ -848,6 +849,24 @@ class Ops:
 
         return Jobs(self.workspace, self.clock, by_queue(self.send, state, self.workspace.settings.alerts.sender))
 
+    def report(
+        self,
+        name: str,
+        params: dict[str, Any] | None = None,
+        *,
+        to: Sequence[str] = (),
+        timeout: float = 600.0,
+    ) -> tuple[RunResult, str]:
+        """Run a report (:data:`mailops.jobs.letter.REPORTS`, or any notebook) and mail it ``to`` people. Gives the run
+        with its page, and why the letter did not leave at once ("" = it did)."""
+        from .jobs.letter import REPORTS
+        from .jobs.runner import run_notebook
+
+        notebook, usual = REPORTS.get(name, (name, {}))
+        given = {**usual, **(params or {})}
+        result = run_notebook(notebook, given, workspace=self.workspace, timeout=timeout, clock=self.clock)
+        return result, self.jobs.mail(result, to) if to else ""
+
     def runs_diff(self, before: str, after: str) -> RunsDiff:
         """What changed from one run of a notebook to another: checks, parameters, versions."""
         from .jobs.service import diff
@@ -902,6 +921,13 @@ class Ops:
             return verdict, done.message, {"run": done.id, "status": done.status, "report": done.report}
 
         return over(Path(folder), run)
+
+    @staticmethod
+    def fleet_domains(folder: str | Path, *, clock: Clock | None = None) -> tuple[Member, ...]:
+        """What DNS says of every mail domain of each workspace below a folder; each look is kept in its workspace."""
+        from .jobs.fleet import over
+
+        return over(Path(folder), lambda space: _look_at_domains(space, clock))
 
     # --- people -------------------------------------------------------------------------------------------------------
 
@@ -1400,6 +1426,27 @@ class Ops:
         engine: Any = self._engine or self.workspace.__dict__.get("engine")
         if engine is not None:
             engine.dispose()
+
+
+def _look_at_domains(space: Workspace, clock: Clock | None) -> tuple[str, str, dict[str, Any]]:
+    """Verdict, sentence and the state of each mail domain of one workspace."""
+    from .domains.values import state_of
+    from .model.verdict import VerdictState
+
+    ops = Ops.open(space, clock=clock)
+    try:
+        setup = ops.setup
+        try:
+            setups = ops.domains.all_of(setup)
+        except NotFound:
+            return "ok", "It has no mail domain.", {"domains": {}}
+        states = {report.setup.domain: state_of(report) for report in ops.domains.check_all(setups)}
+    finally:
+        ops.close()
+    bad = {domain: state for domain, state in states.items() if state is not VerdictState.PASSED}
+    told = "; ".join(f"{domain}: {state.value}" for domain, state in sorted(bad.items()))
+    facts = {"domains": {domain: state.value for domain, state in states.items()}}
+    return ("look", f"{told}.", facts) if bad else ("ok", f"In order: {', '.join(sorted(states))}.", facts)
 
 
 def _look(space: Workspace, clock: Clock | None) -> tuple[str, str, dict[str, Any]]:

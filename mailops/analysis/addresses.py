@@ -11,14 +11,15 @@ from sqlalchemy.engine import Engine
 from ..bounces.hardness import stored_table
 from ..store import schema
 from ..store.database import explained, reading
-from .share import Clusters, Rate, rate
+from .share import Clusters
 from .sql import LEFT, RETURNED, Period, domain_of, for_good
 
 e = schema.events
+NOBODY = Clusters(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def clusters(engine: Engine, by: str, period: Period) -> dict[str, Clusters]:
-    """The addresses mailed in a period, by recipient ``domain``, ``server``, ``sender`` domain or ``class``; ``all``
+    """The addresses mailed in a period, by recipient ``domain``, ``server``, ``sender`` domain or ``class``, or ``all``
     in one."""
     source: Any = e
     address = sa.func.lower(e.c.recipient).label("address")
@@ -58,7 +59,30 @@ def clusters(engine: Engine, by: str, period: Period) -> dict[str, Clusters]:
         return {str(place): Clusters(*(int(n) for n in found)) for place, *found in connection.execute(query)}
 
 
-def address_rate(engine: Engine, *, period: Period) -> Rate:
-    """The share of addresses whose mail was returned at least once, each address counted once."""
-    found = clusters(engine, "all", period).get("all")
-    return rate(found.back, found.people) if found else rate(0, 0)
+class Counted:
+    """Clusters that are counted once: a page asks for the same ones several times. They are counted anew when a fact
+    has come, or hard and soft are judged otherwise."""
+
+    MOST = 8
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._kept: dict[tuple[str, Period], tuple[object, dict[str, Clusters]]] = {}
+
+    def by(self, by: str, period: Period) -> dict[str, Clusters]:
+        """As :func:`clusters`."""
+        state = self._state()
+        kept = self._kept.get((by, period))
+        if kept is None or kept[0] != state:
+            if len(self._kept) >= self.MOST:
+                self._kept.clear()
+            kept = self._kept[by, period] = (state, clusters(self._engine, by, period))
+        return kept[1]
+
+    def all(self, period: Period) -> Clusters:
+        """All addresses of a period in one; an address has one domain."""
+        return sum(self.by("domain", period).values(), NOBODY)
+
+    def _state(self) -> object:
+        with explained("counting addresses"), reading(self._engine) as connection:
+            return connection.execute(sa.select(sa.func.max(e.c.id))).scalar(), dict(stored_table(connection))

@@ -8,6 +8,7 @@ hold *hard* bounces against the limits of sending services, which count nothing 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from sqlalchemy.engine import Engine
 from ..bounces.hardness import stored_table
 from ..errors import ConfigError
 from ..store.database import explained, reading
-from .addresses import clusters
+from .addresses import NOBODY, clusters
 from .counting import BY_TIME, GROUPS, counters, monday, period_of, since_day
 from .lag import last_mature
 from .share import Clusters, judged, rate
@@ -27,11 +28,16 @@ from .sql import LEFT, Period, failures, for_good, hour_of, local_day
 __all__ = ["GROUP_COLUMNS", "RATE_COLUMNS", "bounce_rate", "period_of", "rate", "since_day"]
 RATE_COLUMNS = ("addressed", "returned", "refused", "bounced", "hard", "rate", "low", "high", "verdict")
 GROUP_COLUMNS = ("addresses", "dead")
-NONE = Clusters(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def bounce_rate(
-    engine: Engine, *, by: str = "domain", since: str | None = "30d", now: datetime, period: Period | None = None
+    engine: Engine,
+    *,
+    by: str = "domain",
+    since: str | None = "30d",
+    now: datetime,
+    period: Period | None = None,
+    people: Mapping[str, Clusters] | None = None,
 ) -> pd.DataFrame:
     """Bounce rates grouped ``by`` domain, server, sender, class, day, week or all; of ``period``, else since ``since``.
 
@@ -39,7 +45,7 @@ def bounce_rate(
     (accepted, then sent back), ``hard`` (returned for good), ``rate`` (of returned), ``low``, ``high`` (95 %, as wide
     as repeated addresses make it), ``verdict`` (of the hard ones); of groups ``addresses`` mailed and ``dead`` of them,
     of days and weeks ``complete`` (all its days are in the period, over, and their returns are in). The most returned
-    first.
+    first. ``people`` are the addresses of each group, where they are known (:func:`.addresses.clusters`).
     """
     if by not in GROUPS:
         raise ConfigError(
@@ -55,10 +61,10 @@ def bounce_rate(
         line[outcome] = line.get(outcome, 0) + number
     if by in BY_TIME:
         return _by_time(engine, by, found, period, now)
-    people = clusters(engine, by, period)
-    rows, verdicts = [], judged([people.get(group, NONE).dead_rate for group in found])
+    people = clusters(engine, by, period) if people is None else people
+    rows, verdicts = [], judged([people.get(group, NOBODY).dead_rate for group in found])
     for (group, line), verdict in zip(found.items(), verdicts, strict=True):
-        of = people.get(group, NONE)
+        of = people.get(group, NOBODY)
         back, sent = line.get("failed", 0) + line.get("bounced", 0), line.get("sent", 0)
         x = rate(back, back + sent, effect=of.effect)
         rows.append((group, x.addressed, x.returned, line.get("failed", 0), line.get("bounced", 0), of.hard,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Engine
@@ -12,6 +13,7 @@ from ..ports import Clock
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .addresses import Counted
     from .causes import Failure, Split
     from .compare import Comparison
     from .jump import Jump
@@ -44,7 +46,15 @@ class Analysis:
         first."""
         from .bounce_rate import bounce_rate
 
-        return bounce_rate(self._engine, by=by, now=self._clock.now(), period=self.period(since))
+        period, now = self.period(since), self._clock.now()
+        people = self._people.by(by, period) if by in ("domain", "server", "sender", "class") else None
+        return bounce_rate(self._engine, by=by, now=now, period=period, people=people)
+
+    @cached_property
+    def _people(self) -> Counted:
+        from .addresses import Counted
+
+        return Counted(self._engine)
 
     def relay(self, since: str | None = "7d") -> pd.DataFrame:
         """What programs handed over to ``mailops serve``: a row for each login, the most first."""
@@ -57,7 +67,6 @@ class Analysis:
         return self._overall(self.period(since))
 
     def _overall(self, period: Period) -> Rate:
-        from .addresses import clusters
         from .counting import counters
         from .share import rate
 
@@ -65,22 +74,15 @@ class Analysis:
         for _, outcome, number in counters(self._engine, None, period, self._clock.now()):
             found[outcome] = found.get(outcome, 0) + number
         back = found.get("failed", 0) + found.get("bounced", 0)
-        people = clusters(self._engine, "all", period).get("all")
-        return rate(back, back + found.get("sent", 0), effect=people.effect if people else 1.0)
+        return rate(back, back + found.get("sent", 0), effect=self._people.all(period).effect)
 
     def addresses(self, since: str | None = "30d") -> Rate:
         """The share of addresses whose mail was returned, each address counted once."""
-        from .addresses import address_rate
-
-        return address_rate(self._engine, period=self.period(since))
+        return self._people.all(self.period(since)).back_rate
 
     def hard(self, since: str | None = "30d") -> Rate:
         """The share of addresses whose mail was returned for good: what the limits of sending services count."""
-        from .addresses import clusters
-        from .share import rate
-
-        found = clusters(self._engine, "all", self.period(since)).get("all")
-        return found.dead_rate if found else rate(0, 0)
+        return self._people.all(self.period(since)).dead_rate
 
     def compared(self, since: str | None = "30d") -> Comparison:
         """The rate against that of the period before, of the same length."""

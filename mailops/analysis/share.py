@@ -122,6 +122,11 @@ class Clusters:
         return min(max(between / (self.m * p * (1 - p)), 1.0), most) if 0 < p < 1 else most
 
     @property
+    def back_rate(self) -> Rate:
+        """The share of addresses of which something was returned."""
+        return rate(self.back, self.people)
+
+    @property
     def dead_rate(self) -> Rate:
         """The share of addresses that are dead."""
         return rate(self.dead, self.people)

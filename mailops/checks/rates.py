@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -51,6 +52,29 @@ def hard_bounces(rate: Any, *, since: str, now: datetime) -> Verdict:
         fix="Take out addresses that do not exist, and ask where the list is from.",
         code=f"bounce_rate.hard_{verdict}" if verdict in states else "",
         evidence={"addresses": rate.addressed, "dead": rate.returned, "low": rate.low, "high": rate.high},
+        at=now,
+    )
+
+
+def limits(found: Sequence[Any], *, now: datetime) -> Verdict:
+    """No metric (:class:`mailops.analysis.metrics.Metric`) is above the limit that its source names."""
+    held = [one for one in found if one.state]
+    bad = [one for one in held if one.state != "ok"]
+    state = VerdictState.PASSED if held else VerdictState.SKIPPED
+    if bad:
+        state = VerdictState.FAILED if any(one.state == "critical" for one in bad) else VerdictState.WARNING
+    return Verdict(
+        check="metrics.limits",
+        subject="what sending services and receivers set limits for",
+        state=state,
+        title=f"{counted(len(bad), 'figure')} above its limit" if bad else "Every figure keeps its limit",
+        found="\n".join(f"{one.name}: {one.words}, {one.state}" for one in bad),
+        expected="\n".join(
+            f"{one.name}: below {one.definition.limits[0]:.1%} ({one.definition.source})" for one in held
+        ),
+        fix="Dead addresses: clean the list. Complaints: mail only who asked for it, and make leaving easy.",
+        code="metrics.limit" if bad else "",
+        evidence={one.name: one.value for one in held},
         at=now,
     )
 

@@ -160,9 +160,11 @@ def marks(ctx: typer.Context, json: bool = JSON) -> None:
 @app.command("tls")
 def tls(
     files: list[Path] = typer.Argument(..., help="Report files (.json, .gz, .zip, .eml) or folders.", exists=True),
+    by_day: bool = typer.Option(False, "--by-day", help="Sessions by day and domain instead of one line a report."),
     json: bool = JSON,
 ) -> None:
-    """Whether other servers could encrypt to yours, from TLS reports (RFC 8460); 1 = sessions failed, 2 = no report."""
+    """Whether other servers could encrypt to yours, from TLS reports (RFC 8460); 1 = too many sessions failed, 2 = no
+    report."""
     from ..analysis.dmarc import DmarcFiles
     from ..model.verdict import VerdictState
 
@@ -176,6 +178,7 @@ def tls(
                 "notes": [{"file": name, "note": note} for name, note in read.notes],
                 "verdicts": verdicts,
                 "rows": read.rows,
+                "frame": read.days if by_day else read.frame,
             }
         )
     else:
@@ -187,6 +190,8 @@ def tls(
             say(f"  note: {name}: {note}")
         for name, reason in read.refused:
             say(f"  refused: {name}: {reason}")
+        if read.reports:
+            frame_table(read.days if by_day else read.frame)
     if not read.reports:
         raise typer.Exit(2)
     if any(verdict.state is VerdictState.FAILED for verdict in verdicts):

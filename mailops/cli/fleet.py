@@ -50,6 +50,26 @@ def run(
     _tell(Ops.fleet_run(ctx.meta["fleet"], notebook, given, timeout=timeout), json)
 
 
+domain = typer.Typer(rich_markup_mode=None, help="The mail domains of all workspaces: check.")
+app.add_typer(domain, name="domain")
+
+
+@domain.callback(invoke_without_command=True)
+def domains(ctx: typer.Context, json: bool = JSON) -> None:
+    """The mail domains of all workspaces: check."""
+    if ctx.invoked_subcommand is None:
+        check(ctx, json)
+
+
+@domain.command("check")
+def check(ctx: typer.Context, json: bool = JSON) -> None:
+    """What DNS says of every mail domain of each workspace; exit 1 when one is not in order, 2 when nobody could
+    look."""
+    from ..ops import Ops
+
+    _tell(Ops.fleet_domains(ctx.meta["fleet"]), json)
+
+
 def _tell(found: Sequence[Member], json: bool) -> None:
     verdicts = [one.verdict for one in found]
     if json:

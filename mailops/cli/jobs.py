@@ -30,6 +30,9 @@ def add(
     missed: str = typer.Option("one", "--missed", help="What is made up for when nobody was there: one, all or none."),
     retries: int = typer.Option(0, "--retries", help="Further tries where another one may end better."),
     timeout: float = typer.Option(600.0, "--timeout", help="Seconds a run may take."),
+    mail_to: list[str] = typer.Option(
+        [], "--mail-to", help="Who gets each run as a letter; several times for several."
+    ),
     json: bool = JSON,
 ) -> None:
     """Schedule a notebook. `mailops serve` runs what is due, and `mailops jobs tick`, called by cron each minute."""
@@ -46,20 +49,15 @@ def add(
         missed=missed,
         retries=retries,
         timeout=timeout,
+        mail_to=mail_to,
     )
     if json:
         print_json(job)
     else:
         say(
-            f"Job {job.name}: {job.notebook}, {_when(job)}.\n"
+            f"Job {job.name}: {job.notebook}, {job.when}.\n"
             "Next: mailops serve runs it; without that, have `mailops jobs tick` called each minute by cron."
         )
-
-
-def _when(job: Any) -> str:
-    if job.every:
-        return f"every {job.every}"
-    return f"at {job.cron} ({job.zone})" if job.cron else f"after each {job.on}"
 
 
 @app.command("list")

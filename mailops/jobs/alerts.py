@@ -35,8 +35,8 @@ STILL = timedelta(days=1)
 SECONDS = 10.0
 """How long a webhook may take to answer."""
 Kind = Literal["failing", "still failing", "recovered"]
-Send = Callable[[Sequence[str], str, str], str]
-"""Sends a mail (to, subject, text); "" when it left, or why it did not."""
+Send = Callable[..., str]
+"""Sends a mail (to, subject, text, and what else a mail has); "" when it left, or why it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ def _append(file: Path, alert: Alert, now: datetime, roads: Mapping[str, str]) -
         return error.strerror or str(error)
 
 
-def no_mail(to: Sequence[str], _subject: str, _text: str) -> str:
+def no_mail(to: Sequence[str], _subject: str, _text: str, **_more: Any) -> str:
     """Where nothing sends mail."""
     return f"nothing here sends mail to {', '.join(to)}"
 
@@ -257,9 +257,9 @@ def no_mail(to: Sequence[str], _subject: str, _text: str) -> str:
 def by_queue(submit: Callable[..., int], state: Callable[[int], str], sender: str) -> Send:
     """Sends by the queue, at once: ``submit`` stores a mail and tries it, ``state`` says how it stands."""
 
-    def send(to: Sequence[str], subject: str, text: str) -> str:
+    def send(to: Sequence[str], subject: str, text: str, **more: Any) -> str:
         try:
-            number = submit(to=list(to), sender=sender or None, subject=subject, text=text, urgent=True)
+            number = submit(to=list(to), sender=sender or None, subject=subject, text=text, urgent=True, **more)
             stands = state(number)
         except MailopsError as error:
             return error.message

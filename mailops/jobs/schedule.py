@@ -36,7 +36,8 @@ _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(day
 class Job:
     """A notebook with parameters and when it runs: one of ``every`` (``15m``, ``1d``), ``cron`` (in ``zone``), ``on``
     (a kind of fact). ``missed``: what becomes of instants nobody was there for: ``one`` run for all of them, ``all``,
-    or ``none``. ``retries``: further tries where another one may end better. ``timeout`` in seconds."""
+    or ``none``. ``retries``: further tries where another one may end better. ``timeout`` in seconds.
+    ``mail_to``: who gets each run as a letter (:mod:`.letter`)."""
 
     name: str
     notebook: str
@@ -49,11 +50,19 @@ class Job:
     missed: str = "one"
     retries: int = 0
     timeout: float = 600.0
+    mail_to: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """Six digits that stand for the job in the ids of its runs; a job of the same name made anew has others."""
         return hashlib.sha256(f"{self.name} {self.created_at.isoformat()}".encode()).hexdigest()[:6]
+
+    @property
+    def when(self) -> str:
+        """When it runs, in words."""
+        if self.every:
+            return f"every {self.every}"
+        return f"at {self.cron} ({self.zone})" if self.cron else f"after each {self.on}"
 
     def run_id(self, slot: datetime, attempt: int = 1) -> str:
         """The id of the run that is due at an instant; ``attempt`` from 1."""

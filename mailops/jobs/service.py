@@ -19,11 +19,12 @@ from typing import Any
 from ..errors import ConfigError, MailopsError, NotFound, StoreError
 from ..ports import Clock
 from ..store.exclusive import FileLocks, alone
-from ..store.runs import Run, finish_run, get_run, list_runs, newest_fact, start_run
+from ..store.runs import Run, finish_run, get_run, list_runs, newest_fact, start_run, verdicts_of
 from ..workspace import JOBS as FILE
 from ..workspace import Workspace
 from . import catalogue, clean, history
-from .alerts import Alerts, Send, Told, no_mail
+from .alerts import Alert, Alerts, Send, Told, no_mail
+from .letter import letter
 from .parameters import bind, parameters_of
 from .runner import RunResult, run_notebook
 from .schedule import BACK, Due, Job, checked, due, instants
@@ -67,6 +68,7 @@ class Jobs:
     def __init__(self, workspace: Workspace, clock: Clock, send: Send = no_mail) -> None:
         self._workspace = workspace
         self._clock = clock
+        self._send = send
         self.alerts = Alerts(workspace, clock, send)
 
     def all(self) -> tuple[Job, ...]:
@@ -74,7 +76,7 @@ class Jobs:
         file = self._workspace.path / FILE
         try:
             loaded = json.loads(file.read_text("utf-8"))
-            made = [Job(**{**one, "created_at": datetime.fromisoformat(one["created_at"])}) for one in loaded["jobs"]]
+            made = [_read(one) for one in loaded["jobs"]]
         except FileNotFoundError:
             return ()
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -111,6 +113,7 @@ class Jobs:
         missed: str = "one",
         retries: int = 0,
         timeout: float = 600.0,
+        mail_to: Sequence[str] = (),
     ) -> Job:
         """Schedule a notebook (name or path). One of the same name takes its place. Raises for what could not run: an
         unknown notebook, a wrong parameter, a schedule that cannot be read."""
@@ -124,7 +127,7 @@ class Jobs:
         label = name or "".join(c if c.isalnum() or c in "-_" else "-" for c in path.stem.lower())[:40]
         given = path.stem if own else str(path)
         zone = zone or self._workspace.settings.profile.zone
-        job = checked(Job(label, given, now, bound, every, cron, on, zone, missed, retries, timeout))
+        job = checked(Job(label, given, now, bound, every, cron, on, zone, missed, retries, timeout, tuple(mail_to)))
         with self._locked():
             self._keep([*(other for other in self.all() if other.name != job.name), job])
         return job
@@ -172,6 +175,12 @@ class Jobs:
     def tell(self) -> tuple[Told, ...]:
         """Tell what is to be told of how jobs ended (:mod:`.alerts`)."""
         return self.alerts.look(self._last(self.all()))
+
+    def last(self) -> dict[str, Run | None]:
+        """Of each job its last run that has ended; None where none has."""
+        jobs = self.all()
+        ended = self._last(jobs)
+        return {job.name: ended.get(job.name) for job in jobs}
 
     def _last(self, jobs: Sequence[Job]) -> dict[str, Run]:
         """Of each job its last run that has ended."""
@@ -233,7 +242,20 @@ class Jobs:
             results.append(result)
             if not result.retry:
                 break
+        if results and job.mail_to:
+            self.mail(results[-1], job.mail_to)
         return results
+
+    def mail(self, result: RunResult, to: Sequence[str]) -> str:
+        """Send a run as a letter; "" when it left, or why it did not at once. One that could not even be queued is
+        told as an alert."""
+        text = letter(result, verdicts_of(self._workspace.engine, result.id), result.report.read_bytes())
+        why = self._send(to, text.subject, text.text, html=text.html, attachments=text.enclosed)
+        if why:
+            subject = f"mailops: the report of {result.notebook} was not mailed at once"
+            facts = {"job": result.notebook, "kind": "not mailed", "run": result.id, "reasons": [why]}
+            self.alerts.tell(Alert(result.notebook, "not mailed", subject, f"{subject}: {why}", facts))
+        return why
 
     def _note(self, job: Job, run_id: str, error: MailopsError) -> None:
         """The line of a run that could not begin. Where the store takes none, what went wrong is told all the same."""
@@ -277,6 +299,11 @@ class Jobs:
         """Files on PostgreSQL too: the runs are this workspace's, and of two workspaces on one store each instant's run
         belongs to whoever made its row first."""
         return alone(FileLocks(self._workspace.runs, "beginning a job"), f".job-{job.key}.lock")
+
+
+def _read(kept: Mapping[str, Any]) -> Job:
+    made = {"created_at": datetime.fromisoformat(kept["created_at"]), "mail_to": tuple(kept.get("mail_to", ()))}
+    return Job(**{**kept, **made})
 
 
 def _stem(job: Job) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 _HOMES = {
     "Actions": "actions",
+    "AlertsCard": "jobs_view",
     "BouncesView": "bounces_view",
     "Card": "faces",
     "CheckCard": "check",
@@ -21,10 +22,13 @@ _HOMES = {
     "EnvelopesCard": "envelope_view",
     "ErrorCard": "error_view",
     "Figure": "charts",
+    "FleetCard": "jobs_view",
     "Form": "form",
     "GuideView": "guide_view",
     "InboundView": "inbound_view",
+    "JobsView": "jobs_view",
     "LiveCheck": "check",
+    "NightlyCard": "jobs_view",
     "Standing": "guide_view",
     "Headline": "panel",
     "Panel": "panel",

@@ -15,7 +15,7 @@ export: str = ""  # also write the figures into the workspace's folder exports: 
 # %%
 from mailops import Ops
 from mailops.checks import rates
-from mailops.widgets import CheckCard, Headline, MetricsCard, RatesView
+from mailops.widgets import CheckCard, Headline, MetricsCard, NightlyCard, RatesView
 
 ops = Ops.open(workspace or None)
 view = RatesView(ops, since=since, by=by)
@@ -82,6 +82,9 @@ view.unexplained
 
 # %%
 view.export(export)
+
+# %%
+NightlyCard(ops, "bounce_rate", globals())
 
 # %%
 ops.run.require_passed()

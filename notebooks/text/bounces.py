@@ -13,7 +13,7 @@ since: str = "30d"  # how far back causes are counted: 30d, 12w, or a date such 
 # %%
 from mailops import Ops
 from mailops.checks import bounces as checks
-from mailops.widgets import BouncesView, Headline, LiveCheck
+from mailops.widgets import BouncesView, Headline, LiveCheck, NightlyCard
 
 ops = Ops.open(workspace or None)
 view = BouncesView(ops, since=since)
@@ -71,6 +71,9 @@ LiveCheck(lambda: checks.return_paths(ops.return_paths.state(), now=ops.clock.no
 # policy. SPF or DKIM is the most common cause: the notebook `bounce_rate` runs the sender's DNS report beside such
 # failures, and names addresses and domains that keep failing. A report's *For a web search* holds its error without
 # addresses and ids; if that does not help, `mailops bounces collect` puts together what support needs.
+
+# %%
+NightlyCard(ops, "bounces", globals())
 
 # %%
 ops.run.require_passed()

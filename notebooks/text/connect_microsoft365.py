@@ -17,7 +17,7 @@ from contextlib import ExitStack
 
 from mailops import Ops
 from mailops.guides.service import Guided
-from mailops.widgets import GuideView, Standing
+from mailops.widgets import GuideView, NightlyCard, Standing
 
 ops = Ops.open(workspace or None)
 open_things = ExitStack()
@@ -39,6 +39,9 @@ GuideView(guided, console_url=console)
 
 # %%
 Standing(guided, ops.run.record)
+
+# %%
+NightlyCard(ops, "connect_microsoft365", globals())
 
 # %%
 ops.run.require_passed()

@@ -12,7 +12,7 @@ test_mail: bool = False  # also send a mail to the mailbox itself, and look for 
 
 # %%
 from mailops import Ops
-from mailops.widgets import DoctorView, ErrorCard, Headline, ends_cards
+from mailops.widgets import DoctorView, ErrorCard, Headline, NightlyCard, ends_cards
 
 ops = Ops.open(workspace or None)
 
@@ -35,6 +35,9 @@ ErrorCard(ops)
 
 # %%
 ends_cards(ops, ops.run.record)
+
+# %%
+NightlyCard(ops, "connection_doctor", globals())
 
 # %%
 ops.run.require_passed()

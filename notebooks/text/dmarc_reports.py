@@ -16,7 +16,7 @@ networks: bool = False  # also ask for the number and prefix of each source's ne
 
 # %%
 from mailops import Ops
-from mailops.widgets import CheckCard, DmarcView, Panel, SourcesCard, TlsView
+from mailops.widgets import CheckCard, DmarcView, NightlyCard, Panel, SourcesCard, TlsView
 
 ops = Ops.open(workspace or None)
 reports = ops.dmarc.read([files] if files else [])
@@ -65,6 +65,9 @@ TlsView(encrypted, told=[one.name for one in reports.refused])
 # A source of yours that passes nothing: let it sign with DKIM for the domain, or bounce to it. Only when every source of
 # yours passes, tighten the policy step by step: `none`, `quarantine`, `reject`. `mailops domain explain` tells what a
 # policy does to one send; [dmarc.org](https://dmarc.org/) tells how to write one.
+
+# %%
+NightlyCard(ops, "dmarc_reports", globals())
 
 # %%
 ops.run.require_passed()

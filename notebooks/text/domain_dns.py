@@ -25,7 +25,15 @@ watch_minutes: float = 0.0  # as a job: wait this long for the records to be pub
 
 # %%
 from mailops import Ops
-from mailops.widgets import DomainPage, DomainView, comparison, domains_overview, expectations, outside_checks
+from mailops.widgets import (
+    DomainPage,
+    DomainView,
+    NightlyCard,
+    comparison,
+    domains_overview,
+    expectations,
+    outside_checks,
+)
 
 ops = Ops.open(workspace or None)
 options = {
@@ -73,6 +81,9 @@ outside_checks(setup.name)
 
 # %%
 view.awaited(watch_minutes)
+
+# %%
+NightlyCard(ops, "domain_dns", globals())
 
 # %%
 ops.run.require_passed()

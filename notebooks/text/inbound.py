@@ -12,7 +12,7 @@ decision: str = ""  # show only this decision: create, reply, bounce, refused, n
 # %%
 from mailops import Ops
 from mailops.checks import inbound as checks
-from mailops.widgets import Headline, InboundView, LiveCheck
+from mailops.widgets import Headline, InboundView, LiveCheck, NightlyCard
 
 ops = Ops.open(workspace or None)
 view = InboundView(ops, decision=decision)
@@ -63,6 +63,9 @@ view.aliases
 LiveCheck(
     lambda: checks.refused([line.code for line in ops.inbound.log(limit=200)[0]], now=ops.clock.now()), ops.run.record
 )
+
+# %%
+NightlyCard(ops, "inbound", globals())
 
 # %%
 ops.run.require_passed()

@@ -14,7 +14,7 @@ test_connections: bool = True  # run Test Connection on every active server
 # %%
 from mailops import Ops
 from mailops.checks import queue as checks
-from mailops.widgets import Headline, LiveCheck, RouteCard, ServersView
+from mailops.widgets import Headline, LiveCheck, NightlyCard, RouteCard, ServersView
 
 ops = Ops.open(workspace or None)
 view = ServersView(ops, sender=sender, recipient=recipient)
@@ -35,6 +35,9 @@ view
 
 # %%
 RouteCard(ops.explain(sender=sender or None))
+
+# %%
+NightlyCard(ops, "outgoing_servers", globals())
 
 # %%
 ops.run.require_passed()

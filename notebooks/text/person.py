@@ -12,7 +12,7 @@ address: str = ""  # whose data: name@example.com
 # %%
 from mailops import Ops
 from mailops.checks import people as checks
-from mailops.widgets import Headline, LiveCheck, PersonView
+from mailops.widgets import Headline, LiveCheck, NightlyCard, PersonView
 
 ops = Ops.open(workspace or None)
 view = PersonView(ops, address=address)
@@ -35,6 +35,9 @@ view.retention
 
 # %%
 LiveCheck(lambda: checks.retention(ops.overdue(), now=ops.clock.now()), ops.run.record)
+
+# %%
+NightlyCard(ops, "person", globals())
 
 # %%
 ops.run.require_passed()

@@ -18,7 +18,7 @@ from datetime import timedelta
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.queue.filters import state_from_label
-from mailops.widgets import FollowersCard, Headline, LiveCheck, QueueView, envelopes_panel, waits_panel
+from mailops.widgets import FollowersCard, Headline, LiveCheck, NightlyCard, QueueView, envelopes_panel, waits_panel
 
 ops = Ops.open(workspace or None)
 
@@ -68,6 +68,9 @@ FollowersCard(ops)
 # Incoming mail is taken when its *To* is an address of ours, or when its headers reference a message that was sent from
 # here; everything else is refused, not parked, and a line with the reason stays in the inbound log (`mailops inbound
 # log`). The page `not-a-mailbox.md` of the documentation says the same at more length.
+
+# %%
+NightlyCard(ops, "queue", globals())
 
 # %%
 ops.run.require_passed()

@@ -30,7 +30,7 @@ loop: bool = False  # also send one mail round each listener (as a job; in the n
 # %%
 from mailops import Ops
 from mailops.checks import relay as checks
-from mailops.widgets import CheckCard, Headline, LiveCheck, RelayView
+from mailops.widgets import CheckCard, Headline, LiveCheck, NightlyCard, RelayView
 
 ops = Ops.open(workspace or None)
 view = RelayView(ops, since=since, loop=loop)
@@ -82,6 +82,9 @@ CheckCard(ops.run.record(checks.slow(view.rows, seconds=seconds, now=ops.clock.n
 
 # %%
 LiveCheck(lambda: checks.untold(ops.reports.counts(), now=ops.clock.now()), ops.run.record)
+
+# %%
+NightlyCard(ops, "relay", globals())
 
 # %%
 ops.run.require_passed()

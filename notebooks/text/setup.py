@@ -14,7 +14,7 @@ dns: bool = True  # look at the own domains, for some seconds at most
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.checks.ready import ready
-from mailops.widgets import Headline, InboundView, LiveCheck, ServersView, SetupView
+from mailops.widgets import Headline, InboundView, LiveCheck, NightlyCard, ServersView, SetupView
 
 ops = Ops.open(workspace or None)
 view = SetupView(ops, dns=dns)
@@ -83,6 +83,9 @@ LiveCheck(lambda: checks.plan(ops.findings(), now=ops.clock.now()), ops.run.reco
 
 # %%
 InboundView(ops).received
+
+# %%
+NightlyCard(ops, "setup", globals())
 
 # %%
 ops.run.require_passed()

@@ -17,7 +17,7 @@ from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.checks.ready import ready
 from mailops.checks.services import services
-from mailops.widgets import Headline, LiveCheck, PlanCard, QueueView, ReadinessCard, notebook_list
+from mailops.widgets import Headline, LiveCheck, NightlyCard, PlanCard, QueueView, ReadinessCard, notebook_list
 
 ops = Ops.open(workspace or None)
 
@@ -67,6 +67,9 @@ Headline("Backup", f"Written and checked: {ops.backup(backup_to).sentence}." if 
 
 # %%
 notebook_list()
+
+# %%
+NightlyCard(ops, "start_here", globals())
 
 # %%
 ops.run.require_passed()

@@ -15,7 +15,7 @@ logs: str = ""  # also take these log files or folders first, with commas betwee
 # %%
 from mailops import Ops
 from mailops.checks import logs as checks
-from mailops.widgets import Headline, LiveCheck, TraceView
+from mailops.widgets import Headline, LiveCheck, NightlyCard, TraceView
 
 ops = Ops.open(workspace or None)
 paths = [path.strip() for path in logs.split(",") if path.strip()]
@@ -52,6 +52,9 @@ LiveCheck(lambda: checks.arrived(view.mails.asked, view.mails.journeys, now=ops.
 
 # %%
 LiveCheck(lambda: checks.joined(view.mails.asked, view.mails.journeys, now=ops.clock.now()), ops.run.record)
+
+# %%
+NightlyCard(ops, "trace", globals())
 
 # %%
 ops.run.require_passed()

@@ -45,7 +45,7 @@ def test_failures_without_a_reason_bring_the_sender_s_dns_into_the_report(ops_fa
         result, report = job(ops, export="csv", by="class")
         assert len(dns.queries) > asked
     assert result.exit_code == 1  # five of six came back: surely above the limit, however few
-    assert "1 of 4 checks failed: bounce_rate" in result.message
+    assert "1 of 5 checks failed: bounce_rate" in result.message
     assert "DNS of acme.example: not in order" in report
     assert "mailops bounces collect silent@mute.example" in report
     assert "silent@mute.example" in report

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from mailops.analysis.dmarc import DmarcFiles
 from mailops.cli.app import app
 from mailops.dns.aggregate import read_report, read_reports
 
@@ -171,6 +172,38 @@ def test_a_tls_report_is_read_whatever_wraps_it(wrap: str, tmp_path: Path) -> No
         "b.example": "passed",
     }
     assert shown["rows"][0]["kind"] == "certificate-expired"
+    lines = [(one["domain"], one["policy"], one["sessions"], one["failures"]) for one in shown["frame"]]
+    assert lines == [("acme.example", "sts", 12, 2), ("b.example", "no-policy-found", 5, 0)]
+    assert (shown["frame"][0]["begin"], shown["frame"][0]["rate"]) == ("2026-01-01T00:00:00+00:00", 2 / 12)
+
+
+def test_one_session_of_thousands_that_failed_is_a_warning(tmp_path: Path) -> None:
+    policy = {
+        **TLS["policies"][0],
+        "summary": {"total-successful-session-count": 4999, "total-failure-session-count": 1},
+    }
+    (tmp_path / "t.json").write_text(json.dumps({**TLS, "policies": [policy]}))
+    done = CliRunner().invoke(app, ["dmarc", "tls", str(tmp_path), "--json"])
+    assert (done.exit_code, json.loads(done.output)["verdicts"][0]["state"]) == (0, "warning")
+
+
+def test_tls_reports_are_typed_frames_and_add_up_by_day(tmp_path: Path) -> None:
+    for number, day in enumerate(("01", "02", "02")):
+        when = {"start-datetime": f"2026-01-{day}T00:00:00Z", "end-datetime": f"2026-01-{day}T23:59:59Z"}
+        (tmp_path / f"{number}.json").write_text(json.dumps({**TLS, "report-id": f"t{number}", "date-range": when}))
+    (tmp_path / "undated.json").write_text(json.dumps({**TLS, "report-id": "t9", "date-range": {}}))
+    reports = DmarcFiles(tmp_path).tls()
+    frame = reports.frame
+    assert {name: str(kind) for name, kind in frame.dtypes.items() if name in ("sessions", "failures", "rate")} == {
+        "sessions": "int64",
+        "failures": "int64",
+        "rate": "float64",
+    }
+    assert str(frame["begin"].dt.tz) == "UTC"
+    assert frame["begin"].isna().tolist() == [False] * 6 + [True] * 2, "newest first, what has no date last"
+    days = reports.days[reports.days["domain"] == "acme.example"]
+    assert days[["day", "sessions", "failures"]].to_numpy().tolist() == [["2026-01-01", 12, 2], ["2026-01-02", 24, 4]]
+    assert DmarcFiles(tmp_path / "none").tls().days.empty
 
 
 @pytest.mark.parametrize("wrap", ["json", "mail"])
