@@ -38,8 +38,8 @@ sweep: env ## Fill the disk at each octet of a small drain, in 64 parts of minut
 lab: env ## Open the notebooks in JupyterLab
 	@$(DEMO_PEERS) $(PY) -m jupyterlab --ip=127.0.0.1 --notebook-dir=notebooks $(ROOT) $(ARGS)
 
-app: env ## Serve the notebooks as an app (voila), on this machine only, behind a token
-	@$(DEMO_PEERS) $(PY) -m voila --token --Voila.ip=127.0.0.1 $(ARGS) notebooks
+app: env ## Open the app: home, search, lists and the notebooks, on this machine only, behind a token
+	@$(DEMO_PEERS) $(PY) -m mailops app $(ARGS)
 
 bench: env ## Measure the queue beside smtp-source and smtplib
 	@$(PY) benchmarks/queue.py $(ARGS)

@@ -38,8 +38,8 @@ _FOLD = re.compile(r"\n[ \t]+")
 _PARAM = re.compile(r';\s*([A-Za-z0-9*_-]{1,40})\s*=\s*(?:"([^"]{0,500})"|([^\s;"]{1,500}))')
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 _BREAK = re.compile(
-    r"<(?:br|/p|/div|/tr|/li|/h\d|/td|/th|/dt|/dd|ul|ol|p|hr)\b[^<>]{0,500}>|"
-    r"(?<=[^\s>])<(?:td|th|dt|dd|li|tr)\b[^<>]{0,500}>",  # a cell that the one before it did not close
+    r"<(?:(?:br|/p|/div|/tr|/li|/h\d|/td|/th|/dt|/dd|ul|ol|p|hr)\b|"
+    r"(?<=[^\s>]<)(?:td|th|dt|dd|li|tr)\b)[^<>]{0,500}>",  # a cell that the one before it did not close
     re.I,
 )
 _HTML_DROP = re.compile(r"<(style|script|head)\b", re.I)
@@ -153,7 +153,9 @@ def fields_of(block: bytes) -> Fields:
 def fields_in(text: str) -> Fields:
     """Read a header block that is text already."""
     found: dict[str, list[str]] = {}
-    for line in _FOLD.sub(" ", text).split("\n", MAX_FIELDS)[:MAX_FIELDS]:
+    if "\n " in text or "\n\t" in text:
+        text = _FOLD.sub(" ", text)
+    for line in text.split("\n", MAX_FIELDS)[:MAX_FIELDS]:
         name, colon, value = line.partition(":")
         if colon and name and len(name) < 80:
             name, value = name.strip().lower(), value.strip()[:4000]

@@ -34,14 +34,18 @@ if TYPE_CHECKING:
     from .bounces.explainer import Explanation
     from .bounces.return_path import ReturnPaths
     from .bounces.service import Bounces
+    from .campaigns import Campaigns
     from .checks.services import Status
     from .domains.failing import SenderReport
     from .domains.service import Domains
     from .inbound.accounts import Account, Accounts
+    from .inbound.carried import Carried
     from .inbound.fetch import Fetching
+    from .inbound.foreign import Proposal
     from .inbound.ingest import Result
     from .inbound.intake import Intake
     from .inbound.lmtp import LmtpListener
+    from .inbound.methods import Receiving
     from .inbound.service import Gateway
     from .inbound.shelf import Shelf
     from .jobs.fleet import Member
@@ -69,14 +73,17 @@ if TYPE_CHECKING:
     from .routing.plan import Plan
     from .routing.readiness import Readiness
     from .routing.senders import PossibleSender
+    from .routing.steps import Task
     from .routing.usage import Usage
     from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
     from .store.backup import Backup
     from .suppression import Suppressions
+    from .threads.desk import Desk
     from .threads.envelope import Envelopes
     from .threads.models import RecordModel
     from .threads.service import Threads
+    from .threads.tokens import ThreadTokens
     from .threads.verification import SenderVerification, Waiting
 
 
@@ -354,6 +361,7 @@ class Ops:
         from .inbound.loops import ALLOWED, check_limit, clean_allowed
         from .model.filters import parse_filter
         from .model.tag import KEY_PARAMETER
+        from .model.thread_token import KEY_PARAMETER as TOKEN_KEY
         from .routing.plan import MASS_PARAMETER, refuse_dedicated
         from .store.setup import check_identity, set_parameter
         from .suppression.decide import check_mode
@@ -367,6 +375,9 @@ class Ops:
             value = clean_allowed_domains(value)
         if key == KEY_PARAMETER:  # a key that is replaced or removed is still read with
             self.return_paths.plain() if value is None else self.return_paths.sign(value)
+            return
+        if key == TOKEN_KEY:
+            self.thread_tokens.plain() if value is None else self.thread_tokens.sign(value)
             return
         if key == HARDNESS:
             read_table(value)
@@ -442,10 +453,25 @@ class Ops:
             batch=settings.batch,
             keep_sent=timedelta(days=settings.keep_sent_days),
             minutes=settings.interval_minutes,
-            book=self.book,
+            book=lambda: self.book,
             tag_key=lambda: self.return_paths.key(),
             tell=lambda: self.reports.tell(),
+            feed=lambda mass: self.campaigns.feed(mass),
             signer=lambda: self.signing.signer(),
+        )
+
+    @cached_property
+    def campaigns(self) -> Campaigns:
+        """Campaigns: create, send, schedule, cancel, pause, resume, status; the queue carries them."""
+        from .campaigns import Campaigns
+
+        return Campaigns(
+            lambda: self.engine,
+            setup=lambda: self.setup,
+            clock=self.clock,
+            book=lambda: self.book,
+            next_job=lambda: self.queue.next_job,
+            suppressions=lambda: self.suppressions,
         )
 
     @cached_property
@@ -704,12 +730,13 @@ class Ops:
     @cached_property
     def book(self) -> Book:
         """The ledger: the one writer of what becomes of mails, with everything that follows of it, in this order."""
+        from .campaigns.hearing import CampaignListener
         from .ledger import Book
         from .relay.hearing import RelayListener
         from .suppression.hearing import SuppressionListener
         from .threads.hearing import ThreadsListener
 
-        return Book((ThreadsListener(), SuppressionListener(), RelayListener()), self._names)
+        return Book((ThreadsListener(), SuppressionListener(), RelayListener(), CampaignListener()), self._names)
 
     @cached_property
     def followers(self) -> Followers:
@@ -754,9 +781,13 @@ class Ops:
     @cached_property
     def jobs(self) -> Jobs:
         """Notebooks that run by a schedule: add, all, run, tick, remove, history."""
+        from .jobs.alerts import by_queue
         from .jobs.service import Jobs
 
-        return Jobs(self.workspace, self.clock)
+        def state(number: int) -> str:
+            return self.queue.mail(number).state.value
+
+        return Jobs(self.workspace, self.clock, by_queue(self.send, state, self.workspace.settings.alerts.sender))
 
     def runs_diff(self, before: str, after: str) -> RunsDiff:
         """What changed from one run of a notebook to another: checks, parameters, versions."""
@@ -846,6 +877,7 @@ class Ops:
     def erasure(self) -> Erasure:
         """Everything that is kept of an address, and its end: by request, or by the kinds' days."""
         from .bounces.holding import ReportHolder
+        from .campaigns.holding import CampaignHolder
         from .inbound.holding import IntakeHolder
         from .jobs.holding import RunHolder
         from .ledger.erasure import Erasure
@@ -859,9 +891,10 @@ class Ops:
         from .threads.holding import ThreadHolder
 
         rows = (ContentHolder(), ThreadHolder(), ReportHolder(), SuppressionHolder(), SubmitterHolder())
+        runs, ledger = RunHolder(self.workspace.runs), LedgerHolder(self._names)
         return Erasure(
             self.engine,
-            holders=(*rows, LogHolder(), IntakeHolder(), LedgerHolder(self._names), RunHolder(self.workspace.runs)),
+            holders=(*rows, LogHolder(), IntakeHolder(), CampaignHolder(), ledger, runs),
             names=self._names,
             clock=self.clock,
             elsewhere=lambda: [f"{file.name}: an older store" for file in kept_files(Path(self.workspace.database))],
@@ -903,7 +936,28 @@ class Ops:
 
         outbox = queue_outbox(lambda: self.setup, self.clock, self.book)
         models = models_from(parameter(self.engine, MODELS))
-        return Threads(self.engine, setup=lambda: self.setup, clock=self.clock, submit=outbox, models=models)
+        return Threads(
+            self.engine,
+            setup=lambda: self.setup,
+            clock=self.clock,
+            submit=outbox,
+            models=models,
+            tokens=self.thread_tokens,
+        )
+
+    @cached_property
+    def thread_tokens(self) -> ThreadTokens:
+        """Signed thread tokens in Reply-To: on (``sign``) or off (``plain``)."""
+        from .threads.tokens import ThreadTokens
+
+        return ThreadTokens(self.engine, secrets=self.secrets, clock=self.clock)
+
+    @cached_property
+    def desk(self) -> Desk:
+        """Threads as people look at them: list, show, why an entry is where it is, and moving it."""
+        from .threads.desk import Desk
+
+        return Desk(self.threads)
 
     def register_model(self, name: str, label: str = "", *, bounce_counter: bool = False) -> RecordModel:
         """A kind of record of your own that aliases may make; kept in the workspace."""
@@ -999,6 +1053,51 @@ class Ops:
         from .inbound.lmtp import LmtpListener
 
         return LmtpListener(self.intake, host, port)
+
+    def receiving(self, *, dns: bool = True) -> Receiving:
+        """The inbound methods as they are here, what is to be redirected, which mailboxes are missing, and what is
+        wrong. With ``dns`` the mail servers of the own domains are asked for; what cannot be known blocks nothing."""
+        from .inbound.methods import choose
+        from .routing.readiness import own_domains
+
+        setup, report = self.setup, self.readiness(dns=False)
+        mx: dict[str, tuple[str, ...]] = {}
+        for domain in own_domains(setup) if dns else ():
+            answer = self.domains.ask(lambda asker, name=domain.name: asker.ask(name, "MX"))  # type: ignore[misc]
+            mx[domain.name] = tuple(host for _, host in answer.exchanges) if answer.found else ()
+        return choose(
+            setup,
+            self.aliases,
+            chosen=report.methods,
+            logins=[account.login for account in self.mailboxes.list()],
+            mx=mx,
+            open_tasks=[task.id for task in report.open_tasks],
+        )
+
+    def inbound_domain(self, name: str, *, used_elsewhere: bool = False) -> Finding | Task | None:
+        """Whether mail can come in by this domain: a subdomain of the hosting (a finding when it is no alias domain
+        yet), else one of the MX method (its task). Raises :class:`ConfigError` where it cannot."""
+        from .inbound.methods import check_mx_domain, check_subdomain
+
+        setup = self.setup
+        if name.strip().rstrip(".").lower().endswith("." + setup.profile.hosted_suffix):
+            return check_subdomain(setup, name, used_elsewhere=used_elsewhere)
+        return check_mx_domain(setup.profile, name)
+
+    def carried(self, raw: bytes) -> Carried:
+        """Whether a received mail was redirected or forwarded on its way here, and what that breaks."""
+        from .inbound.carried import carried
+
+        names = {domain.name.lower() for domain in self.setup.alias_domains}
+        boxes = [account.login for account in self.mailboxes.list()]
+        return carried(self.inbound.read(raw), raw, boxes, names)
+
+    def foreign_matches(self, limit: int = 1000) -> Proposal:
+        """Past mail that an alias took by its local part on a domain that is not ours, and the value of
+        ``mail.catchall.domain.allowed`` that keeps such out."""
+        from .inbound.foreign import foreign
+
+        return foreign(self.inbound.log(limit=limit)[0], self.aliases, self.setup.alias_domains)
 
     @cached_property
     def shelf(self) -> Shelf:
@@ -1107,7 +1206,7 @@ class Ops:
         """Addresses that get no more campaigns, or no more mail: why, and the way back."""
         from .suppression import Suppressions
 
-        return Suppressions(self.engine, clock=self.clock, book=self.book, reader=self.bounces.reader)
+        return Suppressions(self.engine, clock=self.clock, book=self.book, reader=lambda: self.bounces.reader())
 
     @cached_property
     def analysis(self) -> Analysis:

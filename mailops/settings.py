@@ -182,6 +182,19 @@ class CalendarSection(_Section):
     certificates: tuple[str, ...] = ()
 
 
+class AlertsSection(_Section):
+    """Whom jobs that fail are told to. ``mail``: addresses; ``sender``: the From of those mails; ``webhook``: an
+    address (https) that gets JSON; ``file``: gets a line of JSON each (in the workspace, or a full path). What mail
+    does not take at once goes to ``alerts.jsonl`` in any case. ``quiet``: hours in which nothing is told, such as
+    22:00-07:00 (in the zone of ``profile``)."""
+
+    mail: tuple[str, ...] = ()
+    sender: str = ""
+    webhook: str = Field(default="", pattern=r"^(https?://.+)?$")
+    file: str = ""
+    quiet: str = Field(default="", pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9])?$")
+
+
 class Settings(BaseSettings):
     """All sections; every key has a default."""
 
@@ -197,6 +210,7 @@ class Settings(BaseSettings):
     serve: ServeSection = ServeSection()
     dns: DnsSection = DnsSection()
     calendar: CalendarSection = CalendarSection()
+    alerts: AlertsSection = AlertsSection()
 
     @classmethod
     def settings_customise_sources(

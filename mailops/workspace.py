@@ -4,6 +4,7 @@
 
     mailops.toml     settings, no secrets
     jobs.json        notebooks that run by a schedule
+    alerts.json      what was told of them (alerts.jsonl: what went by no other road)
     mailops.db       the store (unless a PostgreSQL address is set)
     journal/         what workers have in flight
     runs/<id>/       notebook runs: notebook, report, evidence, result

@@ -40,11 +40,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.parser import HeaderParser
+from typing import TYPE_CHECKING
 
 from ..model import tag
 from ..model.address import mailbox, parse_addresses
 from ..model.text import counted
-from .reading.report import RecipientResult, Report
+
+if TYPE_CHECKING:
+    from .reading.report import RecipientResult, Report
 
 WINDOW = timedelta(days=7)  # RFC 5321 §4.5.4.1: senders give up after 4-5 days; two more for slow reports
 SURE = 0.9

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -15,7 +16,9 @@ from sqlalchemy.engine import Connection
 from ..errors import ConfigError
 from ..model.reasons import HARD, Hardness, hard_table, is_hard
 from ..store import schema
-from .reading.report import RecipientResult, Report
+
+if TYPE_CHECKING:
+    from .reading.report import RecipientResult, Report
 
 PARAMETER = "mailops.bounce.hardness"
 _WORDS: dict[str, Hardness] = {"hard": "hard", "soft": "soft"}

@@ -50,58 +50,68 @@ class ReturnPathState:
         return self.reference is not None and self.trouble is None
 
 
-class ReturnPaths:
-    """Signs the return paths of a workspace, or leaves them plain."""
+class SigningKeys:
+    """The key that addresses are signed with from now on, and those they were signed with before."""
+
+    vault_name, parameter, former_parameter, read = VAULT_NAME, KEY_PARAMETER, FORMER_PARAMETER, "Reports are read"
 
     def __init__(self, engine: Engine, *, secrets: SecretStore, clock: Clock) -> None:
         self._engine, self._secrets, self._clock = engine, secrets, clock
 
     def key(self) -> bytes | None:
-        """The key that tags are signed with; None where return paths are plain.
+        """The key to sign with; None where addresses are plain.
 
         Raises :class:`mailops.errors.ConfigError` or :class:`mailops.errors.NotFound` when its reference leads nowhere.
         """
-        reference = parameter(self._engine, KEY_PARAMETER)
+        reference = self.reference()
         return self._secrets.reveal(reference).encode() if reference else None
 
     def reading_keys(self) -> tuple[bytes, ...]:
-        """The keys that tags are checked with: today's, and those in use before. One that cannot be read is left out:
-        a report must not wait for it, and :meth:`state` tells."""
+        """The keys to check with: today's, and those in use before. One that cannot be read is left out: mail must not
+        wait for it."""
         keys = []
-        for reference in (parameter(self._engine, KEY_PARAMETER), *self._former()):
+        for reference in (self.reference(), *self._former()):
             try:
                 keys += [self._secrets.reveal(reference).encode()] if reference else []
             except MailopsError as error:
-                log.warning("Reports are read without the key %s: %s", reference, error)
+                log.warning("%s without the key %s: %s", self.read, reference, error)
         return tuple(keys)
 
     def sign(self, reference: str | None = None) -> str:
         """Sign from the next mail on, with the key behind a reference; without one a key is made in the vault (once:
         tags that are out stay good). Workers on several machines need a reference that each of them can read."""
         if reference is None:
-            if self._secrets.vault.find(VAULT_NAME) is None:
-                self._secrets.vault.put(VAULT_NAME, random.token_urlsafe(32))
-            reference = f"vault:{VAULT_NAME}"
+            if self._secrets.vault.find(self.vault_name) is None:
+                self._secrets.vault.put(self.vault_name, random.token_urlsafe(32))
+            reference = f"vault:{self.vault_name}"
         self._secrets.reveal(reference)  # one that leads nowhere is refused now, not when mail leaves
         self._replace(reference)
         return reference
 
     def plain(self) -> None:
-        """Leave return paths plain from the next mail on. Reports about signed mail are still checked with its key."""
+        """Leave addresses plain from the next mail on. What comes back is still checked with the key."""
         self._replace(None)
 
+    def reference(self) -> str | None:
+        """Where the key lies; None where addresses are plain."""
+        return parameter(self._engine, self.parameter)
+
     def _former(self) -> list[str]:
-        return (parameter(self._engine, FORMER_PARAMETER) or "").split()
+        return (parameter(self._engine, self.former_parameter) or "").split()
 
     def _replace(self, reference: str | None) -> None:
-        former = [parameter(self._engine, KEY_PARAMETER), *self._former()]
+        former = [self.reference(), *self._former()]
         kept = list(dict.fromkeys(old for old in former if old and old != reference))[:FORMER]
-        set_parameter(self._engine, FORMER_PARAMETER, " ".join(kept) or None)
-        set_parameter(self._engine, KEY_PARAMETER, reference)
+        set_parameter(self._engine, self.former_parameter, " ".join(kept) or None)
+        set_parameter(self._engine, self.parameter, reference)
+
+
+class ReturnPaths(SigningKeys):
+    """Signs the return paths of a workspace, or leaves them plain."""
 
     def state(self) -> ReturnPathState:
         """Signed or plain, and whether reports came back by their tag."""
-        reference = parameter(self._engine, KEY_PARAMETER)
+        reference = self.reference()
         trouble = self._secrets.trouble(reference) if reference else None
         recent = b.c.received_at >= self._clock.now() - PERIOD
         by_tag = sa.and_(recent, b.c.matched_by.startswith("tag"))

@@ -27,6 +27,7 @@ _RefusedByParser: Any = next(kind for kind in typer.BadParameter.__mro__ if kind
 GROUPS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Listen for mail from applications (SMTP submission) and send what is due."),
     "queue": ("queue", "Look at queued mail; retry, send now, cancel; run the queue job."),
+    "campaign": ("campaign", "Mail to many: create, send, schedule, cancel, pause, resume, status."),
     "server": ("server", "Outgoing servers: list, add, remove, Test Connection."),
     "company": ("company", "Companies and their alias domains; system parameters."),
     "explain": ("explain", "Why a mail goes the way it goes; what an error means."),
@@ -35,6 +36,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "inbound": ("inbound", "Received mail: take it in, explain it, what became of it."),
     "envelope": ("envelope", "Red envelopes of messages: who did not get it, try again, ignore."),
     "bounces": ("bounces", "Read reports that came back: parse, explain, take in, rates."),
+    "thread": ("thread", "Records and their threads: why an entry is here, move it, tokens."),
     "return-path": ("return_path", "Signed return paths: only real reports count."),
     "suppress": ("suppress", "Addresses that get no campaigns or no mail: list, add, undo, diff."),
     "domain": ("domain", "DNS of a mail domain: SPF, DKIM, DMARC and the rest."),

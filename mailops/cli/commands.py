@@ -10,7 +10,7 @@ import typer
 
 from ..errors import ConfigError, NotFound
 from ..model.text import counted, lasting
-from . import figures  # noqa: F401  (registers metrics and sql)
+from . import appcommand, figures  # noqa: F401  (register app, metrics and sql)
 from .app import app, open_ops, workspace_of
 from .output import plain, print_json, progress, say, table
 

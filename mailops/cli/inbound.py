@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -305,6 +306,97 @@ def shelf_retry(
     for one in found.mails:
         say(f"{one.id}: {one.state}{f', {one.reason}' if one.reason else ''}")
     say(found.words)
+
+
+@app.command("methods")
+def methods(
+    ctx: typer.Context,
+    dns: bool = typer.Option(True, "--dns/--no-dns", help="Ask for the mail servers of the own domains."),
+    json: bool = JSON,
+) -> None:
+    """The three ways into the database, with what speaks for and against each here, and what is missing."""
+    found = open_ops(ctx).receiving(dns=dns)
+    if json:
+        print_json(found)
+        return
+    rows = [
+        (m.name, "yes" if m.recommended else "", ", ".join(m.pros), ", ".join(m.cons), m.why) for m in found.methods
+    ]
+    table(["Method", "Recommended", "For it", "Against it", "Why"], rows)
+    for method in found.methods:
+        for task in method.tasks:
+            say(f"{method.name} needs: {task.title}. {task.text}")
+    for finding in found.findings:
+        say(f"{finding.severity.value}: {finding.message} {finding.fix}")
+    for what, path in found.paths.items():
+        say(f"In Odoo, {what}: {path}")
+
+
+@app.command("redirections")
+def redirections(
+    ctx: typer.Context,
+    csv: Path = typer.Option(None, help="Write them to this CSV file."),
+    json: bool = JSON,
+) -> None:
+    """Exactly what is to be redirected at the domain's mail server: catchall, bounce, and every alias."""
+    from ..inbound.methods import as_csv
+
+    found = open_ops(ctx).receiving(dns=False).redirections
+    if csv is not None:
+        csv.write_text(as_csv(found), encoding="utf-8", newline="")
+    if json:
+        print_json(found)
+        return
+    table(["Address", "To", "Mandatory"], [(x.source, x.target, "yes" if x.mandatory else "") for x in found])
+
+
+@app.command("domain")
+def domain(
+    ctx: typer.Context,
+    name: str = typer.Argument(..., help="A subdomain of the hosting, or a domain for the MX method."),
+    used_elsewhere: bool = typer.Option(False, "--used-elsewhere", help="Another branch uses it."),
+    json: bool = JSON,
+) -> None:
+    """Whether mail can come in by a domain, and what is to be done for it."""
+    from ..model.verdict import Finding
+
+    found = open_ops(ctx).inbound_domain(name, used_elsewhere=used_elsewhere)
+    if json:
+        print_json(found)
+    elif found is None:
+        say(f"{name} is ready.")
+    else:
+        say(f"{found.message} {found.fix}" if isinstance(found, Finding) else f"{found.title}. {found.text}")
+
+
+@app.command("carried")
+def carried(ctx: typer.Context, files: list[Path] = FILES, json: bool = JSON) -> None:
+    """Whether received mails were redirected or forwarded on their way here, by which signs, and what that breaks."""
+    ops = open_ops(ctx)
+    found = [(one.name, ops.carried(bytes(one.raw))) for one in _received(files)]
+    if json:
+        print_json([{"file": name, **asdict(one)} for name, one in found])
+        return
+    for name, one in found:
+        say(f"{name}: {one.how}: {'; '.join(one.signs)}.")
+        for word in one.breaks:
+            say(f"  {word}")
+
+
+@app.command("foreign")
+def foreign(
+    ctx: typer.Context,
+    limit: int = typer.Option(1000, min=1, help="Look at so many of the latest mails."),
+    json: bool = JSON,
+) -> None:
+    """Past mail that an alias took by its local part on a domain that is not ours, and the parameter against it."""
+    found = open_ops(ctx).foreign_matches(limit)
+    if json:
+        print_json({"mails": found.mails, "value": found.value, "command": found.command})
+        return
+    table(["Mail", "From", "Written to", "Alias", "Subject"],
+          [(x.line, x.sender, x.address, x.alias, x.subject) for x in found.mails])  # fmt: skip
+    say(f"To keep such out: {found.command}" if found.mails else "There is none.")
 
 
 def show_result(found: Result, json: bool) -> None:

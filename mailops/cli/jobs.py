@@ -123,6 +123,33 @@ def tick(ctx: typer.Context, json: bool = JSON) -> None:
     raise typer.Exit(2 if "error" in bad or any(one.error for one in done) else 1 if "failed" in bad else 0)
 
 
+@app.command("alerts")
+def alerts(
+    ctx: typer.Context,
+    test: bool = typer.Option(False, "--test", help="Send a test by every road."),
+    json: bool = JSON,
+) -> None:
+    """What people were told of jobs that fail, and by which roads alerts go; 1 when a job fails, or a test got lost."""
+    ops = open_ops(ctx)
+    if test:
+        done = ops.jobs.alerts.test()
+        if json:
+            print_json(done.roads)
+        else:
+            table(["Road", "Arrived"], [(road, why or "yes") for road, why in done.roads.items()])
+        raise typer.Exit(1 if any(done.roads.values()) else 0)
+    found = ops.jobs.alerts.standings()
+    roads = ops.workspace.settings.alerts
+    if json:
+        print_json({"jobs": found, "quiet_now": ops.jobs.alerts.quiet, "roads": roads.model_dump()})
+    else:
+        rows = [(name, "fails" if one.failing else "well", one.since, one.told, one.run) for name, one in found.items()]
+        table(["Job", "Stands", "Since (UTC)", "Told (UTC)", "Last run"], rows)
+        named = [*(f"mail to {', '.join(roads.mail)}",) * bool(roads.mail), *("webhook",) * bool(roads.webhook)]
+        say(f"Alerts go by: {', '.join([*named, 'file ' + (roads.file or 'alerts.jsonl')])}.")
+    raise typer.Exit(1 if any(one.failing for one in found.values()) else 0)
+
+
 @app.command("history")
 def history(
     ctx: typer.Context,

@@ -172,7 +172,11 @@ class _Run:
     # --- replies ------------------------------------------------------------------------------------------------------
 
     def answered(self) -> MessageFacts | None:
-        """The newest known message among the references (the last 32); else that of In-Reply-To."""
+        """What a signed token names; else the newest known message among the references (the last 32); else that of
+        In-Reply-To."""
+        if self.mail.answers is not None:
+            self.note("token", f"the address carries our signed token of record {self.mail.answers.record}")
+            return self.mail.answers
         for name, ids in (("References", self.mail.references), ("In-Reply-To", self.mail.in_reply_to)):
             known = [m for i in ids[-MAX_REFERENCES:] if (m := self.view.message(i)) is not None and not m.force_new]
             if known:
@@ -220,8 +224,10 @@ class _Run:
             words = f"Automatic mail on record {record.key} has reached its limit; dropped to end a loop."
             return self.end(Kind.LOOP_BLOCKED, "loop_thread", words)
         parent = self.parent(found)
+        if found is self.mail.answers and found.internal and not parent.internal:
+            parent = found  # whatever else the header says, a note is answered: nobody outside hears of it
         route = Route(model, record.key, alias)
-        words = f"It answers {parent.message_id}."
+        words = f"It answers {parent.message_id or 'an entry that is gone'}."
         return self.end(Kind.REPLY, "reply", words, routes=(route,), parent=parent, internal=parent.internal)
 
     # --- answers to mail without a record -----------------------------------------------------------------------------

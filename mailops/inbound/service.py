@@ -121,7 +121,8 @@ class Gateway:
     def take(self, tx: Connection, mail: InboundMail, raw: Raw, view: StoreView) -> Received:
         """Decide about a mail and carry it out in the caller's transaction, which lets one gateway run at a time
         (:func:`mailops.threads.store.serialise`)."""
-        decision, ahead = route_inbound(mail, view), view.ahead
+        mail, ahead = self._opened(mail, view), view.ahead
+        decision = route_inbound(mail, view)
         if ahead is not None and _alone(decision, ahead):
             return self._keep_back(mail, decision, ahead)
         if ahead is not None:
@@ -132,6 +133,22 @@ class Gateway:
         if ahead is not None:
             ahead.learn(mail, decision, line.values)
         return Received(decision, line, tuple(n["mail"] for n in done.get("notices", ()) if "mail" in n))
+
+    def _opened(self, mail: InboundMail, view: StoreView) -> InboundMail:
+        """The mail with its thread tokens read: the addresses without them, and the entry that they name."""
+        tokens = self._threads.tokens
+        found = {a: read for a in mail.recipients if tokens is not None and (read := tokens.opened(a))}
+        if not found:
+            return mail
+        if view.ahead is not None:
+            view.ahead.flush()
+
+        def bare(addresses: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(dict.fromkeys(found[a][0] if a in found else a for a in addresses))
+
+        answers = next((facts for _, token in found.values() if (facts := view.answered(token))), None)
+        heading = replace(mail.heading, to=bare(mail.heading.to))
+        return replace(mail, to=bare(mail.to), recipients=bare(mail.recipients), heading=heading, answers=answers)
 
     def _keep_back(self, mail: InboundMail, decision: Decision, ahead: Ahead) -> Received:
         """Carry out a decision that concerns nothing but its own rows: with the others, in few statements."""
@@ -157,7 +174,8 @@ class Gateway:
         mail = self.read(delivered(raw, delivered_to))
         setup = self._threads.setup()
         with explained("reading for an explanation"), reading(self._engine) as connection:
-            return route_inbound(mail, self.view(connection, setup, fallback_model))
+            view = self.view(connection, setup, fallback_model)
+            return route_inbound(self._opened(mail, view), view)
 
     def log(
         self, *, decision: Kind | str | None = None, offset: int = 0, limit: int = 100

@@ -173,7 +173,8 @@ class InboundMail:
     ``to`` = Delivered-To + To; ``recipients`` = those + Cc + Resent-To + Resent-Cc. ``return_path`` is None when the
     header is missing and "" for the null path ``<>``. ``made_id`` says the mail had no Message-ID of its own.
     ``report`` and ``heading`` are what the reader of bounces made of it; ``digest`` stands for its content.
-    ``robot`` is the field, other than Auto-Submitted, that asks for no automatic answer.
+    ``robot`` is the field, other than Auto-Submitted, that asks for no automatic answer. ``answers`` is the entry that
+    a signed thread token in the address named, ``to`` and ``recipients`` are without it then.
     """
 
     message_id: str
@@ -198,6 +199,7 @@ class InboundMail:
     heading: Heading
     digest: str = ""
     robot: str = ""
+    answers: MessageFacts | None = None
 
     @property
     def sender_address(self) -> str:

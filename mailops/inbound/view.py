@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.engine import Connection
@@ -12,6 +13,7 @@ from ..bounces.service import Bounces
 from ..model.address import parse_first
 from ..model.alias import Alias, Key
 from ..model.setup import Setup
+from ..model.thread_token import ThreadToken
 from ..threads import store as repo
 from ..threads.alias_names import allowed_domains
 from ..threads.aliases import aliases
@@ -95,8 +97,16 @@ class StoreView:
 
     def message(self, message_id: str) -> MessageFacts | None:
         found = self._by_id(message_id)
-        if found is None:
-            return None
+        return self._facts_of(found) if found else None
+
+    def answered(self, token: ThreadToken) -> MessageFacts | None:
+        """The entry that a token names, where it stands now; where it is gone the record alone. None without record."""
+        found = repo.message(self._connection, token.entry)
+        facts = self._facts_of(found) if found is not None else MessageFacts("", 0, token.record, internal=token.note)
+        facts = replace(facts, internal=facts.internal or token.note)
+        return facts if facts.record is not None and self.record(facts.record) is not None else None
+
+    def _facts_of(self, found: repo.Message) -> MessageFacts:
         record = repo.record(self._connection, found.record_id) if found.record_id is not None else None
         told = repo.notifications_of(self._connection, found.id)
         return MessageFacts(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from ..store.runs import Run, finish_run, get_run, list_runs, newest_fact, start
 from ..workspace import JOBS as FILE
 from ..workspace import Workspace
 from . import catalogue, clean, history
+from .alerts import Alerts, Send, Told, no_mail
 from .parameters import bind, parameters_of
 from .runner import RunResult, run_notebook
 from .schedule import BACK, Due, Job, checked, due, instants
@@ -63,9 +64,10 @@ class RunsDiff:
 class Jobs:
     """The scheduled notebooks of one workspace."""
 
-    def __init__(self, workspace: Workspace, clock: Clock) -> None:
+    def __init__(self, workspace: Workspace, clock: Clock, send: Send = no_mail) -> None:
         self._workspace = workspace
         self._clock = clock
+        self.alerts = Alerts(workspace, clock, send)
 
     def all(self) -> tuple[Job, ...]:
         """All jobs, by name. Raises :class:`ConfigError` for a file of jobs that cannot be read."""
@@ -163,13 +165,26 @@ class Jobs:
             return self._try(job, slot)[-1]
 
     def waiting(self) -> bool:
-        """Whether the time of a job has come, so that :meth:`tick` would run it."""
-        return any(self._due(job).slots for job in self.all())
+        """Whether the time of a job, or of an alert, has come, so that :meth:`tick` would do something."""
+        jobs = self.all()
+        return any(self._due(job).slots for job in jobs) or self.alerts.pending(self._last(jobs))
+
+    def tell(self) -> tuple[Told, ...]:
+        """Tell what is to be told of how jobs ended (:mod:`.alerts`)."""
+        return self.alerts.look(self._last(self.all()))
+
+    def _last(self, jobs: Sequence[Job]) -> dict[str, Run]:
+        """Of each job its last run that has ended."""
+        ended = ((job.name, next((run for run in self._runs(job) if run.status != "running"), None)) for job in jobs)
+        return {name: run for name, run in ended if run is not None}
 
     def tick(self) -> tuple[Ticked, ...]:
-        """Run what is due, one job after the other. What a job's failing says is in the answer; the rest go on."""
+        """Run what is due, one job after the other, and tell what has changed. What a job's failing says is in the
+        answer; the rest go on."""
         history.settle(self._workspace, self._clock)
-        return tuple(self._tick(job) for job in self.all())
+        done = tuple(self._tick(job) for job in self.all())
+        self.tell()
+        return done
 
     def _tick(self, job: Job) -> Ticked:
         with self._alone(job) as free:

@@ -137,12 +137,12 @@ def _portable(address: Address) -> Address:
 def _body(message: EmailMessage, s: Submission) -> None:
     text = s.text if s.text is not None or s.html is not None else ""
     if text is not None:
-        message.set_content(text, cte=_cte(text))
+        message.set_content(text, cte=transfer_encoding(text))
     if s.html is not None:
         if text is None:
-            message.set_content(s.html, subtype="html", cte=_cte(s.html))
+            message.set_content(s.html, subtype="html", cte=transfer_encoding(s.html))
         else:
-            message.add_alternative(s.html, subtype="html", cte=_cte(s.html))
+            message.add_alternative(s.html, subtype="html", cte=transfer_encoding(s.html))
     for part in s.attachments:
         kind = part.content_type or mimetypes.guess_type(part.filename)[0] or "application/octet-stream"
         if not _MEDIA_TYPE.fullmatch(kind):  # the library folds some odd ones for ever
@@ -151,8 +151,8 @@ def _body(message: EmailMessage, s: Submission) -> None:
         message.add_attachment(part.content, maintype=main, subtype=sub or "octet-stream", filename=part.filename)
 
 
-def _cte(text: str) -> str:
-    """7bit where it is safe; otherwise quoted-printable for mostly-ASCII text, base64 for the rest."""
+def transfer_encoding(text: str) -> str:
+    """How a text is encoded: 7bit where it is safe; else quoted-printable if mostly ASCII, base64 for the rest."""
     if text.isascii() and all(len(line) < 900 for line in text.splitlines()):
         return "7bit"
     return "quoted-printable" if sum(not c.isascii() for c in text) * 6 < len(text) else "base64"

@@ -107,7 +107,7 @@ def _clock(at: datetime, now: datetime) -> str:
 
 
 def times(engine: Engine) -> dict[str, datetime]:
-    """When the job ran last (:data:`JOB`), and when it is to run out of turn (:data:`TRIGGER`)."""
+    """When the job ran last (:data:`JOB`), and when it is to run out of turn (each begins with :data:`TRIGGER`)."""
     with explained("reading when the queue job ran"), reading(engine) as connection:
         return {str(job): at for job, at in connection.execute(sa.select(j.c.job, j.c.last_at))}
 
@@ -115,29 +115,37 @@ def times(engine: Engine) -> dict[str, datetime]:
 def ran(engine: Engine, at: datetime) -> None:
     """The job begins: what was triggered up to now is served by it."""
     with explained("noting the queue job"), engine.begin() as connection:
-        _put(connection, engine, JOB, at)
-        connection.execute(sa.delete(j).where(j.c.job == TRIGGER, j.c.last_at <= at))
+        _put(connection, JOB, at)
+        connection.execute(sa.delete(j).where(j.c.job.startswith(TRIGGER, autoescape=True), j.c.last_at <= at))
 
 
 def trigger(engine: Engine, at: datetime) -> None:
-    """Let the job run at this time as well; the earliest counts."""
+    """Let the job run at this time as well; each time that was asked for counts."""
     with explained("triggering the queue job"), engine.begin() as connection:
-        known = connection.execute(sa.select(j.c.last_at).where(j.c.job == TRIGGER)).scalar()
-        if known is None or at < known:
-            _put(connection, engine, TRIGGER, at)
-        wake(connection)
+        trigger_in(connection, at)
 
 
-def _put(connection: Connection, engine: Engine, job: str, at: datetime) -> None:
-    row = dialect_insert(engine)(j).values(job=job, last_at=at)
+def trigger_in(connection: Connection, at: datetime) -> None:
+    """As :func:`trigger`, in the caller's transaction."""
+    _put(connection, f"{TRIGGER} {at.astimezone(UTC):%Y%m%dT%H%M%S}", at)
+    wake(connection)
+
+
+def triggered(known: Mapping[str, datetime]) -> datetime | None:
+    """When the job is to run out of turn next."""
+    return min((at for job, at in known.items() if job.startswith(TRIGGER)), default=None)
+
+
+def _put(connection: Connection, job: str, at: datetime) -> None:
+    row = dialect_insert(connection.engine)(j).values(job=job, last_at=at)
     connection.execute(row.on_conflict_do_update(index_elements=[j.c.job], set_={"last_at": at}))
 
 
 def job_due(known: dict[str, datetime], *, now: datetime, minutes: int) -> bool:
     """Whether one of the job's times has come, or a trigger's, since it ran last. One that never ran waits for its
     time."""
-    triggered = known.get(TRIGGER)
-    if triggered is not None and triggered <= now:
+    early = triggered(known)
+    if early is not None and early <= now:
         return True
     return JOB in known and known[JOB] < last_job(now, minutes)
 

@@ -6,34 +6,33 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Engine
 
 from ..errors import RouteError
-from ..ledger import Book
-from ..model.mail import URGENT, Composed, MailView, Submission
+from ..model.mail import URGENT, MailView, Submission
 from ..model.numbers import within
-from ..model.setup import Setup
 from ..model.states import MailState
 from ..platforms import require_journal
-from ..ports import Clock
-from ..routing import Route, RouteRequest, route
-from ..smtp import SessionPool, SmtpTransport
-from . import actions, holds, job, view
-from . import lease as leases
-from . import submit as submitting
-from .actions import Done, Preview
-from .filters import QueueFilter
-from .signing import Signer
-from .slots import slots_for
+from . import holds, job, view
 from .together import Together
-from .vacuum import KEEP, vacuum
-from .worker import RunReport, Worker
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..ledger import Book
+    from ..model.mail import Composed
+    from ..model.setup import Setup
+    from ..ports import Clock
+    from ..routing import Route
+    from ..smtp import SmtpTransport
+    from .actions import Done, Preview
+    from .filters import QueueFilter
+    from .signing import Signer
+    from .worker import RunReport, Worker
 
 JOB = "Mail: Email Queue Manager"
 URGENT_HOLD = timedelta(minutes=5)  # how long the queue job leaves an urgent mail to the one who submitted it
@@ -54,12 +53,13 @@ class Queue:
         clock: Clock,
         journals: Path,
         batch: int = 200,
-        keep_sent: timedelta = KEEP,
+        keep_sent: timedelta | None = None,
         minutes: int = 60,
-        book: Book | None = None,
+        book: Callable[[], Book],
         tag_key: Callable[[], bytes | None] = lambda: None,
         tell: Callable[[], int] = lambda: 0,
-        signer: Callable[[], Signer] = lambda: Signer({}, {}),
+        feed: Callable[[bool], int] = lambda _mass: 0,
+        signer: Callable[[], Signer],
     ) -> None:
         self._engine = engine
         self._setup = setup
@@ -69,17 +69,25 @@ class Queue:
         self._batch = batch
         self._keep = keep_sent
         self._minutes = minutes
-        self._book = book or Book()
+        self._get_book = book
+        self._together = Together(self._store)
         self._tag_key = tag_key
         self._tell = tell
+        self._feed = feed
         self._signer = signer
-        self._together = Together(self._store)
+
+    @cached_property
+    def _book(self) -> Book:
+        return self._get_book()
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission, *, urgent: bool = False) -> int:
         """Store a mail as *Outgoing* and return its id. An urgent one is sent at once, without waiting for the job;
         it then appears in the queue only if it fails."""
+        from . import lease as leases
+        from . import submit as submitting
+
         if urgent:
             require_journal("an urgent mail")  # before it is stored: nobody would send it at once
         hold = URGENT_HOLD if urgent else None
@@ -105,6 +113,9 @@ class Queue:
         :class:`mailops.errors.MessageRefused` for one that is known to fail. ``setup`` is the present one, where the
         caller has read it already.
         """
+        from ..routing import RouteRequest, route
+        from . import submit as submitting
+
         setup = setup or self._setup()
         composed = submitting.prepare(submission, setup, self._clock.now())
         company = submitting.company_of(setup, submission.company)
@@ -120,12 +131,16 @@ class Queue:
         return self._together.put((submission, composed, setup))
 
     def _store(self, prepared: Sequence[tuple[Submission, Composed, Setup]]) -> list[int]:
+        from . import submit as submitting
+
         mails = [(submission, composed) for submission, composed, _ in prepared]
         setup, now = prepared[-1][2], self._clock.now()
         return submitting.commit(self._engine, mails, setup=setup, now=now, book=self._book)
 
     def submit_many(self, submissions: Iterable[Submission]) -> Iterator[int]:
         """Store many mails with group commits; yields each id after its commit."""
+        from . import submit as submitting
+
         return submitting.submit_many(
             self._engine, submissions, setup=self._setup(), clock=self._clock, book=self._book
         )
@@ -143,6 +158,10 @@ class Queue:
         Its sessions are kept between mails; one that the server closed meanwhile is opened again unnoticed. How many
         there are at a time is shared with every worker of the store (:mod:`.slots`).
         """
+        from ..smtp import SessionPool
+        from .slots import slots_for
+        from .worker import Worker
+
         pool = SessionPool(self._transport(), self._clock, keep=False)  # an idle connection counts at the other end
         return Worker(
             self._engine,
@@ -157,6 +176,7 @@ class Queue:
             on_end=pool.close,
             tag_key=self._tag_key,
             tell=self._tell,
+            feed=self._feed,
             signer=self._signer,
             slots=slots_for(self._engine, self._journals.parent / "slots"),
         )
@@ -179,6 +199,8 @@ class Queue:
 
     def send_now(self, chosen: QueueFilter, *, on_progress: Callable[[RunReport], None] | None = None) -> RunReport:
         """*Send Now*: try the chosen *Outgoing* mails at once, whatever their schedule."""
+        from . import actions
+
         require_journal("Ops.queue.send_now")
         return self.run(ids=actions.sendable(self._engine, chosen), on_progress=on_progress)
 
@@ -213,21 +235,23 @@ class Queue:
     def job_begins(self) -> None:
         """A run of the job by hand serves what was triggered up to now."""
         now = self._clock.now()
-        if job.times(self._engine).get(job.TRIGGER, now) < now:
+        triggered = job.triggered(job.times(self._engine))
+        if triggered is not None and triggered < now:
             job.ran(self._engine, now)
 
     @property
     def next_job(self) -> datetime:
         """When the queue job runs next."""
         now = self._clock.now()
-        triggered = job.times(self._engine).get(job.TRIGGER)
-        return min([job.next_job(now, self._minutes), *([max(triggered, now)] if triggered else [])])
+        triggered = job.triggered(job.times(self._engine))
+        usual = job.next_job(now, self._minutes)
+        return usual if triggered is None else min(usual, max(triggered, now))
 
     def _leaving(self, mails: tuple[MailView, ...]) -> tuple[MailView, ...]:
         """The mails, each *Outgoing* one with when it leaves."""
         if not any(mail.state is MailState.OUTGOING for mail in mails):
             return mails
-        triggered, now = job.times(self._engine).get(job.TRIGGER), self._clock.now()
+        triggered, now = job.triggered(job.times(self._engine)), self._clock.now()
         held = {one.domain: one for one in holds.active(self._engine, now=now)}
         told = []
         for mail in mails:
@@ -241,11 +265,15 @@ class Queue:
 
     def preview(self, action: str, chosen: QueueFilter) -> Preview:
         """What ``retry``, ``cancel`` or ``send_now`` would take; nothing is changed."""
+        from . import actions
+
         return actions.preview(self._engine, action, chosen)
 
     def retry(self, chosen: QueueFilter | int, *, actor: str = "", recipients: tuple[str, ...] | None = None) -> Done:
         """*Retry*: failed mails become *Outgoing*; they leave with the next run of the queue job. Raises
         :class:`NotFound` for one mail that is not there."""
+        from . import actions
+
         if isinstance(chosen, int):
             self.mail(chosen)  # raises for one that is not there
         chosen = actions.single(chosen) if isinstance(chosen, int) else chosen
@@ -255,17 +283,24 @@ class Queue:
 
     def cancel(self, chosen: QueueFilter | int, *, actor: str = "") -> Done:
         """*Cancel Email*: the next run skips these mails."""
+        from . import actions
+
         chosen = actions.single(chosen) if isinstance(chosen, int) else chosen
         return actions.cancel(self._engine, chosen, clock=self._clock, book=self._book, actor=actor)
 
     def ignore(self, chosen: QueueFilter | int, *, actor: str = "") -> Done:
         """Settle *Partly sent* mails: their failed recipients need nobody any more."""
+        from . import actions
+
         chosen = actions.single(chosen) if isinstance(chosen, int) else chosen
         return actions.ignore(self._engine, chosen, clock=self._clock, book=self._book, actor=actor)
 
     def vacuum(self, keep: timedelta | None = None) -> int:
         """*Auto-Vacuum*: remove old sent mails; failures and all counters stay."""
-        return vacuum(self._engine, clock=self._clock, keep=self._keep if keep is None else keep)
+        from .vacuum import KEEP, vacuum
+
+        kept = self._keep if keep is None else keep
+        return vacuum(self._engine, clock=self._clock, keep=KEEP if kept is None else kept)
 
     # --- looking ------------------------------------------------------------------------------------------------------
 

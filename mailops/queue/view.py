@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -23,11 +23,12 @@ from ..model.reasons import SUPPRESSED
 from ..model.setup import BouncePolicy, MailClass, Setup
 from ..model.states import OF_THE_JOB, DeliveryState, MailState
 from ..model.text import counted
-from ..routing import RouteRequest
 from ..store import schema
 from ..store.database import explained, reading
 from .filters import LEFT_AT_ONCE, PARTLY, QueueFilter
-from .submit import request_of
+
+if TYPE_CHECKING:
+    from ..routing import RouteRequest
 
 m, d, c, co = schema.mails, schema.deliveries, schema.contents, schema.companies
 
@@ -187,6 +188,8 @@ def mail(engine: Engine, mail_id: int) -> MailView:
 
 def request(engine: Engine, mail_id: int, setup: Setup) -> RouteRequest:
     """What routing is asked about a mail. Raises :class:`NotFound`."""
+    from .submit import request_of
+
     query = sa.select(m.c.header_from, m.c.company_id, m.c.forced_server, m.c.return_path, m.c.bounces)
     with explained("reading a mail"), reading(engine) as connection:
         row = connection.execute(query.where(m.c.id == mail_id)).one_or_none()

@@ -99,6 +99,8 @@ class Worker:
     ``setup`` is called for each lease, so a changed server or filter counts from the next one on. ``tag_key`` gives
     the key that return paths are signed with; None leaves them plain. ``book`` is the ledger with its listeners.
     ``tell`` is called when nothing is due any more; it hands over mails that follow of the run, and says how many.
+    ``feed`` hands over a portion of what is made as it leaves (campaigns), when the store gives less than there is room
+    for; it is told whether this run sends mail to many, and says how many mails it handed over.
     ``signer`` gives the DKIM signer for a lease. ``slots`` are shared with all who connect to the same servers.
 
     Raises :class:`PlatformError` where no journal can be kept (Windows).
@@ -120,6 +122,7 @@ class Worker:
         on_end: Callable[[], None] | None = None,
         tag_key: Callable[[], bytes | None] = lambda: None,
         tell: Callable[[], int] = lambda: 0,
+        feed: Callable[[bool], int] = lambda _mass: 0,
         signer: Callable[[], Signer] = lambda: Signer({}, {}),
         slots: Slots | None = None,
     ) -> None:
@@ -139,6 +142,7 @@ class Worker:
         self._on_end = on_end
         self._tag_key = tag_key
         self._tell = tell
+        self._feed = feed
         self._signer = signer
         self._slots = slots or file_slots(journals.parent / "slots")
         self._resting: dict[str, tuple[float, RecipientReply]] = {}
@@ -194,7 +198,7 @@ class Worker:
         report = RunReport()
         began = self._clock.monotonic()
         self._stop = False
-        self._also = also
+        self._also, self._ranks, self._hungry = also, ranks, True
         self._fresh(report)
         self._renewed = began
         report.recovered = self._recover()
@@ -252,13 +256,14 @@ class Worker:
 
     def _follow(self) -> int:
         """What follows of a run, handed over; mail that waits must not suffer from what goes wrong with it."""
+        told = 0
         try:
-            return self._tell()
+            told = self._tell()
         except StoreError:
             raise
         except MailopsError as error:
             log.warning("What follows of this run was not handed over: %s", error)
-            return 0
+        return told + self._fed()
 
     def _recover(self) -> Recovered:
         """Settle what dead workers left, and tell again what listeners could not take."""
@@ -284,12 +289,13 @@ class Worker:
         todo = None if ids is None else list(ids)
         left = limit
         empty: dict[tuple[str, int], float] = {}  # what gave nothing: when to ask again
-        patience, asked = 0, time.monotonic()
+        patience, asked, fed_out = 0, time.monotonic(), 0.0  # until when there is nothing to feed
         while not (self._stop or self._halted):
             jobs: list[Job] = []
             due = False
             if time.monotonic() - asked >= 1:
-                asked, ranks = time.monotonic(), {*ranks, *self._also()}
+                asked = time.monotonic()
+                ranks = self._ranks = {*ranks, *self._also()}
             if todo:
                 if self._held() <= self._batch:
                     part, todo = todo[: self._batch], todo[self._batch :]
@@ -303,6 +309,10 @@ class Worker:
                     had = {(job.mail.lane, job.mail.rank) for job in jobs}
                     again = time.monotonic() + LOOK
                     empty |= {(one.lane, one.rank): again for one in wanted if (one.lane, one.rank) not in had}
+                if left != 0 and fed_out <= time.monotonic() and self._short(wanted, jobs):
+                    fed = self._fed()
+                    due = due or fed > 0
+                    fed_out = 0.0 if fed else time.monotonic() + COUNT
             patience = 0 if jobs else patience + 1
             self._keep_leases()
             given = self._give_back()
@@ -327,6 +337,7 @@ class Worker:
         whether anything is due."""
         now = time.monotonic()
         due = [one for one in leases.due(self._engine, now=self._clock.now()) if one[1] in ranks]
+        self._hungry = all(rank != Rank.CAMPAIGN for _, rank in due)
         lanes = sorted({lane for lane, _ in due})
         self._turn += 1
         at = self._turn % max(len(lanes), 1)
@@ -351,6 +362,16 @@ class Worker:
                 lane.backlog = leases.backlog(self._engine, key, ranks, now=self._clock.now(), most=COUNTED)
                 lane.counted_at = now
         return found, bool(due)
+
+    def _short(self, wanted: Sequence[Wanted], jobs: Sequence[Job]) -> bool:
+        """Whether the store has less mail to many than there is room for."""
+        asked = sum(one.number for one in wanted if one.rank == Rank.CAMPAIGN)
+        return self._hungry or sum(job.mail.rank == Rank.CAMPAIGN for job in jobs) < asked
+
+    def _fed(self) -> int:
+        """How many mails of campaigns were handed over now."""
+        with self._database:
+            return _patiently(lambda: self._feed(Rank.CAMPAIGN in self._ranks))
 
     def _take(
         self, size: int, *, wanted: Sequence[Wanted] | None = None, ids: Sequence[int] | None = None

@@ -22,9 +22,13 @@ class Service:
 INTAKE = Service(
     "intake",
     "mailops.serve:intake",
-    ("mailops.serve", "mailops.submission", "mailops.queue.service", "mailops.ledger", "mailops.store.setup"),
+    ("mailops.serve", "mailops.submission", "mailops.queue.submit", "mailops.ledger", "mailops.store.setup"),
     vital=True,
 )
-QUEUE = Service("queue", "mailops.service.queueing:queue", ("mailops.queue.service", "mailops.queue.signing"))
+QUEUE = Service(
+    "queue",
+    "mailops.service.queueing:queue",
+    ("mailops.queue.service", "mailops.queue.worker", "mailops.queue.signing"),
+)
 SCHEDULE = Service("schedule", "mailops.service.schedule:schedule", ("mailops.ledger.erasure",), patience=10.0)
 """Clearing a large store takes statements of minutes."""

@@ -14,7 +14,6 @@ from itertools import repeat
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
 from .database import PAGES
@@ -36,6 +35,8 @@ def update_rows(connection: Connection, table: sa.Table, keys: Sequence[str], ro
         named = {(f"key_{n}" if n in keys else n): n for n in names}
         _run(connection, *_ready(query.compile(dialect=connection.dialect), named, connection.dialect), rows)
         return
+    from sqlalchemy.dialects.postgresql import ARRAY
+
     arrays = [sa.cast(sa.bindparam(f"array_{n}", [row[n] for row in rows]), ARRAY(table.c[n].type)) for n in names]
     new = sa.func.unnest(*arrays).table_valued(*(sa.column(n, table.c[n].type) for n in names)).render_derived("new")
     query = sa.update(table).values({table.c[n]: new.c[n] for n in names if n not in keys})

@@ -457,6 +457,47 @@ webhook_events = sa.Table(
     sa.Column("kind", sa.String(40), nullable=False),
 )
 
+# --- campaigns --------------------------------------------------------------------------------------------------------
+
+campaigns = sa.Table(
+    "campaigns",
+    metadata,
+    _id(),
+    sa.Column("key", sa.String(100), nullable=False, unique=True),
+    sa.Column("state", sa.String(20), nullable=False),  # draft, queued, sending, done, cancelled
+    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("sender", Words(320), nullable=False),
+    sa.Column("subject", LongWords, nullable=False),  # templates, as the bodies are
+    sa.Column("text", LongWords),
+    sa.Column("html", LongWords),
+    sa.Column("server", sa.String(100)),
+    sa.Column("company", sa.String(100)),
+    sa.Column("token", sa.String(32), nullable=False),  # random: proves links to unsubscribe
+    sa.Column("created_at", Utc, nullable=False),  # the order: oldest first
+    sa.Column("scheduled_at", Utc),
+    sa.Column("started_at", Utc),
+    sa.Column("progress_at", Utc),  # when one of its mails had its last answer
+    sa.Column("finished_at", Utc),
+    sa.Column("trouble", LongWords),  # why nothing more of it can leave
+    sqlite_autoincrement=True,  # Message-IDs name the number
+)
+
+campaign_recipients = sa.Table(
+    "campaign_recipients",
+    metadata,
+    sa.Column("campaign_id", BigId, sa.ForeignKey("campaigns.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", BigId, primary_key=True),  # as in the list, from 1; the Message-ID follows of it
+    sa.Column("address", Words(320), nullable=False),  # as it goes on the wire; what cannot go anywhere as it was given
+    sa.Column("normalised", sa.String(320)),  # null where it is somebody's second row, or nobody's
+    sa.Column("fields", LongWords, nullable=False),  # JSON
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("reason", LongWords),
+    sa.Column("mail_id", BigId),  # its one mail in the queue; no foreign key: this outlives the mail
+    sa.UniqueConstraint("campaign_id", "normalised"),
+    sa.Index("ix_campaign_recipients_state", "campaign_id", "state", "number"),
+    sqlite_with_rowid=False,
+)
+
 # --- what submitters are told -----------------------------------------------------------------------------------------
 
 reports = sa.Table(

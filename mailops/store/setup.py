@@ -51,6 +51,8 @@ PARAMETERS = (
     READINESS,
     MODELS,
     "mailops.suppression.mode",
+    "mailops.thread.former_token_keys",
+    "mailops.thread.token_key",
     "mailops.webhook.mailgun.key",
     "mailops.webhook.mailjet.login",
     "mailops.webhook.postmark.login",

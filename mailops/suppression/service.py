@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from ..bounces import Report, parse
 from ..errors import InputRefused, NotFound
 from ..ledger import Book
 from ..model.address import mailbox, parse_first
@@ -30,9 +29,16 @@ from .store import Suppression
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..bounces import Report
     from .reread import Change
 
 s = schema.suppressions
+
+
+def _parser() -> Callable[[bytes], Report]:
+    from ..bounces import parse
+
+    return parse
 
 
 class Suppressions:
@@ -45,10 +51,10 @@ class Suppressions:
         clock: Clock,
         policy: Policy | None = None,
         book: Book | None = None,
-        reader: Callable[[], Callable[[bytes], Report]] = lambda: parse,
+        reader: Callable[[], Callable[[bytes], Report]] | None = None,
     ) -> None:
         self._engine, self._clock, self.policy = engine, clock, policy or Policy()
-        self._book, self._reader = book or Book(), reader
+        self._book, self._reader = book or Book(), reader or _parser
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -157,6 +163,32 @@ class Suppressions:
                 ids.update((int(r.id), str(r.address)) for r in found)
             store.change(connection, list(ids), event="unsuppressed", actor=actor, now=now, state="undone")
         return sorted(set(ids.values()))
+
+    def has_opted_out(self, address: str) -> bool:
+        """Whether this person asked for no more campaigns."""
+        with explained("reading the suppression list"), reading(self._engine) as connection:
+            return bool(store.opted_out(connection, mailbox(address)))
+
+    def opt_out(self, address: str, *, why: str) -> bool:
+        """The person's own wish for no more campaigns: an entry of its own, beside what stands there, so that neither
+        ends the other. Whether it is new."""
+        spec, now = mailbox(address), self._clock.now()
+        with explained("noting a wish for no more mail"), self._engine.begin() as connection:
+            one_report_at_a_time(connection)
+            if store.opted_out(connection, spec):
+                return False
+            values = store.values(spec, "campaigns", store.UNSUBSCRIBED, "undefined", why, now, "recipient")
+            store.insert(connection, values, event="suppressed")
+            return True
+
+    def opt_in(self, address: str) -> bool:
+        """Take :meth:`opt_out` back, and nothing else. Whether there was one."""
+        with explained("taking a wish back"), self._engine.begin() as connection:
+            one_report_at_a_time(connection)
+            ids = store.opted_out(connection, mailbox(address))
+            now = self._clock.now()
+            change = store.change(connection, ids, event="unsuppressed", actor="recipient", now=now, state="undone")
+            return bool(change)
 
     def confirm(self, ids: Collection[int], *, actor: str = "person") -> int:
         """Make proposals active."""

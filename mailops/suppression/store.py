@@ -17,6 +17,8 @@ from ..store.bulk import among
 
 s = schema.suppressions
 CHUNK = 500
+UNSUBSCRIBED = "unsubscribe"
+"""The source of entries that their own people made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Barred:
     address: str
     scope: str
     why: str
+    source: str = ""
 
 
 def blocked(
@@ -72,7 +75,7 @@ def blocked(
     wanted += sorted(known)
     found = []
     for start in range(0, len(wanted), CHUNK):
-        query = sa.select(s.c.address, s.c.why, s.c.since, s.c.scope).where(
+        query = sa.select(s.c.address, s.c.why, s.c.since, s.c.scope, s.c.source).where(
             among(s.c.address, wanted[start : start + CHUNK]),
             s.c.state == "active",
             _not_over(now),
@@ -84,6 +87,7 @@ def blocked(
                     known.get(hit.address, hit.address),
                     hit.scope,
                     f"Suppressed for {what} since {hit.since:%Y-%m-%d}: {hit.why}",
+                    hit.source,
                 )
             )
     return found
@@ -102,6 +106,12 @@ def open_row(connection: Connection, address: str, now: datetime) -> Suppression
     )
     found = connection.execute(query).first()
     return row(found) if found else None
+
+
+def opted_out(connection: Connection, address: str) -> list[int]:
+    """The active entries that this person made."""
+    query = sa.select(s.c.id).where(s.c.address == address, s.c.state == "active", s.c.source == UNSUBSCRIBED)
+    return [int(number) for number in connection.execute(query).scalars()]
 
 
 def insert(connection: Connection, values: dict[str, Any], *, event: str) -> int:

@@ -52,13 +52,13 @@ ROOMS: tuple[str, ...] = (
     "analysis",
     "checks", "guides", "jobs",
     "ops",
-    "doctor", "service", "webhooks", "serve", "serve_check", "widgets", "cli",
+    "doctor", "service", "webhooks", "serve", "serve_check", "widgets", "app", "cli",
     "testing", "demo", "__main__",
 )
 # fmt: on
-FACES = ("service", "serve", "serve_check", "webhooks", "cli", "widgets", "doctor")
+FACES = ("service", "serve", "serve_check", "webhooks", "cli", "widgets", "app", "doctor")
 READERS = {"analysis": {"analysis", "checks", "jobs", "ops", *FACES, "demo", "testing"}}
-NO_SQL = ("widgets", "cli", "guides", "ops", "serve", "serve_check", "service", "doctor")
+NO_SQL = ("widgets", "cli", "app", "guides", "ops", "serve", "serve_check", "service", "doctor")
 KEEPERS = {"mailops/guides/steps.py": "keeps guide_answers, which the guides own; no other module of the room has SQL"}
 
 TABLE_OWNER: dict[str, str] = {
@@ -77,6 +77,7 @@ TABLE_OWNER: dict[str, str] = {
     **dict.fromkeys(("intake", "intake_raw", "intake_folders", "intake_accounts"), "inbound"),
     **dict.fromkeys(("runs", "verdicts"), "store"),
     "guide_answers": "guides",
+    **dict.fromkeys(("campaigns", "campaign_recipients"), "campaigns"),
 }
 
 

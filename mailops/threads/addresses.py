@@ -6,7 +6,7 @@ to what one company wrote do not come in under another's name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..model.alias import Alias
 from ..model.setup import AliasDomain, Company, Setup
@@ -39,12 +39,20 @@ def record_alias(record: Record, aliases: Iterable[Alias], domain: AliasDomain |
     return own or maker or here
 
 
-def reply_address(record: Record, aliases: Iterable[Alias], setup: Setup, *, author: str | None = None) -> str | None:
-    """The Reply-To of a record's mails, with company and record name as far as they fit."""
+def reply_address(
+    record: Record,
+    aliases: Iterable[Alias],
+    setup: Setup,
+    *,
+    author: str | None = None,
+    tagged: Callable[[str], str] = str,
+) -> str | None:
+    """The Reply-To of a record's mails, with company and record name as far as they fit. ``tagged`` may sign our
+    address."""
     domain, company = domain_of(record, setup), company_of(record, setup)
     alias = record_alias(record, aliases, domain)
     if alias is None and company is not None and company.alias_domain is None:
         return author
-    return reply_to(
-        domain, alias=alias.address if alias else None, company=company.name if company else None, record=record.name
-    )
+    ours = alias.address if alias else domain.catchall_address if domain else None
+    named = company.name if company else None
+    return reply_to(domain, alias=tagged(ours) if ours else None, company=named, record=record.name)

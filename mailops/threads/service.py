@@ -27,6 +27,7 @@ from ..model.mail import Submission
 from ..model.setup import Setup
 from ..model.states import FailureType
 from ..model.text import as_pre
+from ..model.thread_token import KEY_PARAMETER, ThreadToken
 from ..ports import Clock
 from ..queue.compose import make_message_id
 from ..routing.envelope import format_address_unencoded, relay_from
@@ -36,6 +37,7 @@ from .addresses import company_of, domain_of, reply_address
 from .aliases import aliases
 from .models import Models
 from .outbox import Outbox
+from .tokens import ThreadTokens
 
 KINDS = ("comment", "note", "email", "notification")
 DISCUSSION, NOTE = "discussion", "note"
@@ -76,11 +78,18 @@ class Threads:
     """Records and their threads over the store."""
 
     def __init__(
-        self, engine: Engine, *, setup: Callable[[], Setup], clock: Clock, submit: Outbox, models: Models | None = None
+        self,
+        engine: Engine,
+        *,
+        setup: Callable[[], Setup],
+        clock: Clock,
+        submit: Outbox,
+        models: Models | None = None,
+        tokens: ThreadTokens | None = None,
     ) -> None:
         self.engine, self.clock, self.models = engine, clock, models or Models()
         self.setup = setup
-        self._submit = submit
+        self._submit, self.tokens = submit, tokens
 
     # --- records, contacts, followers ---------------------------------------------------------------------------------
 
@@ -208,12 +217,18 @@ class Threads:
         sender = entry.author_email
         if sender and entry.kind in ("email", "note"):
             sender = relay_from(sender, domain, setup)
+        token = ThreadToken(record.id, row, entry.kind == "note")
+        signs = self.tokens is not None and KEY_PARAMETER in setup.parameters
+
+        def tagged(address: str) -> str:
+            return self.tokens.tagged(address, token) if signs and self.tokens else address
+
         return Submission(
             sender=sender,
             subject=_one_line(entry.subject or f"Re: {record.name}"),
             text=_plain(entry.body or ""),
             html=entry.body,
-            reply_to=reply_address(record, aliases(tx), setup, author=entry.author_email),
+            reply_to=reply_address(record, aliases(tx), setup, author=entry.author_email, tagged=tagged),
             message_id=entry.message_id,
             in_reply_to=parent.message_id if parent and parent.id != row else None,
             references=tuple(chain),

@@ -339,6 +339,11 @@ def message(connection: Connection, key: int) -> Message | None:
     return Message(*row) if row else None
 
 
+def move_message(connection: Connection, key: int, record_id: int, parent_id: int | None) -> None:
+    """Put an entry on another record."""
+    connection.execute(sa.update(m).where(m.c.id == key).values(record_id=record_id, parent_id=parent_id))
+
+
 def message_by_mid(connection: Connection, message_id: str) -> Message | None:
     """The newest entry with this Message-ID."""
     row = connection.execute(sa.select(m).where(m.c.message_id == message_id).order_by(m.c.id.desc()).limit(1)).first()

@@ -1,5 +1,5 @@
-"""The ASGI door: ``POST /webhooks/PROVIDER``, ``GET /healthz`` and ``/metrics``. Bounded, and it tells the outside no
-more than it must.
+"""The ASGI door: ``POST /webhooks/PROVIDER``, ``/unsubscribe/TOKEN``, ``GET /healthz`` and ``/metrics``. Bounded, and
+it tells the outside no more than it must.
 
 Answers: 200 taken (also when repeated), 400 unreadable, 401 not proven, 404, 405, 408 the body took too long, 413 too
 large, 429 too many wrong logins, 503 not stored (the provider tries again).
@@ -17,9 +17,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from ..campaigns.unsubscribe import PATH as UNSUBSCRIBE
 from ..errors import AuthError, InputRefused, MailopsError
 from ..model.text import harmless
 from ..submission.limits import Limits, Meter, Turn
+from . import leaving
 from .health import PATHS
 from .health import answer as health
 from .service import PROOF, Webhooks
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MAX_BODY = 4 * 1024 * 1024
 BODY_SECONDS = 30.0
+_NO_MORE: tuple[tuple[bytes, bytes], ...] = ()
 Message = MutableMapping[str, Any]
 Asgi = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
@@ -50,18 +53,35 @@ def app(ops: Ops, *, fetch: FetchCertificate = fetch_certificate, max_body: int 
             return
         if scope["type"] != "http":
             return
-        kind = "application/json"
-        if scope["path"] in PATHS:
+        kind, more = "application/json", _NO_MORE
+        if str(scope["path"]).startswith(UNSUBSCRIBE):
+            status, kind, body, more = await _leaving(ops, scope, receive)
+        elif scope["path"] in PATHS:
             names = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
             status, kind, body = await asyncio.to_thread(health, ops, scope["path"], scope["method"], names)
         else:
             status, answer = await _handle(hooks, meter, scope, receive, max_body)
             body = json.dumps(answer).encode()
-        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode()), *more]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     return door
+
+
+async def _leaving(
+    ops: Ops, scope: Message, receive: Callable[[], Awaitable[Message]]
+) -> tuple[int, str, bytes, tuple[tuple[bytes, bytes], ...]]:
+    """A link to unsubscribe: its page, whoever asks."""
+    text = "text/plain; charset=utf-8"
+    try:
+        body = await asyncio.wait_for(_body(receive, leaving.MOST), BODY_SECONDS)
+    except TimeoutError:
+        return 408, text, b"the body took too long", ()
+    if body is None:
+        return 413, text, b"too large", ()
+    status, page = await asyncio.to_thread(leaving.answer, ops, str(scope["path"]), str(scope["method"]), body)
+    return status, "text/html; charset=utf-8", b"" if scope["method"] == "HEAD" else page, leaving.HEADERS
 
 
 async def _handle(

@@ -22,7 +22,7 @@ from ..model.mail import MailView
 from ..model.reasons import plain
 from ..model.states import FAILED_DELIVERIES, DeliveryState, MailState
 from ..model.text import counted
-from ..page.theme import MUTED, SANS, box, code, details, esc, heading, html_table, paragraph, state_chip
+from ..page.theme import INK, MUTED, SANS, box, code, details, esc, heading, html_table, paragraph, state_chip
 from ..queue.filters import QueueFilter
 from .actions import Action, Actions, Outcome, Preview
 from .controls import button, choice, field, row
@@ -56,6 +56,7 @@ TABS: tuple[tuple[str, MailState | None], ...] = (
     ("All", None),
 )
 ANY = "Any state"
+_PLAIN = f"font-family:{SANS};font-size:13px;color:{INK};padding:0 14px 0 4px;white-space:nowrap"
 PERIODS = (("Any time", ""), ("The last day", "1"), ("The last 7 days", "7"), ("The last 30 days", "30"))
 SOON = frozenset({"speeding", "toomanyconn", "systemerror", "systemfull", "networkerror", "mailboxfull", "expired"})
 """Reasons of other servers that mean *not now*: a Retry helps only when that has ended."""
@@ -64,7 +65,8 @@ EXPORTED = 10_000
 
 
 class QueueView(Card):
-    """The queue of a workspace. ``state`` narrows what is shown first; ``limit`` is the size of a page."""
+    """The queue of a workspace. ``state`` narrows what is shown first, ``mail`` is a mail to begin with (0: none);
+    ``limit`` is the size of a page."""
 
     _state: Any
     _text: Any
@@ -73,10 +75,11 @@ class QueueView(Card):
     _server: Any
     _since: Any
 
-    def __init__(self, ops: Ops, *, state: MailState | None = None, limit: int = 25) -> None:
+    def __init__(self, ops: Ops, *, state: MailState | None = None, limit: int = 25, mail: int = 0) -> None:
         self.ops = ops
-        self.narrowed = state is not None
-        self.filter = QueueFilter(state=state)
+        self.mail = mail
+        self.narrowed = state is not None or mail > 0
+        self.filter = QueueFilter(state=state, ids=(mail,) if mail > 0 else None)
         self.table = Table(
             COLUMNS,
             self._page,
@@ -257,10 +260,13 @@ class QueueView(Card):
     def open(self, mail_id: int) -> None:
         """Show one mail above the table, with the focus on it."""
         if "widget" in self.__dict__:
-            try:
-                self._detail.show(mail_html(self.ops, mail_id))
-            except Exception as error:
-                self._detail.show(box(esc(said(error)), accent="bad", role="alert"))
+            self._opened(mail_id)
+
+    def _opened(self, mail_id: int) -> None:
+        try:
+            self._detail.show(mail_html(self.ops, mail_id))
+        except Exception as error:
+            self._detail.show(box(esc(said(error)), accent="bad", role="alert"))
 
     # --- faces --------------------------------------------------------------------------------------------------------
 
@@ -293,6 +299,8 @@ class QueueView(Card):
             control.observe(lambda _: self._narrow(), names="value")
         self._marks()
         self._draw_figures()
+        if self.mail > 0:
+            self._opened(self.mail)
         made = ipywidgets.VBox(
             [
                 self._figure_row, row(*self._tabs, *self._live(), *self._export()), self._file, row(*controls),
@@ -304,9 +312,9 @@ class QueueView(Card):
     def _draw_figures(self) -> None:
         """The figures as buttons where they count mails of a state, else as words."""
         cells: list[Any] = []
-        for label, value, tone, state in self._figures():
+        for label, value, _, state in self._figures():
             if state is None:
-                cells.append(ipywidgets.HTML(Tiles([(label, value, tone)]).html()))
+                cells.append(ipywidgets.HTML(f'<span style="{_PLAIN}"><b>{esc(value)}</b> {esc(label)}</span>'))
                 continue
             press = button(f"{value} {label}", tooltip=f"Show the mails in state {label}")
             press.style.font_weight = "650"
@@ -319,7 +327,7 @@ class QueueView(Card):
         from IPython import get_ipython
 
         self._paused = ipywidgets.ToggleButton(value=False, description="Pause", tooltip="Stop looking again by itself")
-        self._paused.layout.height = "34px"
+        self._paused.layout.height, self._paused.layout.width = "34px", "auto"
         if get_ipython() is None:
             return []
         mine, over = ref(self), threading.Event()

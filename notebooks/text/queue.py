@@ -5,6 +5,7 @@
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 state: str = ""  # show only this state: Outgoing, Sent, Delivery Failed or Cancelled
+mail: int = 0  # open the mail of this number (0: none)
 max_wait_minutes: int = 240  # the job fails when a due mail waits longer
 max_failed: int = 1000  # the job fails when more mails stand in Delivery Failed
 
@@ -22,7 +23,7 @@ ops = Ops.open(workspace or None)
 Headline("The queue", "Tick mails (or narrow the list), press an action, read the preview, confirm.")
 
 # %%
-QueueView(ops, state=state_from_label(state) if state else None)
+QueueView(ops, state=state_from_label(state) if state else None, mail=mail)
 
 # %% [markdown]
 # ## Checks

@@ -47,6 +47,9 @@ def test_an_instant_runs_once_and_leaves_its_line(sqlite_ops: Ops) -> None:
     assert done.runs == (made.run_id(made.created_at + timedelta(hours=3)),)
     assert [one.runs for one in Jobs(sqlite_ops.workspace, clock).tick()] == [()], "also after a restart"
     assert [run.id for run in jobs.history("hourly")] == list(done.runs)
+    told = json.loads((sqlite_ops.workspace.path / "alerts.jsonl").read_text())
+    assert (told["job"], told["kind"], told["run"]) == ("hourly", "failing", done.runs[0])
+    assert told["reasons"]
 
 
 def test_an_overlap_is_refused_and_made_up_for_later(sqlite_ops: Ops) -> None:

@@ -211,8 +211,8 @@ def test_an_error_has_code_facts_and_next_step(furnished):
     [
         (["queue", "lst"], "No such command 'lst'"),
         (["queue", "show"], "Missing argument"),
-        (["queue", "show", "x"], "valid integer"),
-        (["nothing"], "No such command 'nothing'"),
+        (["queue", "show", "x"], "a whole number is wanted"),
+        (["nothing"], "There is no command 'nothing'"),
         (["send", "--nope"], "No such option"),
     ],
 )

@@ -161,6 +161,55 @@ def test_help_is_light(arguments):
     assert loaded_after(code) & HEAVY == set()
 
 
+UNREAD = {
+    "alembic",
+    "pandas",
+    "numpy",
+    "rich.progress",
+    "papermill",
+    "nbformat",
+    "cryptography",
+    "mailops.bounces.reading.classify",
+    "mailops.queue.worker",
+    "mailops.queue.submit",
+    "mailops.smtp",
+    "mailops.dns",
+    "mailops.routing",
+}
+BUDGET = 600
+"""Modules, all told. Half a second of processor time, where the bytecode is there."""
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose store is there."""
+    from mailops import Ops
+    from mailops.workspace import init
+
+    ops = Ops.open(init(tmp_path_factory.mktemp("budget") / "workspace").path)
+    ops.queue.health()
+    ops.close()
+    return ops.workspace.path
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["queue list", "queue status", "queue holds", "jobs list", "jobs history", "suppress list", "server list",
+     "facts list", "metrics", "calendar"],
+)  # fmt: skip
+def test_a_command_that_reads_a_page_loads_what_a_page_needs(command: str, kept: Path) -> None:
+    script = (
+        f"import contextlib, io, sys\nsys.argv = {['mailops', '-w', str(kept), *command.split()]!r}\n"
+        "from mailops.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n    main()\n"
+        "print('\\n'.join(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(done.stdout.split())
+    assert loaded & UNREAD == set()
+    assert len(loaded) < BUDGET
+
+
 def test_public_names_are_the_documented_ones():
     import mailops
 

@@ -43,6 +43,8 @@ _RECEIPT = re.compile(
     r"|eingangsbestätigung|accusé de réception|acuse de recibo|受付",
     re.I,
 )
+_RECEIPT_MARKS = ("receiv", "ticket", "eingangs", "accusé", "acuse", "受付")
+"""One of them stands in each of those sentences: most texts have none."""
 _ANSWER = re.compile(r"^\s*(?:re|aw|sv|antw|res|rif|odp|vs)\s?:", re.I)
 """With a thread and without a machine's mark: a person who answers an automatic reply."""
 _ABOUT = re.compile(r"\b(?:summary|digest|overview|calendar|policy|schedule|statistics)\b", re.I)
@@ -107,6 +109,11 @@ def subject_rule(subject: str) -> str:
     return match.group(0).strip()[:80] if match else ""
 
 
+def _receipt(text: str) -> re.Match[str] | None:
+    low = text.lower()
+    return _RECEIPT.search(text) if any(mark in low for mark in _RECEIPT_MARKS) else None
+
+
 def autoreply_rule(fields: Fields, subject: str, text: str) -> tuple[str, str] | None:
     """(rule, evidence) when the message is an automatic reply to a person."""
     auto = fields.first("auto-submitted").lower()
@@ -139,7 +146,7 @@ def autoreply_rule(fields: Fields, subject: str, text: str) -> tuple[str, str] |
     low = text[:1500].lower()
     machine = auto.startswith("auto-") or fields.first("return-path") == "<>"
     if machine or "in-reply-to" in fields or "references" in fields:
-        receipt = _RECEIPT.search(subject) or _RECEIPT.search(low[:400]) if machine else None
+        receipt = _receipt(subject) or _receipt(low[:400]) if machine else None
         if receipt:
             return "autoreply.receipt", receipt.group(0)
         for phrase in _BODY:

@@ -96,6 +96,8 @@ _STAGE_MARKS = (
     *("in reply", "refused", "after ", "like", "was rejected", "failed", "in response"),
     *("[", "smtp:", "following", ">>> "),
 )
+_MARKED_STAGES = tuple((next(mark for mark in _STAGE_MARKS if mark in words), words, stage) for words, stage in _STAGES)
+"""Each behind a mark that stands in it: most texts have none of the marks, and each mark stands for a few stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,25 +156,17 @@ def find_host(text: str) -> str | None:
 def stage_of(text: str) -> str | None:
     """As :func:`find_stage`, of a text that is not prepared."""
     low = text[:MAX_TEXT].lower()
-    for mark in _STAGE_MARKS:
-        if mark in low:
-            return _stage_in(" ".join(low.split()))
-    return None
+    return find_stage(" ".join(low.split())) if _marks_in(low) else None
 
 
 def find_stage(prepared: str) -> str | None:
     """Where in the dialogue the refusal came, as far as the text says so: connect, helo, mail, rcpt, data or dot."""
-    for mark in _STAGE_MARKS:
-        if mark in prepared:
-            return _stage_in(prepared)
-    return None
+    marks = _marks_in(prepared)
+    return next((stage for mark, words, stage in _MARKED_STAGES if mark in marks and words in prepared), None)
 
 
-def _stage_in(prepared: str) -> str | None:
-    for words, stage in _STAGES:
-        if words in prepared:
-            return stage
-    return None
+def _marks_in(low: str) -> list[str]:
+    return [mark for mark in _STAGE_MARKS if mark in low]
 
 
 _HOST = re.compile(r"\b(?:host|talking to|server)\s+([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})\s{0,2}[\[.:( ]", re.I)

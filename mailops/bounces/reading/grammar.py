@@ -211,11 +211,19 @@ STATEMENTS: tuple[Statement, ...] = (
 )
 
 
-def _compiled(statement: Statement) -> tuple[str, re.Pattern[str], re.Pattern[str] | None]:
+_Rule = tuple[str, re.Pattern[str], re.Pattern[str], re.Pattern[str] | None]
+
+
+def _compiled(statement: Statement) -> _Rule:
     gap = rf"(?:\W+\w+){{0,{NEAR}}}?\W+"  # no character is both: the pattern cannot run away
     one, two = rf"\b(?:{statement.subject})\b", rf"\b(?:{statement.predicate})\b"
     near = re.compile(f"{one}{gap}{two}|{two}{gap}{one}")
-    return statement.reason, near, re.compile(rf"\b(?:{statement.unless})\b") if statement.unless else None
+    return (
+        statement.reason,
+        re.compile(one),
+        near,
+        re.compile(rf"\b(?:{statement.unless})\b") if statement.unless else None,
+    )
 
 
 _RULES = tuple(_compiled(statement) for statement in STATEMENTS)
@@ -229,8 +237,8 @@ def understand(prepared: str) -> tuple[str, str] | None:
     """
     if len(prepared) > MAX_TEXT:
         return None
-    for reason, near, unless in _RULES:
-        found = near.search(prepared)
+    for reason, subject, near, unless in _RULES:
+        found = near.search(prepared) if subject.search(prepared) else None
         if found is not None and not (unless is not None and unless.search(prepared)):
             return reason, found.group(0)[:80]
     return None

@@ -1,0 +1,224 @@
+"""The app's addresses below ``/mailops/`` of a Jupyter Server, and who may open them.
+
+Who holds the server's own token may open everything. Who holds the *look* token may open what this room serves: pages
+that read. A page is made in a thread, from one open workspace, so that a slow store holds up no kernel's messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.utils import url_path_join
+from markupsafe import Markup
+
+from ..errors import MailopsError, NotFound
+from ..jobs.catalogue import available
+from ..page.blocks import Banner, Block, Details, Link, Page, Paragraph, Raw, Title
+from . import bar, pages
+from .shell import framed
+
+if TYPE_CHECKING:
+    from ..ops import Ops
+
+LOOK = "MAILOPS_APP_LOOK"
+"""The environment variable with the look token."""
+READ_ONLY = "MAILOPS_APP_READ_ONLY"
+COOKIE = "mailops-look"
+LIVE = frozenset({"home", "queue", "status"})
+
+
+class Opened:
+    """The workspace of the server: opened when it is first wanted, and again after it could not be."""
+
+    def __init__(self) -> None:
+        self._ops: Ops | None = None
+        self._guard = threading.Lock()
+
+    def get(self) -> Ops:
+        from ..ops import Ops
+
+        with self._guard:
+            if self._ops is None:
+                self._ops = Ops.open()
+            return self._ops
+
+
+class Look(JupyterHandler):
+    """A page that reads."""
+
+    def initialize(self, opened: Opened) -> None:
+        self.opened = opened
+
+    async def prepare(self, **more: Any) -> Any:
+        given = self.get_query_argument("look", "") or (self.get_signed_cookie(COOKIE, max_age_days=1) or b"").decode()
+        wanted = os.environ.get(LOOK, "")
+        self._looks = bool(wanted) and hmac.compare_digest(given, wanted)
+        if self._looks and self.get_query_argument("look", ""):
+            self.set_signed_cookie(COOKIE, wanted, expires_days=1, httponly=True, samesite="Strict", path=self.base_url)
+        return await super().prepare(**more)
+
+    @property
+    def may_act(self) -> bool:
+        """Whether this reader may open what acts."""
+        return bool(self.current_user) and not os.environ.get(READ_ONLY)
+
+    async def get(self, *words: str) -> None:
+        if not (self.current_user or self._looks):
+            self.set_status(403)
+            page = Page("Not open to you", (
+                Title("This page needs its token"),
+                Banner("failed", "✗", "Open the address that mailops app printed; it carries the token."),
+            ))  # fmt: skip
+            self.finish(framed(page, root=self.root, here=self.request.path, workspace="", may_act=False))
+            return
+        query = {name: values[-1].decode("utf-8", "replace") for name, values in self.request.query_arguments.items()}
+        loop = asyncio.get_running_loop()
+        shown = await loop.run_in_executor(None, partial(self._made, words, query))
+        status, body = shown
+        self.set_status(status)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Referrer-Policy", "same-origin")
+        self.finish(body)
+
+    def _made(self, words: tuple[str, ...], query: Mapping[str, str]) -> tuple[int, str]:
+        try:
+            return self.make(words, query)
+        except MailopsError as error:
+            page = pages.trouble(error)
+            return page.status, self.shell(page)
+
+    @property
+    def root(self) -> str:
+        return str(url_path_join(self.base_url, "mailops/"))
+
+    def shell(self, page: Page, **more: Any) -> str:
+        """The page in its frame."""
+        try:
+            name = self.opened.get().workspace.path.name
+        except MailopsError:
+            name = "no workspace"
+        return framed(page, root=self.root, here=self.request.path, workspace=name, may_act=self.may_act, **more)
+
+    def make(self, words: tuple[str, ...], query: Mapping[str, str]) -> tuple[int, str]:
+        name = words[0] if words and words[0] else "home"
+        page = pages.READS[name](self.opened.get(), query)
+        return page.status, self.shell(page, live=name in LIVE)
+
+
+class OneMail(Look):
+    """A mail."""
+
+    def make(self, words: tuple[str, ...], query: Mapping[str, str]) -> tuple[int, str]:
+        return 200, self.shell(pages.mail(self.opened.get(), words[0]))
+
+
+class Report(Look):
+    """A report of a run in the app's frame, or the report itself."""
+
+    def make(self, words: tuple[str, ...], query: Mapping[str, str]) -> tuple[int, str]:
+        run_id, raw = words
+        path = pages.report(self.opened.get(), run_id)
+        if raw:
+            return 200, path.read_text("utf-8")
+        page = Page(f"Report {run_id}", (Title(f"Report of run {run_id}"),), "verdicts")
+        ways = [("Back to the last verdicts", "verdicts"), ("Home", "home")]
+        return 200, self.shell(page, frame=f"report/{run_id}/file", themed=False, ways=ways)
+
+
+class Notebook(Look):
+    """A notebook's page: its parameters as a bar, the notebook within, and the ways on."""
+
+    def make(self, words: tuple[str, ...], query: Mapping[str, str]) -> tuple[int, str]:
+        info = next((one for one in available() if one.name == words[0]), None)
+        if info is None:
+            raise NotFound(f"There is no page {words[0][:60]!r}.", code="run.notebook_not_found", fix="Look at home.")
+        before, after = pages.neighbours(info.name)
+        ways = [("Home", "home")]
+        ways += [(f"‹ {before.title}", pages.notebook(before.name))] if before else []
+        ways += [(f"{after.title} ›", pages.notebook(after.name))] if after else []
+        if not self.may_act:
+            told = Banner(
+                "skipped", "–", "This page acts, and you may look.", "Ask for the address with the act token."
+            )
+            blocks: list[Block] = [Title(info.title, info.question), told, Paragraph((Link("Home", "home"),))]
+            return 200, self.shell(Page(info.title, tuple(blocks)), ways=ways)
+        values, trouble = bar.read(info, query)
+        drawn: list[Block] = [Title(info.title)]
+        if trouble:
+            drawn.append(Banner("failed", "✗", "This cannot be used", trouble))
+        form = bar.form(info, query)
+        if form is not None:
+            set_now = ", ".join(f"{name.replace('_', ' ')} = {value}" for name, value in values.items())
+            fold = Details(f"What it shows{f': {set_now}' if set_now else ''}", (form,))
+            drawn.append(fold)
+        address = pages.address(f"../voila/render/{info.name}.ipynb", **values)
+        return 200, self.shell(Page(info.title, tuple(drawn)), frame=address, ways=ways)
+
+
+class Document(Look):
+    """A page of the documentation."""
+
+    def make(self, words: tuple[str, ...], query: Mapping[str, str]) -> tuple[int, str]:
+        known = pages.documents()
+        name = words[0].removesuffix(".md") or "index"
+        if name not in known:
+            raise NotFound(f"There is no page {name[:60]!r} here.", code="docs.not_found", fix="Begin at docs/index.")
+        body = document(known[name], name, known)
+        lines = known[name].read_text("utf-8").splitlines()
+        title = next((line.removeprefix("# ").strip() for line in lines if line.startswith("# ")), name)
+        return 200, self.shell(Page(title, (Raw(body, title),), "docs"), ways=[("All pages", "docs/index")])
+
+
+def document(path: Path, name: str, known: Mapping[str, Path]) -> Markup:
+    """A page of the documentation as HTML; its links to other pages lead to them in the app."""
+    import re
+
+    import mistune
+    import nh3
+
+    made = str(mistune.create_markdown(plugins=["table", "strikethrough"])(path.read_text("utf-8")))
+    folder = Path(name).parent
+
+    def led(found: re.Match[str]) -> str:
+        target, _, part = found[1].partition("#")
+        if "://" in target or target.startswith("mailto:"):
+            return found[0]
+        inside = os.path.normpath(folder / target).removesuffix(".md") if target else name
+        if inside in known:
+            return f'href="docs/{inside}{f"#{part}" if part else ""}"'
+        return 'data-elsewhere="1"'
+
+    tags = nh3.ALLOWED_TAGS | {"h1", "h2", "h3", "h4", "table", "thead", "tbody", "tr", "th", "td", "pre", "code"}
+    safe = nh3.clean(re.sub(r'href="([^"]*)"', led, made), tags=tags, link_rel="noopener noreferrer")
+    return Markup(safe)  # noqa: S704 (our own files, cleaned)
+
+
+def install(web_app: Any) -> None:
+    """Add the app's addresses to a Jupyter Server."""
+    opened = Opened()
+    base = web_app.settings["base_url"]
+
+    def at(pattern: str, handler: Callable[..., Any]) -> tuple[str, Any, dict[str, Any]]:
+        return (url_path_join(base, "mailops", pattern), handler, {"opened": opened})
+
+    reads = "|".join(pages.READS)
+    web_app.add_handlers(
+        ".*$",
+        [
+            (url_path_join(base, "mailops") + "/?", Look, {"opened": opened}),
+            at(f"({reads})", Look),
+            at(r"mail/(\d{1,18})", OneMail),
+            at(r"report/([\w.-]{1,80})(/file)?", Report),
+            at(r"page/(\w{1,60})", Notebook),
+            at(r"docs/([\w./-]{0,120})", Document),
+        ],
+    )

@@ -1,0 +1,288 @@
+"""The app's pages without a kernel, over HTTP from a real server on loopback: who may open what, and what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from furnish import furnish
+
+from mailops import Ops
+from mailops.app import bar, pages
+from mailops.app.handlers import document
+from mailops.app.serve import addresses, settings
+from mailops.errors import ConfigError
+from mailops.jobs.catalogue import available
+from mailops.page.blocks import Link, Paragraph, Raw, Table, Title, html, text
+from mailops.testing import SmtpServer, refuse
+
+Get = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ops, Callable[..., Get], int]]:
+    """A workspace with three failed mails and one sent, the app on it, and one of a failed mail's numbers."""
+    from mailops.workspace import init
+
+    folder = tmp_path_factory.mktemp("app") / "workspace"
+    init(folder).engine.dispose()
+    ops = Ops.open(folder)
+    with SmtpServer(script=[refuse(f"u{n}@strict.example") for n in range(3)]) as smtp:
+        furnish(ops, smtp)
+        for n in range(3):
+            failed = ops.send(
+                sender="ann@acme.example", to=[f"u{n}@strict.example"], subject=f"<b>Mail {n}</b>", text="x"
+            )
+        ops.send(sender="ann@acme.example", to=["bob@fine.example"], subject="Fine", text="x")
+        ops.queue.run()
+    running = []
+
+    def start(*options: str) -> Get:
+        env = {**os.environ, "MAILOPS_WORKSPACE": str(folder), "MAILOPS_APP_LOOK": "look-token", "MAILOPS_APP_ACT": "act-token",
+               "JUPYTER_RUNTIME_DIR": str(folder.parent / "run"), "JUPYTER_CONFIG_DIR": str(folder.parent / "conf")}  # fmt: skip
+        child = subprocess.Popen([sys.executable, "-m", "mailops", "app", "--port", "0", *options], env=env, text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        running.append(child)
+        assert child.stdout is not None
+        said = child.stdout.readline()
+        found = re.search(r"(http://127\.0\.0\.1:\d+)/mailops/home\?look=", said)
+        assert found, said
+
+        def get(path: str, token: str = "look=look-token") -> tuple[int, str]:
+            mark = "&" if "?" in path else "?"
+            address = f"{found[1]}/{path}{mark}{token}" if token else f"{found[1]}/{path}"
+            try:
+                with urllib.request.urlopen(address, timeout=20) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+
+        return get
+
+    yield ops, start, failed
+    for child in running:
+        os.killpg(child.pid, signal.SIGTERM)
+        child.communicate(timeout=20)
+    ops.close()
+
+
+@pytest.fixture(scope="module")
+def get(served: Any) -> Get:
+    get: Get = served[1]()
+    return get
+
+
+PAGES = ("home", "queue", "queue?show=all", "status", "verdicts", "search?q=strict.example", "search?q=", "trace",
+         "docs/index", "docs/how-to/relay", "page/queue", "page/connect_google")  # fmt: skip
+
+
+class Read(HTMLParser):
+    """What a check of accessibility wants to know of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._skipped = 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._skipped += tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._skipped -= tag in ("script", "style")
+
+    def handle_data(self, data: str) -> None:
+        if not self._skipped:
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_has_landmarks_a_title_labels_and_a_way_home(get: Get, path: str) -> None:
+    status, body = get(f"mailops/{path}")
+    page = Read(body)
+    assert status == 200
+    assert page.all("html")[0]["lang"] == "en"
+    assert re.search(r"<title>[^<]{3,} – mailops</title>", body)
+    assert [len(page.all(tag)) for tag in ("main", "header", "footer", "h1")] == [1, 1, 1, 1]
+    assert page.all("a")[0]["class"] == "skip"
+    assert str(page.all("a")[0]["href"]).endswith("#main")
+    assert "home" in [one.get("href") for one in page.all("a")]
+    ids = [one["id"] for _, one in page.tags if one.get("id")]
+    assert len(ids) == len(set(ids))
+    labels = {one.get("for") for one in page.all("label")}
+    for control in page.all("input") + page.all("select"):
+        assert control.get("id") in labels or control.get("id") == "theme", control
+    assert len(page.all("caption")) == len(page.all("table")) or path.startswith("docs")
+    assert all(one.get("scope") == "col" for one in page.all("th")) or path.startswith("docs")
+    assert "mailops-" not in body.partition("<script>")[0] or "token" not in body.partition("<script>")[0]
+    assert "cell" not in " ".join(page.words).lower().split()
+
+
+def test_home_says_what_needs_somebody_and_leads_on(get: Get, served: Any) -> None:
+    _, body = get("mailops/home")
+    words = " ".join(Read(body).words)
+    assert "Mail at a glance" in words
+    assert "Delivery Failed" in words
+    assert "strict.example" in words
+    assert "Open Queue" in words
+    assert "queue.waiting" not in words  # words, never the code of a check
+    assert 'href="queue?show=needs"' in body
+
+
+def test_a_person_walks_from_home_to_a_cause_and_back(get: Get, served: Any) -> None:
+    _, _, failed = served
+    body = get("mailops/queue")[1]
+    assert f'href="mail/{failed}"' in body
+    assert "<b>Mail" not in body
+    mail = get(f"mailops/mail/{failed}")[1]
+    assert "What the server said" in mail
+    found = re.search(r'href="(queue\?reason=[^"]+strict\.example)"', mail)
+    assert found
+    others = get("mailops/" + found[1].replace("&amp;", "&"))[1]
+    assert "1–3 of 3" in others
+    assert f'href="page/queue?mail={failed}"' in mail
+    assert get("mailops/mail/999999")[0] == 404
+
+
+def test_search_finds_an_address_a_domain_a_number_and_words(get: Get, served: Any) -> None:
+    _, _, failed = served
+    assert "Mails to u1@strict.example (1)" in get("mailops/search?q=u1@strict.example")[1]
+    assert "Mails from acme.example (4)" in get("mailops/search?q=acme.example")[1]
+    assert "page/domain_dns?domain=acme.example" in get("mailops/search?q=acme.example")[1]
+    assert f"Mail {failed}" in get(f"mailops/search?q={failed}")[1]
+    assert "has it (1)" in get("mailops/search?q=Fine")[1]
+    assert "<script>alert" not in get("mailops/search?q=%3Cscript%3Ealert(1)%3C/script%3E")[1]
+
+
+def test_a_page_is_there_at_once(get: Get) -> None:
+    """At most 0.2 s on a machine that rests; the bound here leaves room for one that works."""
+    for path in ("home", "queue", "verdicts", "search?q=strict.example"):
+        get(f"mailops/{path}")
+        best = min(_seconds(lambda path=path: get(f"mailops/{path}")) for _ in range(5))  # type: ignore[misc]
+        assert best < 0.6, (path, best)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def test_who_only_looks_reaches_nothing_that_acts(get: Get) -> None:
+    assert get("mailops/home", token="")[0] == 403
+    assert get("mailops/home", token="look=wrong")[0] == 403
+    assert get("mailops/home", token="token=wrong")[0] == 403
+    assert get("api/kernels")[0] == 403
+    assert get("api/contents")[0] == 403
+    assert "jupyter-config-data" not in get("voila/render/queue.ipynb")[1]
+    assert "you may look" in get("mailops/page/queue")[1]
+    assert "<iframe" not in get("mailops/page/queue")[1]
+    acts = get("mailops/page/queue", token="token=act-token")
+    assert acts[0] == 200
+    assert 'data-src="../voila/render/queue.ipynb"' in acts[1]
+    assert "act-token" not in acts[1]
+
+
+def test_read_only_gives_nobody_the_second_token(served: Any) -> None:
+    get = served[1]("--read-only")
+    assert get("mailops/home")[0] == 200
+    for token in ("look=look-token", "token=act-token", "token="):
+        assert get("api/kernels", token)[0] == 403
+        assert get("voila/render/queue.ipynb", token)[0] in (403, 404)
+    assert addresses("127.0.0.1", 1, "a", None).act is None
+    assert "VoilaConfiguration" not in settings("127.0.0.1", 1, act="x", read_only=True)
+
+
+def test_the_app_listens_on_this_machine_only() -> None:
+    from mailops.app.serve import serve
+
+    with pytest.raises(ConfigError) as caught:
+        serve("0.0.0.0", 0)
+    assert caught.value.code == "app.host"
+
+
+# --- the bar ----------------------------------------------------------------------------------------------------------
+
+
+def info(name: str) -> Any:
+    return next(one for one in available() if one.name == name)
+
+
+def test_an_address_sets_what_is_looked_at_by_the_types_of_the_notebook() -> None:
+    values, trouble = bar.read(info("domain_dns"), {"domain": "acme.example", "everything": "yes", "volume": "12"})
+    assert (values, trouble) == ({"domain": "acme.example", "everything": True, "volume": 12}, "")
+    lines = bar.source(info("domain_dns"), values).splitlines()
+    assert sorted(lines) == ["domain = 'acme.example'", "everything = True", "volume = 12"]
+    values, trouble = bar.read(info("domain_dns"), {"volume": "many", "domain": "acme.example"})
+    assert values == {"domain": "acme.example"}
+    assert "volume" in trouble
+    assert bar.read(info("queue"), {"mail": "7"})[0] == {"mail": 7}
+
+
+@pytest.mark.parametrize("name", [one.name for one in available()])
+def test_no_address_sets_what_acts_or_names_a_place(name: str) -> None:
+    one = info(name)
+    given = {parameter.name: "/etc/passwd" for parameter in one.parameters if parameter.type == "str"}
+    reached = bar.read(one, given)[0]
+    for never in ("workspace", "backup_to", "export", "files", "logs", "registered", "behaves", "decision"):
+        assert never not in reached
+    assert "accept_losses" not in bar.read(one, {"accept_losses": "yes", "test_mail": "yes", "loop": "yes"})[0]
+
+
+def test_a_value_is_text_to_the_notebook_and_is_never_run() -> None:
+    nasty = "x'); import os; os.system('id') #\n\n1/0"
+    lines = bar.source(info("domain_dns"), bar.read(info("domain_dns"), {"domain": nasty})[0])
+    names: dict[str, Any] = {}
+    exec(lines, names)
+    assert names.get("domain", nasty) == nasty
+
+
+# --- blocks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_block_escapes_everything_and_takes_no_text_for_html() -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    for block in (
+        Title(evil, evil),
+        Paragraph((evil, Link(evil, evil))),
+        Table(evil, (evil,), [[evil, Link(evil, "javascript:alert(1)")]]),
+    ):
+        assert "<img" not in html(block)
+        assert "javascript:" not in html(block)
+        assert evil in text(block)
+    with pytest.raises(TypeError):
+        Raw("<b>plain text</b>")  # type: ignore[arg-type]
+
+
+# --- the documentation ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(pages.documents()))
+def test_no_link_of_the_documentation_is_dead_in_the_app(name: str) -> None:
+    known = pages.documents()
+    body = document(known[name], name, known)
+    for target in re.findall(r'href="([^"]*)"', body):
+        inside = target.partition("#")[0]
+        assert target.startswith(("http://", "https://", "mailto:")) or inside.removeprefix("docs/") in known, target
+    assert "<h1" in body
+
+
+def test_a_page_names_a_report_only_where_there_is_one(get: Get, tmp_path: Path) -> None:
+    assert get("mailops/report/nobody")[0] == 404
+    assert get("mailops/report/..%2f..%2fetc")[0] == 404
