@@ -366,9 +366,10 @@ class Ops:
         from .bounces.hardness import read_table
         from .inbound.loops import ALLOWED, check_limit, clean_allowed
         from .model.filters import parse_filter
+        from .model.setup import MASS_PARAMETER
         from .model.tag import KEY_PARAMETER
         from .model.thread_token import KEY_PARAMETER as TOKEN_KEY
-        from .routing.plan import MASS_PARAMETER, refuse_dedicated
+        from .routing.plan import refuse_dedicated
         from .routing.usage import DAILY, SUBSCRIPTION, check_policy
         from .store.setup import check_identity, set_parameter
         from .suppression.decide import check_mode
@@ -747,7 +748,7 @@ class Ops:
 
     def save_plan(self, plan: Plan) -> list[Saved[Server]]:
         """Write a plan: its servers, the Dedicated Server, and the alias domain or parameters that it needs."""
-        from .routing.plan import MASS_PARAMETER
+        from .model.setup import MASS_PARAMETER
 
         done = []
         before = {s.key: s for s in self.setup.servers}

@@ -80,6 +80,11 @@ class Door:
         found = self._ops.logins.find(login)
         return found.messages_per_minute if found else None
 
+    def postmaster(self) -> str | None:
+        """That of the first alias domain."""
+        domain = self._ops.setup.domain_of(None)
+        return f"postmaster@{domain.name}" if domain else None
+
     def recipient(self, _login: str | None, address: str) -> str | None:
         """An address that gets no mail at all."""
         why = recipient_barred(self._ops.engine, address, self._ops.clock)

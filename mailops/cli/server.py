@@ -23,7 +23,7 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 @app.command("list")
 def listing(ctx: typer.Context, json: bool = JSON) -> None:
     """All outgoing servers in the order they are asked."""
-    from ..routing.plan import MASS_PARAMETER
+    from ..model.setup import MASS_PARAMETER
 
     setup = open_ops(ctx).setup
     servers = sorted(setup.servers, key=lambda s: (s.priority, s.name, s.created))

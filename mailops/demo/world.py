@@ -15,10 +15,9 @@ from pathlib import Path
 from types import TracebackType
 
 from ..errors import ConfigError
-from ..model.setup import AliasDomain, Company, Encryption, MailClass, Server
+from ..model.setup import MASS_PARAMETER, AliasDomain, Company, Encryption, MailClass, Server
 from ..model.text import harmless
 from ..ops import Ops
-from ..routing.plan import MASS_PARAMETER
 from ..testing import SmtpServer, bounce_later, defer, greylist, refuse
 from ..testing.dns_server import DnsServer
 from ..testing.smtp_core import HOSTNAME

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ..model.verdict import VerdictState as S
+from ..providers.outgoing import REGISTRARS
 from ..providers.records import guess_host, guides_first
 from .answer import Status
 from .check_bulk import check_bulk
@@ -108,7 +109,8 @@ async def is_absent(resolver: Asker, name: str) -> bool:
 def _absent(name: str) -> CheckResult:
     return verdict(
         "domain", name, S.FAILED, "domain.absent", f"There is no domain {spoken(name)}: DNS does not know it",
-        found=f"NXDOMAIN for {name}", expected="A registered domain", fix="Look for a slip of the keys in the name.",
+        found=f"NXDOMAIN for {name}", expected="A registered domain",
+        fix=f"Look for a slip of the keys in the name. One that is free is sold by {', '.join(REGISTRARS)} and others.",
     )  # fmt: skip
 
 

@@ -173,8 +173,8 @@ class Domains:
 
         def look() -> None:
             with suppress(Exception), self._run() as run:
-                denied = _denied(run, _mail_domain(domain))
-                found.append(None if denied is None else not denied)
+                answer = run.do(lambda resolver: resolver.ask(_mail_domain(domain), "SOA"))
+                found.append(None if answer.unknown else answer.status is not Status.NXDOMAIN)
 
         worker = threading.Thread(target=look, daemon=True)
         worker.start()
@@ -195,7 +195,7 @@ class Domains:
         fetcher = PolicyFetcher(timeout=self._timeout)  # asked only for a domain that announces a policy
         with self._run() as run:
             found = run.do(lambda resolver: check_domains(resolver, setups, ground=ground, fetcher=fetcher))
-            reports = tuple(self._owned(run, self._fitted(one)) for one in found)
+        reports = tuple(map(self._fitted, found))
         for report in reports:
             self._keep(report)
         return reports
@@ -313,22 +313,9 @@ class Domains:
 
         fetcher = PolicyFetcher(timeout=self._timeout)  # asked only for a domain that announces a policy
         report = self._fitted(run.do(lambda resolver: check_domain(resolver, setup, ground=ground, fetcher=fetcher)))
-        report = self._owned(run, report)
         if kept:
             self._keep(report)
         return report
-
-    def _owned(self, run: DnsRun, report: DomainReport) -> DomainReport:
-        """With the first thing to do where DNS denies the domain: records need one that is owned (OUT-09)."""
-        from ..dns.domain_model import verdict
-        from ..routing.steps import own_domain
-
-        name = report.setup.name
-        if not any(one.code == "spf.missing" for one in report.results) or _denied(run, name) is not True:
-            return report
-        title, fix = f"{name} does not exist in DNS", own_domain(name).text
-        missing = verdict("domain", name, VerdictState.FAILED, "domain.missing", title, fix=fix)
-        return replace(report, results=(missing, *report.results))
 
     def _fitted(self, report: DomainReport) -> DomainReport:
         report = meant(report, self._known()) if report.absent else report
@@ -350,12 +337,6 @@ class Domains:
                 fix="Go to your workspace folder, or name it: mailops -w FOLDER …",
             )
         return self._engine()
-
-
-def _denied(run: DnsRun, name: str) -> bool | None:
-    """Whether DNS says that there is no such name; None where nobody answers."""
-    answer = run.do(lambda resolver: resolver.ask(name, "SOA"))
-    return None if answer.unknown else answer.status is Status.NXDOMAIN
 
 
 def _mail_domain(text: str) -> str:

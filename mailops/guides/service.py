@@ -308,7 +308,7 @@ class Guided:
 
     def _save_server(self) -> None:
         """Save the server that was tested; Mailjet's is the dedicated one for mass mail, unless that was declined."""
-        from ..routing.plan import MASS_PARAMETER
+        from ..model.setup import MASS_PARAMETER
 
         saved = self.ops.save_server(server_of(self.run, **self.services.server_overrides))
         if saved.mail_class is MailClass.MASS and str(self.run.answers().get("dedicated") or "yes") == "yes":

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ..model.reasons import plain
 from ..model.states import DeliveryState, FailureType
 from ..store import schema
 from . import sendings
@@ -86,7 +87,8 @@ def _fact(
         "bounce_id": bounce_id,
         "updated_at": now,
     }
-    told = {"failure_type": FailureType.BOUNCE.value, "failure_reason": f"Came back from {recipient}: {text}"}
+    why = f"Came back from {recipient}: {_interpreted(text, data)}"
+    told = {"failure_type": FailureType.BOUNCE.value, "failure_reason": why}
     if outcome == "bounced" and (took := acceptances(connection, mail_id).get(recipient)):
         data = {**data, "accepted": took[:1000]}  # the delivery speaks of the return from now on
     return Fact(
@@ -103,6 +105,14 @@ def _fact(
         row=row if outcome == "bounced" else None,
         told=told,
     )
+
+
+def _interpreted(text: str, data: Mapping[str, Any]) -> str:
+    """A report's words; before those that nobody can interpret, and that come without a status, stands ``no error``
+    (IN-18)."""
+    clear = data.get("status") or data.get("reason") not in (None, "undefined", "onhold")
+    none = plain("undefined")
+    return text if clear or text in ("", none) else f"{none} ({text})"
 
 
 def acceptances(connection: Connection, mail_id: int) -> dict[str, str]:

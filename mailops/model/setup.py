@@ -156,6 +156,8 @@ class Company:
     id: int | None = None
 
 
+MASS_PARAMETER = "mailops.mass_mailing.server"
+"""The parameter that names the Dedicated Server for mass mail."""
 HOSTED_SEQUENCE = 100  # every own domain goes before the hosted one
 DEFAULT_KEY = "default"  # of the default server, where a key is wanted
 

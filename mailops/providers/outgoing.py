@@ -11,6 +11,8 @@ from .rules import PROVIDERS
 
 __all__ = ["CAMPAIGN_LIMIT", "PROVIDERS", "SUGGESTED", "Provider", "server_for"]
 
+REGISTRARS = ("GoDaddy", "Namecheap")
+"""Who sells domains, for example."""
 SUGGESTED = {
     MailClass.TRANSACTIONAL: ("Gmail", "Amazon SES", "Brevo"),
     MailClass.MASS: ("Mailgun", "Sendgrid", "Mailjet"),

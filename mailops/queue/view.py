@@ -326,6 +326,9 @@ def _deliveries(connection: Connection, ids: list[int]) -> dict[int, tuple[Deliv
         d.c.updated_at,
     ).where(d.c.mail_id.in_(ids))
     for mail_id, key, to, state, code, enhanced, reply, stage, reason, at in connection.execute(query.order_by(d.c.id)):
-        view = DeliveryView(int(key), to, DeliveryState(state), code, enhanced, reply, stage, reason, at)
+        now = DeliveryState(state)
+        if now is DeliveryState.BOUNCED:
+            code = None  # it is that of the server that had taken the mail; a report has a status or none
+        view = DeliveryView(int(key), to, now, code, enhanced, reply, stage, reason, at)
         found.setdefault(int(mail_id), []).append(view)
     return {mail_id: tuple(views) for mail_id, views in found.items()}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ..errors import ConfigError, StateConflict
 from ..model.address import is_valid, normalise, parse_first
 from ..model.filters import is_domain, read_filter
-from ..model.setup import AliasDomain, Authentication, Hosting, MailClass, Profile, Server, Setup
+from ..model.setup import MASS_PARAMETER, AliasDomain, Authentication, Hosting, MailClass, Profile, Server, Setup
 from ..model.text import counted
 from ..model.verdict import Finding, Severity
 from ..providers.outgoing import CAMPAIGN_LIMIT, SUGGESTED, server_for
@@ -21,7 +21,6 @@ from .ports import encryption_finding, port_finding
 from .select import in_order, notification_address
 from .usage import hosted_sender_finding
 
-MASS_PARAMETER = "mailops.mass_mailing.server"
 LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")
 
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 
 from ..errors import ConfigError, NotFound
 from ..model.setup import AliasDomain, Hosting, Profile, Setup
-from ..providers.outgoing import PROVIDERS, SUGGESTED
+from ..providers.outgoing import PROVIDERS, REGISTRARS, SUGGESTED
 from .impact import PATH as ALIAS_DOMAINS
 
 PARAMETERS = ("Settings", "Technical", "Parameters", "System Parameters")
 OUTGOING_SERVERS = ("Settings", "Technical", "Email: Outgoing Mail Servers")
 INCOMING_SERVERS = ("Settings", "Technical", "Emails: Incoming Mail Servers")
 ADMIN_EMAIL = ("user icon", "My Profile (or Preferences)", "Preferences", "Email")
-REGISTRARS = ("GoDaddy", "Namecheap")
 SERVER_FIELDS = ("Name", "FROM Filtering", "SMTP Server", "SMTP Port", "Connection Encryption", "Username", "Password",
                  "Priority", "Active")  # fmt: skip
 METHODS = ("incoming mail server", "redirection", "MX record")

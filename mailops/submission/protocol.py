@@ -39,6 +39,14 @@ _TEXTS = {
 }
 
 
+_ENHANCED = {
+    "221": "2.0.0", "250": "2.0.0", "252": "2.1.5", "454": "4.7.0", "500": "5.5.2", "501": "5.5.4", "502": "5.5.1",
+    "503": "5.5.1", "530": "5.7.0", "550": "5.0.0", "552": "5.3.4",
+}  # fmt: skip
+"""Codes of RFC 3463 for answers of the protocol itself, which have none (RFC 2034)."""
+_BARE = re.compile(rf"({'|'.join(_ENHANCED)}) (?![245]\.\d)")
+_POSTMASTER = re.compile(r"(?i)to: *<postmaster>( .*)?")
+
 _NO_SMTP = re.compile(rb"(?i)[^a-z\s]|(?:get|post|put|head|delete|options|patch|trace|connect|pri) |ssh-|\S+ \S+ http/")
 """How other protocols begin: a browser, a proxy, TLS. RFC 5321 §4.1.1: a command begins with a letter."""
 _FOREIGN = frozenset(["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "PRI"])
@@ -102,6 +110,7 @@ class SubmissionSession(SMTP):
         self._failures = 0
         self._unknown = 0
         self._parameters_of = "MAIL"
+        self._greets = False
         self._heard = False
         self._smtp_methods = _Methods(self._smtp_methods, self)
         # Set here and not by argument: aiosmtpd warns about a combination that is safe with TLS from the start.
@@ -189,6 +198,8 @@ class SubmissionSession(SMTP):
 
     async def push(self, status: Any) -> None:
         told = _TEXTS.get(status, status) if isinstance(status, str) else status
+        if isinstance(told, str) and not self._greets and (bare := _BARE.match(told)):
+            told = f"{bare[1]} {_ENHANCED[bare[1]]} {told[4:]}"  # RFC 2034: all but greetings have one
         if isinstance(told, str) and told[:1] in "45":
             self._refused(told)
         await super().push(told)
@@ -274,7 +285,21 @@ class SubmissionSession(SMTP):
         session.host_name = hostname
         kept = [line for line in responses[:-1] if not (line.startswith("250-AUTH") and not self._auth_methods)]
         most = f"250-LIMITS RCPTMAX={self.server.meter.limits.recipients}"  # RFC 9422
-        return [*kept, "250-PIPELINING", most, responses[-1]]
+        return [*kept, "250-PIPELINING", "250-ENHANCEDSTATUSCODES", most, responses[-1]]
+
+    async def smtp_EHLO(self, hostname: str) -> None:
+        self._greets = True
+        try:
+            await super().smtp_EHLO(hostname)
+        finally:
+            self._greets = False
+
+    async def smtp_HELO(self, hostname: str) -> None:
+        self._greets = True
+        try:
+            await super().smtp_HELO(hostname)
+        finally:
+            self._greets = False
 
     @syntax("MAIL FROM: <address>", extended=" [SP <mail-parameters>]")
     async def smtp_MAIL(self, arg: str | None) -> None:
@@ -284,6 +309,9 @@ class SubmissionSession(SMTP):
     @syntax("RCPT TO: <address>", extended=" [SP <mail-parameters>]")
     async def smtp_RCPT(self, arg: str | None) -> None:
         self._parameters_of = "RCPT"
+        meant = _POSTMASTER.fullmatch(arg or "")
+        if meant and (address := await self._postmaster()):
+            arg = f"TO:<{address}>{meant[1] or ''}"
         await super().smtp_RCPT(arg)
 
     def _getparams(self, params: Sequence[str]) -> dict[str, str | bool] | None:
@@ -487,6 +515,16 @@ class SubmissionSession(SMTP):
             log.warning("%s of %s: %s: %s", question, self.client, type(error).__name__, error)
             return None
         return found
+
+    async def _postmaster(self) -> str | None:
+        """Who is meant by a postmaster without a domain, whom every server takes mail for (RFC 5321 §4.5.1)."""
+        if self.server.door is None:
+            return None
+        try:
+            return await self.server.in_thread(self.server.door.postmaster)  # type: ignore[no-any-return]
+        except Exception as error:
+            log.warning("postmaster of %s: %s: %s", self.client, type(error).__name__, error)
+            return None
 
     async def _ask(self, question: str, *about: object) -> str | None:
         """The door's refusal as an answer; None when it lets the command pass."""

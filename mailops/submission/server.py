@@ -40,6 +40,9 @@ class Door(Protocol):
     def per_minute(self, login: str) -> int | None:
         """The mails a minute that a login may hand over; None: as the listener says."""
 
+    def postmaster(self) -> str | None:
+        """The address of the postmaster here; None where there is no domain for one."""
+
 
 class SubmissionServer:
     """Takes mail over SMTP and calls ``accept`` with it, in a thread; what that returns stands in the 250 answer.

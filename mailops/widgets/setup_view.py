@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputRefused
 from ..model.changes import Saved
-from ..model.setup import Authentication, Encryption, MailClass
+from ..model.setup import MASS_PARAMETER, Authentication, Encryption, MailClass
 from ..page.theme import box, chip, code, esc, heading, html_table, paragraph
 from ..providers.outgoing import SUGGESTED
 from ..routing import in_order, steps
 from ..routing.effect import ALIAS_DOMAINS_PATH, PARAMETERS_PATH
-from ..routing.plan import KINDS, MASS_PARAMETER
+from ..routing.plan import KINDS
 from ..routing.select import notification_address
 from .faces import Card
 from .form import Form

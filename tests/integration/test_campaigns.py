@@ -28,9 +28,8 @@ from mailops.cli import commands  # noqa: F401
 from mailops.cli.app import app
 from mailops.errors import ConfigError, InputRefused, MessageRefused, NotFound, StateConflict
 from mailops.model.mail import Submission
-from mailops.model.setup import Encryption
+from mailops.model.setup import MASS_PARAMETER, Encryption
 from mailops.queue.compose import compose
-from mailops.routing.plan import MASS_PARAMETER
 from mailops.store import schema
 from mailops.testing import ManualClock, SmtpServer, SmtpServerProcess, refuse
 from mailops.testing.smtp_script import Rule

@@ -10,8 +10,8 @@ from furnish import furnish
 
 from mailops import Ops
 from mailops.errors import ConfigError
-from mailops.model.setup import AliasDomain, Authentication, Company, Encryption, MailClass, Server
-from mailops.routing.plan import MASS_PARAMETER, server_for_class
+from mailops.model.setup import MASS_PARAMETER, AliasDomain, Authentication, Company, Encryption, MailClass, Server
+from mailops.routing.plan import server_for_class
 from mailops.testing import SmtpServer
 
 

@@ -194,3 +194,32 @@ def test_a_mail_with_a_ticket_s_name_and_no_ticket_is_a_mail(ops_factory: Callab
         assert answer_to(mail, folder, clock.now()) is None
         assert held.name not in others
     assert answer_to(mail, folder, clock.now()) is None
+
+
+def test_every_answer_has_an_enhanced_code_and_the_postmaster_is_here(ops_factory: Callable[..., Ops]) -> None:
+    """RFC 2034, announced; RFC 5321 §4.5.1: mail to a postmaster without a domain is taken, in any case."""
+    ops = ops_factory()
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+        with make_servers(ops)[0] as server, smtplib.SMTP("127.0.0.1", server.port, timeout=10) as line:
+            said = line.ehlo()[1].decode().splitlines()
+            assert "ENHANCEDSTATUSCODES" in said
+            assert not any(re.match(r"\d\.\d\.\d", one) for one in said)
+            wrong = (
+                "DATA",
+                "RCPT TO:<b@x.example>",
+                "MAIL TO:<b@x.example>",
+                "AUTH",
+                "VRFY",
+                "EXPN all",
+                "NOOP x",
+            )
+            for command in (*wrong, "NOOP", "RSET", "MAIL FROM:<ann@acme.example>", "RCPT TO:<PostMaster>"):
+                code, words = line.docmd(command)
+                assert re.match(rb"%d\.\d{1,3}\.\d{1,3} " % (code // 100), words), (command, code, words)
+            assert code == 250
+            code, words = line.data("From: ann@acme.example\r\nTo: postmaster@acme.example\r\nSubject: s\r\n\r\nt\r\n")
+            assert code == 250
+            assert line.docmd("QUIT")[1].startswith(b"2.0.0 ")
+        ops.queue.run()
+        assert smtp.messages[0].recipients == ("postmaster@acme.example",)

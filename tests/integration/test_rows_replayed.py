@@ -48,11 +48,11 @@ def test_a_domain_that_dns_denies_is_to_be_bought_says_its_check_too(tmp_path: P
     desk = at(tmp_path / "w", dns)
     desk("company", "domain", "nobody-owns.org")
     first = desk.json("domain", "check", "nobody-owns.org", status=1)["results"][0]
-    assert (first["code"], first["state"]) == ("domain.missing", "failed")
+    assert (first["code"], first["state"]) == ("domain.absent", "failed")
     assert "GoDaddy" in first["fix"]
     assert "Namecheap" in first["fix"]
     told = desk.json("domain", "check", "tin-whistle.org", status=1)["results"]
-    assert "domain.missing" not in {one["code"] for one in told}
+    assert "domain.absent" not in {one["code"] for one in told}
 
 
 @pytest.mark.req("DNS-02")
@@ -119,3 +119,28 @@ def test_online_has_the_one_subdomain_that_was_chosen(tmp_path: Path) -> None:
     assert "quay.odoo.com" in desk("company", "domain", "harbour.odoo.com", status=2)
     desk("company", "domain", "quay.odoo.com", "--catchall", "answers", "--yes")
     at(tmp_path / "s", hosting="sh")("company", "domain", "harbour.odoo.com", "--yes")
+
+
+@pytest.mark.req("IN-18", "ERR-04")
+@pytest.mark.parametrize(
+    ("body", "said"), [("", "no error"), ("Sorry.", "no error (Sorry.)"), ("qux 7", "no error (qux 7)")]
+)
+def test_the_queue_says_no_error_of_what_nobody_can_interpret(
+    tmp_path: Path, smtp: SmtpServer, body: str, said: str
+) -> None:
+    desk = own(at(tmp_path / "w", hosting="on_premise"), smtp)
+    desk("send", "--from", "a@tin-whistle.org", "--to", "gone@x.example", "--subject", "s", "--text", "t")
+    desk("queue", "run")
+    report = tmp_path / "report.eml"
+    report.write_bytes(
+        b"From: MAILER-DAEMON <mailer-daemon@x.example>\r\nTo: bounce@tin-whistle.org\r\nSubject: Undelivered\r\n"
+        b"Message-ID: <r@x.example>\r\nReferences: <%b>\r\n\r\n%b\r\n"
+        % (smtp.messages[0].message_id.strip("<>").encode(), body.encode())
+    )
+    desk("bounces", "take", str(report))
+    told = desk.json("queue", "show", "1")["mail"]
+    assert told["failure_reason"] == f"Came back from gone@x.example: {said}"
+    (one,) = told["deliveries"]
+    assert (one["state"], one["code"], one["enhanced"]) == ("bounced", None, None)  # never as the success it was first
+    assert (one["reply"] or "") == (body or "no error")
+    assert said in desk("queue", "list")
