@@ -19,7 +19,8 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 
 @app.command()
 def init(
-    folder: str = typer.Argument(".", help="The folder to make a workspace of."),
+    ctx: typer.Context,
+    folder: str = typer.Argument(None, help="The folder to make a workspace of (default: that of -w, else this one)."),
     hosting: str = typer.Option("on_premise", help="Where the database lives: online, sh or on_premise."),
     database: str = typer.Option("mailops", help="The database's name (the hosted subdomain)."),
     json: bool = JSON,
@@ -36,6 +37,7 @@ def init(
             facts={"hosting": hosting},
             fix="Use online, sh or on_premise.",
         )
+    folder = folder if folder is not None else workspace_of(ctx) or "."
     if not folder.strip():
         raise ConfigError(
             "No folder was named.",

@@ -213,3 +213,11 @@ def test_status_tells_of_broken_settings_as_other_commands_do(tmp_path):
     assert status == 1
     assert line in text
     assert "config.toml" in text
+
+
+def test_init_makes_the_workspace_that_was_named_in_front(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, text = said(tmp_path / "named", "init")
+    assert status == 0, text
+    assert (tmp_path / "named" / "mailops.toml").is_file()
+    assert not (tmp_path / "mailops.toml").exists()
