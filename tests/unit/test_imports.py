@@ -27,6 +27,8 @@ LAZY_PANDAS = {
     "mailops/dns/aggregate_frames.py",
     "mailops/queue/frame.py",
     "mailops/suppression/service.py",
+    "mailops/campaigns/service.py",
+    "mailops/queue/allowance.py",
 }
 
 
