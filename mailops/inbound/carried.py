@@ -17,12 +17,13 @@ from .values import InboundMail
 REDIRECTED, FORWARDED, DIRECT = "redirected", "forwarded", "direct"
 _SUBJECT = re.compile(r"\s*(?:fwd?|wg|tr|rv|enc|vs|i|doorst|vb)\s*:", re.IGNORECASE)
 _QUOTED = re.compile(
-    r"^[\s>*|-]*(?:-+\s*)?(?:forwarded message|original message|begin forwarded message|weitergeleitete nachricht|"
+    r"^[ \t>*|-]{0,60}(?:forwarded message|original message|begin forwarded message|weitergeleitete nachricht|"
     r"ursprüngliche nachricht|message transféré|mensaje reenviado)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 _HEADERS = re.compile(
-    r"^[\s>*]*(?:from|von|de)\s*:.+\n(?:[\s>*]*\S[^\n]*\n){0,4}?[\s>*]*(?:sent|date|gesendet|datum|envoyé|to|an|à)\s*:",
+    r"^[ \t>*]{0,20}(?:from|von|de)[ \t]{0,5}:[^\n]{1,500}\n(?:[ \t>*]{0,20}[^\s>*][^\n]{0,500}\n){0,4}?"
+    r"[ \t>*]{0,20}(?:sent|date|gesendet|datum|envoyé|to|an|à)[ \t]{0,5}:",
     re.IGNORECASE | re.MULTILINE,
 )
 _HOPS = ("resent-from", "resent-to", "x-forwarded-to", "x-forwarded-for", "x-ms-exchange-forwardingloop")
