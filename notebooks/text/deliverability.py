@@ -2,6 +2,9 @@
 # # Deliverability
 # Does your mail arrive, who refuses it and why, and what of that is yours to mend?
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 since: str = "30d"  # how far back: 30d, 12w, or a date such as 2026-01-31

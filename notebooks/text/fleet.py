@@ -2,6 +2,9 @@
 # # Fleet
 # How do all workspaces below a folder stand: their queues, their notebooks, what ends soon, and their domains?
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 folder: str = ""  # the folder that holds the workspaces (empty: the one around this workspace)

@@ -2,6 +2,9 @@
 # # Jobs
 # Which notebooks run by a schedule, how did each end last, and who hears of it when one fails?
 
+# %% [markdown] tags=["lab"]
+# ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
+
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 
