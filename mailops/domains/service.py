@@ -348,7 +348,7 @@ def _mail_domain(text: str) -> str:
             f"{text[:100]!r} is no mail domain.",
             code="input.domain",
             facts={"domain": text[:100]},
-            fix="Give the part after the @ sign, such as example.com.",
+            fix=f"Give the part after the @ sign, such as {mail_domain(text.partition('/')[0]) or 'example.com'}.",
         )
     return name
 

@@ -49,9 +49,9 @@ def test_every_domain_of_the_workspace_stands_in_one_table(ops: Ops) -> None:
 def test_the_notebook_shows_the_same_table(ops: Ops) -> None:
     with DnsServer(BOTH) as server:  # type: ignore[arg-type]  # mixed forms
         ask_here(ops.workspace.path / "mailops.toml", server.port)
-        card = domains_overview(ops)
-    assert DOMAIN in card.text()
-    assert "spf.missing" in card.text()
+        told = domains_overview(Ops.open(ops.workspace.path)).text()
+    assert DOMAIN in told
+    assert "spf.missing" in told
 
 
 def test_no_domain_at_all_is_an_error_with_the_way_out() -> None:
@@ -108,7 +108,7 @@ def test_each_rule_carries_source_and_date() -> None:
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("https://acme.example/", "acme.example"), ("ann@acme.example", "acme.example"), ("acme.example/mail", "acme.example"),
+    [("acme.example/mail", "acme.example"),
      ("192.0.2.1", "example.com"), ("nonsense", "example.com"), ("a b.example", "example.com"), ("-x.example", "example.com"),
      ("acme..example", "example.com"), ("*.acme.example", "example.com"), ("", "example.com"), ("ex\U0001f4a9.\u2603\u0000", "example.com")],
 )  # fmt: skip
@@ -121,7 +121,7 @@ def test_what_is_no_mail_domain_is_refused_with_what_was_meant(ops: Ops, written
 
 @pytest.mark.parametrize(
     ("written", "name"),
-    [("Acme.Example.", "acme.example"), ("b\u00fcro.example", "xn--bro-hoa.example"), ("\ufeffacme.example\u200b ", "acme.example"),
+    [("Acme.Example.", "acme.example"), ("https://acme.example/", "acme.example"), ("ann@acme.example", "acme.example"), ("b\u00fcro.example", "xn--bro-hoa.example"), ("\ufeffacme.example\u200b ", "acme.example"),
      ("xn--bro-hoa.example", "xn--bro-hoa.example"), ("news.acme.example", "news.acme.example")],
 )  # fmt: skip
 def test_a_domain_is_taken_as_people_paste_it(ops: Ops, written: str, name: str) -> None:

@@ -213,9 +213,8 @@ def test_dmarc_reports_as_a_job(ops: Ops) -> None:
     write_reports(ops.workspace.path / "dmarc", datetime(2026, 5, 4, tzinfo=UTC))
     strict = run_notebook("dmarc_reports", {}, workspace=ops.workspace.path, timeout=120)
     text = strict.report.read_text("utf-8") if strict.report else ""
-    assert strict.exit_code == 1
+    assert strict.exit_code == 0, strict.message  # strangers whom the policy keeps off are told, and fail nobody
     assert "192.0.2.200" in text
-    assert "passes nothing" in text
     assert "cut-off.xml.gz" in text
     loose = run_notebook("dmarc_reports", {"limit": 0.5}, workspace=ops.workspace.path, timeout=120)
     assert loose.exit_code == 0, loose.message
@@ -321,7 +320,7 @@ def test_dmarc_report_reads_every_wrapping(
     write_reports(tmp_path / "dmarc", datetime(2026, 5, 4, tzinfo=UTC))
     status, out, _ = cli(capsys, monkeypatch, "dmarc", "report", str(tmp_path / "dmarc"), "--json")
     told: dict[str, Any] = json.loads(out)
-    assert (status, told["reports"], len(told["refused"])) == (1, 12, 1)
+    assert (status, told["reports"], len(told["refused"])) == (0, 12, 1)
     assert told["messages"] > told["passed"] > 0
     by_source = {row["source_ip"]: row["verdict"] for row in told["sources"]}
     assert by_source["198.51.100.17"] == "permitted"
