@@ -1,6 +1,7 @@
 """A worker process for the kill tests: drains a workspace's queue, and kills itself (-9) at a chosen step.
 
 usage: drain_child.py WORKSPACE [STEP NTH]
+       drain_child.py WORKSPACE together COUNT     (begins when so many stand ready)
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections import Counter
+from pathlib import Path
 
 from mailops import Ops
 
@@ -22,6 +25,13 @@ def main(workspace: str, step: str = "", nth: str = "0") -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     ops = Ops.open(workspace)
+    if step == "together":
+        ready = Path(workspace) / "ready"
+        ready.mkdir(exist_ok=True)
+        ops.queue.counts()
+        (ready / str(os.getpid())).touch()
+        while len(list(ready.iterdir())) < int(nth):
+            time.sleep(0.005)
     ops.queue.worker(on_step=on_step).run()
 
 

@@ -182,7 +182,7 @@ def test_three_workers_on_postgresql_share_the_queue_and_send_nothing_twice(
         ops = ops_factory(database=fresh_postgres)
         furnish(ops, smtp)
         wanted = fill(ops, 1500)
-        children = [start(ops) for _ in range(3)]
+        children = [start(ops, "together", "3") for _ in range(3)]
         for child in children:
             finish(child)
         assert books_agree(ops, smtp, wanted, 0) == 0
