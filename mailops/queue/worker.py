@@ -169,7 +169,8 @@ class Worker:
         self._troubles = 0  # mails in a row that a fault of ours held up
         self._turn = 0
         self._began = (time.process_time(), 0)
-        self._load, self._measured = 1.0, (time.monotonic(), time.process_time())  # until it is known
+        self._load = 1.0  # until it is known
+        self._measured: tuple[float, float] | None = None
 
     def stop(self) -> None:
         """Finish the mails at hand, record, give the rest back, and return from :meth:`run`. A signal's handler may
@@ -443,7 +444,9 @@ class Worker:
 
     def _hand_out(self, jobs: Sequence[Job]) -> None:
         now, used = time.monotonic(), time.process_time()
-        if now - self._measured[0] >= LOOK:
+        if self._measured is None:  # what came before the first mails tells nothing of sending
+            self._measured = (now, used) if jobs else None
+        elif now - self._measured[0] >= LOOK:
             self._load = (used - self._measured[1]) / (now - self._measured[0])
             self._measured = now, used
         for job in jobs:
@@ -460,7 +463,7 @@ class Worker:
     def _another(self, lane: Lane) -> str:
         if lane.sessions >= lane.most or lane.crowded_until > time.monotonic():
             return ""
-        if self._load > BUSY and not lane.urgent_waits:
+        if not lane.urgent_waits and (self._load > BUSY or len(self._done) > RECORD):  # the books are behind
             return ""
         cpu, mails = self._began
         handled = self._report.handled - mails
