@@ -8,7 +8,6 @@ processes send counts, since the permits are the store's.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime
 
@@ -94,7 +93,7 @@ class Permits:
             holds.hold_lane(self._engine, lane, later.until, why=later.why, actor="limits", now=now)
 
     def _windows(self, server: Server, setup: Setup) -> tuple[Window, ...]:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         known = self._known.get(server.key)
         if known is not None and known[0] > now and known[1] is server:
             return known[2]

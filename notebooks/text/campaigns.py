@@ -13,7 +13,7 @@ stuck_hours: float = 24.0  # the job fails when the campaign at the head made no
 # %%
 from mailops import Ops
 from mailops.checks import campaigns as checks
-from mailops.widgets import Headline, LiveCheck
+from mailops.widgets import Headline, LiveCheck, NightlyCard
 
 ops = Ops.open(workspace or None)
 head, servers = ops.campaigns.blocking(), ops.limits.report()
@@ -50,6 +50,9 @@ LiveCheck(lambda: checks.moving(ops.campaigns.blocking(), hours=stuck_hours, now
 
 # %%
 LiveCheck(lambda: checks.held(ops.limits.report(), now=ops.clock.now()), ops.run.record)
+
+# %%
+NightlyCard(ops, "campaigns", globals())
 
 # %%
 ops.run.require_passed()

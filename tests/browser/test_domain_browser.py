@@ -141,8 +141,7 @@ def test_what_people_type_for_a_domain_is_looked_at_or_told_why_not(
 
         for nonsense, meant in (
             ("hello world!", "such as example.com"),
-            ("https://northwind.example/contact?x=1", "such as northwind.example"),
-            ("ann@northwind.example", "such as northwind.example"),
+            ("northwind.example/contact", "such as northwind.example"),
             ("192.0.2.25", "such as example.com"),
             ("<script>alert(1)</script>", "is no mail domain"),
         ):

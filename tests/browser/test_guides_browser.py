@@ -137,7 +137,7 @@ def test_the_azure_guide_in_jupyterlab_to_the_green_tag(
         step(page, "Enable Outlook")
 
         restart(page)  # the kernel dies, with the sandbox in it
-        page.get_by_text("Step 11 of 18, 10 passed").wait_for()
+        page.get_by_text("Step 11 of 18, 10 passed").first.wait_for()
         step(page, "Enable Outlook")
         save(page)
         step(page, "Switch custom servers on")

@@ -18,6 +18,7 @@ ALLOWED = {  # file → what it may ask, and why a Clock is no use there
     "jobs/leftovers.py": ({"time.monotonic", "time.sleep"}, "waits for processes of the machine to end"),
     "oauth/google.py": ({"datetime.now"}, "undoes what google-auth reckoned with the system's clock"),
     "analysis/query.py": ({"time.monotonic"}, "how long a person waits for an answer"),
+    "inbound/boxes.py": ({"time.monotonic"}, "how long a mailbox is watched: a socket waits in the machine's time"),
     "jobs/process.py": ({"time.monotonic"}, "the limit of another process, which knows no clock of ours"),
     "logs/files.py": ({"time.sleep"}, "waits for lines that another program writes"),
     "logs/lines.py": ({"datetime.now"}, "the year of a stamp that has none, where no file tells it"),
