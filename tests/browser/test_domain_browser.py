@@ -153,7 +153,7 @@ def test_what_people_type_for_a_domain_is_looked_at_or_told_why_not(
         page.get_by_role("alert").get_by_text("pigeons").wait_for()
 
         look("B\u00fccher.example", "own")
-        page.get_by_role("heading", name="xn--bcher-kva.example", exact=True).wait_for()
+        page.get_by_role("heading", name="b\u00fccher.example (xn--bcher-kva.example)", exact=True).wait_for()
         assert page.get_by_role("alert").get_by_text("is no mail domain").count() == 0
 
         look(f" News.{DOMAIN}. ")  # the panel is that of the zone above
