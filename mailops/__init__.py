@@ -9,13 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import MailopsError
+    from .model.setup import AliasDomain, Company, Encryption, Server
     from .model.verdict import Verdict, VerdictState
     from .ops import Ops
+    from .workspace import init
 
 __version__ = "0.1.0"
-__all__ = ["MailopsError", "Ops", "Verdict", "VerdictState", "__version__"]
+__all__ = [
+    "AliasDomain",
+    "Company",
+    "Encryption",
+    "MailopsError",
+    "Ops",
+    "Server",
+    "Verdict",
+    "VerdictState",
+    "__version__",
+    "init",
+]
 
-_HOMES = {"MailopsError": "errors", "Ops": "ops", "Verdict": "model.verdict", "VerdictState": "model.verdict"}
+_HOMES = {
+    "AliasDomain": "model.setup",
+    "Company": "model.setup",
+    "Encryption": "model.setup",
+    "MailopsError": "errors",
+    "Ops": "ops",
+    "Server": "model.setup",
+    "Verdict": "model.verdict",
+    "VerdictState": "model.verdict",
+    "init": "workspace",
+}
 
 
 def __getattr__(name: str) -> Any:

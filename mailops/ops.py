@@ -1422,8 +1422,14 @@ class Ops:
             unknown.append(f"{len(people)} who were forgotten since: the key of their names is not in the vault")
         return done.with_people(again.forgotten, again.cancelled, (*again.left, *unknown))
 
+    def __enter__(self) -> Ops:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Release the database connections."""
+        """Release the database connections. ``with Ops.open() as ops:`` does it by itself."""
         engine: Any = self._engine or self.workspace.__dict__.get("engine")
         if engine is not None:
             engine.dispose()

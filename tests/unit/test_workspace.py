@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -97,3 +98,16 @@ def test_an_emptied_store_is_not_taken_for_a_new_one(ops_factory: Callable[..., 
         _ = Ops.open(workspace).setup
     assert refused.value.code == "store.emptied"
     assert (workspace / "mailops.db").stat().st_size == 0, "it is left as it was found"
+
+
+def test_the_first_lines_need_one_import_and_close_by_themselves(tmp_path: Path) -> None:
+    import mailops
+
+    with mailops.Ops.open(mailops.init(tmp_path / "mail")) as ops:
+        ops.save_alias_domain(mailops.AliasDomain("example.com"))
+        ops.save_company(mailops.Company("main", "Example"))
+        server = mailops.Server("own", "Own", host="127.0.0.1", encryption=mailops.Encryption.NONE)
+        assert ops.save_server(server).key == "own"
+        engine = ops.engine
+    assert engine.pool.checkedin() == 0  # type: ignore[attr-defined]
+    assert {"Server", "init"} <= set(dir(mailops))
