@@ -158,6 +158,25 @@ def test_three_connections_are_three_whoever_opens_them(ops_on: Callable[..., Op
         assert most_at_once(smtp) == 3
 
 
+def test_mail_without_a_connection_goes_back_at_once_and_is_looked_for_again(ops_on: Callable[..., Ops]) -> None:
+    """Somebody else has the only connection: the worker keeps nothing meanwhile, and sends when it is free."""
+    with SmtpServer() as smtp:
+        ops = ops_on()
+        furnish(ops, smtp, max_sessions=1)
+        [main] = ops.setup.servers
+        slots = slots_for(ops.engine, ops.workspace.path / "slots")
+        taken = slots.take(account_of(main), 1)
+        assert taken is not None
+        put(ops, 5)
+        with Running(ops) as run:
+            wait_for(lambda: ops.queue.health().held == 5)
+            wait_for(lambda: ops.queue.health().held == 0, 5)
+            assert run.report is None  # it goes on looking
+            taken()
+        slots.close()
+        assert (run.report.sent, run.report.left) == (5, 0)
+
+
 def test_slots_are_shared_and_freed(ops_on: Callable[..., Ops]) -> None:
     ops = ops_on()
     folder = ops.workspace.path / "slots"
