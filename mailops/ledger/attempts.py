@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, Engine
 from ..model.states import FAILED_DELIVERIES, DeliveryState, FailureType, MailState, mail_state, rank_of
 from ..model.tag import is_signed
 from ..store import schema
-from ..store.bulk import among, insert_rows, update_rows
+from ..store.bulk import among, insert_numbered, update_rows
 from ..store.database import explained, reading
 from .book import Book, states_of
 from .facts import Counted, Fact, key_of
@@ -76,10 +76,8 @@ def take(
         .where(among(m.c.id, chosen))
         .values(lease_owner=worker, lease_until=now + duration, attempts=m.c.attempts + 1)
     )
-    insert_rows(connection, a, [{"mail_id": mail_id, "worker": worker, "started_at": now} for mail_id in chosen])
-    newest = sa.select(a.c.mail_id, sa.func.max(a.c.id)).where(among(a.c.mail_id, chosen), a.c.worker == worker)
-    opened = {int(mail_id): int(attempt) for mail_id, attempt in connection.execute(newest.group_by(a.c.mail_id)).all()}
-    return _load(connection, {mail_id: opened[mail_id] for mail_id in chosen})
+    rows = [{"mail_id": mail_id, "worker": worker, "started_at": now} for mail_id in chosen]
+    return _load(connection, dict(zip(chosen, insert_numbered(connection, a, rows), strict=True)))
 
 
 DUE = """

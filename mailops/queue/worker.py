@@ -53,7 +53,7 @@ from ..routing import Router
 from ..smtp import SessionPool
 from . import lease as leases
 from .journal import Journal
-from .lanes import BUSY, CPU_A_MAIL, IDLE, NOBODY, Course, Job, Lane, another, stock
+from .lanes import CPU_A_MAIL, IDLE, NOBODY, Course, Job, Lane, another, stock
 from .permits import NEAR, Permits
 from .recover import Recovered, recover
 from .sending import Kit, NoRoom, Sender, way_of
@@ -463,8 +463,6 @@ class Worker:
     def _another(self, lane: Lane) -> str:
         if lane.sessions >= lane.most or lane.crowded_until > time.monotonic():
             return ""
-        if not lane.urgent_waits and (self._load > BUSY or len(self._done) > RECORD):  # the books are behind
-            return ""
         cpu, mails = self._began
         handled = self._report.handled - mails
         return another(
@@ -473,7 +471,7 @@ class Worker:
             backlog=max(lane.backlog, lane.waiting),
             pace=lane.pace,
             cpu=(time.process_time() - cpu) / handled if handled >= 20 else CPU_A_MAIL,
-            load=self._load,
+            load=self._load if len(self._done) <= RECORD else 1.0,  # the books are behind: none is of use
             quiet=self._clock.monotonic() - lane.refused_at,
             urgent=lane.urgent_waits,
         )

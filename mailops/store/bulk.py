@@ -56,11 +56,16 @@ def insert_rows(connection: Connection, table: sa.Table, rows: Rows) -> None:
 
 
 def insert_numbered(connection: Connection, table: sa.Table, rows: Rows) -> list[int]:
-    """Insert rows into a table with the key ``id`` that nobody else writes to meanwhile; their ids, in order."""
+    """Insert rows into a table with the key ``id`` that nobody else writes to meanwhile; their ids, in order. Where the
+    table gives no number away twice (AUTOINCREMENT), those of rows that are gone are passed over."""
     if not rows:
         return []
     if connection.dialect.name != "postgresql":
-        first = int(connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0) + 1
+        last = int(connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0)
+        if table.dialect_options["sqlite"]["autoincrement"]:
+            given = sa.text("SELECT seq FROM sqlite_sequence WHERE name = :name").bindparams(name=table.name)
+            last = max(last, int(connection.execute(given).scalar() or 0))
+        first = last + 1
         ids = list(range(first, first + len(rows)))
         insert_rows(connection, table, [{**row, "id": key} for key, row in zip(ids, rows, strict=True)])
         return ids

@@ -25,6 +25,7 @@ from mailops.model.setup import Encryption, MailClass, RetryPolicy, Server
 from mailops.model.states import MailState
 from mailops.ports import RecipientReply, SendResult
 from mailops.queue import journal as journals
+from mailops.queue import lease
 from mailops.queue.slots import DEFAULT, account_of, sessions_for, slots_for
 from mailops.store import schema
 from mailops.testing import ManualClock, SmtpServer, slow
@@ -395,3 +396,13 @@ def test_a_mail_amid_which_mailops_is_stopped_is_due_at_once(ops_factory: Callab
     with SmtpServer() as well:
         ops.change_server("main", port=well.port)
         assert ops.queue.run().sent == 1
+
+
+def test_no_number_of_an_attempt_is_given_away_twice(ops_on: Callable[..., Ops]) -> None:
+    """What was given back leaves no attempt, and its number is not another's: journals name attempts by it."""
+    ops = ops_on()
+    put(ops, 1)
+    first = lease.lease(ops.engine, "one", now=ops.clock.now(), batch=1, duration=timedelta(minutes=1), book=ops.book)
+    lease.release(ops.engine, "one", first)
+    second = lease.lease(ops.engine, "one", now=ops.clock.now(), batch=1, duration=timedelta(minutes=1), book=ops.book)
+    assert second[0].attempt_id > first[0].attempt_id
