@@ -23,8 +23,10 @@ QUIET = 60.0  # seconds without a refusal before another session is opened
 IDLE = 10.0  # seconds after which a session that has nothing to do is closed
 UNKNOWN = 20  # mails to hold of a lane whose pace is not known
 CPU_A_MAIL = 0.0004  # seconds, until it is measured
-BUSY = 0.8  # share of a processor that this process uses, from which on another session would only wait for it
+BUSY = 0.8  # share of a processor that the run uses, from which on another session would only wait for it
 WEIGHT = 0.2  # of the last mail in the pace
+MASS = 2  # the third of a lane's queues
+TURN = 20  # day-to-day mails after which mass mail has its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Lane:
     connected: int = 0
     busy: int = 0
     busy_rest: int = 0
+    in_a_row: int = 0  # day-to-day mails taken since a mass mail was
     pace: float | None = None
     backlog: int = 0
     counted_at: float = -math.inf
@@ -99,21 +102,27 @@ class Lane:
     @staticmethod
     def kind(rank: int) -> int:
         """In which of the queues a rank stands: urgent, day-to-day, mass."""
-        return 0 if rank == Rank.URGENT else 1 if rank in (Rank.DAILY, Rank.RETRIED) else 2
+        return 0 if rank == Rank.URGENT else 1 if rank in (Rank.DAILY, Rank.RETRIED) else MASS
 
     def put(self, job: Job, *, back: bool = False) -> None:
         """Add a mail behind those of its kind, or give one ``back`` to their front."""
-        queue = self.queues[self.kind(job.mail.rank) if job.urgent else 2]
+        queue = self.queues[self.kind(job.mail.rank) if job.urgent else MASS]
         (queue.appendleft if back else queue.append)(job)
         self.ready.notify()
 
     def next(self) -> Job | None:
-        """The next mail: urgent first, and of mass mail none that would take the last session."""
-        for queue in self.queues[:2]:
-            if queue:
-                return queue.popleft()
-        if self.queues[2] and self.busy_rest < max(self.most - 1, 1):
-            return self.queues[2].popleft()
+        """The next mail: urgent first, after :data:`TURN` day-to-day ones a mass mail, and none that would take the last
+        session: what comes in faster than it leaves keeps nothing back for good."""
+        urgent, daily, mass = self.queues
+        free = bool(mass) and self.busy_rest < max(self.most - 1, 1)
+        if urgent:
+            return urgent.popleft()
+        if daily and not (free and self.in_a_row >= TURN):
+            self.in_a_row += 1
+            return daily.popleft()
+        if free:
+            self.in_a_row = 0
+            return mass.popleft()
         return None
 
     def measure(self, seconds: float) -> None:
@@ -153,7 +162,7 @@ def another(
     """Why another session is to be opened; empty when none is.
 
     ``cpu`` is the seconds of the processor that a mail takes: more sessions than ``pace`` holds of these it cannot
-    feed; nor any more when ``load``, the share of one that the process used lately, is high. ``quiet`` is for how long
+    feed; nor any more when ``load``, the share of one that sending and recording used lately, is high. ``quiet`` is for how long
     nothing was refused, ``urgent`` that an urgent mail waits and every session is busy.
 
     >>> another(sessions=1, most=10, backlog=100, pace=0.04, cpu=0.0004, load=0.1, quiet=99)

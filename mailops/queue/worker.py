@@ -53,7 +53,7 @@ from ..routing import Router
 from ..smtp import SessionPool
 from . import lease as leases
 from .journal import Journal
-from .lanes import CPU_A_MAIL, IDLE, NOBODY, Course, Job, Lane, another, stock
+from .lanes import CPU_A_MAIL, IDLE, MASS, NOBODY, Course, Job, Lane, another, stock
 from .permits import NEAR, Permits
 from .recover import Recovered, recover
 from .sending import Kit, NoRoom, Sender, way_of
@@ -168,7 +168,7 @@ class Worker:
         self._left: set[int] = set()  # mails that were given back and not taken again
         self._troubles = 0  # mails in a row that a fault of ours held up
         self._turn = 0
-        self._began = (time.process_time(), 0)
+        self._used = 0.0  # seconds of the processor that this run's threads took
         self._load = 1.0  # until it is known
         self._measured: tuple[float, float] | None = None
 
@@ -294,6 +294,7 @@ class Worker:
         left = limit
         empty: dict[tuple[str, int], float] = {}  # what gave nothing: when to ask again
         patience, asked, fed_out = 0, time.monotonic(), 0.0  # until when there is nothing to feed
+        used = time.thread_time()
         while not (self._stop or self._halted):
             jobs: list[Job] = []
             due = False
@@ -325,6 +326,7 @@ class Worker:
             if self._progress:
                 self._progress(self._report)
             with self._lock:
+                self._used, used = self._used + time.thread_time() - used, time.thread_time()
                 self._hand_out(jobs)
                 if jobs or todo:
                     if todo and self._held_now() > self._batch:
@@ -359,7 +361,11 @@ class Worker:
                 count = lane.sessions < lane.most and now - lane.counted_at > COUNT
             for _, rank in (one for one in due if one[0] == key and empty.get(one, 0.0) <= now):
                 room = size - sum(held[: lane.kind(rank) + 1])
-                if room > 0 and 2 * room >= size:
+                if lane.kind(rank) == MASS and not held[MASS]:
+                    room = max(room, 1)  # what is next when its turn comes
+                elif 2 * room < size:
+                    continue
+                if room > 0:
                     found.append(Wanted(key, rank, min(room, self._batch)))
                     held[lane.kind(rank)] += found[-1].number  # what goes after it is asked for when it is known
             if count:
@@ -443,7 +449,7 @@ class Worker:
         return lane
 
     def _hand_out(self, jobs: Sequence[Job]) -> None:
-        now, used = time.monotonic(), time.process_time()
+        now, used = time.monotonic(), self._used
         if self._measured is None:  # what came before the first mails tells nothing of sending
             self._measured = (now, used) if jobs else None
         elif now - self._measured[0] >= LOOK:
@@ -463,14 +469,13 @@ class Worker:
     def _another(self, lane: Lane) -> str:
         if lane.sessions >= lane.most or lane.crowded_until > time.monotonic():
             return ""
-        cpu, mails = self._began
-        handled = self._report.handled - mails
+        handled = self._report.handled
         return another(
             sessions=lane.sessions,
             most=max(lane.most - 1, 1) if lane.only_mass else lane.most,
             backlog=max(lane.backlog, lane.waiting),
             pace=lane.pace,
-            cpu=(time.process_time() - cpu) / handled if handled >= 20 else CPU_A_MAIL,
+            cpu=self._used / handled if handled >= 20 else CPU_A_MAIL,
             load=self._load if len(self._done) <= RECORD else 1.0,  # the books are behind: none is of use
             quiet=self._clock.monotonic() - lane.refused_at,
             urgent=lane.urgent_waits,
@@ -545,7 +550,7 @@ class Worker:
 
     def _send(self, lane: Lane, sender: Sender, job: Job) -> bool:
         """Send one; whether the session goes on."""
-        began = time.monotonic()
+        began, used = time.monotonic(), time.thread_time()
         settled, end, back = None, False, False
         self._keep_leases()
         try:
@@ -578,6 +583,7 @@ class Worker:
                 self._finished(lane, job)
             raise
         with self._lock:
+            self._used += time.thread_time() - used
             if back:
                 lane.put(job, back=True)
             if lane.closed_until > time.monotonic():
@@ -623,6 +629,7 @@ class Worker:
         """Record outcomes as they come, together."""
         try:
             while done := self._come_in():
+                used = time.thread_time()
                 with self._database:
                     _patiently(
                         lambda: leases.settle(self._engine, self.name, done, now=self._clock.now(), book=self._book)
@@ -630,6 +637,7 @@ class Worker:
                 journal.recorded(item.mail.attempt_id for item in done)
                 self._say("settled")
                 with self._lock:
+                    self._used += time.thread_time() - used
                     self._recording = 0
                     self._changed.notify()
         except BaseException as error:

@@ -184,10 +184,12 @@ def test_leaving_is_nothing_for_what_left(sqlite_ops: Ops) -> None:
     assert Path(sqlite_ops.workspace.path).is_dir()
 
 
-def test_a_run_that_new_mail_keeps_alive_does_not_make_the_job_late(sqlite_ops: Ops) -> None:
+@pytest.mark.parametrize("connections", [10, 1])
+def test_a_run_that_new_mail_keeps_alive_does_not_make_the_job_late(sqlite_ops: Ops, connections: int) -> None:
+    """Not even where it comes in twice as fast as one connection takes it."""
     ops, over = sqlite_ops, threading.Event()
     with SmtpServer([slow("body", 0.05)]) as smtp:
-        furnish(ops, smtp)
+        furnish(ops, smtp, max_sessions=connections)
         mass = put(ops, mail_class=MailClass.MASS)
         attention = ops.queue.attend()
         assert attention.wait(threading.Event(), 0) == AWAKE
