@@ -111,8 +111,8 @@ class Lane:
         self.ready.notify()
 
     def next(self) -> Job | None:
-        """The next mail: urgent first, after :data:`TURN` day-to-day ones a mass mail, and none that would take the last
-        session: what comes in faster than it leaves keeps nothing back for good."""
+        """The next mail: urgent first, after :data:`TURN` day-to-day ones a mass mail (none that would take the last
+        session), so that what comes in faster than it leaves keeps nothing back for good."""
         urgent, daily, mass = self.queues
         free = bool(mass) and self.busy_rest < max(self.most - 1, 1)
         if urgent:
@@ -162,8 +162,8 @@ def another(
     """Why another session is to be opened; empty when none is.
 
     ``cpu`` is the seconds of the processor that a mail takes: more sessions than ``pace`` holds of these it cannot
-    feed; nor any more when ``load``, the share of one that sending and recording used lately, is high. ``quiet`` is for how long
-    nothing was refused, ``urgent`` that an urgent mail waits and every session is busy.
+    feed; nor any more when ``load``, the share of one that sending and recording used lately, is high. ``quiet`` is for
+    how long nothing was refused, ``urgent`` that an urgent mail waits and every session is busy.
 
     >>> another(sessions=1, most=10, backlog=100, pace=0.04, cpu=0.0004, load=0.1, quiet=99)
     'what waits takes 4.0 s'
