@@ -21,8 +21,8 @@ from markupsafe import Markup
 
 from ..errors import MailopsError, NotFound
 from ..jobs.catalogue import available
-from ..page.blocks import Banner, Block, Details, Link, Page, Paragraph, Raw, Title
-from . import bar, pages
+from ..page.blocks import Banner, Block, Link, Page, Paragraph, Raw, Title
+from . import pages
 from .shell import framed
 
 if TYPE_CHECKING:
@@ -131,37 +131,28 @@ class Report(Look):
             return 200, path.read_text("utf-8")
         page = Page(f"Report {run_id}", (Title(f"Report of run {run_id}"),), "verdicts")
         ways = [("Back to the last verdicts", "verdicts"), ("Home", "home")]
-        return 200, self.shell(page, frame=f"report/{run_id}/file", themed=False, ways=ways)
+        return 200, self.shell(page, frame=f"report/{run_id}/file", ways=ways)
 
 
 class Notebook(Look):
-    """A notebook's page: its parameters as a bar, the notebook within, and the ways on."""
+    """A notebook's page for who may only look: what it answers, and that it acts. :mod:`acting` draws it for others."""
+
+    def initialize(self, opened: Opened, **_: Any) -> None:
+        super().initialize(opened)
 
     def make(self, words: tuple[str, ...], query: Mapping[str, str]) -> tuple[int, str]:
         info = next((one for one in available() if one.name == words[0]), None)
         if info is None:
             raise NotFound(f"There is no page {words[0][:60]!r}.", code="run.notebook_not_found", fix="Look at home.")
-        before, after = pages.neighbours(info.name)
-        ways = [("Home", "home")]
-        ways += [(f"‹ {before.title}", pages.notebook(before.name))] if before else []
-        ways += [(f"{after.title} ›", pages.notebook(after.name))] if after else []
-        if not self.may_act:
-            told = Banner(
-                "skipped", "–", "This page acts, and you may look.", "Ask for the address with the act token."
-            )
-            blocks: list[Block] = [Title(info.title, info.question), told, Paragraph((Link("Home", "home"),))]
-            return 200, self.shell(Page(info.title, tuple(blocks)), ways=ways)
-        values, trouble = bar.read(info, query)
-        drawn: list[Block] = [Title(info.title)]
-        if trouble:
-            drawn.append(Banner("failed", "✗", "This cannot be used", trouble))
-        form = bar.form(info, query)
-        if form is not None:
-            set_now = ", ".join(f"{name.replace('_', ' ')} = {value}" for name, value in values.items())
-            fold = Details(f"What it shows{f': {set_now}' if set_now else ''}", (form,))
-            drawn.append(fold)
-        address = pages.address(f"../voila/render/{info.name}.ipynb", **values)
-        return 200, self.shell(Page(info.title, tuple(drawn)), frame=address, ways=ways)
+        told = Banner("skipped", "–", "This page acts, and you may look.", "Ask for the address with the act token.")
+        blocks: list[Block] = [Title(info.title, info.question), told, Paragraph((Link("Home", "home"),))]
+        return 200, self.shell(Page(info.title, tuple(blocks)), ways=pages.beside(info.name))
+
+    def hop(self, name: str) -> str:
+        """What is shown until the browser has told its theme."""
+        title = next(one.title for one in available() if one.name == name)
+        told = Banner("checking", "…", "One moment", "This page needs scripts, and a cookie for the theme.")
+        return self.shell(Page(title, (Title(title), told)), hop=True, ways=pages.beside(name))
 
 
 class Document(Look):
@@ -202,13 +193,13 @@ def document(path: Path, name: str, known: Mapping[str, Path]) -> Markup:
     return Markup(safe)  # noqa: S704 (our own files, cleaned)
 
 
-def install(web_app: Any) -> None:
-    """Add the app's addresses to a Jupyter Server."""
+def install(web_app: Any, acting: tuple[type[Any], Mapping[str, Any]] = (Notebook, {})) -> None:
+    """Add the app's addresses to a Jupyter Server; ``acting`` draws the notebooks' pages, and what it is made of."""
     opened = Opened()
     base = web_app.settings["base_url"]
 
-    def at(pattern: str, handler: Callable[..., Any]) -> tuple[str, Any, dict[str, Any]]:
-        return (url_path_join(base, "mailops", pattern), handler, {"opened": opened})
+    def at(pattern: str, handler: Callable[..., Any], **more: Any) -> tuple[str, Any, dict[str, Any]]:
+        return (url_path_join(base, "mailops", pattern), handler, {"opened": opened, **more})
 
     reads = "|".join(pages.READS)
     web_app.add_handlers(
@@ -218,7 +209,7 @@ def install(web_app: Any) -> None:
             at(f"({reads})", Look),
             at(r"mail/(\d{1,18})", OneMail),
             at(r"report/([\w.-]{1,80})(/file)?", Report),
-            at(r"page/(\w{1,60})", Notebook),
+            at(r"page/(\w{1,60})(?:\.ipynb)?", acting[0], **acting[1]),
             at(r"docs/([\w./-]{0,120})", Document),
         ],
     )

@@ -529,3 +529,13 @@ def neighbours(name: str) -> tuple[NotebookInfo | None, NotebookInfo | None]:
     if at < 0:
         return None, None
     return (found[at - 1] if at else None), (found[at + 1] if at + 1 < len(found) else None)
+
+
+def beside(name: str) -> list[tuple[str, str]]:
+    """The ways on from a notebook's page: (what it says, address)."""
+    before, after = neighbours(name)
+    return [
+        ("Home", "home"),
+        *([(f"‹ {before.title}", notebook(before.name))] if before else []),
+        *([(f"{after.title} ›", notebook(after.name))] if after else []),
+    ]

@@ -59,11 +59,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ops, Call
         found = re.search(r"(http://127\.0\.0\.1:\d+)/mailops/home\?look=", said)
         assert found, said
 
-        def get(path: str, token: str = "look=look-token") -> tuple[int, str]:
+        def get(path: str, token: str = "look=look-token", **more: Any) -> tuple[int, str]:
             mark = "&" if "?" in path else "?"
             address = f"{found[1]}/{path}{mark}{token}" if token else f"{found[1]}/{path}"
             try:
-                with urllib.request.urlopen(address, timeout=20) as answer:
+                with urllib.request.urlopen(urllib.request.Request(address, **more), timeout=60) as answer:
                     return answer.status, answer.read().decode()
             except urllib.error.HTTPError as error:
                 return error.code, error.read().decode()
@@ -193,10 +193,29 @@ def test_who_only_looks_reaches_nothing_that_acts(get: Get) -> None:
     assert "jupyter-config-data" not in get("voila/render/queue.ipynb")[1]
     assert "you may look" in get("mailops/page/queue")[1]
     assert "<iframe" not in get("mailops/page/queue")[1]
-    acts = get("mailops/page/queue", token="token=act-token")
-    assert acts[0] == 200
-    assert 'data-src="../voila/render/queue.ipynb"' in acts[1]
-    assert "act-token" not in acts[1]
+    assert get("api/kernels", token="token=act-token") == (200, "[]")
+
+
+def test_a_notebook_is_a_page_of_the_app_with_header_bar_and_ways_on(get: Get) -> None:
+    """The whole page as voila draws it in our template, once the browser has told its theme; before, no kernel runs."""
+    status, asked = get("mailops/page/jobs", token="token=act-token")
+    assert (status, "data-hop=1" in asked) == (200, True)
+    assert get("api/kernels", token="token=act-token")[1] == "[]"
+    status, body = get("mailops/page/jobs?q=x", token="token=act-token", headers={"Cookie": "mailops-theme=dark"})
+    assert status == 200
+    page = Read(body)
+    assert re.search(r"<title>Jobs – mailops</title>", body)
+    assert page.all("html")[0]["lang"] == "en"
+    assert [len(page.all(tag)) for tag in ("main", "header", "footer")] == [1, 1, 1]
+    assert page.all("main")[0]["id"] == "page"
+    assert str(page.all("a")[0]["href"]).endswith("#page")
+    led = [str(one.get("href")) for one in page.all("a")]
+    for way in ("/mailops/home", "/mailops/queue", "/mailops/docs/index", "/mailops/page/inbound"):
+        assert way in led
+    assert 'data-theme="dark"' in body
+    fetched = [str(one.get("src", "")) for one in page.all("script")] + [str(one["href"]) for one in page.all("link")]
+    assert not [one for one in fetched if one.startswith(("http", "//"))]
+    assert "act-token" not in body.partition("jupyter-config-data")[0]
 
 
 def test_read_only_gives_nobody_the_second_token(served: Any) -> None:

@@ -6,11 +6,15 @@ function times(){document.querySelectorAll('time[datetime]').forEach(function(t)
  t.textContent=d.toLocaleString([],{dateStyle:'medium',timeStyle:'short'});});}
 var z=document.getElementById('zone');if(z&&zone)z.textContent='Times: '+zone;
 var dark=matchMedia('(prefers-color-scheme: dark)'),pick=document.getElementById('theme'),frame=document.querySelector('iframe[data-src]');
+var made=document.body.dataset.theme,at=location.pathname.replace(/\/mailops(\/.*)?$/,'/');
 function theme(){var kept='';try{kept=localStorage.getItem('mailops-theme')||'';}catch(e){}
  if(kept)root.dataset.theme=kept;else delete root.dataset.theme;if(pick)pick.value=kept;
- if(frame){var to=kept||(dark.matches?'dark':'light');var at=frame.dataset.src;
-  if(frame.dataset.themed)at+=(at.indexOf('?')<0?'?':'&')+'theme='+to;if(frame.dataset.now!==at){frame.dataset.now=at;frame.src=at;}}}
+ var now=kept||(dark.matches?'dark':'light');document.cookie='mailops-theme='+now+';path='+at+';samesite=strict';
+ var heard=document.cookie.indexOf('mailops-theme='+now)>=0;
+ if(heard&&(document.body.dataset.hop||made&&made!==now))location.reload();
+ if(frame&&!frame.src)frame.src=frame.dataset.src;}
 if(pick)pick.addEventListener('change',function(){try{localStorage.setItem('mailops-theme',pick.value);}catch(e){}theme();});
+dark.addEventListener('change',theme);
 theme();times();
 var main=document.getElementById('main'),pause=document.getElementById('pause');
 if(main&&main.dataset.live&&pause){pause.hidden=false;var on=true;
