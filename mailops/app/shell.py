@@ -80,10 +80,11 @@ def _header(*, part: str, workspace: str, may_act: bool, here: str, root: str = 
         '<a class="skip" href="{here}#{target}">Skip to the page</a>\n<header><div class="bar">'
         '<a class="brand" href="{root}home">mailops</a> <span class="soft">{workspace}</span>{mode}'
         '<nav aria-label="Parts of the app">{parts}</nav><div class="end">'
-        '<form method="get" action="{root}search" role="search"><label for="q" class="small">Find </label>'
+        '<form method="get" action="{root}search" role="search"><label for="q" class="unseen">Find</label>'
         '<input id="q" name="q" type="search" placeholder="address, mail, domain"> '
         '<button type="submit">Search</button></form>'
-        '<label class="small">Theme <select id="theme"><option value="">as the system</option>'
+        '<label class="small"><span class="unseen">Theme</span>'
+        '<select id="theme"><option value="">as the system</option>'
         '<option value="light">light</option><option value="dark">dark</option></select></label>'
         '<span id="zone" class="soft small">Times: UTC</span></div></div></header>\n'
     ).format(

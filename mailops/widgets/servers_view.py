@@ -86,6 +86,20 @@ def connection_verdict(ops: Ops, server: Server) -> Verdict:
     )
 
 
+def send_test(ops: Ops, sender: str, recipient: str) -> str:
+    """Send a real mail at once; gives what became of it in a sentence."""
+    mail_id = ops.send(
+        sender=sender or None,
+        to=[recipient],
+        subject="mailops test mail",
+        text="This mail was sent by a person to see that mail goes out.",
+        urgent=True,
+    )
+    mail = ops.queue.mail(mail_id)
+    via = f" through {mail.server_key}" if mail.server_key else ""
+    return f"Mail {mail_id} is {mail.state.label}{via}. {mail.failure_reason or ''}".strip()
+
+
 class ServersView(Card):
     """Plan, one Test Connection card a server, the explanation of a From, and a real test mail."""
 
@@ -101,7 +115,7 @@ class ServersView(Card):
         )
         self.real = Form(
             [("sender", "From", sender), ("to", "To", recipient)],
-            self._send,
+            lambda values: send_test(self.ops, values["sender"], values["to"]),
             button="Send test mail",
             title="Send a real test mail (a passed Test Connection does not prove that mail goes out)",
         )
@@ -127,18 +141,6 @@ class ServersView(Card):
             expected="Connects, signs in, and takes sender and recipient. No mail is sent.",
         )
         return CheckCard(first, lambda: connection_verdict(self.ops, server), on_verdict=self.ops.run.record)
-
-    def _send(self, values: dict[str, str]) -> str:
-        mail_id = self.ops.send(
-            sender=values["sender"] or None,
-            to=[values["to"]],
-            subject="mailops test mail",
-            text="This mail was sent by a person to see that mail goes out.",
-            urgent=True,
-        )
-        mail = self.ops.queue.mail(mail_id)
-        via = f" through {mail.server_key}" if mail.server_key else ""
-        return f"Mail {mail_id} is {mail.state.label}{via}. {mail.failure_reason or ''}".strip()
 
     def test_all(self) -> list[Verdict]:
         """Run every Test Connection now and record the verdicts (for headless runs)."""
