@@ -22,7 +22,8 @@ from markupsafe import Markup
 from ..errors import MailopsError, NotFound
 from ..jobs.catalogue import available
 from ..page.blocks import Banner, Block, Link, Page, Paragraph, Raw, Title
-from . import pages
+from ..secrets import redact
+from . import hands, pages
 from .shell import framed
 
 if TYPE_CHECKING:
@@ -110,7 +111,10 @@ class Look(JupyterHandler):
 
     def make(self, words: tuple[str, ...], query: Mapping[str, str]) -> tuple[int, str]:
         name = words[0] if words and words[0] else "home"
-        page = pages.READS[name](self.opened.get(), query)
+        if name == "files":  # who may not hand in is not shown how
+            page = pages.files(self.opened.get(), query, may_act=self.may_act)
+        else:
+            page = pages.READS[name](self.opened.get(), query)
         return page.status, self.shell(page, live=name in LIVE)
 
 
@@ -153,6 +157,66 @@ class Notebook(Look):
         title = next(one.title for one in available() if one.name == name)
         told = Banner("checking", "…", "One moment", "This page needs scripts, and a cookie for the theme.")
         return self.shell(Page(title, (Title(title), told)), hop=True, ways=pages.beside(name))
+
+
+class Away(Look):
+    """A file to take away. What asks DNS, and keeps what it heard, is for who may act."""
+
+    async def get(self, *words: str) -> None:
+        name, form = words
+        if not (self.current_user or self._looks) or (name == "records" and not self.may_act):
+            self.set_status(403)
+            self.finish("This file is not open to you.")
+            return
+        query = {key: values[-1].decode("utf-8", "replace") for key, values in self.request.query_arguments.items()}
+        loop = asyncio.get_running_loop()
+        try:
+            body = await loop.run_in_executor(None, partial(self._bytes, name, form, query))
+        except MailopsError as error:
+            page = pages.trouble(error)
+            self.set_status(page.status)
+            self.set_header("Content-Type", "text/html; charset=utf-8")
+            self.finish(self.shell(page))
+            return
+        self.set_header("Content-Type", hands.TYPES[form])
+        self.set_header("Content-Disposition", f'attachment; filename="{name}.{form}"')
+        self.set_header("Cache-Control", "no-store")
+        self.finish(body)
+
+    def _bytes(self, name: str, form: str, query: Mapping[str, str]) -> bytes:
+        ops = self.opened.get()
+        return hands.given_away(ops, name, form, query, pages.chosen(ops, query)[0])
+
+
+class Hand(Look):
+    """A piece of a file that a person hands in: ``POST hand/KIND?name=&size=&at=`` with the bytes as body."""
+
+    async def post(self, *words: str) -> None:
+        if not self.may_act:
+            self.set_status(403)
+            self.finish({"message": "Handing in is for who may act.", "fix": "Ask for the address with the act token."})
+            return
+        name = self.get_query_argument("name", "")
+        numbers = [self.get_query_argument(one, "") for one in ("size", "at")]
+        size, at = (int(one) if one.isdecimal() and len(one) < 16 else -1 for one in numbers)
+        loop = asyncio.get_running_loop()
+        status, answer = await loop.run_in_executor(
+            None, partial(self._taken, words[0], name, size, at, self.request.body)
+        )
+        self.set_status(status)
+        self.finish(answer)
+
+    def _taken(self, kind: str, name: str, size: int, at: int, piece: bytes) -> tuple[int, dict[str, Any]]:
+        try:
+            ops = self.opened.get()
+            handed = hands.take(ops.workspace.path, kind, name, size=size, at=at, piece=piece)
+            if handed.path is None:
+                return 200, {"at": handed.at}
+            return 200, {"at": handed.at, "name": handed.path.name, "said": hands.look(ops, kind, handed.path)}
+        except MailopsError as error:
+            status = 409 if error.code == "upload.order" else 400
+            where = {"at": error.facts["at"]} if error.code == "upload.order" else {}
+            return status, {"message": redact(error.message), "fix": redact(error.fix), "code": error.code, **where}
 
 
 class Document(Look):
@@ -201,7 +265,7 @@ def install(web_app: Any, acting: tuple[type[Any], Mapping[str, Any]] = (Noteboo
     def at(pattern: str, handler: Callable[..., Any], **more: Any) -> tuple[str, Any, dict[str, Any]]:
         return (url_path_join(base, "mailops", pattern), handler, {"opened": opened, **more})
 
-    reads = "|".join(pages.READS)
+    reads = "|".join([*pages.READS, "files"])
     web_app.add_handlers(
         ".*$",
         [
@@ -211,5 +275,7 @@ def install(web_app: Any, acting: tuple[type[Any], Mapping[str, Any]] = (Noteboo
             at(r"report/([\w.-]{1,80})(/file)?", Report),
             at(r"page/(\w{1,60})(?:\.ipynb)?", acting[0], **acting[1]),
             at(r"docs/([\w./-]{0,120})", Document),
+            at(r"away/([a-z]{1,20})\.([a-z]{1,8})", Away),
+            at(r"hand/([a-z]{1,20})", Hand),
         ],
     )

@@ -102,6 +102,7 @@ def _footer(ways: Sequence[tuple[str, str]], root: str = "") -> Markup:
     return Markup(
         '<footer class="bar"><nav aria-label="Neighbours" class="ways">{}</nav><div class="end">'
         '<button type="button" id="copy" hidden>Copy link</button>'
+        '<button type="button" id="words" hidden>Copy as text</button>'
         '<button type="button" id="pause" aria-pressed="false" hidden>Pause</button></div></footer>\n'
     ).format(beside)
 

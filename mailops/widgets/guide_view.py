@@ -546,7 +546,7 @@ class GuideView(Card):
         facts = getattr(error, "facts", {})
         at_fields = self._at_fields(facts.get("fields") or {})
         words = f"Nothing is saved yet: see {at_fields}." if at_fields else text
-        told = ipywidgets.HTML(box(esc(words), accent="bad", role="alert"))
+        told = ipywidgets.HTML(box(esc(words), accent="bad", role="status" if at_fields else "alert"))
         seen = f"{getattr(error, 'code', '')} {text}"
         self._draw_frame()  # a sign-in that failed has marked its step
         self._answer_with(told, *self._branches_for(seen), *self._mend(seen, facts.get("first") or ()))
@@ -559,7 +559,9 @@ class GuideView(Card):
         for name, (label, told) in self._wrong.items():
             words = wrong.get(name, "")
             mark = f"{chip('here', 'bad', '✗')} <b>{esc(words)}</b>"
-            told.value = f'<p data-mo-wrong="{esc(label)}" style="margin:2px 0">{mark}</p>' if words else ""
+            told.value = (
+                f'<p role="alert" data-mo-wrong="{esc(label)}" style="margin:2px 0">{mark}</p>' if words else ""
+            )
             if words:
                 marks[label] = words
         self._steps.mark(marks)
