@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
 
 from ..checks import queue as queue_checks
 from ..checks.services import services
@@ -252,6 +253,8 @@ def queue(ops: Ops, query: Query) -> Page:
             Field("to", "To", query.get("to", "")),
             Field("from", "From", query.get("from", "")),
             Field("text", "Contains", query.get("text", "")),
+            Field("server", "Server", query.get("server", "")),
+            Field("day", "Submitted on (2026-11-29)", query.get("day", "")),
         ),
         "Narrow", "queue", "Narrow the list",
     )  # fmt: skip
@@ -270,8 +273,9 @@ def chosen(ops: Ops, query: Query) -> tuple[QueueFilter, str]:
     state = next((one for one in MailState if one.value == query.get("state")), None)
     reason, to = query.get("reason") or None, (query.get("to") or "").strip() or None
     sender, text = (query.get("from") or "").strip() or None, (query.get("text") or "").strip() or None
-    show = query.get("show", "")
-    if not any((state, reason, to, sender, text, show)):
+    show, server = query.get("show", ""), (query.get("server") or "").strip() or None
+    day, (after, before) = query.get("day", ""), _day(ops, query.get("day", ""))
+    if not any((state, reason, to, sender, text, show, server, after)):
         health = ops.queue.health()
         show = "needs" if health.counts[MailState.FAILED] + health.partly else "all"
     state = state or next((which for key, _, which in TABS if key == show), None)
@@ -280,7 +284,21 @@ def chosen(ops: Ops, query: Query) -> tuple[QueueFilter, str]:
     words += [f"to {to}"] if to else []
     words += [f"from {sender}"] if sender else []
     words += [f"with “{text}”"] if text else []
-    return QueueFilter(state=state, reason=reason, recipient=to, sender=sender, text=text), ", ".join(words) + "."
+    words += [f"by server {server}"] if server else []
+    words += [f"submitted on {day}"] if after else []
+    narrowed = QueueFilter(
+        state=state, reason=reason, recipient=to, sender=sender, text=text, server=server, after=after, before=before
+    )
+    return narrowed, ", ".join(words) + "."
+
+
+def _day(ops: Ops, text: str) -> tuple[datetime | None, datetime | None]:
+    """The bounds of a day (2026-11-29) of the workspace's zone; none for what is no day."""
+    try:
+        begin = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=ZoneInfo(ops.workspace.settings.profile.zone))
+    except ValueError:
+        return None, None
+    return begin.astimezone(UTC), (begin + timedelta(days=1)).astimezone(UTC)
 
 
 def _row(mail: MailView) -> tuple[Inline, ...]:

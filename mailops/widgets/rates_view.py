@@ -16,6 +16,7 @@ from .faces import Card, said
 from .failures_view import DnsButton, FailuresCard, causes_html
 from .panel import Tiles
 from .table import Column, Rows, Table, state_cell
+from .ways import in_app
 
 if TYPE_CHECKING:
     from ..analysis.jump import Jump
@@ -141,7 +142,8 @@ class RatesView:
         percent = [[100 * float(v) for v in frame[name]] for name in ("rate", "low", "high")]
         days = [str(v) for v in frame[by]]
         mark = self.jump.first if by == "day" else ""
-        return band_chart(title, days, *percent, unit="returned, %", label=by, mark=mark)
+        links = [in_app("queue", day=day, show="all") for day in days] if by == "day" else []
+        return band_chart(title, days, *percent, unit="returned, %", label=by, mark=mark, links=links)
 
     def chart(self, top: int = 12) -> Card:
         """The groups with most returns, with intervals; the title states the finding."""
@@ -160,7 +162,13 @@ class RatesView:
             low=[100 * v for v in frame["low"]],
             high=[100 * v for v in frame["high"]],
             label=self.by,
+            links=[self._mails_of(str(v)) for v in frame[self.by]],
         )
+
+    def _mails_of(self, value: str) -> str:
+        """Where the mails of a group are listed, in the app."""
+        field = {"domain": "to", "server": "server", "sender": "from"}.get(self.by, "")
+        return in_app("queue", **{field: value}, show="all") if field and value else ""
 
     def groups(self) -> GroupsCard:
         """Every group, with the way down to causes and single failures."""
@@ -200,8 +208,9 @@ class RatesView:
             f"{counted(len(frame), 'day')}, {sum(returned):,} returned"
         )
         return line_chart(
-            title, list(frame["day"]), {"accepted": list(frame["sent"]), "returned": returned}, unit="recipients"
-        )
+            title, list(frame["day"]), {"accepted": list(frame["sent"]), "returned": returned}, unit="recipients",
+            links=[in_app("queue", day=day, show="all") for day in frame["day"]],
+        )  # fmt: skip
 
     @cached_property
     def unexplained(self) -> UnexplainedCard:

@@ -417,3 +417,29 @@ def test_lists_are_taken_away_as_files(get: Get, served: Any, tmp_path: Path) ->
     assert get("mailops/away/suppressions.parquet")[0] == 404
     assert get("mailops/away/queue.csv", token="")[0] == 403
     assert "away/queue.csv?show=all" in get("mailops/queue?show=all")[1]
+
+
+# --- charts -----------------------------------------------------------------------------------------------------------
+
+
+def test_bars_and_points_lead_to_their_mails_in_the_app_only(
+    served: Any, get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mailops.widgets import RatesView
+
+    plain = RatesView(served[0], since="30d", by="domain").chart().html()
+    assert "<a " not in plain
+    assert 'role="img"' in plain
+    monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5")
+    monkeypatch.setenv("VOILA_BASE_URL", "/base/")
+    view = RatesView(served[0], since="30d", by="domain")
+    drawn = view.chart().html()
+    assert 'role="group"' in drawn  # within an image nothing can be pressed
+    bars = re.findall(r'<a xlink:href="([^"]+)" aria-label="strict.example: 100 ([^"]+)"', drawn)
+    assert bars == [("/base/mailops/queue?to=strict.example&amp;show=all", "returned, % (line: 95 % interval)")]
+    assert '<a href="/base/mailops/queue?to=strict.example&amp;show=all">strict.example</a>' in drawn  # the table too
+    (day,) = re.findall(r'<a xlink:href="/base/(mailops/queue\?day=[\d-]+&amp;show=all)"', view.trend("day").html())
+    assert "1–4 of 4" in get(day.replace("&amp;", "&"))[1]
+    assert "mailops/queue?day=" in view.days().html()
+    assert "No mail fits." in get("mailops/queue?day=2020-01-01")[1]
+    assert "No mail fits." in get("mailops/queue?server=nobody")[1]
