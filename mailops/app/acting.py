@@ -17,8 +17,7 @@ from voila.handler import VoilaHandler
 from voila.paths import collect_template_paths
 
 from ..errors import MailopsError
-from ..jobs.catalogue import NotebookInfo, available
-from ..jobs.report import LAB_MARK
+from ..jobs.catalogue import LAB_MARK, NotebookInfo, available
 from ..page.blocks import Banner, Block, Details
 from . import bar, pages
 from .handlers import Notebook, Opened

@@ -84,7 +84,7 @@ def _header(*, part: str, workspace: str, may_act: bool, here: str, root: str = 
         '<input id="q" name="q" type="search" placeholder="address, mail, domain"> '
         '<button type="submit">Search</button></form>'
         '<label class="small"><span class="unseen">Theme</span>'
-        '<select id="theme"><option value="">as the system</option>'
+        '<select id="theme"><option value="">system</option>'
         '<option value="light">light</option><option value="dark">dark</option></select></label>'
         '<span id="zone" class="soft small">Times: UTC</span></div></div></header>\n'
     ).format(

@@ -331,7 +331,7 @@ def _drop(block: Drop) -> Markup:
         '<div class="card drop" data-hand="{}" data-piece="{}"><p class="field">'
         '<label for="hand-kind">What it is</label><select id="hand-kind">{}</select></p><p class="field">'
         '<label for="hand-files">Files, also dropped here</label><input id="hand-files" type="file" multiple></p>'
-        '<ul class="handed" role="status" aria-live="polite"></ul></div>'
+        '<div role="status"><ul class="handed"></ul></div></div>'
     ).format(block.address, block.piece, options)
 
 

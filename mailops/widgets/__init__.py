@@ -24,6 +24,7 @@ _HOMES = {
     "Figure": "charts",
     "FleetCard": "jobs_view",
     "Form": "form",
+    "Frame": "rates_view",
     "GuideView": "guide_view",
     "InboundView": "inbound_view",
     "JobsView": "jobs_view",

@@ -43,6 +43,12 @@ class Frame(Card):
     def __init__(self, caption: str, columns: list[str], rows: list[list[Any]], *, raw: bool = False) -> None:
         self.caption, self.columns, self.rows, self.raw = caption, columns, rows, raw
 
+    @classmethod
+    def of(cls, caption: str, frame: Any) -> Frame:
+        """A pandas frame as a card; what is missing in it stays empty."""
+        rows = [["" if value is None or value != value else value for value in row] for row in frame.values.tolist()]
+        return cls(caption, [str(name).replace("_", " ").capitalize() for name in frame.columns], rows)
+
     def html(self) -> str:
         if not self.rows:
             return paragraph(f"{self.caption}: nothing in this time.")
@@ -61,7 +67,7 @@ class Note(Card):
         self.title, self.lines, self.tone = title, lines, tone
 
     def html(self) -> str:
-        return box(heading(self.title, 4) + "".join(paragraph(x) for x in self.lines), accent=self.tone, role="status")
+        return box(heading(self.title) + "".join(paragraph(x) for x in self.lines), accent=self.tone, role="status")
 
     def text(self) -> str:
         return "\n".join([self.title, *self.lines])
