@@ -107,6 +107,11 @@ def home(ops: Ops, query: Query) -> Page:
         else Banner("passed", "✓", "Nothing needs you just now")
     )  # fmt: skip
     blocks: list[Block] = [Title("Mail at a glance"), Paragraph(("As of ", When(now)), soft=True), banner, tiles]
+    if is_demo(ops):
+        blocks.insert(
+            2,
+            Paragraph(("This is the demonstration, a month of made mail. ", Link("Take the tour: five cards", "tour"))),
+        )
     blocks += [_check(one) for one in verdicts]
     blocks += _causes(ops)
     blocks += _ends(ops, now)
@@ -487,6 +492,45 @@ def report(ops: Ops, run_id: str) -> Path:
     return path
 
 
+# --- the tour of the demonstration ----------------------------------------------------------------------------------
+
+CARDS = (
+    ("Mail at a glance", "Home says what needs you: here mail waits too long. Each figure leads to what it counts.",
+     "Look at home", "home"),
+    ("What fails, and why", "Four hundred mails failed. The queue groups them by cause; a cause leads to its mails, "
+     "a mail to the server's words and to what helps.", "Look at the queue", "queue?show=needs"),
+    ("Where is this mail?", "A Message-ID or an address is enough: who had the mail, who has it, and the proof of it.",
+     "Ask where a mail is", "trace"),
+    ("Is our DNS right?", "One field for the domain: what was found, what is expected, and the record to publish.",
+     "Check a domain", notebook("domain_dns")),
+    ("Connect a mailbox", "A guide goes step by step and checks each. Practise it first: nothing leaves this machine.",
+     "Open the guide", notebook("connect_google", practice="true")),
+)  # fmt: skip
+
+
+def is_demo(ops: Ops) -> bool:
+    """Whether this workspace is the demonstration's."""
+    return (ops.workspace.path / "demo.json").is_file()
+
+
+def tour(ops: Ops, query: Query) -> Page:
+    """Five cards through the demonstration, one at a time."""
+    at = min(max(1, _number(query.get("card")) or 1), len(CARDS))
+    title, said, label, target = CARDS[at - 1]
+    ways: list[Inline] = [Link(f"‹ {CARDS[at - 2][0]}", address("tour", card=at - 1)), "  ·  "] if at > 1 else []
+    ways.append(
+        Link(f"Next: {CARDS[at][0]} ›", address("tour", card=at + 1)) if at < len(CARDS) else Link("Home", "home")
+    )
+    blocks: list[Block] = [
+        Title("A tour of the demonstration", f"Card {at} of {len(CARDS)}"),
+        Card((Title(title, level=2), Paragraph((said,)), Paragraph((Link(label, target),)))),
+        Paragraph(tuple(ways)),
+    ]
+    if not is_demo(ops):
+        blocks.insert(1, Banner("skipped", "–", "This is no demonstration", "The tour speaks of the one of make demo."))
+    return Page("Tour", tuple(blocks), "home")
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -585,6 +629,7 @@ PARTS = (
 )
 READS: Mapping[str, Callable[[Ops, Query], Page]] = {
     "home": home, "queue": queue, "search": search, "trace": trace, "status": status, "verdicts": verdicts,
+    "tour": tour,
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from mailops.app.serve import addresses, settings
 from mailops.errors import ConfigError, InputRefused, StateConflict
 from mailops.jobs.catalogue import available
 from mailops.page.blocks import Link, Paragraph, Raw, Table, Title, html, text
+from mailops.page.glossary import WORDS
 from mailops.testing import SmtpServer, refuse
 
 Get = Callable[..., tuple[int, str]]
@@ -443,3 +444,39 @@ def test_bars_and_points_lead_to_their_mails_in_the_app_only(
     assert "mailops/queue?day=" in view.days().html()
     assert "No mail fits." in get("mailops/queue?day=2020-01-01")[1]
     assert "No mail fits." in get("mailops/queue?server=nobody")[1]
+
+
+# --- help in place ----------------------------------------------------------------------------------------------------
+
+
+def test_a_word_that_a_newcomer_cannot_know_has_one_sentence_behind_a_mark(get: Get) -> None:
+    body = get("mailops/home")[1]
+    for word in ("Outgoing", "Delivery Failed", "Due now"):
+        assert f'aria-label="What is {word}?"' in body
+        assert WORDS[word] in body
+    assert 'aria-label="What is Bounce?"' in str(html(Table("x", ("Bounces",), [])))  # the plural too
+    assert "term" not in str(html(Table("x", ("Subject",), [])))
+    for word, said in WORDS.items():
+        assert said.endswith(".")
+        assert said.count(". ") == 0, word
+        assert f"| {word} | {said} |" in pages.documents()["glossary"].read_text("utf-8"), "run `make docs`"
+
+
+def test_the_tour_has_five_cards_that_lead_to_pages_and_on(get: Get, served: Any) -> None:
+    folder = served[0].workspace.path
+    assert "Take the tour" not in get("mailops/home")[1]
+    (folder / "demo.json").write_text('{"ports": {}}')
+    try:
+        assert 'href="tour"' in get("mailops/home")[1]
+        path, seen = "tour", []
+        while path.startswith("tour"):
+            status, body = get(f"mailops/{path}")
+            assert status == 200
+            main = body.partition("<main")[2].partition("</main>")[0]
+            seen.append(re.findall(r"<h2>([^<]+)</h2>", main)[0])
+            there = re.findall(r'href="([^"]+)"', main)
+            assert get(f"mailops/{there[0]}".replace("&amp;", "&"))[0] == 200  # the page that the card speaks of
+            path = there[-1].replace("&amp;", "&")
+        assert (len(seen), len(set(seen)), path) == (5, 5, "home")
+    finally:
+        (folder / "demo.json").unlink()
