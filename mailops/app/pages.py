@@ -52,6 +52,7 @@ from ..page.blocks import (
 )
 from ..queue.filters import QueueFilter
 from . import hands
+from .language import ENGLISH, number, say, spoken
 
 if TYPE_CHECKING:
     from ..ops import Ops
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 Query = Mapping[str, str]
 TABS = (("needs", "Needs you", MailState.FAILED), ("waiting", "Waiting", MailState.OUTGOING), ("all", "All", None))
 LIMIT = 25
+FAILING = ("passed", "failed")
 LABELS = {"csv": "CSV", "parquet": "Parquet", "ics": "iCalendar"}
 SOON = timedelta(days=60)
 RUN_STATES = {"passed": "passed", "failed": "failed", "error": "failed", "running": "checking"}
@@ -93,41 +95,52 @@ def home(ops: Ops, query: Query) -> Page:
     wrong = [one for one in verdicts if one.state in (VerdictState.FAILED, VerdictState.UNKNOWN)]
     tiles = Tiles(
         (
-            Tile("Outgoing", f"{health.counts[MailState.OUTGOING]:,}", address("queue", show="waiting")),
-            Tile("Due now", f"{health.due:,}", address("queue", show="waiting")),
-            Tile("Delivery Failed", f"{failed:,}", address("queue", show="needs"), "failed" if failed else "passed"),
-            Tile("Sent", f"{health.counts[MailState.SENT]:,}", address("queue", state="sent")),
-            Tile("The oldest waits for", lasting((now - health.oldest).total_seconds()) if health.oldest else "–"),
+            Tile(say("Outgoing"), number(health.counts[MailState.OUTGOING]), address("queue", show="waiting")),
+            Tile(say("Due now"), number(health.due), address("queue", show="waiting")),
+            Tile(
+                say("Delivery Failed"), number(failed), address("queue", show="needs"), "failed" if failed else "passed"
+            ),
+            Tile(say("Sent"), number(health.counts[MailState.SENT]), address("queue", state="sent")),
+            Tile(say("The oldest waits for"), lasting((now - health.oldest).total_seconds()) if health.oldest else "–"),
         )
     )
     banner = (
-        Banner("failed", "✗", f"{counted(len(wrong), 'thing')} {'needs' if len(wrong) == 1 else 'need'} you",
+        Banner("failed", "✗", _needing(len(wrong)),
                "; ".join(one.title for one in wrong))
         if wrong
-        else Banner("passed", "✓", "Nothing needs you just now")
+        else Banner("passed", "✓", say("Nothing needs you just now"))
     )  # fmt: skip
-    blocks: list[Block] = [Title("Mail at a glance"), Paragraph(("As of ", When(now)), soft=True), banner, tiles]
+    blocks: list[Block] = [
+        Title(say("Mail at a glance")),
+        Paragraph((say("As of "), When(now)), soft=True),
+        banner,
+        tiles,
+    ]
     if is_demo(ops):
-        blocks.insert(
-            2,
-            Paragraph(("This is the demonstration, a month of made mail. ", Link("Take the tour: five cards", "tour"))),
-        )
+        way = Link(say("Take the tour: five cards"), "tour")
+        blocks.insert(2, Paragraph((say("This is the demonstration, a month of made mail. "), way)))
     blocks += [_check(one) for one in verdicts]
     blocks += _causes(ops)
     blocks += _ends(ops, now)
     blocks += _changed(ops)
-    blocks += [Title("Pages", "What each answers, and what its last run said.", level=2), _notebooks(ops)]
-    return Page("Mail at a glance", tuple(blocks), "home")
+    blocks += [Title(say("Pages"), say("What each answers, and what its last run said."), level=2), _notebooks(ops)]
+    return Page(say("Mail at a glance"), tuple(blocks), "home")
+
+
+def _needing(many: int) -> str:
+    if spoken() != ENGLISH:
+        return say("What needs you") + f": {number(many)}"
+    return f"{counted(many, 'thing')} {'needs' if many == 1 else 'need'} you"
 
 
 def _check(one: Verdict) -> Card:
     """A verdict in its frame; what passed is folded."""
-    head = Paragraph((Chip(one.state.value, one.state.value), " ", one.title))
+    head = Paragraph((Chip(one.state.value, say(one.state.value)), " ", one.title))
     more: list[Block] = [Paragraph((one.found,), soft=True)] if one.found else []
     if one.passed:
-        return Card((head, *([Details("What was found", tuple(more))] if more else [])), "passed")
+        return Card((head, *([Details(say("What was found"), tuple(more))] if more else [])), "passed")
     if one.fix:
-        more.append(Paragraph(("What to do: ", one.fix)))
+        more.append(Paragraph((say("What to do"), ": ", one.fix)))
     return Card((head, *more), one.state.value)
 
 
@@ -136,14 +149,14 @@ def _causes(ops: Ops) -> list[Block]:
         (
             Link(plain(word), address("queue", reason=word, to=domain)),
             Link(domain, address("queue", to=domain)),
-            f"{number:,}",
+            number(many),
         )
-        for word, domain, number in ops.queue.causes()[:8]
+        for word, domain, many in ops.queue.causes()[:8]
     ]
     if not rows:
         return []
-    caption = "Why mails fail or wait"
-    columns = ("Cause", "Recipient domain", "Deliveries")
+    caption = say("Why mails fail or wait")
+    columns = (say("Cause"), say("Recipient domain"), say("Deliveries"))
     return [Title(caption, level=2), Table(caption, columns, rows, titled=True)]
 
 
@@ -158,8 +171,8 @@ def _ends(ops: Ops, now: datetime) -> list[Block]:
         )
         for one in ends
     ]  # fmt: skip
-    columns = ("Left", "What", "Of", "Ends", "What to do")
-    return [Title("What ends soon", level=2), Table("What ends soon", columns, rows, titled=True)]
+    columns = (say("Left"), say("What"), say("Of"), say("Ends"), say("What to do"))
+    return [Title(say("What ends soon"), level=2), Table(say("What ends soon"), columns, rows, titled=True)]
 
 
 def _changed(ops: Ops) -> list[Block]:
@@ -168,8 +181,8 @@ def _changed(ops: Ops) -> list[Block]:
         return []
     rows: list[tuple[Inline, ...]] = [(Link(info.title, notebook(info.name)), str(line)) for info, line in news[:10]]
     return [
-        Title("What changed since the run before", level=2),
-        Table("What changed", ("Page", "Change"), rows, titled=True),
+        Title(say("What changed since the run before"), level=2),
+        Table(say("What changed"), (say("Page"), say("Change")), rows, titled=True),
     ]
 
 
@@ -219,12 +232,12 @@ def _notebooks(ops: Ops) -> Grid:
 
 
 def _run_chip(run: Run) -> Chip:
-    return Chip(RUN_STATES.get(run.status, "unknown"), RUN_WORDS.get(run.status, run.status))
+    return Chip(RUN_STATES.get(run.status, "unknown"), say(RUN_WORDS.get(run.status, run.status)))
 
 
 def _report_link(run: Run) -> tuple[Inline, ...]:
     has = bool(run.folder) and (Path(run.folder or "") / "report.html").is_file()
-    return (Link("Report", f"report/{quote(run.id)}"),) if has else ()
+    return (Link(say("Report"), f"report/{quote(run.id)}"),) if has else ()
 
 
 # --- the queue --------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import pytest
 from furnish import furnish
 
 from mailops import Ops
-from mailops.app import bar, hands, pages
+from mailops.app import bar, hands, language, pages
 from mailops.app.handlers import document
 from mailops.app.serve import addresses, settings
 from mailops.errors import ConfigError, InputRefused, StateConflict
@@ -480,3 +480,38 @@ def test_the_tour_has_five_cards_that_lead_to_pages_and_on(get: Get, served: Any
         assert (len(seen), len(set(seen)), path) == (5, 5, "home")
     finally:
         (folder / "demo.json").unlink()
+
+
+# --- language ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("accepted", "wanted"),
+    [("de", "de"), ("de-CH,de;q=0.9,en;q=0.8", "de"), ("en,de;q=0.9", "en"), ("fr;q=0.9, de;q=0.4", "de"), ("fr", "en"),
+     ("", "en"), ("de;q=0, en", "en"), ("de;q=x", "en"), (",;q=,de" * 900, "de"), ("../../etc", "en")],
+)  # fmt: skip
+def test_the_reader_s_language_is_taken_where_there_is_a_catalogue(accepted: str, wanted: str) -> None:
+    assert language.chosen(accepted) == wanted
+
+
+def test_the_app_speaks_german_to_who_reads_german(get: Get) -> None:
+    body = get("mailops/home", headers={"Accept-Language": "de-DE,de;q=0.9,en;q=0.5"})[1]
+    page = Read(body)
+    words = " ".join(page.words)
+    assert page.all("html")[0]["lang"] == "de"
+    for german in ("Mail auf einen Blick", "Warteschlange", "Zustellung fehlgeschlagen", "Zum Inhalt", "Link kopieren"):
+        assert german in words
+    assert "Mail at a glance" in " ".join(Read(get("mailops/home")[1]).words)
+    with language.speaking("de"):
+        assert (language.number(3255), language.say("Nobody translated this.")) == ("3.255", "Nobody translated this.")
+    assert language.number(3255) == "3,255"
+
+
+def test_every_text_of_the_catalogue_is_one_that_the_app_says() -> None:
+    """A translation of a text that has changed since would be said never again, without a word."""
+    source = "".join(path.read_text("utf-8") for path in Path(pages.__file__).parent.glob("*.py"))
+    catalogue = language.catalogue("de")
+    states = {"passed", "failed", "skipped", "warning", "unknown"}
+    texts = [key for key in catalogue._catalog if key]  # type: ignore[attr-defined]
+    assert len(texts) > 50
+    assert [key for key in texts if f'"{key}"' not in source and key not in states] == []
