@@ -24,6 +24,7 @@ from .ports import Clock
 from .workspace import Workspace, find
 
 if TYPE_CHECKING:
+    import socket
     from threading import Event
 
     from sqlalchemy.engine import Engine
@@ -1137,14 +1138,22 @@ class Ops:
         self.onward.run()
         return done
 
-    def watch(self, account: str, *, stop: Event, on_run: Callable[[Result], object] = lambda result: None) -> None:
-        """Fetch from a mailbox until ``stop`` is set, as soon as mail comes (IMAP IDLE), and hand it on."""
+    def watch(
+        self,
+        account: str,
+        *,
+        stop: Event,
+        on_run: Callable[[Result], object] = lambda result: None,
+        every: float | None = None,
+    ) -> None:
+        """Fetch from a mailbox until ``stop`` is set, as soon as mail comes (IMAP IDLE), and hand it on; ``every`` so
+        many seconds in any case."""
 
         def after(result: Result) -> None:
             self.onward.run()
             on_run(result)
 
-        self.fetching.watch(account, stop=stop, on_run=after)
+        self.fetching.watch(account, stop=stop, on_run=after, every=every)
 
     @cached_property
     def onward(self) -> Onward:
@@ -1153,11 +1162,12 @@ class Ops:
 
         return Onward(self.engine, secrets=self.secrets, clock=self.clock, lock=self.intake.lock)
 
-    def lmtp(self, host: str = "127.0.0.1", port: int = 0) -> LmtpListener:
-        """A listener that takes mail from this machine's mail server over LMTP; it runs within ``with``."""
+    def lmtp(self, host: str = "127.0.0.1", port: int = 0, *, sock: socket.socket | None = None) -> LmtpListener:
+        """A listener that takes mail from this machine's mail server over LMTP; it runs within ``with``. ``sock`` is
+        one that is bound already."""
         from .inbound.lmtp import LmtpListener
 
-        return LmtpListener(self.intake, host, port)
+        return LmtpListener(self.intake, host, port, sock=sock)
 
     def mx(
         self,
@@ -1166,13 +1176,15 @@ class Ops:
         *,
         certificate: str | Path | None = None,
         key: str | Path | None = None,
+        sock: socket.socket | None = None,
     ) -> SmtpListener:
         """A listener that an MX record may lead to: SMTP for the alias domains alone; it runs within ``with``. With a
         certificate (PEM) it offers STARTTLS."""
         from .inbound.lmtp import SmtpListener, starttls
 
         tls = starttls(certificate, key) if certificate else None
-        return SmtpListener(self.intake, lambda: [d.name for d in self.setup.alias_domains], host, port, tls=tls)
+        names = lambda: [d.name for d in self.setup.alias_domains]  # noqa: E731
+        return SmtpListener(self.intake, names, host, port, tls=tls, sock=sock)
 
     def receiving(self, *, dns: bool = True) -> Receiving:
         """The inbound methods as they are here, what is to be redirected, which mailboxes are missing, and what is

@@ -26,10 +26,15 @@ FETCH_MINUTES = 5
 """Minutes between two fetches, where the set-up names none."""
 
 
+def fetch_minutes(ops: Ops) -> float:
+    """Minutes between two fetches in this set-up."""
+    kept = json.loads(ops.setup.parameters.get(READINESS) or "{}")
+    return float(kept.get("fetch_minutes") or FETCH_MINUTES)
+
+
 def fetching_due(ops: Ops) -> bool:
     """Whether a confirmed mailbox was not looked at for the minutes that the set-up names."""
-    kept = json.loads(ops.setup.parameters.get(READINESS) or "{}")
-    limit = ops.clock.now() - timedelta(minutes=kept.get("fetch_minutes") or FETCH_MINUTES)
+    limit = ops.clock.now() - timedelta(minutes=fetch_minutes(ops))
     looked = [one.checked_at for one in ops.mailboxes.list() if one.state == CONFIRMED]
     return any(at is None or at <= limit for at in looked)
 
