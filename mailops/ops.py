@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .inbound.lmtp import LmtpListener, SmtpListener
     from .inbound.methods import Receiving
     from .inbound.onward import Onward
+    from .inbound.probe import Probe
     from .inbound.service import Gateway
     from .inbound.shelf import Shelf
     from .jobs.fleet import Member
@@ -1185,6 +1186,33 @@ class Ops:
         tls = starttls(certificate, key) if certificate else None
         names = lambda: [d.name for d in self.setup.alias_domains]  # noqa: E731
         return SmtpListener(self.intake, names, host, port, tls=tls, sock=sock)
+
+    def probe(self, *, domain: str | None = None, nobody: str | None = None, patience: float = 120.0) -> Probe:
+        """The round-trip probe: a mail goes out, its answer and its bounce come back, each leg timed. Where no
+        ``mailops serve`` attends the queue, its mails are sent from here; mailboxes are fetched from meanwhile.
+
+        ``domain``: an alias domain (default: the first); ``nobody``: an address that bounces (default: one made up at
+        the domain); ``patience``: seconds. Raises :class:`ConfigError` ``inbound.probe``.
+        """
+        from .checks.services import attended
+        from .inbound.probe import Prober
+
+        def drive(mails: list[int]) -> None:
+            if not attended(self.workspace.path, self.clock.now()):
+                self.queue.run(ids=mails)
+            if any(one.state == "confirmed" for one in self.mailboxes.list()):
+                self.fetch()
+
+        prober = Prober(
+            self.engine,
+            self.threads,
+            self.clock,
+            setup=lambda: self.setup,
+            submit=self.queue.submit,
+            drive=drive,
+            rest=self.clock.sleep,
+        )
+        return prober.run(domain=domain, nobody=nobody, patience=patience)
 
     def receiving(self, *, dns: bool = True) -> Receiving:
         """The inbound methods as they are here, what is to be redirected, which mailboxes are missing, and what is
