@@ -250,8 +250,7 @@ def run(
     require_journal("mailops queue run")
     queue = open_ops(ctx).queue
     due = queue.health().due
-    queue.job_begins()
-    with progress("Sending", due, quiet=json) as update:
+    with queue.as_job(), progress("Sending", due, quiet=json) as update:
         worker = queue.worker(on_progress=lambda r: update(r.handled))
         signal.signal(signal.SIGTERM, lambda *_: worker.stop())
         report = worker.run(limit=limit)
