@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .bounces.return_path import ReturnPaths
     from .bounces.service import Bounces
     from .campaigns import Campaigns
+    from .campaigns.whatif import WhatIf
     from .checks.quota import QuotaRequest
     from .checks.services import Status
     from .domains.failing import SenderReport
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from .ledger.erasure import About, Erasure, Receipt, Vacuumed
     from .ledger.follow import Followers
     from .ledger.names import Names
+    from .limits.values import Own
     from .logs.service import Logs
     from .logs.trace import Trace
     from .model.alias import Alias
@@ -523,6 +525,33 @@ class Ops:
             rates=rates,
             aliases=aliases,
             records=records,
+        )
+
+    def what_if(
+        self,
+        *,
+        cancel: Sequence[str] = (),
+        minutes: int | None = None,
+        servers: Mapping[str, str] | None = None,
+        limits: Sequence[Own] = (),
+        pace: float = 0.0,
+    ) -> WhatIf:
+        """When each mail that waits would leave, what fails, and when the queue is empty: with campaigns cancelled,
+        another interval of the queue job, mail of one server through another (``""`` = of all), other limits. By the
+        queue's own rules on a clock of their own; nothing is written. ``pace``: seconds that a mail takes."""
+        from .campaigns.picture import what_if
+        from .campaigns.whatif import Scenario
+
+        scenario = Scenario(tuple(cancel), minutes, dict(servers or {}), tuple(limits), pace)
+        usual = self.workspace.settings.queue.interval_minutes
+        return what_if(
+            self.engine,
+            self.setup,
+            scenario,
+            now=self.clock.now(),
+            minutes=usual,
+            names=self.book.names,
+            key=lambda: self.return_paths.key(),
         )
 
     def _to_come(self) -> dict[str, int]:
