@@ -195,6 +195,15 @@ class AlertsSection(_Section):
     quiet: str = Field(default="", pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9])?$")
 
 
+class KernelsSection(_Section):
+    """How notebooks' processes start (Linux). ``fork``: from one that has imported everything already, where one is up
+    for this workspace; the app keeps one. ``linger_minutes``: how long such a process stays, about 150 MB, after a run
+    of a notebook as a job, for the next (0: none is left behind)."""
+
+    fork: bool = True
+    linger_minutes: float = Field(default=0.0, ge=0, le=1_440)
+
+
 class Settings(BaseSettings):
     """All sections; every key has a default."""
 
@@ -211,6 +220,7 @@ class Settings(BaseSettings):
     dns: DnsSection = DnsSection()
     calendar: CalendarSection = CalendarSection()
     alerts: AlertsSection = AlertsSection()
+    kernels: KernelsSection = KernelsSection()
 
     @classmethod
     def settings_customise_sources(
