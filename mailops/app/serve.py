@@ -141,3 +141,6 @@ def serve(host: str = "127.0.0.1", port: int = 8866, *, read_only: bool = False)
 
     app.io_loop.add_callback(tell)  # once it listens
     app.start()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # kernels are ended; a page that was being drawn leaves a thread of Jupyter's that waits for ever
