@@ -308,7 +308,8 @@ def mail(ops: Ops, number: str) -> Page:
            for told in ops.why(mail_id)[:5]]  # fmt: skip
     reasons: list[Block] = [Title("Why, and what helps", level=2), *why] if why else []
     history: list[tuple[Inline, ...]] = [
-        (When(line.at), line.kind, line.recipient, line.server_key, line.actor) for line in ops.queue.history(mail_id)
+        (When(line.at), line.kind, line.recipient, line.server_key, line.why, line.actor)
+        for line in ops.queue.history(mail_id)
     ]
     facts: list[tuple[str, Inline]] = [
         ("State", Chip(one.state.value, one.label)), ("From", one.header_from or "the notification address"),
@@ -324,10 +325,11 @@ def mail(ops: Ops, number: str) -> Page:
     if domain:
         ways += ["  ·  ", Link(f"DNS of {domain}", notebook("domain_dns", domain=domain))]
     columns = ("Recipient", "State", "Code", "What the server said", "Cause")
+    told = ("At", "Event", "Recipient", "Server", "Why this server", "By")
     blocks: list[Block] = [
         Title(f"Mail {mail_id}: {one.subject or '(no subject)'}"), Facts(facts), Table("Recipients", columns, rows),
         *reasons, Paragraph(tuple(ways)),
-        Details("History", (Table("History", ("At", "Event", "Recipient", "Server", "By"), history),)),
+        Details("History", (Table("History", told, history),)),
     ]  # fmt: skip
     return Page(f"Mail {mail_id}", tuple(blocks), "queue")
 

@@ -147,8 +147,8 @@ def show(
         how = {"told": f"by mail {told.report_id}", "due": "not yet", "withheld": f"not: {told.why}"}[told.state]
         say(f"Submitter {told.address} told of {told.recipient}: {how}.")
     table(
-        ["At (UTC)", "Event", "Recipient", "Server", "By", "Answer"],
-        [(h.at, h.kind, h.recipient, h.server_key, h.actor, (h.data or {}).get("reply")) for h in lines],
+        ["At (UTC)", "Event", "Recipient", "Server", "Why this server", "By", "Answer"],
+        [(h.at, h.kind, h.recipient, h.server_key, h.why, h.actor, (h.data or {}).get("reply")) for h in lines],
     )
 
 

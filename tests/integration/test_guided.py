@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from mailops import Ops
 from mailops.demo.practice import Practice, answers, walk
-from mailops.errors import ConfigError
+from mailops.errors import AuthError, ConfigError
 from mailops.guides.checks import Services
 from mailops.guides.service import PRACTICE, Guided, subjects_of
 from mailops.model.verdict import VerdictState
@@ -65,6 +65,28 @@ def test_both_guides_walk_to_the_green_tag(ops: Ops, vendor: str, mailbox: str, 
     assert subjects_of(ops, vendor) == []  # practice is nobody's real guide
     places = [p for p in ops.workspace.path.rglob("*") if p.is_file() and p.name != "identity.json"]
     assert not [p for p in places if secret.encode() in p.read_bytes()]
+
+
+@pytest.mark.req("GO-26", "AZ-28")
+@pytest.mark.parametrize(("vendor", "mailbox"), [("outlook", ANN), ("gmail", GOOGLE)])
+def test_a_code_that_is_not_taken_is_a_code_and_the_providers_words_are_shown(
+    ops: Ops, vendor: str, mailbox: str
+) -> None:
+    from mailops.widgets.faces import said
+
+    with Practice(ops, vendor, mailbox) as practice:
+        guided = practice.guided()
+        up_to(guided, practice, "connect")
+        back = urllib.parse.urlsplit(practice.click(guided.begin().address))
+        query = dict(urllib.parse.parse_qsl(back.query)) | {"code": "4/nonsense"}
+        with pytest.raises(AuthError) as caught:
+            guided.came_back(back._replace(query=urllib.parse.urlencode(query)).geturl())
+        shown = said(caught.value)
+        assert ("refresh token" in shown, "authorization code" in caught.value.message) == (False, True)
+        assert "The provider said: " in shown
+        assert "malformed or unknown" in shown
+        assert guided.run.step("connect").note == ""
+        assert caught.value.facts["class"] == "code"
 
 
 def test_a_restart_goes_on_where_it_was(ops: Ops) -> None:
