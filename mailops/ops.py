@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .checks.quota import QuotaRequest
     from .checks.services import Status
     from .domains.failing import SenderReport
+    from .domains.mailboxes import Mailboxes
     from .domains.service import Domains
     from .inbound.accounts import Account, Accounts
     from .inbound.carried import Carried
@@ -1497,7 +1498,17 @@ class Ops:
         """pandas answers about what was sent and what came back."""
         from .analysis.service import Analysis
 
-        return Analysis(self.engine, clock=self.clock, zone=self.workspace.settings.profile.zone)
+        zone = self.workspace.settings.profile.zone
+        return Analysis(
+            self.engine, clock=self.clock, zone=zone, provider=lambda names: self.recipient_providers.of(names)
+        )
+
+    @cached_property
+    def recipient_providers(self) -> Mailboxes:
+        """Whose mailboxes recipient domains are, by their MX."""
+        from .domains.mailboxes import Mailboxes
+
+        return Mailboxes(self.workspace.path, self.clock.now, lambda names: self.domains.exchangers(names))
 
     def why(self, mail_id: int) -> list[Trouble]:
         """Why a mail failed or still waits: each recipient's trouble with cause, who must act, and what helps."""

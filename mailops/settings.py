@@ -220,6 +220,15 @@ class WatchSection(_Section):
     grace_minutes: float = Field(default=15.0, ge=1, le=1440)
 
 
+class KernelsSection(_Section):
+    """How notebooks' processes start (Linux). ``fork``: from one that has imported everything already, where one is up
+    for this workspace; the app keeps one. ``linger_minutes``: how long such a process stays, about 150 MB, after a run
+    of a notebook as a job, for the next (0: none is left behind)."""
+
+    fork: bool = True
+    linger_minutes: float = Field(default=0.0, ge=0, le=1_440)
+
+
 class Settings(BaseSettings):
     """All sections; every key has a default."""
 
@@ -237,6 +246,7 @@ class Settings(BaseSettings):
     calendar: CalendarSection = CalendarSection()
     alerts: AlertsSection = AlertsSection()
     watch: WatchSection = WatchSection()
+    kernels: KernelsSection = KernelsSection()
 
     @classmethod
     def settings_customise_sources(

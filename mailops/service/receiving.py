@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import MailopsError
 from ..inbound.accounts import CONFIRMED, Account
+from ..jobs.scheduled import fetch_minutes
 from ..model.running import MOST, Listening
 from .link import Link
 from .logs import Out
