@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, MailopsError
 from ..jobs.catalogue import notebooks_folder
 from .handlers import LOOK, READ_ONLY
 
@@ -62,6 +62,27 @@ def settings(host: str, port: int, *, act: str, read_only: bool) -> dict[str, An
     return made
 
 
+def fork_kernels() -> None:
+    """Have the kernels of this process forked, and keep the server for that, unless the workspace's settings say no.
+    Called when the server has raised its limits, which a forked kernel must share."""
+    from jupyter_client.provisioning.factory import KernelProvisionerFactory
+
+    from ..jobs import provisioner
+    from ..jobs.forking import Keeper
+    from ..workspace import find
+
+    try:
+        workspace = find()
+        wanted = workspace.settings.kernels.fork
+    except MailopsError:
+        return  # the pages say what is missing
+    if wanted:
+        os.environ.setdefault("MAILOPS_WORKSPACE", str(workspace.path))
+        provisioner.register()
+        KernelProvisionerFactory.instance().default_provisioner_name = provisioner.NAME
+        provisioner.keep(Keeper(workspace.path))
+
+
 def serve(host: str = "127.0.0.1", port: int = 8866, *, read_only: bool = False) -> None:
     """Serve the app until it is stopped. Raises :class:`ConfigError` for a host that others reach."""
     from jupyter_server.serverapp import ServerApp
@@ -80,6 +101,8 @@ def serve(host: str = "127.0.0.1", port: int = 8866, *, read_only: bool = False)
         os.environ[READ_ONLY] = "1"
     app = ServerApp(config=Config(settings(host, port, act=act, read_only=read_only)))
     app.initialize(argv=[], find_extensions=False)
+    if not read_only:
+        fork_kernels()
 
     def tell() -> None:
         told = addresses(host, app.port, look, None if read_only else act)
@@ -89,3 +112,6 @@ def serve(host: str = "127.0.0.1", port: int = 8866, *, read_only: bool = False)
 
     app.io_loop.add_callback(tell)  # once it listens
     app.start()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # kernels are ended; a page that was being drawn leaves a thread of Jupyter's that waits for ever
