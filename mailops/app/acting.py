@@ -33,13 +33,10 @@ WIDGETS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-man
 """What of JupyterLab's extensions these pages need; others, of whoever installed them, have no page to work on."""
 
 
-FORMULAS = "@jupyterlab/mathjax2-extension:plugin"
-"""It sets formulas, by a script from a server of others; there are none on these pages."""
-
-
 def _page(page: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """What voila tells the browser: nothing is fetched from elsewhere."""
-    return {**page, "disabledExtensions": [*page.get("disabledExtensions", []), FORMULAS]}
+    """What voila tells the browser. Formulas are set by a script from a server of others; there are none on these pages,
+    and without an address it is not fetched."""
+    return {**page, "fullMathjaxUrl": ""}
 
 
 def configured() -> dict[str, Any]:

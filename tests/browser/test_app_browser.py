@@ -83,6 +83,7 @@ def test_what_is_set_in_the_bar_is_the_address_and_what_the_notebook_shows(
     root, failed = app
     page = page_of("dark")
     page.goto(f"{root}page/queue?token=act-token")
+    page.get_by_text("What it shows").wait_for()  # the page itself: before it the browser told its theme
     page.keyboard.press("Tab")
     for _ in range(40):
         if page.evaluate("document.activeElement.textContent.trim()") == "What it shows":

@@ -229,6 +229,9 @@ def test_read_only_gives_nobody_the_second_token(served: Any) -> None:
         assert get("voila/render/queue.ipynb", token)[0] in (403, 404)
     assert addresses("127.0.0.1", 1, "a", None).act is None
     assert "VoilaConfiguration" not in settings("127.0.0.1", 1, act="x", read_only=True)
+    kept = settings("127.0.0.1", 1, act="x", read_only=False)["MappingKernelManager"]
+    assert kept["cull_idle_timeout"] > 0  # the kernel of a page that was left is not kept for ever
+    assert kept["cull_connected"] is False  # that of an open page is
 
 
 def test_the_app_listens_on_this_machine_only() -> None:
