@@ -34,7 +34,7 @@ WIDGETS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-man
 
 
 def _page(page: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """What voila tells the browser. Formulas are set by a script from a server of others; there are none on these pages,
+    """What voila tells the browser. Formulas are set by a script of another server; there are none on these pages,
     and without an address it is not fetched."""
     return {**page, "fullMathjaxUrl": ""}
 
