@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from ..inbound.accounts import CONFIRMED, OAUTH, Account
+from ..inbound.accounts import CONFIRMED, Account
 from ..inbound.methods import as_csv
 from ..inbound.probe import Probe, verdicts
 from ..model.alias import Alias, Policy
@@ -225,8 +225,7 @@ def mailbox_panel(ops: Ops, shown: MailboxesCard) -> Panel:
         ],
         save,
         button="Save",
-        title="Mailbox: add or change (imap or pop3; tls, starttls or none; Password: a reference such as env:NAME, or "
-        f"{OAUTH}, where it is not typed above; Makes: the kind of record for mail that no alias takes)",
+        title="Mailbox: add or change",
     )  # fmt: skip
     return Panel(SecretField("Password of the mailbox that is saved next", keep), form)
 
