@@ -209,6 +209,26 @@ class AlertsSection(_Section):
     quiet: str = Field(default="", pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9])?$")
 
 
+class WatchSection(_Section):
+    """The dead man's switch (``mailops jobs watch``), which shares nothing with ``alerts``. ``file``: gets a line of
+    JSON each (in the workspace, or a full path; ``watch.jsonl`` by default); ``webhook``: an address (https) that gets
+    JSON; ``ping``: an address that is asked while all is well; ``grace_minutes``: how late a run may begin."""
+
+    file: str = ""
+    webhook: str = Field(default="", pattern=r"^(https?://.+)?$")
+    ping: str = Field(default="", pattern=r"^(https?://.+)?$")
+    grace_minutes: float = Field(default=15.0, ge=1, le=1440)
+
+
+class KernelsSection(_Section):
+    """How notebooks' processes start (Linux). ``fork``: from one that has imported everything already, where one is up
+    for this workspace; the app keeps one. ``linger_minutes``: how long such a process stays, about 150 MB, after a run
+    of a notebook as a job, for the next (0: none is left behind)."""
+
+    fork: bool = True
+    linger_minutes: float = Field(default=0.0, ge=0, le=1_440)
+
+
 class Settings(BaseSettings):
     """All sections; every key has a default."""
 
@@ -225,6 +245,8 @@ class Settings(BaseSettings):
     dns: DnsSection = DnsSection()
     calendar: CalendarSection = CalendarSection()
     alerts: AlertsSection = AlertsSection()
+    watch: WatchSection = WatchSection()
+    kernels: KernelsSection = KernelsSection()
 
     @classmethod
     def settings_customise_sources(

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import MailopsError
 from ..inbound.accounts import CONFIRMED, Account
+from ..jobs.scheduled import fetch_minutes
 from ..model.running import MOST, Listening
 from .link import Link
 from .logs import Out
 from .pulse import Pulse, one_stands
-from .tasks import fetch_minutes
 
 if TYPE_CHECKING:
     import socket
@@ -100,7 +100,7 @@ class _Watching:
         """Watch what is to be watched. What cannot be asked is told, and asked again."""
         try:
             accounts = self._ops.mailboxes.list()
-            minutes = fetch_minutes(self._ops)
+            minutes = fetch_minutes(self._ops.engine)
         except MailopsError as error:
             log.error("The mailboxes cannot be looked at: %s [%s]", error.message, error.code)
             return
