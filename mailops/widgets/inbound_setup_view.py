@@ -62,6 +62,7 @@ class InboundSetupView:
         limit = 50
         self.methods = MethodsCard(ops, limit, dns=dns)
         self.mailboxes = MailboxesCard(ops, limit)
+        self.standing = Panel(*(CheckCard(ops.run.record(one)) for one in ops.mailbox_verdicts()))
         self.mailbox = mailbox_panel(ops, self.mailboxes)
         self.aliases = AliasesCard(ops, limit)
         self.redirections = RedirectionsCard(ops)

@@ -37,6 +37,9 @@ view.redirections
 view.mailboxes
 
 # %%
+view.standing
+
+# %%
 view.mailbox
 
 # %% [markdown]
