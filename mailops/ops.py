@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from .logs.service import Logs
     from .logs.trace import Trace
     from .model.alias import Alias
-    from .model.verdict import Finding
+    from .model.verdict import Finding, Verdict
     from .oauth.calendar import End
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
@@ -1255,6 +1255,14 @@ class Ops:
             token=token,
             is_person=lambda address: is_person(self.engine, address),
         )
+
+    def mailbox_verdicts(self) -> list[Verdict]:
+        """How each mailbox stands: looked at in time, without an error, and mail as usual."""
+        from .inbound.standing import standing
+        from .jobs.scheduled import fetch_minutes
+
+        now, minutes = self.clock.now(), fetch_minutes(self.engine)
+        return [standing(one, self.intake.arrivals(one.key), minutes=minutes, now=now) for one in self.mailboxes.list()]
 
     def fetch(self, account: str | None = None) -> Result:
         """*Mail: Fetchmail Service*: fetch from all confirmed mailboxes, or from this one; then hand mail on to the

@@ -25,6 +25,7 @@ from .logs import ASKED, take_logs, write_logs
 from .month import DAYS, Played, play, start_of_month, unsent
 from .names import ask_here, write_reports
 from .programs import PROGRAMS, hand_over
+from .received import receive
 from .world import BOOKS, MARK, World, furnish, remember, remembered, require_peers
 
 
@@ -82,6 +83,7 @@ def _demo(folder: Path, reports: Path) -> int:
         )
         played = _play(ops, world, clock)
         _programs(ops, played)
+        _received(ops, played)
         _figures(ops, played)
         _guides(ops)
         _say("7  Mail that never passed mailops: the log of a real Postfix, and a week of Odoo's, are taken.")
@@ -130,6 +132,14 @@ def _programs(ops: Ops, played: Played) -> None:
     played.add(report)
     _say(f"   Two programs, {names}, hand {handed} mails over by SMTP with a login each; one is refused, and")
     _say("   its program gets a report (notebook relay).")
+
+
+def _received(ops: Ops, played: Played) -> None:
+    lines, report = receive(ops)
+    played.submitted += report.handled
+    played.add(report)
+    for line in lines:
+        _say(f"   {line}")
 
 
 PRACTISED = {
