@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .analysis.dmarc import DmarcFiles
     from .analysis.metrics import Metric
     from .analysis.query import Found
+    from .analysis.relief import Relief
     from .analysis.service import Analysis
     from .analysis.why import Trouble
     from .bounces.explainer import Explanation
@@ -526,6 +527,11 @@ class Ops:
             aliases=aliases,
             records=records,
         )
+
+    def relief(self, users: Sequence[str] | int | None = None, *, since: str = "30d") -> Relief:
+        """How many mails a day fewer leave when users (addresses, so many of those who get most, None: all) read their
+        notifications in the app instead of by email, by what was."""
+        return self.analysis.relief(users, since, limit=self.usage().limit)
 
     def what_if(
         self,
