@@ -921,9 +921,18 @@ class Ops:
             {"queue": queue, "campaigns": queue, "fetch": fetch, "vacuum": vacuum},
         )
 
-    def watch_jobs(self, *, file: str = "", webhook: str = "", ping: str = "", grace: timedelta | None = None) -> Watch:
+    def watch_jobs(
+        self,
+        *,
+        file: str = "",
+        webhook: str = "",
+        ping: str = "",
+        grace: timedelta | None = None,
+        tell: bool = True,
+    ) -> Watch:
         """The dead man's switch: whether everything that runs by itself began when it was to, and ended; told by a file
-        and a webhook of its own (default: ``[watch]`` of the settings), never by mail. For a timer of its own."""
+        and a webhook of its own (default: ``[watch]`` of the settings), never by mail. For a timer of its own;
+        without ``tell`` it only looks."""
         from .jobs.deadman import DeadMan
 
         kept = self.workspace.settings.watch
@@ -932,6 +941,7 @@ class Ops:
             webhook=webhook or kept.webhook,
             ping=ping or kept.ping,
             grace=timedelta(minutes=kept.grace_minutes) if grace is None else grace,
+            tell=tell,
         )
 
     def _scheduled(self) -> dict[str, ScheduledAction]:
