@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from ..jobs.deadman import Watch
-from ..jobs.scheduled import ScheduledAction
 from ..model.text import counted
 from ..model.verdict import Verdict, VerdictState
+
+if TYPE_CHECKING:
+    from ..jobs.deadman import Watch
+    from ..jobs.scheduled import ScheduledAction
 
 
 def running(found: Watch) -> Verdict:
