@@ -25,6 +25,7 @@ from .ports import Clock
 from .workspace import Workspace, find
 
 if TYPE_CHECKING:
+    import socket
     from threading import Event
 
     from sqlalchemy.engine import Engine
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .checks.quota import QuotaRequest
     from .checks.services import Status
     from .domains.failing import SenderReport
+    from .domains.mailboxes import Mailboxes
     from .domains.service import Domains
     from .inbound.accounts import Account, Accounts
     from .inbound.carried import Carried
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from .inbound.lmtp import LmtpListener, SmtpListener
     from .inbound.methods import Receiving
     from .inbound.onward import Onward
+    from .inbound.probe import Probe
     from .inbound.service import Gateway
     from .inbound.shelf import Shelf
     from .jobs.deadman import Watch
@@ -1277,14 +1280,22 @@ class Ops:
             self.onward.run()
             return done
 
-    def watch(self, account: str, *, stop: Event, on_run: Callable[[Result], object] = lambda result: None) -> None:
-        """Fetch from a mailbox until ``stop`` is set, as soon as mail comes (IMAP IDLE), and hand it on."""
+    def watch(
+        self,
+        account: str,
+        *,
+        stop: Event,
+        on_run: Callable[[Result], object] = lambda result: None,
+        every: float | None = None,
+    ) -> None:
+        """Fetch from a mailbox until ``stop`` is set, as soon as mail comes (IMAP IDLE), and hand it on; ``every`` so
+        many seconds in any case."""
 
         def after(result: Result) -> None:
             self.onward.run()
             on_run(result)
 
-        self.fetching.watch(account, stop=stop, on_run=after)
+        self.fetching.watch(account, stop=stop, on_run=after, every=every)
 
     @cached_property
     def onward(self) -> Onward:
@@ -1293,11 +1304,12 @@ class Ops:
 
         return Onward(self.engine, secrets=self.secrets, clock=self.clock, lock=self.intake.lock)
 
-    def lmtp(self, host: str = "127.0.0.1", port: int = 0) -> LmtpListener:
-        """A listener that takes mail from this machine's mail server over LMTP; it runs within ``with``."""
+    def lmtp(self, host: str = "127.0.0.1", port: int = 0, *, sock: socket.socket | None = None) -> LmtpListener:
+        """A listener that takes mail from this machine's mail server over LMTP; it runs within ``with``. ``sock`` is
+        one that is bound already."""
         from .inbound.lmtp import LmtpListener
 
-        return LmtpListener(self.intake, host, port)
+        return LmtpListener(self.intake, host, port, sock=sock)
 
     def mx(
         self,
@@ -1306,13 +1318,42 @@ class Ops:
         *,
         certificate: str | Path | None = None,
         key: str | Path | None = None,
+        sock: socket.socket | None = None,
     ) -> SmtpListener:
         """A listener that an MX record may lead to: SMTP for the alias domains alone; it runs within ``with``. With a
         certificate (PEM) it offers STARTTLS."""
         from .inbound.lmtp import SmtpListener, starttls
 
         tls = starttls(certificate, key) if certificate else None
-        return SmtpListener(self.intake, lambda: [d.name for d in self.setup.alias_domains], host, port, tls=tls)
+        names = lambda: [d.name for d in self.setup.alias_domains]  # noqa: E731
+        return SmtpListener(self.intake, names, host, port, tls=tls, sock=sock)
+
+    def probe(self, *, domain: str | None = None, nobody: str | None = None, patience: float = 120.0) -> Probe:
+        """The round-trip probe: a mail goes out, its answer and its bounce come back, each leg timed. Where no
+        ``mailops serve`` attends the queue, its mails are sent from here; mailboxes are fetched from meanwhile.
+
+        ``domain``: an alias domain (default: the first); ``nobody``: an address that bounces (default: one made up at
+        the domain); ``patience``: seconds. Raises :class:`ConfigError` ``inbound.probe``.
+        """
+        from .checks.services import attended
+        from .inbound.probe import Prober
+
+        def drive(mails: list[int]) -> None:
+            if not attended(self.workspace.path, self.clock.now()):
+                self.queue.run(ids=mails)
+            if any(one.state == "confirmed" for one in self.mailboxes.list()):
+                self.fetch()
+
+        prober = Prober(
+            self.engine,
+            self.threads,
+            self.clock,
+            setup=lambda: self.setup,
+            submit=self.queue.submit,
+            drive=drive,
+            rest=self.clock.sleep,
+        )
+        return prober.run(domain=domain, nobody=nobody, patience=patience)
 
     def receiving(self, *, dns: bool = True) -> Receiving:
         """The inbound methods as they are here, what is to be redirected, which mailboxes are missing, and what is
@@ -1473,7 +1514,17 @@ class Ops:
         """pandas answers about what was sent and what came back."""
         from .analysis.service import Analysis
 
-        return Analysis(self.engine, clock=self.clock, zone=self.workspace.settings.profile.zone)
+        zone = self.workspace.settings.profile.zone
+        return Analysis(
+            self.engine, clock=self.clock, zone=zone, provider=lambda names: self.recipient_providers.of(names)
+        )
+
+    @cached_property
+    def recipient_providers(self) -> Mailboxes:
+        """Whose mailboxes recipient domains are, by their MX."""
+        from .domains.mailboxes import Mailboxes
+
+        return Mailboxes(self.workspace.path, self.clock.now, lambda names: self.domains.exchangers(names))
 
     def why(self, mail_id: int) -> list[Trouble]:
         """Why a mail failed or still waits: each recipient's trouble with cause, who must act, and what helps."""

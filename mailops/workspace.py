@@ -10,6 +10,7 @@
     runs/<id>/       notebook runs: notebook, report, evidence, result
     secrets/         the vault, mode 0700
     serve.json       how a running ``mailops serve`` goes (worker.json: ``mailops worker``), beside it its lock
+    mx.json          whose mailboxes recipient domains are, asked of DNS, for a week
     schedule.json    when each daily job ran last
     forgotten.txt    pseudonyms of whom the store has forgotten, so that a lost one takes no promise with it
     .store           says that there was a store, so that a lost one is not taken for new

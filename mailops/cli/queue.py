@@ -391,7 +391,10 @@ def vacuum(
 @app.command("rates")
 def rates(
     ctx: typer.Context,
-    by: str = typer.Option("domain", help="Group by this, such as domain or server."),
+    by: str = typer.Option(
+        "domain",
+        help="Group by domain, provider (by MX), server, sender, class, campaign, reason, day, week or all.",
+    ),
     since: str = typer.Option("30d", help="From when on: 30d, 12w or a date."),
     json: bool = JSON,
 ) -> None:

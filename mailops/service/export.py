@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..settings import ServeSection
+from ..submission.server import is_loopback
 
 KINDS = ("systemd", "compose")
 OVER = 12
@@ -120,7 +121,8 @@ def _ports(settings: ServeSection) -> list[int]:
 
 def _systemd(workspace: Path, settings: ServeSection, command: str) -> str:
     program = " ".join(_quoted(part) for part in (sys.executable, "-m", "mailops.cli", "-w", str(workspace), command))
-    low = command == "serve" and any(0 < port < 1024 for port in _ports(settings))
+    ports = [*_ports(settings), *(one.port for one in settings.receiver)]
+    low = command == "serve" and any(0 < port < 1024 for port in ports)
     right = "AmbientCapabilities=CAP_NET_BIND_SERVICE\n" if low else ""
     bounding = "CAP_NET_BIND_SERVICE" if low else ""
     return f"""\
@@ -164,7 +166,9 @@ WantedBy=multi-user.target
 def _compose(workspace: Path, settings: ServeSection, command: str) -> str:
     ports = ""
     if command == "serve":
-        given = ", ".join(f'"127.0.0.1:{port}:{port}"' for port in _ports(settings) if port)
+        places = [f"127.0.0.1:{port}:{port}" for port in _ports(settings) if port]
+        places += [f"{one.port}:{one.port}" for one in settings.receiver if one.port and not is_loopback(one.host)]
+        given = ", ".join(f'"{place}"' for place in places)
         ports = "    # in a container the listener must be a public one, with TLS and sign-in\n"
         ports += f"    ports: [{given}]\n"
     return f"""\
