@@ -30,11 +30,15 @@ from ole_kit import compound, fixed, person, text
 from typer.testing import CliRunner
 
 from mailops import Ops
+from mailops.app.pages import home
+from mailops.checks import support as checks
 from mailops.cli.app import app
 from mailops.errors import ConfigError, InputRefused, NotFound
+from mailops.page.blocks import text as block_text
 from mailops.testing import DnsServer, SmtpServer
 from mailops.testing.smtp_script import Rule
 from mailops.threads.service import Entry
+from mailops.widgets import SupportView
 
 Cli = Callable[..., Any]
 
@@ -522,3 +526,49 @@ def test_three_unexplained_failures_in_a_week_suggest_support_with_the_bundle(op
         assert f"mailops support bundle --mail {mail}" in told
         with pytest.raises(NotFound):
             ops.support.bundle(mail=99)
+
+
+# --- on pages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("SUP-04", "SUP-05", "SUP-06")
+def test_the_notebook_asks_shows_and_makes_the_bundle(house: Ops) -> None:
+    from mailops.support.questions import QUESTIONS
+
+    number = refused(house)
+    view = SupportView(house, mail=number)
+    said = view.case.text()
+    for question in QUESTIONS:
+        assert question.text in said
+    assert f"Yes: mail {number} of the queue" in said
+    assert "not answered yet" in said
+    assert "Thunderbird" in view.exports.text()
+    view.case.answers = {"example": "Mail 7 came through."}
+    [action] = view.case.actions.actions
+    shown = action.preview()
+    assert shown.run is not None
+    assert any(line.startswith("mail.eml: ") for line in shown.examples)
+    assert not list(house.workspace.path.glob("support-*.zip"))
+    assert "support-1.zip" in str(shown.run(print))
+    with zipfile.ZipFile(house.workspace.path / "support-1.zip") as archive:
+        answers = {one["key"]: one for one in json.loads(archive.read("answers.json"))}
+    assert (answers["example"]["answer"], answers["example"]["by"]) == ("Mail 7 came through.", "person")
+    assert SupportView(house).case.actions.actions[0].preview().run is None
+
+
+def test_pages_say_that_it_is_a_matter_for_support(ops_on: Callable[..., Ops]) -> None:
+    with SmtpServer([Rule("rcpt", "reply", 550, "", "", recipient="mute*")]) as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        before = "\n".join(map(block_text, home(ops, {}).blocks))
+        assert checks.unexplained(ops.support.suggested(), now=ops.clock.now()).passed
+        for number in range(3):
+            ops.send(to=["mute@far.example"], sender="desk@acme.example", subject=f"{number}", text="x")
+            ops.queue.run()
+        after = "\n".join(map(block_text, home(ops, {}).blocks))
+    assert "A matter for support" not in before
+    assert "A matter for support" in after
+    assert "3 unexplained failures for the address mute@far.example in 7 days" in after
+    told = checks.unexplained(ops.support.suggested(), now=ops.clock.now())
+    assert (told.state.value, "mailops support bundle --mail 3" in told.fix) == ("warning", True)
+    assert "mailops support bundle --mail 3" in SupportView(ops).suggested.text()
