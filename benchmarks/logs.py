@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mailops.logs import Joiner, Stamps, lines_of, read
+from mailops.logs import Joiner, Stamps, join_lines, lines_of
 
 LOG = "mail.log"
 TIMES = 5
@@ -80,11 +80,8 @@ def joined(path: Path) -> dict[str, float]:
     start = time.process_time()
     joiner, answers = Joiner(), 0
     stamps = Stamps(zone=UTC, reference=datetime(2026, 12, 1, tzinfo=UTC))
-    for number, line in enumerate(read(lines_of(path), stamps, joiner.seen)):
-        joiner.feed(line)
-        if number % 20_000 == 0:
-            answers += len(joiner.drain()[0])
-    answers += len(joiner.drain()[0])
+    for _ in join_lines(joiner, lines_of(path), stamps):
+        answers += len(joiner.drain()[0])
     took = time.process_time() - start
     return {"lines": joiner.seen.lines, "rate": joiner.seen.lines / took, "answers": answers, "memory": memory()}
 

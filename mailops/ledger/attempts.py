@@ -434,6 +434,11 @@ def _facts(item: Settled, kept: bool, now: datetime) -> Iterator[Fact]:
             data["tagged"] = True
         if item.signature:
             data["signature"] = item.signature
+        if item.rule is not None:
+            data["rule"] = item.rule
+        if kind != "sent":  # how it left this time; of the last time the mail says so itself
+            left = {"from": item.sent_from, "envelope": item.envelope_from}
+            data |= {name: value for name, value in left.items() if value is not None}
         yield Fact(
             kind,
             now,

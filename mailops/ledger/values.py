@@ -87,3 +87,4 @@ class Settled:
     envelope_from: str | None
     transcript: str | None = None
     signature: str | None = None
+    rule: int | None = None  # the number of the routing rule that chose the server

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .files import find, follow, lines_of
 from .join import Answer, Joiner, Refusal, Transaction
 from .lines import Line, Seen, Stamps, read
+from .quick import join_lines
 
 __all__ = [
     "Answer",
@@ -20,6 +21,7 @@ __all__ = [
     "Transaction",
     "find",
     "follow",
+    "join_lines",
     "lines_of",
     "read",
 ]

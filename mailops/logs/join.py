@@ -21,16 +21,17 @@ from .lines import ODOO, Line, Seen
 
 OUTGOING = frozenset({"smtp", "error", "retry", "discard"})
 """Daemons whose answers are about mail on its way out; the others deliver here."""
-_DELIVER = frozenset({*OUTGOING, "lmtp", "local", "virtual", "pipe", "bounce"})
+DELIVER = frozenset({*OUTGOING, "lmtp", "local", "virtual", "pipe", "bounce"})
+STATUSES = frozenset({"sent", "deferred", "bounced", "expired"})
 # fmt: off
-_BESIDE = frozenset({
+BESIDE = frozenset({
     "anvil", "scache", "tlsmgr", "tlsproxy", "master", "postlogd", "postfix-script", "verify", "proxymap", "flush",
     "trivial-rewrite", "showq", "dnsblog", "sendmail", "postdrop", "postalias", "postmap", "postqueue", "postsuper",
     "script",
 })
 # fmt: on
-_ID = re.compile(r"([0-9A-F]{5,15}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,20}): ").match
-_DELIVERY = re.compile(
+IDENTITY = re.compile(r"([0-9A-F]{5,15}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,20}): ").match
+DELIVERY = re.compile(
     r"to=<(.*?)>,(?: orig_to=<(.*?)>,)? relay=(.*?),.*? dsn=(\d\.\d+\.\d+), status=([a-zA-Z]+)(?: \((.*)\))?", re.DOTALL
 ).match
 _CLIENT = re.compile(r"client=([^,]*)").match
@@ -51,7 +52,7 @@ _SENT = re.compile(
     r"mail\.models\.mail_mail: Mail with ID (\d+) and Message-Id '?(<[^>']+>)'? successfully sent"
 ).search
 _DUE_TO = re.compile(r"failed sending mail \(id: (\d+)\) due to (.*)", re.DOTALL).search
-_FAILED_ID = re.compile(
+_FAILED_NUMBER = re.compile(
     r"(?:Exception|MemoryError) while processing mail with ID (\d+) and Msg-Id '?(<[^>']+>)'?"
 ).search
 _INVALID = re.compile(r"Ignoring invalid recipients for mail\.mail (<[^>]+>): (.*)").search
@@ -139,13 +140,13 @@ class Joiner:
         self.answers: list[Answer] = []
         self.refusals: list[Refusal] = []
         self.touched: dict[int, Transaction] = {}
-        self._open: dict[tuple[str, str], dict[str, Transaction]] = {}
+        self.queues: dict[tuple[str, str], dict[str, Transaction]] = {}
         self._by_queue: dict[str, Transaction] = {}
         self._names: dict[str, tuple[str, str]] = {}
         self._odoo: dict[tuple[str, str], Transaction] = {}
 
     def take(self, lines: Iterable[Line]) -> Joiner:
-        """Feed many lines."""
+        """Feed many lines, the long way (:func:`mailops.logs.join_lines` is the short one)."""
         feed = self.feed
         for line in lines:
             feed(line)
@@ -160,13 +161,13 @@ class Joiner:
         return found
 
     def _forget(self) -> None:
-        for queue in self._open.values():
+        for queue in self.queues.values():
             done = sorted((t for t in queue.values() if t.done), key=lambda t: t.last)
             for one in done[: max(0, len(done) - self.KEPT // 10)]:
                 del queue[one.queue_id]
             for one in sorted(queue.values(), key=lambda t: t.last)[: max(0, len(queue) - 4 * self.KEPT)]:
                 del queue[one.queue_id]
-        self._by_queue = {t.queue_id: t for queue in self._open.values() for t in queue.values()}
+        self._by_queue = {t.queue_id: t for queue in self.queues.values() for t in queue.values()}
         self._odoo = dict(list(self._odoo.items())[-self.KEPT :])
 
     def feed(self, line: Line) -> None:
@@ -175,9 +176,9 @@ class Joiner:
         try:
             instance, program = self._names[name]
         except KeyError:
-            instance, program = self._named(name)
-        if program in _DELIVER or program in ("qmgr", "cleanup", "smtpd", "pickup"):
-            match = _ID(text)
+            instance, program = self.named(name)
+        if program in DELIVER or program in ("qmgr", "cleanup", "smtpd", "pickup"):
+            match = IDENTITY(text)
             if match is not None:
                 self._of_queue(at, host, instance, program, match[1], text[match.end() :])
             elif program == "smtpd" and "reject" in text[:24]:
@@ -191,12 +192,12 @@ class Joiner:
                 self.seen.beside += 1
         elif program == ODOO:
             self._of_odoo(at, host, text)
-        elif program in _BESIDE:
+        elif program in BESIDE:
             self.seen.beside += 1
         else:
             self.seen.foreign += 1
 
-    def _named(self, name: str) -> tuple[str, str]:
+    def named(self, name: str) -> tuple[str, str]:
         """Instance and daemon of a syslog name; foreign programs have no instance."""
         parts = name.split("/")
         found = (parts[0], parts[-1]) if len(parts) > 1 else ("", name if name == ODOO else "")
@@ -207,38 +208,38 @@ class Joiner:
     # --- Postfix ------------------------------------------------------------------------------------------------------
 
     def _of_queue(self, at: int, host: str, instance: str, program: str, queue_id: str, text: str) -> None:
-        queue = self._open.get((host, instance))
+        queue = self.queues.get((host, instance))
         if queue is None:
-            queue = self._open[host, instance] = {}
+            queue = self.queues[host, instance] = {}
         one = queue.get(queue_id)
-        if program in _DELIVER:
-            match = _DELIVERY(text)
+        if program in DELIVER:
+            match = DELIVERY(text)
             if match is not None:
-                one = one or self._begin(queue, at, host, instance, queue_id, began=False)
-                self._answer(at, one, program, match)
+                one = one or self.begin(queue, at, host, instance, queue_id, began=False)
+                self.answer(at, one, program, *(word or "" for word in match.groups()))
             elif program == "bounce" and (notice := _NOTICE(text)) is not None:
                 if (own := queue.get(notice[1])) is not None:
                     own.notice_of = queue_id
-                    self._touch(own, at)
+                    self.touch(own, at)
                 self.seen.beside += 1
             else:
                 self.seen.beside += 1
             return
         if program == "qmgr":
             if text.startswith("removed"):
-                one = one or self._begin(queue, at, host, instance, queue_id, began=False)
+                one = one or self.begin(queue, at, host, instance, queue_id, began=False)
                 one.done = at
-                self._touch(one, at)
+                self.touch(one, at)
                 return
             match = _FROM(text)
             if match is None:
                 self.seen.beside += 1
                 return
-            one = one or self._begin(queue, at, host, instance, queue_id, began=False)
+            one = one or self.begin(queue, at, host, instance, queue_id, began=False)
             if one.sender is None or match[2]:
                 one.sender = match[1]
             one.size = int(match[2] or one.size)
-            self._touch(one, at)
+            self.touch(one, at)
             if match[4] and "expired" in match[4]:
                 for waiting in list((one.waiting or {}).values()):
                     self.answers.append(waiting._replace(at=at, status="expired"))
@@ -249,23 +250,19 @@ class Joiner:
         if program == "cleanup":
             if text.startswith(("message-id=", "resent-message-id=")):
                 found = text.partition("=")[2].strip()[:998]
-                if one is None or one.done or (one.message_id and one.message_id != found and text[0] == "m"):
-                    one = self._begin(queue, at, host, instance, queue_id)
-                if text[0] == "m" and found not in ("", "<>"):
-                    one.message_id = found
-                self._touch(one, at)
+                self.identify(queue, at, host, instance, queue_id, found, again=text[0] == "r")
                 return
         elif program == "smtpd":
             match = _CLIENT(text)
             if match is not None:
-                one = self._begin(queue, at, host, instance, queue_id)
+                one = self.begin(queue, at, host, instance, queue_id)
                 one.client = match[1]
                 login = _LOGIN(text)
                 if login is not None:
                     one.login = login[1]
                 return
         elif (match := _PICKUP(text)) is not None:
-            one = self._begin(queue, at, host, instance, queue_id)
+            one = self.begin(queue, at, host, instance, queue_id)
             one.client, one.sender = f"local user {match[1]}", match[2] or None
             return
         if "reject: " in text[:16]:
@@ -273,42 +270,61 @@ class Joiner:
         else:
             self.seen.beside += 1
 
-    def _begin(
+    def identify(
+        self, queue: dict[str, Transaction], at: int, host: str, instance: str, queue_id: str, found: str,
+        again: bool = False,
+    ) -> None:  # fmt: skip
+        """A Message-ID; ``again`` where it is that of a mail that was sent once more (Resent-Message-ID)."""
+        one = queue.get(queue_id)
+        if one is None or one.done or (one.message_id and one.message_id != found and not again):
+            one = self.begin(queue, at, host, instance, queue_id)
+        if not again and found not in ("", "<>"):
+            one.message_id = found
+        self.touch(one, at)
+
+    def begin(
         self, queue: dict[str, Transaction], at: int, host: str, instance: str, queue_id: str, began: bool = True
     ) -> Transaction:
+        """A stay in a queue; ``began`` tells whether the log shows its beginning."""
         one = Transaction(host, instance, queue_id, at, began, last=at)
         queue[queue_id] = self._by_queue[queue_id] = one
         self.touched[id(one)] = one
         return one
 
-    def _touch(self, one: Transaction, at: int) -> None:
+    def touch(self, one: Transaction, at: int) -> None:
+        """Something was told of a stay."""
         if at > one.last:
             one.last = at
         self.touched[id(one)] = one
 
-    def _answer(self, at: int, one: Transaction, program: str, match: re.Match[str]) -> None:
-        recipient, original, relay, enhanced, status, reply = match.groups()
-        status = status.lower()
-        if status == "softbounce":
-            status = "deferred"
-        if status not in ("sent", "deferred", "bounced", "expired"):
-            self.seen.beside += 1  # a probe of an address (deliverable, undeliverable): no mail
-            return
+    def answer(
+        self, at: int, one: Transaction, program: str, recipient: str, original: str, relay: str, enhanced: str,
+        status: str, reply: str,
+    ) -> None:  # fmt: skip
+        """A recipient's answer."""
+        if status not in STATUSES:
+            status = status.lower()
+            if status == "softbounce":
+                status = "deferred"
+            if status not in STATUSES:
+                self.seen.beside += 1  # a probe of an address (deliverable, undeliverable): no mail
+                return
         passed = None
-        if status == "sent" and reply and (queued := _QUEUED(reply)) is not None:
+        if status == "sent" and "queued as " in reply and (queued := _QUEUED(reply)) is not None:
             passed = self._by_queue.get(queued[1])
             if passed is one or (passed is not None and passed.message_id != one.message_id):
                 passed = None
-        answer = Answer(
-            one, at, recipient, original or "", program, "" if relay == "none" else relay, enhanced, status,
-            reply or "", passed,
-        )  # fmt: skip
+        relay = "" if relay == "none" else relay
+        words = (one, at, recipient, original, program, relay, enhanced, status, reply, passed)
+        answer = tuple.__new__(Answer, words)  # as Answer(...), in half the time
         if status == "deferred":
             one.waiting = one.waiting or {}
             one.waiting[recipient] = answer
         elif one.waiting:
             one.waiting.pop(recipient, None)
-        self._touch(one, at)
+        if at > one.last:
+            one.last = at
+        self.touched[id(one)] = one
         self.answers.append(answer)
 
     def _refuse(self, at: int, host: str, instance: str, text: str, queue_id: str = "") -> None:
@@ -339,7 +355,7 @@ class Joiner:
             return
         if (found := _SENT(text)) is not None:
             self._odoo_answer(at, database, found[1], found[2], "sent", text)
-        elif (found := _FAILED_ID(text)) is not None:
+        elif (found := _FAILED_NUMBER(text)) is not None:
             self._odoo_answer(at, database, found[1], found[2], "failed", text)
         elif (found := _INVALID(text)) is not None:
             self._odoo_answer(at, database, "", found[1], "failed", text, _address(found[2]))
@@ -393,7 +409,7 @@ class Joiner:
         self._odoo[key] = one
         if number:
             self._odoo[database, f"#{number}"] = one
-        self._touch(one, at)
+        self.touch(one, at)
         reply = words.partition(": ")[2] if words.startswith("odoo.") else words
         self.answers.append(Answer(one, at, recipient, "", ODOO, relay, "", status, reply.strip()[:4000]))
 

@@ -97,6 +97,10 @@ class Stamps:
             self._minutes[key] = value
         return value
 
+    def knows(self, text: str) -> bool:
+        """Whether a stamp always means the same moment: not where its hour comes twice."""
+        return text in self._minutes
+
     def _bsd(self, text: str) -> tuple[int, bool]:
         """Seconds of a stamp without year and zone, and whether its hour comes twice, as one does in autumn."""
         month, day, hour, minute = MONTHS[text[:3]], int(text[4:6]), int(text[7:9]), int(text[10:12])
@@ -148,13 +152,22 @@ def read(lines: Iterable[str], stamps: Stamps, seen: Seen | None = None) -> Iter
             seen.broken += 1
             continue
         if "." in host:
-            host = host.partition(".")[0] if not host.replace(".", "").isdigit() else host
+            host = short(host)
         if name == ODOO:
             odoo = Line(at + int(second), host, name, words)
         else:
             yield Line(at + int(second), host, name, words)
     if odoo is not None:
         yield odoo._replace(text="\n".join([odoo.text, *more])) if more else odoo
+
+
+def short(host: str) -> str:
+    """A host's name without its domain; an address as it is.
+
+    >>> short("mx1.acme.example"), short("192.0.2.7")
+    ('mx1', '192.0.2.7')
+    """
+    return host if host.replace(".", "").isdigit() else host.partition(".")[0]
 
 
 def _other(line: str, minute: object) -> tuple[int | None, str, str, str, str] | None:

@@ -22,6 +22,7 @@ from . import reports, store
 from .files import find, follow, lines_of, stamps_of
 from .join import Joiner
 from .lines import Line, Seen, Stamps, read
+from .quick import join_lines
 from .taking import Taken, Taker
 
 
@@ -77,9 +78,8 @@ class Logs:
         taker = Taker(self._engine, self._book, Joiner(seen))
         done = 0
         for source in sources:
-            lines = read(lines_of(source.path), stamps_of(source.path, where), seen)
-            number = 0
-            for number in taker.take(lines, now=self._clock.now()):
+            number, stamps = 0, stamps_of(source.path, where)
+            for number in taker.take(lines_of(source.path), stamps, now=self._clock.now()):
                 if progress is not None:
                     progress(done + number)
             done += number
@@ -106,7 +106,8 @@ class Logs:
             if not lines:
                 continue
             now = self._clock.now()
-            taker.joiner.take(read(lines, Stamps(zone=where, reference=now), taker.joiner.seen))
+            for _ in join_lines(taker.joiner, lines, Stamps(zone=where, reference=now)):
+                pass
             taker.commit(now=now, also=lambda connection, r=whole, n=now: store.keep_place(connection, file, r, n))
             if progress is not None:
                 progress(found)

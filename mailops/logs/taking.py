@@ -38,7 +38,8 @@ from ..store import schema
 from ..store.database import explained
 from . import store
 from .join import OUTGOING, Answer, Joiner, Refusal, Transaction
-from .lines import ODOO, Line
+from .lines import ODOO, Stamps
+from .quick import join_lines
 
 e = schema.events
 BATCH = 20_000
@@ -68,18 +69,11 @@ class Taker:
         self._plain = Book((), book.names)  # others' mail has no listeners: nobody here waits for it
         self.taken = Taken()
 
-    def take(self, lines: Iterable[Line], *, now: datetime) -> Iterator[int]:
-        """Take lines a batch at a time; yields how many lines were taken, after each commit."""
-        number = 0
-        feed = self.joiner.feed
-        for line in lines:
-            feed(line)
-            number += 1
-            if number % BATCH == 0:
-                self.commit(now=now)
-                yield number
-        self.commit(now=now)
-        yield number
+    def take(self, lines: Iterable[str], stamps: Stamps, *, now: datetime) -> Iterator[int]:
+        """Take the lines of a log a batch at a time; yields how many there were, after each commit."""
+        for number in join_lines(self.joiner, lines, stamps, every=BATCH):
+            self.commit(now=now)
+            yield number
 
     def commit(self, *, now: datetime, also: Any = None) -> int:
         """Write what has come together in one transaction; ``also`` is called with the connection. How many facts."""

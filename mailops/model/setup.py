@@ -217,9 +217,8 @@ class Setup:
 
     def _live(self, domain: AliasDomain) -> AliasDomain:
         """The domain with the names that mail goes on leaving with while its addresses are verified."""
-        name, _, names = self.parameters.get(VERIFYING, "").partition(":")
-        bounce, _, catchall = names.partition(":")
-        return replace(domain, bounce_alias=bounce, catchall_alias=catchall) if name == domain.name else domain
+        names = verifying(self.parameters.get(VERIFYING)).get(domain.name)
+        return replace(domain, bounce_alias=names[0], catchall_alias=names[1]) if names else domain
 
     @property
     def speaking(self) -> tuple[AliasDomain, ...]:
@@ -253,8 +252,18 @@ def _precedence(domain: AliasDomain) -> tuple[int, bool, int]:
 
 
 FORMER = "mailops.former_addresses"
-VERIFYING = "mailops.verifying"  # domain:bounce:catchall, the names in use while sender addresses are verified
+VERIFYING = "mailops.verifying"  # domain:bounce:catchall …, the names in use while sender addresses are verified
 _ROLES = ("bounce", "catchall", "notification")
+
+
+def verifying(text: str | None) -> dict[str, tuple[str, str]]:
+    """The names in use (bounce, catchall) of each domain whose sender addresses are being verified.
+
+    >>> verifying("acme.example:bounce:catchall nord.example:back:all")
+    {'acme.example': ('bounce', 'catchall'), 'nord.example': ('back', 'all')}
+    """
+    parts = (entry.split(":") for entry in (text or "").split())
+    return {part[0]: (part[1], part[2]) for part in parts if len(part) == 3}
 
 
 def former_addresses(text: str | None) -> tuple[AliasDomain, ...]:

@@ -131,6 +131,11 @@ _SIGNED = (
     "Compare the application's key or certificate, its tenant and this machine's clock.",
     "config",
 )
+_CODE = (
+    "The authorization code is not taken: it was used before, ran out, or was cut or changed on its way.",
+    "Start the sign-in again.",
+    "code",
+)
 # What an OAuth "error" means by itself (RFC 6749 section 5.2, RFC 8628 section 3.5, OpenID Connect Core 3.1.2.6).
 _MEANING: dict[str, tuple[str, str, str]] = {
     "invalid_client": (
@@ -249,9 +254,9 @@ def known_refusal(
 
 
 def _meaning(provider: str, error: str | None, grant: str = "") -> Row:
-    # an application that signs for itself has no refresh token that could have ended, and nobody signs in again
-    signed = _SIGNED if (error, grant) == ("invalid_grant", "assertion") else None
-    cause, fix, kind = signed or _MEANING.get(
+    # neither an application that signs for itself nor a sign-in's code has a refresh token that could have ended
+    own = {"assertion": _SIGNED, "code": _CODE}.get(grant) if error == "invalid_grant" else None
+    cause, fix, kind = own or _MEANING.get(
         error or "",
         ("The provider refused, in words that mailops does not know.", "Read the provider's words below.", "config"),
     )

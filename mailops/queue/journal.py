@@ -52,8 +52,9 @@ WORDS = (2000, 400, 80, 0)  # characters of an answer's text: the most of these 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One attempt of a journal: ``result`` is None when the answer never came. An attempt's number may be given away
-    again when its mail is removed, so the entry names the mail too. The From and envelope sender that left, and the
-    server's name and retry policy at that time, are None (name: empty) in journals of older versions."""
+    again when its mail is removed, so the entry names the mail too. The From and envelope sender that left, the
+    number of the routing rule, and the server's name and retry policy at that time, are None (name: empty) in journals
+    of older versions."""
 
     attempt_id: int
     mail_id: int
@@ -61,6 +62,7 @@ class Entry:
     result: SendResult | None
     sent_from: str | None = None
     envelope_from: str | None = None
+    rule: int | None = None
     server_name: str = ""
     policy: RetryPolicy | None = None
 
@@ -148,13 +150,14 @@ class Journal:
         recipients: Sequence[str] = (),
         sent_from: str | None = None,
         envelope_from: str | None = None,
+        rule: int | None = None,
     ) -> None:
         """Record that the next byte on the wire belongs to this attempt of a mail, with what a recovery needs to judge
         it as its worker would have. The answers to its ``recipients`` find their room.
 
         Raises :class:`StoreError` on a full disk.
         """
-        sender = json.dumps([sent_from, envelope_from]).encode()
+        sender = json.dumps([sent_from, envelope_from, rule]).encode()
         with self._lock:
             self._turn()
             here = self._now
@@ -295,8 +298,9 @@ def _kept() -> Iterator[None]:
         ) from error
 
 
-_Start = tuple[int, str, str | None, str | None, tuple[str, RetryPolicy | None]]
-_NOWHERE: _Start = (0, "", None, None, ("", None))
+_Left = tuple[str | None, str | None, int | None]
+_Start = tuple[int, str, _Left, tuple[str, RetryPolicy | None]]
+_NOWHERE: _Start = (0, "", (None, None, None), ("", None))
 
 
 def read(path: Path) -> list[Entry]:
@@ -320,8 +324,8 @@ def read(path: Path) -> list[Entry]:
                 log.warning("a line of the journal %s cannot be read: %s", path.name, error)
     found = []
     for attempt, result in results.items():
-        mail_id, server_key, sent_from, envelope, (name, policy) = started.get(attempt, _NOWHERE)
-        found.append(Entry(attempt, mail_id, server_key, result, sent_from, envelope, name, policy))
+        mail_id, server_key, (sent_from, envelope, rule), (name, policy) = started.get(attempt, _NOWHERE)
+        found.append(Entry(attempt, mail_id, server_key, result, sent_from, envelope, rule, name, policy))
     return found
 
 
@@ -335,9 +339,9 @@ def _read_line(
     if kind == b"s":
         number, mail, named = rest.split(b" ", 2)
         server, _, senders = named.partition(b"\t")
-        sent_from, envelope = json.loads(senders) if senders else (None, None)
-        key = server.decode()
-        started[int(number)] = (int(mail), key, sent_from, envelope, servers.get(key, ("", None)))
+        sent_from, envelope, *rule = json.loads(senders) if senders else (None, None)
+        key, left = server.decode(), (sent_from, envelope, int(rule[0]) if rule and rule[0] is not None else None)
+        started[int(number)] = (int(mail), key, left, servers.get(key, ("", None)))
         results[int(number)] = None
     elif kind == b"p":
         key, name, first, cap, give_up = json.loads(rest)

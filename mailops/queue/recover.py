@@ -109,8 +109,8 @@ def _settle_worker(
         outcome = explained(outcome, result, server)
         if lost and outcome.due_at is not None:
             outcome = replace(outcome, due_at=now)
-        sender, envelope = (entry.sent_from, entry.envelope_from) if entry else (None, None)
-        settled.append(Settled(mail, outcome, key, sender, envelope))
+        left = (entry.sent_from, entry.envelope_from) if entry else (None, None)
+        settled.append(Settled(mail, outcome, key, *left, rule=entry.rule if entry else None))
     lease.release(engine, worker, never)
     lease.settle(engine, worker, settled, now=now, book=book)
     return Recovered(len(settled) - unknown, len(never), unknown)

@@ -141,6 +141,7 @@ class Sender:
             recipients=mail.recipients,
             sent_from=changed,
             envelope_from=route.envelope_from,
+            rule=route.rule.number,
         )
         self.hand.begun = True
         kit.say("journaled")
@@ -355,6 +356,7 @@ class Sender:
             route.envelope_from if route else None,
             transcript[:20_000] if transcript else None,
             signature,
+            route.rule.number if route else None,
         )
 
 

@@ -23,6 +23,7 @@ from ..model.reasons import SUPPRESSED
 from ..model.setup import BouncePolicy, MailClass, Setup
 from ..model.states import OF_THE_JOB, DeliveryState, MailState
 from ..model.text import counted
+from ..routing.select import RULES
 from ..store import schema
 from ..store.database import explained, reading
 from .filters import LEFT_AT_ONCE, PARTLY, QueueFilter
@@ -117,6 +118,17 @@ class HistoryLine:
     server_key: str | None
     actor: str | None
     data: dict[str, Any] | None
+
+    @property
+    def why(self) -> str:
+        """By which routing rule an attempt went to its server, and as whom where that was not the mail's own From;
+        empty where it was not written down."""
+        told = self.data or {}
+        rule = next((one for one in RULES.values() if one.number == told.get("rule")), None)
+        if rule is None:
+            return ""
+        left = [f"{word} {told[key]}" for word, key in (("as", "from"), ("envelope", "envelope")) if told.get(key)]
+        return ", ".join([f"rule {rule.number}: {rule.words}", *left])
 
 
 def counts(engine: Engine) -> dict[MailState, int]:

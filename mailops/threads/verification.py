@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from ..errors import NotFound, StateConflict
-from ..model.setup import VERIFYING
+from ..model.setup import VERIFYING, verifying
 from ..ports import Clock
 from ..store import schema
 from ..store.database import explained, reading
@@ -28,7 +28,6 @@ from .addresses import PURPOSE
 p = schema.parameters
 MODEL = "lead"
 _LINK = re.compile(r"https?://[^\s\"'<>\\]{4,2000}")
-_MARK = {"purpose": PURPOSE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +76,20 @@ class SenderVerification:
             answers = {"bounce": waiting.bounce, "catchall": waiting.catchall, "parts": list(parts)}
             put_parameter(connection, f"{VERIFYING}.{self._domain}", json.dumps(answers))
             rename_technical(connection, row.id, f"temp-{row.bounce_alias}", f"temp-{row.catchall_alias}")
-            live = f"{self._domain}:{waiting.bounce}:{waiting.catchall}"
-            put_parameter(connection, VERIFYING, live)  # outgoing mail must not carry the temporary names
+            # outgoing mail must not carry the temporary names
+            _say_live(connection, self._domain, (waiting.bounce, waiting.catchall))
             for part in parts:
                 repo.add_alias(
-                    connection, part, MODEL, domain_id=row.id, settings={"policy": "everyone", "defaults": dict(_MARK)}
+                    connection,
+                    part,
+                    MODEL,
+                    domain_id=row.id,
+                    settings={"policy": "everyone", "defaults": {"purpose": PURPOSE, "domain": self._domain}},
                 )
         return waiting
 
     def arrived(self) -> list[Arrived]:
-        """What came to the addresses so far, with the links to press."""
+        """What came to the domain's addresses so far, with the links to press."""
         m = schema.messages
         with explained("reading what arrived"), reading(self._engine) as connection:
             found = []
@@ -94,7 +97,8 @@ class SenderVerification:
                 values = connection.execute(
                     sa.select(schema.records.c["values"]).where(schema.records.c.id == record_id)
                 ).scalar()
-                if (values or {}).get("purpose") != PURPOSE:
+                mark = values or {}
+                if mark.get("purpose") != PURPOSE or mark.get("domain", self._domain) != self._domain:
                     continue
                 for row in connection.execute(sa.select(m).where(m.c.record_id == record_id).order_by(m.c.id)):
                     links = tuple(dict.fromkeys(_LINK.findall(row.body or "")))
@@ -111,7 +115,7 @@ class SenderVerification:
             key = connection.execute(sa.select(d.c.id).where(d.c.name == self._domain)).scalar_one()
             repo.remove_aliases(connection, key, MODEL, waiting.local_parts)
             rename_technical(connection, key, waiting.bounce, waiting.catchall)
-            put_parameter(connection, VERIFYING, None)
+            _say_live(connection, self._domain, None)
             put_parameter(connection, f"{VERIFYING}.{self._domain}", None)
         return waiting
 
@@ -122,6 +126,14 @@ def pending(engine: Engine) -> list[Waiting]:
     with explained("looking for pending verifications"), reading(engine) as connection:
         keys = connection.execute(sa.select(p.c.key).where(p.c.key.startswith(head, autoescape=True))).scalars()
         return [found for key in list(keys) if (found := _pending(connection, key.removeprefix(head)))]
+
+
+def _say_live(connection: Connection, domain: str, names: tuple[str, str] | None) -> None:
+    """Keep the names that a domain's mail goes on with; None: the ones of its record again."""
+    live = verifying(connection.execute(sa.select(p.c.value).where(p.c.key == VERIFYING)).scalar())
+    live = {known: pair for known, pair in live.items() if known != domain} | ({domain: names} if names else {})
+    words = " ".join(f"{known}:{bounce}:{catchall}" for known, (bounce, catchall) in live.items())
+    put_parameter(connection, VERIFYING, words or None)
 
 
 def _pending(connection: Connection, domain: str) -> Waiting | None:

@@ -39,11 +39,14 @@ def changed() -> None:
 
 
 def said(error: Exception) -> str:
-    """An error as a person reads it: what happened and what to do next; redacted, never a traceback."""
+    """An error as a person reads it: what happened, also in the other side's words, and what to do next; redacted, no
+    traceback."""
     from ..secrets import redact
 
     if isinstance(error, MailopsError):
-        return redact(f"{error.message} {error.fix}".strip())
+        told = " ".join(str(error.facts.get("said") or "").split())[:300]
+        words = f" The provider said: {told}." if told and told not in error.message else ""
+        return redact(f"{error.message}{words.replace('..', '.')} {error.fix}".strip())
     return redact(f"This is a fault of mailops; report it with this text. {type(error).__name__}: {error}")
 
 

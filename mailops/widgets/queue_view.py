@@ -413,7 +413,8 @@ def mail_html(ops: Ops, mail_id: int) -> str:
         for d in mail.deliveries
     ]
     lines: list[list[object]] = [
-        [f"{h.at:%Y-%m-%d %H:%M:%S}", h.kind, h.recipient, h.server_key, h.actor] for h in ops.queue.history(mail_id)
+        [f"{h.at:%Y-%m-%d %H:%M:%S}", h.kind, h.recipient, h.server_key, h.why, h.actor]
+        for h in ops.queue.history(mail_id)
     ]
     leaves = paragraph(f"It {mail.leaves}.") if mail.leaves else ""
     reason = f'<p style="margin:6px 0"><b>Reason:</b> {esc(mail.failure_reason)}</p>' if mail.failure_reason else ""
@@ -431,7 +432,7 @@ def mail_html(ops: Ops, mail_id: int) -> str:
         + leaves
         + reason
         + html_table(["Recipient", "State", "Code", "What the server said", "Cause"], rows, raw=True)
-        + details("History (UTC)", html_table(["At", "Event", "Recipient", "Server", "By"], lines))
+        + details("History (UTC)", html_table(["At", "Event", "Recipient", "Server", "Why this server", "By"], lines))
         + details("The message", preview_html(ops.queue.raw(mail_id)))
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import smtplib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -52,7 +53,13 @@ def test_from_an_empty_workspace_to_a_sent_and_answered_mail(
         screenshot(page, f"setup-{hosting}")
         [got] = smtp.messages
         answer = f"From: c@x.example\r\nTo: notifications@acme.com\r\nMessage-ID: <1@x.example>\r\nIn-Reply-To: {head(got.data, 'Message-ID')}\r\n\r\nYes\r\n"  # fmt: skip
-        assert ops.inbound.receive(answer.encode()).forward_to == "joe@partner.example"
+        with closing(Ops.open(ops.workspace.path)) as serving, serving.lmtp() as door:  # as the person set it up
+            with smtplib.LMTP("127.0.0.1", door.port) as client:
+                assert client.sendmail("c@x.example", ["notifications@acme.com"], answer.encode()) == {}
+            serving.queue.run()
+        [_, onward] = smtp.messages
+        assert onward.recipients == ("joe@partner.example",)
+        assert b"Yes" in onward.data
     with closing(Ops.open(ops.workspace.path)) as again:
         assert again.setup.profile.hosting == hosting
     assert ops.setup.alias_domains[0].catchall_alias == "replies"

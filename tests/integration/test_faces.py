@@ -145,6 +145,30 @@ def test_a_verification_harms_no_live_mail_and_is_reported_until_it_is_restored(
     assert desk.json("alias", "list") == []
 
 
+@pytest.mark.req("IN-33", "MJ-13")
+def test_two_domains_are_verified_at_once_and_each_shows_its_own(desk: Desk) -> None:
+    for name in ("acme.com", "fjord.no"):
+        desk("company", "domain", name)
+    desk("company", "add", "fjord", "--name", "Fjord", "--email", "hei@fjord.no", "--domain", "fjord.no")
+    desk("server", "add", "s", "--host", "127.0.0.1", "--port", "2525", "--encryption", "none", "--filter", "acme.com, fjord.no")  # fmt: skip
+    with closing(desk.ops()) as ops:
+        for name in ("acme.com", "fjord.no"):
+            desk("domain", "senders", name, "--begin")
+        for name in ("acme.com", "fjord.no"):
+            raw = f"From: M <m@mailjet.com>\r\nTo: bounce@{name}\r\nMessage-ID: <1@{name}>\r\nSubject: Activate {name}\r\n\r\nhttps://app.mailjet.com/v/{name}\r\n"
+            assert ops.inbound.receive(raw.encode()).kind == "create"
+    for name, other in (("acme.com", "fjord.no"), ("fjord.no", "acme.com")):
+        assert f"Activate {name}" in desk("domain", "senders", name)
+        assert other not in desk("domain", "senders", name)
+        told = desk.json(
+            "explain", "send", "--from", f"a@{name}", *(["--company", "fjord"] if name == "fjord.no" else [])
+        )
+        assert "temp-" not in str(told)
+    desk("domain", "senders", "fjord.no", "--restore")
+    assert "temp-" not in str(desk.json("explain", "send", "--from", "a@acme.com")), "the other one goes on as before"
+    assert "mailops domain senders acme.com --restore" in desk("server", "check")
+
+
 @pytest.mark.req("QUE-01", "QUE-02", "QUE-03", "QUE-04", "QUE-05")
 def test_a_red_envelope_is_looked_at_tried_again_and_ignored(desk: Desk) -> None:
     from mailops.testing import refuse

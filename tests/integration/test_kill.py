@@ -141,7 +141,7 @@ SESSIONS = 4
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)  # 200 kills; each child has its own limit
 def test_kills_amid_four_sessions_double_at_most_one_mail_for_each(
     ops_on: Callable[..., Ops], request: pytest.FixtureRequest
 ) -> None:

@@ -28,7 +28,7 @@ from mailops.queue import journal as journals
 from mailops.queue import lease
 from mailops.queue.slots import DEFAULT, account_of, sessions_for, slots_for
 from mailops.store import schema
-from mailops.testing import ManualClock, SmtpServer, slow
+from mailops.testing import ManualClock, SmtpServer, greylist, slow
 
 CHILD = Path(__file__).with_name("drain_child.py")
 
@@ -262,6 +262,32 @@ def test_each_mail_leaves_by_what_the_set_up_says_at_its_lease(sqlite_ops: Ops, 
             "new": new.accepted,
             "third": 3,
         }
+
+
+def test_each_attempt_says_by_which_rule_it_went_and_as_whom(sqlite_ops: Ops) -> None:
+    """The first try as the notification address by rule 3; then the filter is changed, and rule 2 sends as the author
+    (whom the peer greylists anew)."""
+    from mailops.widgets.queue_view import mail_html
+
+    ops = sqlite_ops
+    with SmtpServer([greylist("u0@*", code=452, enhanced="4.3.1", text="Later")]) as smtp:
+        furnish(ops, smtp, from_filter="notifications@acme.example", retry=RetryPolicy(first=1))
+        [number] = put(ops, 1)
+        assert ops.queue.run().deferred == 1
+        ops.change_server("main", from_filter="acme.example")
+        wait_for(lambda: ops.queue.run().sent == 1)
+    tries = [
+        line
+        for line in cli(ops.workspace.path, "queue", "history", str(number))
+        if line["kind"] in ("deferred", "sent")
+    ]
+    assert [(line["server_key"], line["data"]["rule"]) for line in tries] == [("main", 3), ("main", 2), ("main", 2)]
+    assert "notifications@acme.example" in tries[0]["data"]["from"]
+    words = [line.why for line in ops.queue.history(number) if line.why]
+    assert words[0].startswith("rule 3: no filter fits the sender; this one holds the notification address, as ")
+    assert words[1].startswith("rule 2: its FROM filter holds the sender's domain")
+    assert words[2] == "rule 2: its FROM filter holds the sender's domain"
+    assert "rule 3: no filter fits" in mail_html(ops, number)
 
 
 def test_a_forced_server_that_is_gone_has_a_verdict(sqlite_ops: Ops) -> None:

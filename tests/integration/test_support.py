@@ -572,3 +572,16 @@ def test_pages_say_that_it_is_a_matter_for_support(ops_on: Callable[..., Ops]) -
     told = checks.unexplained(ops.support.suggested(), now=ops.clock.now())
     assert (told.state.value, "mailops support bundle --mail 3" in told.fix) == ("warning", True)
     assert "mailops support bundle --mail 3" in SupportView(ops).suggested.text()
+
+
+def test_the_demonstration_makes_a_bundle_and_judges_it_again(house: Ops) -> None:
+    from mailops.demo.bundle import FILE, ask_support
+
+    assert "No mail failed" in ask_support(house)[0]
+    number = refused(house)
+    made, again = ask_support(house)
+    assert f"about mail {number}" in made
+    found = re.search(r"(\d+) of (\d+) verdict", again)
+    assert found is not None
+    assert found[1] == found[2] != "0"
+    assert (house.workspace.path / FILE).exists()

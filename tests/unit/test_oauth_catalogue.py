@@ -176,10 +176,11 @@ def test_rows_have_distinct_ids_and_full_words() -> None:
 def test_every_row_is_reached_by_what_its_provider_says(one: Row) -> None:
     if one.codes and one.text is None:
         for number in one.codes:
-            error = one.errors[0] if one.errors else "invalid_grant"
-            assert explain_token("outlook", error, codes=[number]) is one
-            assert explain_token("outlook", "server_error", codes=[str(number)]) is one  # the pairing may change
-            assert explain_token("outlook", None, text=f"AADSTS{number}: words change.") is one
+            error, grant = one.errors[0] if one.errors else "invalid_grant", one.grants[0] if one.grants else ""
+            assert explain_token("outlook", error, codes=[number], grant=grant) is one
+            # the pairing may change
+            assert explain_token("outlook", "server_error", codes=[str(number)], grant=grant) is one
+            assert explain_token("outlook", None, text=f"AADSTS{number}: words change.", grant=grant) is one
     elif one.id in SAMPLES:
         assert _by_text(one, SAMPLES[one.id]) is one
     else:
