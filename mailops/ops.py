@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
     from .store.backup import Backup
+    from .support import Support
     from .suppression import Suppressions
     from .threads.desk import Desk
     from .threads.envelope import Envelopes
@@ -1105,14 +1106,16 @@ class Ops:
         from .queue.holding import ContentHolder
         from .relay.holding import SubmitterHolder
         from .store.plan import kept_files
+        from .support.keeping import SupportHolder
         from .suppression.holding import SuppressionHolder
         from .threads.holding import ThreadHolder
 
         rows = (ContentHolder(), ThreadHolder(), ReportHolder(), SuppressionHolder(), SubmitterHolder())
         runs, ledger = RunHolder(self.workspace.runs), LedgerHolder(self._names)
+        bundles = SupportHolder(self.workspace.path)
         return Erasure(
             self.engine,
-            holders=(*rows, LogHolder(), IntakeHolder(), CampaignHolder(), ledger, runs),
+            holders=(*rows, LogHolder(), IntakeHolder(), CampaignHolder(), ledger, runs, bundles),
             names=self._names,
             clock=self.clock,
             elsewhere=lambda: [f"{file.name}: an older store" for file in kept_files(Path(self.workspace.database))],
@@ -1557,6 +1560,13 @@ class Ops:
             keys=lambda domain: self.signing.published_as(domain),
             own=lambda: [domain.name for domain in self.setup.alias_domains],
         )
+
+    @cached_property
+    def support(self) -> Support:
+        """Support bundles without names, the way back from support's answer, and when to ask."""
+        from .support import Support
+
+        return Support(self)
 
     def sender_report(self, domain: str, *, seconds: float = 20.0) -> SenderReport:
         """The DNS report of a sender whose mail failed without a reason; bounded in time, never raises."""

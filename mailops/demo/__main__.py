@@ -21,6 +21,7 @@ from ..ops import Ops
 from ..store.runs import verdicts_of
 from ..testing import ManualClock
 from ..workspace import FILE, init
+from .bundle import ask_support
 from .logs import ASKED, take_logs, write_logs
 from .many import campaigns
 from .month import DAYS, Played, play, start_of_month, unsent
@@ -91,6 +92,8 @@ def _demo(folder: Path, reports: Path) -> int:
         _guides(ops)
         _say("7  Mail that never passed mailops: the log of a real Postfix, and a week of Odoo's, are taken.")
         for line in take_logs(ops, write_logs(workspace.path / "logs", now)):
+            _say(f"   {line}")
+        for line in ask_support(ops):
             _say(f"   {line}")
         _say(f"   Bounce rate of the last 30 days, with this mail: {ops.analysis.overall('30d')};")
         _say(f"   of the addresses (a list's quality): {ops.analysis.addresses('30d')}")

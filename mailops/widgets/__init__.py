@@ -46,6 +46,7 @@ _HOMES = {
     "SecretField": "form",
     "ServersView": "servers_view",
     "SetupView": "setup_view",
+    "SupportView": "support_view",
     "Table": "table",
     "Tiles": "panel",
     "TraceView": "trace_view",
