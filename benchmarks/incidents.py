@@ -191,11 +191,12 @@ class Seen:
 
 
 def seen(one: Planted, seed: int) -> Seen:
-    """Look each day at a year with this incident."""
+    """Look each day at a year with this incident, until it is told, and three days after."""
     world = struck(one, seed)
-    told = {n: first for n, first, over in looks(world, range(BEGIN, BEGIN + 45)) if first and not over}
-    delay = min(told) - BEGIN if told else None
-    right = bool(told) and abs((date.fromisoformat(told[max(told)]) - date.fromisoformat(day(BEGIN))).days) <= 1
+    up = next((n for n, first, over in looks(world, range(BEGIN, BEGIN + 45)) if first and not over), None)
+    delay = up - BEGIN if up is not None else None
+    told = [first for _, first, _ in looks(world, range(up + 3, up + 4))] if up is not None else [""]
+    right = bool(told[0]) and abs((date.fromisoformat(told[0]) - date.fromisoformat(day(BEGIN))).days) <= 1
     later = [bool(first) and not over for _, first, over in looks(world, range(BEGIN + 60, BEGIN + 61))]
     return Seen(delay, delay is not None and delay <= one.late + 2, right, any(later) if one.lasts > 60 else None)
 
