@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError, MailopsError
-from ..jobs.catalogue import NotebookInfo, available, notebooks_folder
-from ..jobs.report import LAB_MARK
-from . import bar
+from ..jobs.catalogue import notebooks_folder
 from .handlers import LOOK, READ_ONLY
 
 ACT = "MAILOPS_APP_ACT"
@@ -35,32 +33,6 @@ def addresses(host: str, port: int, look: str, act: str | None) -> Addresses:
     """The addresses to open in a browser."""
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}/mailops/home"
     return Addresses(f"{place}?look={look}", f"{place}?token={act}" if act else None)
-
-
-def inject(notebooks: dict[str, NotebookInfo]) -> Any:
-    """What voila calls before a kernel starts: the values of the address go into the notebook, by the types of its
-    parameters cell, as a job's do."""
-
-    def hook(request: Any, notebook: Any, cwd: str) -> Any:
-        import nbformat
-
-        name = str(request.request.path).rpartition("/")[2].removesuffix(".ipynb")
-        info = notebooks.get(name)
-        if info is None:
-            return notebook
-        query = {key: values[-1].decode("utf-8", "replace") for key, values in request.request.arguments.items()}
-        notebook.cells = [cell for cell in notebook.cells if LAB_MARK not in cell.metadata.get("tags", [])]
-        lines = bar.source(info, bar.read(info, query)[0])
-        at = next((n for n, c in enumerate(notebook.cells) if "parameters" in c.metadata.get("tags", [])), None)
-        if lines and at is not None:
-            cell = nbformat.from_dict(  # type: ignore[no-untyped-call]
-                {"cell_type": "code", "id": "given", "execution_count": None, "outputs": [], "source": lines,
-                 "metadata": {"tags": ["injected-parameters"]}}
-            )  # fmt: skip
-            notebook.cells.insert(at + 1, cell)
-        return notebook
-
-    return hook
 
 
 def settings(host: str, port: int, *, act: str, read_only: bool) -> dict[str, Any]:
@@ -82,11 +54,10 @@ def settings(host: str, port: int, *, act: str, read_only: bool) -> dict[str, An
         "IdentityProvider": {"token": act},
     }
     if not read_only:
-        made["VoilaConfiguration"] = {
-            "prelaunch_hook": inject({info.name: info for info in available()}),
-            "show_margins": False,
-            "file_allowlist": ["(?!)"],
-        }
+        from .acting import configured, find_template
+
+        find_template()
+        made["VoilaConfiguration"] = configured()
         made["VoilaExecutor"] = {"cell_error_instruction": "What happened, and what to do, stands above."}
     return made
 
