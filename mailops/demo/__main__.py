@@ -98,6 +98,7 @@ def _demo(folder: Path, reports: Path) -> int:
         _say(f"   Bounce rate of the last 30 days, with this mail: {ops.analysis.overall('30d')};")
         _say(f"   of the addresses (a list's quality): {ops.analysis.addresses('30d')}")
         codes = _jobs(ops, folder)
+        _schedule(ops)
         index = write_index(workspace, reports / "index.html", _facts(ops, played, machine.monotonic() - began))
         ops.close()
     _close(codes, index, machine.monotonic() - began, folder)
@@ -199,6 +200,14 @@ def _jobs(ops: Ops, folder: Path) -> dict[str, int]:
                 why = MEANT.get(verdict.check, "not made so: something is wrong with the demonstration; see its report")
                 _say(f"   {'':20}   ✗ {verdict.title}  ({why})")
     return codes
+
+
+def _schedule(ops: Ops) -> None:
+    """Schedule the weekly report, as the notebooks' last card does."""
+    job = ops.jobs.add("deliverability", name="weekly-report", cron="0 7 * * mon", parameters={"since": "7d"})
+    following = ops.jobs.next_times(job.name, 1)[0]
+    _say(f"9  The weekly report is scheduled (job {job.name}, mailops jobs list);")
+    _say(f"   it runs next on {following:%Y-%m-%d at %H:%M}.")
 
 
 def _facts(ops: Ops, played: Played, seconds: float) -> dict[str, str]:
