@@ -1,7 +1,8 @@
 """The gate: is this message worth a closer look? Bytes only, so that ordinary mail costs next to nothing.
 
 Signs: a null return path, Auto-Submitted, a report media type, X-Failed-Recipients, a mailer daemon as author, a
-subject that announces a failure, an opening sentence that does. One sign is enough to look, none is proof.
+subject that announces a failure, an opening sentence that does, a text that is
+data. One sign is enough to look, none is proof.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ _HEADERS = (
     b"multipart/report",
     b"content-type: message/delivery-status",
     b"content-type: message/global-delivery-status",
+    b"content-type: application/json",
     b"\nprecedence: auto",
     b"autoresponder",
 )
-_HEADER_ANCHORS = (b"auto", b"report", b"x-failed", b"delivery-status")
+_HEADER_ANCHORS = (b"auto", b"report", b"x-failed", b"delivery-status", b"content-type: application/")
 """One of these stands in each of the signs above."""
 _DAEMONS = (
     b"mailer-daemon",
@@ -165,6 +167,8 @@ def _any_of(marks: tuple[bytes, ...]) -> re.Pattern[bytes]:
     return re.compile(b"|".join(map(re.escape, marks)))
 
 
+_FORM = re.compile(rb"[\w.\-]{1,40}=(?:%5b|%7b|[^\s&=]{1,200}&[\w.\-]{1,40}=)", re.I)
+"""A text that begins as a form does: what a service sends to a program, sent as mail."""
 _DAEMON, _NAME, _SUBJECT = _any_of(_DAEMONS), _any_of(_NAMES), _any_of(_SUBJECTS)
 """For short texts, such as a field; in a long one the marks are looked for one by one, which is faster there."""
 
@@ -215,6 +219,8 @@ def look(head: bytes, body: bytes) -> Gate:
         sign = sign or "author"
     if not sign and _subject_tells(_value(low, b"\nsubject:"), head):
         sign = "subject"
+    if not sign and (body[:1] in (b"{", b"[") or _FORM.match(body)):
+        sign = "data"
     if not sign:
         opening = body[:1500].lower()
         if _first(_OPENING_ANCHORS, opening) and _first(_OPENINGS, opening):

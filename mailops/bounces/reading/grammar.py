@@ -149,7 +149,7 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement(
         "speeding",
-        r"limit\w*|quota|máximo|massimo|maximum|höchst(?:zahl|grenze)|contingent|kontingent\w*",
+        r"l[ií]mit\w*|quota|máximo|massimo|maximum|höchst(?:zahl|grenze)|contingent|kontingent\w*",
         r"giornalier\w*|orari[oa]|al giorno|all.ora|diari[oa]s?|diári[oa]s?|por (?:hora|día|dia)|quotidien\w*|journali\w*|horaire|par (?:heure|jour)|"
         r"täglich\w*|stündlich\w*|pro (?:tag|stunde)|tages\w*|dagelijks\w*|per (?:dag|uur|dygn|time)|dzienn\w*|denní\w*|napi|günlük|zilnic\w*",
     ),
