@@ -33,7 +33,7 @@ from .judging import judged_group, judged_text, kind_of, kind_of_text, settled, 
 from .opening import NOBODY, Letter, addresses_in, came_to, is_quoting, open_letter
 from .ours import Ours
 from .phrases import DELAY, FAILS, FAILURE, SUBJECTS, SUCCESS, first_of, flat
-from .report import OriginalMessage, RecipientResult, Report
+from .report import Kind, OriginalMessage, RecipientResult, Report
 from .systems import wrote
 from .unwrapping import STATUS_PARTS, attached, complaint_of, notification_of, status_text
 
@@ -94,13 +94,12 @@ def _read(letter: Letter) -> Report:
         refused = "rejected" in fields.first("auto-submitted").lower() or "automatically rejected" in subject.lower()
         answer = _plain(letter) if refused or not receipt else None
         if answer is None or not answer.recipients:
-            for inner in attached(letter):
-                found = _read(inner)
-                if found.kind in ("bounce", "delayed", "success-dsn", "complaint") and found.results:
-                    return replace(found, rule="attached:" + found.rule, subject=subject)
+            inner = [found for one in attached(letter) if (found := _read(one)).kind in _GRAVE and found.results]
+            if inner:
+                return _together(inner, subject)
         if answer is not None:
             return answer
-    if receipt:
+    if receipt and not _is_absence(letter):
         return letter.answer("ordinary", (), "receipt", "")
     rule = autoreply_rule(fields, subject, human)
     by_field = rule is not None and rule[0] == "autoreply.rfc3834"
@@ -110,6 +109,36 @@ def _read(letter: Letter) -> Report:
     if letter.came is not None or (seen.null and (seen.daemon or typed or "@" not in letter.author)):
         return _unread(letter)
     return letter.answer("ordinary", (), "no report", "")
+
+
+_GRAVE: tuple[Kind, ...] = ("bounce", "delayed", "complaint", "success-dsn")
+_PROCESSED = re.compile(r"^disposition\s?:[^\n]{0,100};\s{0,4}processed\b", re.I | re.M)
+
+
+def _is_absence(letter: Letter) -> bool:
+    """Whether a receipt is an answer in its writer's name: it was sent by itself, and the mail was "processed" and not
+    shown to anybody (RFC 8098 section 3.2.6.2), as servers report that send the text of an absence with it."""
+    answered = letter.fields.first("auto-submitted").lower().startswith("auto-replied") and letter.report.strip()
+    receipts = (part.text() for part in letter.parts if part.media in _RECEIPT_PARTS)
+    return bool(answered) and any(_PROCESSED.search(words) for words in receipts)
+
+
+def _together(found: list[Report], subject: str) -> Report:
+    """Reports that one message carries, as one of the gravest kind. Where they are about different mails it names none
+    of them, so that nobody is counted for another's mail."""
+    kind = next(kind for kind in _GRAVE if any(kind == one.kind for one in found))
+    among = ("bounce", "delayed", "success-dsn") if kind in ("bounce", "delayed") else (kind,)
+    told = sorted((one for one in found if one.kind in among), key=lambda one: _GRAVE.index(one.kind))
+    first = told[0]
+    same = len({(one.original.message_id, one.mail_id) for one in told}) == 1
+    return replace(
+        first,
+        results=unique([result for one in told for result in one.results]),
+        original=first.original if same else OriginalMessage(),
+        mail_id=first.mail_id if same else None,
+        rule="attached:" + first.rule,
+        subject=subject,
+    )
 
 
 def _unread(letter: Letter) -> Report:
