@@ -25,9 +25,10 @@ _HEADERS = (
     b"content-type: message/global-delivery-status",
     b"content-type: application/json",
     b"\nprecedence: auto",
+    b"\nx-ricevuta:",
     b"autoresponder",
 )
-_HEADER_ANCHORS = (b"auto", b"report", b"x-failed", b"delivery-status", b"content-type: application/")
+_HEADER_ANCHORS = (b"auto", b"report", b"x-failed", b"delivery-status", b"content-type: application/", b"x-ricevuta")
 """One of these stands in each of the signs above."""
 _DAEMONS = (
     b"mailer-daemon",
@@ -103,6 +104,7 @@ _SUBJECTS = (
     b"auto",
     b"office",
     b"kontor",
+    b"til stede",
     b"kantoor",
     b"bureau:",
     b"vacation",
@@ -121,6 +123,15 @@ _SUBJECTS = (
     b"impossible",
     b"non recapit",
     b"mancat",
+    b"fehler",
+    b"erreur",
+    b"blocked",
+    b"blockiert",
+    b"not sent",
+    *(b"stopp", b"quarant", b"fehlgeschlagen", b"angehalten", b"gehouden", b"geweigerd", b"geblokkeerd", b"mislukt"),
+    *(b"bloqu", b"bloccat", b"retenu", b"retenid", b"rechaz", b"rifiutat", b"respint", b"tratten", b"blokk", b"avvis"),
+    *(b"afvis", b"misslyck", b"zablok", b"wstrzym", b"odrzuc", b"odmitn"),
+    *(words.encode() for words in ("заблок", "задерж", "отклон", "відхил", "затрим")),
     b"onbestelbaar",
 )
 _OPENING_ANCHORS = (

@@ -204,6 +204,11 @@ STATEMENTS: tuple[Statement, ...] = (
         r"fail\w*|refused|reset|lost|closed|idle|missing|unreachable|no route|broken|dropped|down|no response|not respond\w*|loop\w*|interrupted|aborted",
     ),
     Statement(
+        "networkerror",
+        r"remote|far end|line|called (?:party|number|station)",
+        r"no answer|no carrier|did not answer|does not answer|is busy|engaged",
+    ),
+    Statement(
         "expired",
         r"message|mail|delivery|queue|retry|retries|attempts?|no answer|no reply|no response",
         r"expired|used up|timed? ?out|too (?:old|long)|gave up|given up|giving up|lifetime|maximum time|time limit|exhausted|for \d+ (?:days|hours)",

@@ -7,6 +7,7 @@
       ▼
     split ──► Letter: the fields, parts and texts of one message, and what it was written to
       ├─────► feedback report or provider form ──► complaint
+      ├─────► receipt of certified mail that tells of a failure ──► bounce / delayed
       ├─────► status fields (a part, or inside the text) ──► Action decides the kind
       ├─────► text of a mail system, with recipients or a failure ──► bounce / delayed
       ├─────► names nobody, but a report is attached ──► that one, read the same way (three deep)
@@ -28,8 +29,10 @@ from ...mime import Fields
 from . import dsn, gate, text, transcript
 from .autoreply import autoreply_rule, folded
 from .candidates import around, remaining
+from .certified import read_certified
 from .classify import find_enhanced, find_reply, match_text, prepare
 from .judging import judged_group, judged_text, kind_of, kind_of_text, settled, tells_delay, unique
+from .notices import read_notice
 from .opening import NOBODY, Letter, addresses_in, came_to, is_quoting, open_letter
 from .ours import Ours
 from .phrases import DELAY, FAILS, FAILURE, SUBJECTS, SUCCESS, first_of, flat
@@ -66,6 +69,9 @@ def _read(letter: Letter) -> Report:
     complaint = complaint_of(letter)
     if complaint is not None:
         return complaint
+    certified = read_certified(letter)
+    if certified is not None:
+        return certified
     status = status_text(letter)
     if status:
         answer = _status(status, False, letter)
@@ -99,6 +105,10 @@ def _read(letter: Letter) -> Report:
                 return _together(inner, subject)
         if answer is not None:
             return answer
+        if answer is None and not receipt:
+            answer = read_notice(letter)
+            if answer is not None:
+                return answer
     if receipt and not _is_absence(letter):
         return letter.answer("ordinary", (), "receipt", "")
     rule = autoreply_rule(fields, subject, human)
