@@ -8,6 +8,7 @@ data. One sign is enough to look, none is proof.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...mime import decode_words, head_text
@@ -177,8 +178,19 @@ _OPENINGS = (
 )
 
 
+def _tree(marks: Iterable[bytes]) -> bytes:
+    """A pattern for any of these, by common beginnings: few branches fail at each place of a text."""
+    rests: dict[bytes, list[bytes]] = {}
+    for mark in marks:
+        if not mark:
+            return b""  # a shorter one ends here
+        rests.setdefault(mark[:1], []).append(mark[1:])
+    branches = [re.escape(first) + _tree(some) for first, some in rests.items()]
+    return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
+
+
 def _any_of(marks: tuple[bytes, ...]) -> re.Pattern[bytes]:
-    return re.compile(b"|".join(map(re.escape, marks)))
+    return re.compile(_tree(marks))
 
 
 _FORM = re.compile(rb"[\w.\-]{1,40}=(?:%5b|%7b|[^\s&=]{1,200}&[\w.\-]{1,40}=)", re.I)
