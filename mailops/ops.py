@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -24,6 +25,7 @@ from .ports import Clock
 from .workspace import Workspace, find
 
 if TYPE_CHECKING:
+    import socket
     from threading import Event
 
     from sqlalchemy.engine import Engine
@@ -37,9 +39,11 @@ if TYPE_CHECKING:
     from .bounces.return_path import ReturnPaths
     from .bounces.service import Bounces
     from .campaigns import Campaigns
+    from .campaigns.whatif import WhatIf
     from .checks.quota import QuotaRequest
     from .checks.services import Status
     from .domains.failing import SenderReport
+    from .domains.mailboxes import Mailboxes
     from .domains.service import Domains
     from .inbound.accounts import Account, Accounts
     from .inbound.carried import Carried
@@ -50,10 +54,13 @@ if TYPE_CHECKING:
     from .inbound.lmtp import LmtpListener, SmtpListener
     from .inbound.methods import Receiving
     from .inbound.onward import Onward
+    from .inbound.probe import Probe
     from .inbound.service import Gateway
     from .inbound.shelf import Shelf
+    from .jobs.deadman import Watch
     from .jobs.fleet import Member
     from .jobs.runner import RunResult
+    from .jobs.scheduled import ScheduledAction, ScheduledActions
     from .jobs.service import Jobs, RunsDiff
     from .jobs.verdicts import RunContext
     from .ledger import Book
@@ -61,6 +68,7 @@ if TYPE_CHECKING:
     from .ledger.erasure import About, Erasure, Receipt, Vacuumed
     from .ledger.follow import Followers
     from .ledger.names import Names
+    from .limits.values import Own
     from .logs.service import Logs
     from .logs.trace import Trace
     from .model.alias import Alias
@@ -522,6 +530,33 @@ class Ops:
             records=records,
         )
 
+    def what_if(
+        self,
+        *,
+        cancel: Sequence[str] = (),
+        minutes: int | None = None,
+        servers: Mapping[str, str] | None = None,
+        limits: Sequence[Own] = (),
+        pace: float = 0.0,
+    ) -> WhatIf:
+        """When each mail that waits would leave, what fails, and when the queue is empty: with campaigns cancelled,
+        another interval of the queue job, mail of one server through another (``""`` = of all), other limits. By the
+        queue's own rules on a clock of their own; nothing is written. ``pace``: seconds that a mail takes."""
+        from .campaigns.picture import what_if
+        from .campaigns.whatif import Scenario
+
+        scenario = Scenario(tuple(cancel), minutes, dict(servers or {}), tuple(limits), pace)
+        usual = self.workspace.settings.queue.interval_minutes
+        return what_if(
+            self.engine,
+            self.setup,
+            scenario,
+            now=self.clock.now(),
+            minutes=usual,
+            names=self.book.names,
+            key=lambda: self.return_paths.key(),
+        )
+
     def _to_come(self) -> dict[str, int]:
         """What campaigns under way have not handed over yet, by server."""
         found: dict[str, int] = {}
@@ -850,6 +885,87 @@ class Ops:
 
         return Jobs(self.workspace, self.clock, by_queue(self.send, state, self.workspace.settings.alerts.sender))
 
+    @cached_property
+    def scheduled(self) -> ScheduledActions:
+        """Scheduled actions: the queue job, fetching, campaigns, Auto-Vacuum; how often each runs, when next, how long
+        the last run took; ``every`` changes an interval, ``run`` runs one now."""
+        from .jobs.scheduled import ScheduledActions
+
+        def queue() -> str:
+            done = self.queue.run()
+            return f"{done.sent} sent, {done.deferred + done.unknown} deferred, {done.failed} failed"
+
+        def fetch() -> str:
+            done = self.fetch().counts
+            return f"{done.stored} mails taken in, {done.delivered} delivered, {done.refused} refused"
+
+        def vacuum() -> str:
+            done = self.vacuum()
+            return f"{done.removed} old sent mails removed, {sum(done.retention.values())} rows ended"
+
+        def every(minutes: int) -> None:
+            from .workspace import with_interval
+
+            self.workspace = with_interval(self.workspace, minutes)
+            self.__dict__.pop("queue", None)  # it is made anew, with the new interval
+
+        def fetched(minutes: int) -> None:
+            self.readiness(fetch_minutes=minutes, dns=False)
+
+        return ScheduledActions(
+            self._scheduled,
+            {"queue": every, "fetch": fetched},
+            {"queue": queue, "campaigns": queue, "fetch": fetch, "vacuum": vacuum},
+        )
+
+    def watch_jobs(self, *, file: str = "", webhook: str = "", ping: str = "", grace: timedelta | None = None) -> Watch:
+        """The dead man's switch: whether everything that runs by itself began when it was to, and ended; told by a file
+        and a webhook of its own (default: ``[watch]`` of the settings), never by mail. For a timer of its own."""
+        from .jobs.deadman import DeadMan
+
+        kept = self.workspace.settings.watch
+        return DeadMan(self.workspace, self.clock).watch(
+            file=file or kept.file,
+            webhook=webhook or kept.webhook,
+            ping=ping or kept.ping,
+            grace=timedelta(minutes=kept.grace_minutes) if grace is None else grace,
+        )
+
+    def _scheduled(self) -> dict[str, ScheduledAction]:
+        """How each scheduled action stands."""
+        from .inbound.accounts import CONFIRMED
+        from .jobs.often import DAY, RECOMMENDED, too_short
+        from .jobs.scheduled import DEFAULTS, LABELS, ScheduledAction, daily, fetch_minutes
+        from .model.running import last_runs
+        from .queue import job
+
+        now, settings = self.clock.now(), self.workspace.settings
+        known = job.times(self.engine)
+        looked = [one.checked_at for one in self.mailboxes.list() if one.state == CONFIRMED]
+        fetch = fetch_minutes(self.engine)
+        began, _ = job.measured(known, "vacuum")
+        vacuumed = max(filter(None, (last_runs(self.workspace.path).get("auto_vacuum"), began)), default=None)
+        times = [one.scheduled_at or now for one in self.campaigns.all() if one.state in ("queued", "sending")]
+        ran = max(filter(None, (known.get(job.JOB), job.measured(known, job.JOB)[0])), default=None)
+        fetched = None if not looked else max(min(at or now for at in looked) + timedelta(minutes=fetch), now)
+        rows = {
+            "queue": (settings.queue.interval_minutes, ran, self.queue.next_job, ""),
+            "fetch": (fetch, max(filter(None, looked), default=None), fetched, ""),
+            "campaigns": (DAY, ran, max(min(times), now) if times else None,
+                          "it is part of the queue job, and a campaign triggers it early"),
+            "vacuum": (DAY, vacuumed, daily(vacuumed, settings.serve.vacuum_at, now),
+                       "it runs once a day, at serve.vacuum_at of mailops.toml"),
+        }  # fmt: skip
+        found = {}
+        for key, (minutes, last, soon, fixed) in rows.items():
+            took = job.measured(known, "queue" if key == "campaigns" else key)[1]
+            usual, wise = DEFAULTS[key], RECOMMENDED if key == "queue" else None
+            told = "" if key == "campaigns" else too_short(LABELS[key], minutes, took)
+            found[key] = ScheduledAction(
+                key, LABELS[key], minutes, usual, last, soon, took, told, fixed, recommended=wise
+            )
+        return found
+
     def report(
         self,
         name: str,
@@ -1001,10 +1117,20 @@ class Ops:
         kind is kept. Failures and every figure stay."""
         from .ledger.erasure import Vacuumed
 
-        removed = self.queue.vacuum(keep)
-        self.intake.release()
-        self.erasure.keep_names()
-        return Vacuumed(removed, self.erasure.expire(self.workspace.settings.retention.days()))
+        with self._measured("vacuum"):
+            removed = self.queue.vacuum(keep)
+            self.intake.release()
+            self.erasure.keep_names()
+            return Vacuumed(removed, self.erasure.expire(self.workspace.settings.retention.days()))
+
+    @contextmanager
+    def _measured(self, action: str) -> Iterator[None]:
+        """Note when a scheduled action begins and ends."""
+        from .queue.job import begins, ended
+
+        begins(self.engine, action, self.clock.now())
+        yield
+        ended(self.engine, action, self.clock.now())
 
     def overdue(self) -> dict[str, int]:
         """How many rows of each kind are older than it is kept: none where *Auto-Vacuum* runs."""
@@ -1133,18 +1259,27 @@ class Ops:
     def fetch(self, account: str | None = None) -> Result:
         """*Mail: Fetchmail Service*: fetch from all confirmed mailboxes, or from this one; then hand mail on to the
         targets there are."""
-        done = self.fetching.fetch(account)
-        self.onward.run()
-        return done
+        with nullcontext() if account else self._measured("fetch"):
+            done = self.fetching.fetch(account)
+            self.onward.run()
+            return done
 
-    def watch(self, account: str, *, stop: Event, on_run: Callable[[Result], object] = lambda result: None) -> None:
-        """Fetch from a mailbox until ``stop`` is set, as soon as mail comes (IMAP IDLE), and hand it on."""
+    def watch(
+        self,
+        account: str,
+        *,
+        stop: Event,
+        on_run: Callable[[Result], object] = lambda result: None,
+        every: float | None = None,
+    ) -> None:
+        """Fetch from a mailbox until ``stop`` is set, as soon as mail comes (IMAP IDLE), and hand it on; ``every`` so
+        many seconds in any case."""
 
         def after(result: Result) -> None:
             self.onward.run()
             on_run(result)
 
-        self.fetching.watch(account, stop=stop, on_run=after)
+        self.fetching.watch(account, stop=stop, on_run=after, every=every)
 
     @cached_property
     def onward(self) -> Onward:
@@ -1153,11 +1288,12 @@ class Ops:
 
         return Onward(self.engine, secrets=self.secrets, clock=self.clock, lock=self.intake.lock)
 
-    def lmtp(self, host: str = "127.0.0.1", port: int = 0) -> LmtpListener:
-        """A listener that takes mail from this machine's mail server over LMTP; it runs within ``with``."""
+    def lmtp(self, host: str = "127.0.0.1", port: int = 0, *, sock: socket.socket | None = None) -> LmtpListener:
+        """A listener that takes mail from this machine's mail server over LMTP; it runs within ``with``. ``sock`` is
+        one that is bound already."""
         from .inbound.lmtp import LmtpListener
 
-        return LmtpListener(self.intake, host, port)
+        return LmtpListener(self.intake, host, port, sock=sock)
 
     def mx(
         self,
@@ -1166,13 +1302,42 @@ class Ops:
         *,
         certificate: str | Path | None = None,
         key: str | Path | None = None,
+        sock: socket.socket | None = None,
     ) -> SmtpListener:
         """A listener that an MX record may lead to: SMTP for the alias domains alone; it runs within ``with``. With a
         certificate (PEM) it offers STARTTLS."""
         from .inbound.lmtp import SmtpListener, starttls
 
         tls = starttls(certificate, key) if certificate else None
-        return SmtpListener(self.intake, lambda: [d.name for d in self.setup.alias_domains], host, port, tls=tls)
+        names = lambda: [d.name for d in self.setup.alias_domains]  # noqa: E731
+        return SmtpListener(self.intake, names, host, port, tls=tls, sock=sock)
+
+    def probe(self, *, domain: str | None = None, nobody: str | None = None, patience: float = 120.0) -> Probe:
+        """The round-trip probe: a mail goes out, its answer and its bounce come back, each leg timed. Where no
+        ``mailops serve`` attends the queue, its mails are sent from here; mailboxes are fetched from meanwhile.
+
+        ``domain``: an alias domain (default: the first); ``nobody``: an address that bounces (default: one made up at
+        the domain); ``patience``: seconds. Raises :class:`ConfigError` ``inbound.probe``.
+        """
+        from .checks.services import attended
+        from .inbound.probe import Prober
+
+        def drive(mails: list[int]) -> None:
+            if not attended(self.workspace.path, self.clock.now()):
+                self.queue.run(ids=mails)
+            if any(one.state == "confirmed" for one in self.mailboxes.list()):
+                self.fetch()
+
+        prober = Prober(
+            self.engine,
+            self.threads,
+            self.clock,
+            setup=lambda: self.setup,
+            submit=self.queue.submit,
+            drive=drive,
+            rest=self.clock.sleep,
+        )
+        return prober.run(domain=domain, nobody=nobody, patience=patience)
 
     def receiving(self, *, dns: bool = True) -> Receiving:
         """The inbound methods as they are here, what is to be redirected, which mailboxes are missing, and what is
@@ -1333,7 +1498,17 @@ class Ops:
         """pandas answers about what was sent and what came back."""
         from .analysis.service import Analysis
 
-        return Analysis(self.engine, clock=self.clock, zone=self.workspace.settings.profile.zone)
+        zone = self.workspace.settings.profile.zone
+        return Analysis(
+            self.engine, clock=self.clock, zone=zone, provider=lambda names: self.recipient_providers.of(names)
+        )
+
+    @cached_property
+    def recipient_providers(self) -> Mailboxes:
+        """Whose mailboxes recipient domains are, by their MX."""
+        from .domains.mailboxes import Mailboxes
+
+        return Mailboxes(self.workspace.path, self.clock.now, lambda names: self.domains.exchangers(names))
 
     def why(self, mail_id: int) -> list[Trouble]:
         """Why a mail failed or still waits: each recipient's trouble with cause, who must act, and what helps."""

@@ -30,7 +30,7 @@ from .relay.door import most_octets, recipient_barred, require_room
 from .relay.logins import company_for, require_authors, require_sender
 from .relay.round import WithTicket, answer_to
 from .secrets import install_log_redaction
-from .service.definitions import INTAKE, QUEUE, SCHEDULE
+from .service.definitions import INTAKE, MAILBOXES, QUEUE, RECEIVE, SCHEDULE
 from .service.link import BEAT, Link, Order
 from .service.logs import start_logging
 from .service.pulse import Pulse, one_stands
@@ -269,7 +269,15 @@ def serve(
             from .webhooks.server import bound as http_bound
 
             sockets["http"] = [http_bound(http)]
-        services = [INTAKE, *([QUEUE] if queue_every > 0 else []), SCHEDULE]
+        for number, one in enumerate(settings.receiver):
+            sockets[f"receive {number}"] = bound(one.host, one.port)
+        services = [
+            INTAKE,
+            *([QUEUE] if queue_every > 0 else []),
+            SCHEDULE,
+            *([MAILBOXES] if settings.watch else []),
+            *([RECEIVE] if settings.receiver else []),
+        ]
         order = Order(ops.workspace.path, ops.clock, options, sockets)
         Supervisor(services, order, settings=lambda: _times(ops)).run(seconds=seconds)
     finally:

@@ -117,6 +117,16 @@ class ListenerSection(_Section):
     sign_in: Literal["required", "offered", "none"] = "none"
 
 
+class ReceiverSection(_Section):
+    """One address at which ``mailops serve`` receives mail for the alias domains (the MX method). ``protocol``:
+    ``lmtp`` from the mail server of this machine, on loopback only (RFC 2033), or ``smtp`` from anybody, for the alias
+    domains alone, with STARTTLS where ``tls_cert`` of ``[serve]`` is given."""
+
+    protocol: Literal["lmtp", "smtp"]
+    host: str = "127.0.0.1"
+    port: int = Field(ge=0, le=65535)
+
+
 class ServeSection(_Section):
     """The submission listener of ``mailops serve``. ``messages_per_minute`` is counted per login, or per address
     without sign-in; 0 = no limit: a queue is there to absorb, and many programs never try again. An answer is held back
@@ -130,7 +140,9 @@ class ServeSection(_Section):
     one that ``host``, ``port`` and ``require_auth`` describe. ``grace``: seconds a stop waits for mail under way
     (a service manager must wait some seconds longer); ``silence``: seconds without a heartbeat after which a service is
     ended and started again. ``http``: a port on 127.0.0.1 for webhooks, ``/healthz`` and ``/metrics``. ``log``:
-    ``text`` or ``json``. ``vacuum_at``: when Auto-Vacuum runs each day, HH:MM in UTC."""
+    ``text`` or ``json``. ``watch``: confirmed mailboxes are watched, so that mail comes in at once (IMAP IDLE).
+    ``receiver``: a list of ``protocol`` (lmtp, smtp), ``host`` and ``port``, at which mail for the alias domains is
+    received. ``vacuum_at``: when Auto-Vacuum runs each day, HH:MM in UTC."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=2525, ge=0, le=65535)
@@ -152,6 +164,7 @@ class ServeSection(_Section):
     silence: float = Field(default=60.0, ge=0.5, le=3600)
     http: int | None = Field(default=None, ge=0, le=65535)
     log: Literal["text", "json"] = "text"
+    watch: bool = True
     vacuum_at: str = Field(default="03:30", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
 
     @property
@@ -160,6 +173,7 @@ class ServeSection(_Section):
         return self.hostname or socket.gethostname()
 
     listener: tuple[ListenerSection, ...] = ()
+    receiver: tuple[ReceiverSection, ...] = ()
     users: dict[str, str | UserSection] = Field(default_factory=dict)
 
 
@@ -195,6 +209,26 @@ class AlertsSection(_Section):
     quiet: str = Field(default="", pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9])?$")
 
 
+class WatchSection(_Section):
+    """The dead man's switch (``mailops jobs watch``), which shares nothing with ``alerts``. ``file``: gets a line of
+    JSON each (in the workspace, or a full path; ``watch.jsonl`` by default); ``webhook``: an address (https) that gets
+    JSON; ``ping``: an address that is asked while all is well; ``grace_minutes``: how late a run may begin."""
+
+    file: str = ""
+    webhook: str = Field(default="", pattern=r"^(https?://.+)?$")
+    ping: str = Field(default="", pattern=r"^(https?://.+)?$")
+    grace_minutes: float = Field(default=15.0, ge=1, le=1440)
+
+
+class KernelsSection(_Section):
+    """How notebooks' processes start (Linux). ``fork``: from one that has imported everything already, where one is up
+    for this workspace; the app keeps one. ``linger_minutes``: how long such a process stays, about 150 MB, after a run
+    of a notebook as a job, for the next (0: none is left behind)."""
+
+    fork: bool = True
+    linger_minutes: float = Field(default=0.0, ge=0, le=1_440)
+
+
 class Settings(BaseSettings):
     """All sections; every key has a default."""
 
@@ -211,6 +245,8 @@ class Settings(BaseSettings):
     dns: DnsSection = DnsSection()
     calendar: CalendarSection = CalendarSection()
     alerts: AlertsSection = AlertsSection()
+    watch: WatchSection = WatchSection()
+    kernels: KernelsSection = KernelsSection()
 
     @classmethod
     def settings_customise_sources(

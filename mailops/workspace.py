@@ -10,6 +10,7 @@
     runs/<id>/       notebook runs: notebook, report, evidence, result
     secrets/         the vault, mode 0700
     serve.json       how a running ``mailops serve`` goes (worker.json: ``mailops worker``), beside it its lock
+    mx.json          whose mailboxes recipient domains are, asked of DNS, for a week
     schedule.json    when each daily job ran last
     forgotten.txt    pseudonyms of whom the store has forgotten, so that a lost one takes no promise with it
     .store           says that there was a store, so that a lost one is not taken for new
@@ -231,6 +232,39 @@ def with_profile(workspace: Workspace, *, hosting: str | None, database: str | N
     file.write_text(text, "utf-8")
     try:
         load_settings(file)
+    except ConfigError:
+        file.write_text(before, "utf-8")
+        raise
+    fresh = Workspace(workspace.path)
+    if "engine" in workspace.__dict__:
+        fresh.__dict__["engine"] = workspace.engine
+    return fresh
+
+
+def with_interval(workspace: Workspace, minutes: int) -> Workspace:
+    """The workspace with another ``queue.interval_minutes`` in its ``mailops.toml``; everything else of the file
+    stays. Raises :class:`ConfigError` with the file as it was, also where the environment says otherwise."""
+    from .settings import load_settings
+
+    file = workspace.path / FILE
+    before = file.read_text("utf-8")
+    line = f"interval_minutes = {minutes}"
+    text, known = re.subn(
+        r"(?m)^(\[queue\](?:\n(?!\[).*)*?\n)interval_minutes *= *\d+", rf"\g<1>{line}", before, count=1
+    )
+    if not known:
+        text, known = re.subn(r"(?m)^\[queue\][ \t]*$", f"[queue]\n{line}", before, count=1)
+    if not known:
+        text = f"{before.rstrip()}\n\n[queue]\n{line}\n"
+    file.write_text(text, "utf-8")
+    try:
+        if load_settings(file).queue.interval_minutes != minutes:
+            raise ConfigError(
+                "The environment says how often the queue job runs, and it goes before the file.",
+                code="config.from_environment",
+                facts={"variable": "MAILOPS_QUEUE__INTERVAL_MINUTES"},
+                fix="Change or unset the variable MAILOPS_QUEUE__INTERVAL_MINUTES.",
+            )
     except ConfigError:
         file.write_text(before, "utf-8")
         raise

@@ -14,18 +14,21 @@ from ..store.database import explained, reading
 from .share import Clusters
 from .sql import LEFT, RETURNED, Period, domain_of, for_good
 
-e = schema.events
+e, c, r = schema.events, schema.campaigns, schema.campaign_recipients
 NOBODY = Clusters(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def clusters(engine: Engine, by: str, period: Period) -> dict[str, Clusters]:
-    """The addresses mailed in a period, by recipient ``domain``, ``server``, ``sender`` domain or ``class``, or ``all``
-    in one."""
+    """The addresses mailed in a period, by recipient ``domain``, ``server``, ``sender`` domain, ``class`` or
+    ``campaign`` (its key, "" for none), or ``all`` in one."""
     source: Any = e
     address = sa.func.lower(e.c.recipient).label("address")
     name: Any = sa.literal_column("'all'")
     if by == "server":
         name = sa.func.coalesce(e.c.server_key, "")
+    elif by == "campaign":
+        source = e.outerjoin(r, r.c.mail_id == e.c.mail_id).outerjoin(c, c.c.id == r.c.campaign_id)
+        name = sa.func.coalesce(c.c.key, "")
     elif by in ("sender", "class"):
         born = e.alias("born")
         source = e.join(born, sa.and_(born.c.mail_id == e.c.mail_id, born.c.kind == "submitted"))

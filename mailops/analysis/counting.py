@@ -22,6 +22,8 @@ GROUPS = {
     "week": "day",
     "all": None,
 }
+MORE = ("provider", "campaign", "reason")
+"""Groups that the counters do not know: whose mailboxes (by MX), which campaign, why it came back."""
 BY_TIME = ("day", "week")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -27,13 +28,22 @@ class Analysis:
     """pandas answers about what was sent and what came back.
 
     ``since`` is 30d, 12w or a date; empty or None = everything. ``by`` and ``value`` pick one group: all, domain,
-    address, server, sender, class, day or week, such as ``by="domain", value="x.example"``.
+    provider (of the mailboxes, by MX), address, server, sender, class, campaign (its key), reason, day or week, such
+    as ``by="domain", value="x.example"``. ``provider`` says whose mailboxes domains are.
     """
 
-    def __init__(self, engine: Engine, *, clock: Clock, zone: str = "UTC") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Clock,
+        zone: str = "UTC",
+        provider: Callable[[Sequence[str]], Mapping[str, str]] | None = None,
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._zone = zone
+        self._provider = provider
 
     def period(self, since: str | None = "30d") -> Period:
         """The days from then until now."""
@@ -42,13 +52,22 @@ class Analysis:
         return period_of(since, self._clock.now(), self._zone)
 
     def bounce_rate(self, by: str = "domain", since: str | None = "30d") -> pd.DataFrame:
-        """Bounce rates with intervals, grouped ``by`` domain, server, sender, class, day, week or all; the worst
-        first."""
+        """Bounce rates with intervals, grouped ``by`` domain, provider, server, sender, class, campaign, reason, day,
+        week or all; the worst first."""
         from .bounce_rate import bounce_rate
 
         period, now = self.period(since), self._clock.now()
-        people = self._people.by(by, period) if by in ("domain", "server", "sender", "class") else None
-        return bounce_rate(self._engine, by=by, now=now, period=period, people=people)
+        of = "domain" if by == "provider" else by
+        people = self._people.by(of, period) if of in ("domain", "server", "sender", "class", "campaign") else None
+        return bounce_rate(self._engine, by=by, now=now, period=period, people=people, provider=self._provider)
+
+    def _picked(self, by: str, value: str, period: Period) -> tuple[str, str]:
+        """A group as the database knows it: a provider is its domains."""
+        if by != "provider":
+            return by, value
+        domains = sorted(self._people.by("domain", period))
+        of = self._provider(domains) if self._provider else {}
+        return "domains", " ".join(domain for domain in domains if of.get(domain, domain) == value)
 
     @cached_property
     def _people(self) -> Counted:
@@ -115,13 +134,17 @@ class Analysis:
         """Why mail failed: reason, plain words, hard or soft, recipients, domains; the most frequent first."""
         from .causes import causes
 
-        return causes(self._engine, now=self._clock.now(), period=self.period(since), by=by, value=value)
+        period = self.period(since)
+        by, value = self._picked(by, value, period)
+        return causes(self._engine, now=self._clock.now(), period=period, by=by, value=value)
 
     def split(self, since: str | None = "30d", *, by: str = "all", value: str = "") -> Split:
         """Hard and soft, refused at once and bounced later."""
         from .causes import split
 
-        return split(self._engine, period=self.period(since), by=by, value=value)
+        period = self.period(since)
+        by, value = self._picked(by, value, period)
+        return split(self._engine, period=period, by=by, value=value)
 
     def failures(
         self,
@@ -136,9 +159,9 @@ class Analysis:
         """Single failures, newest first, and the number of all."""
         from .causes import failure_page
 
-        return failure_page(
-            self._engine, period=self.period(since), by=by, value=value, offset=offset, limit=limit, only=only
-        )
+        period = self.period(since)
+        by, value = self._picked(by, value, period)
+        return failure_page(self._engine, period=period, by=by, value=value, offset=offset, limit=limit, only=only)
 
     def failure(self, event_id: int) -> Failure:
         """One failure, with its sender's domain and its report."""

@@ -22,7 +22,7 @@ from ..model.states import BEFORE_RECIPIENT
 from ..model.zones import DAY, HOUR, Stretch, day_begins, stretches, zone_of
 from ..store import schema
 
-e = schema.events
+e, c, r = schema.events, schema.campaigns, schema.campaign_recipients
 FAILED = sa.and_(e.c.kind.in_(("failed", "bounced")), standing())
 """Events that a recipient was refused or came back, without those that were taken back later."""
 LEFT: Any = sa.func.coalesce(e.c.left_at, e.c.at)
@@ -153,6 +153,12 @@ def day_of(engine: Engine, column: Any) -> Any:
     return sa.func.substr(column, 1, 10)
 
 
+def in_campaign(key: str) -> Any:
+    """A condition on facts: of this campaign's mails; "" for mail of none."""
+    mails = sa.select(sa.literal(1)).where(r.c.mail_id == e.c.mail_id)
+    return mails.where(r.c.campaign_id == c.c.id, c.c.key == key).exists() if key else ~mails.exists()
+
+
 def failures(
     engine: Engine, columns: list[Any], *, by: str = "all", value: str = "", period: Period | None = None
 ) -> Any:
@@ -165,6 +171,12 @@ def failures(
     where, zone = [RETURNED, e.c.recipient.is_not(None), *period.moments(LEFT)], period.zone
     if by == "domain":
         where.append(domain_of(engine, e.c.recipient) == value.lower())
+    elif by == "domains":
+        where.append(domain_of(engine, e.c.recipient).in_(value.split()))
+    elif by == "reason":
+        where.append(value == REASON)
+    elif by == "campaign":
+        where.append(in_campaign(value))
     elif by == "address":
         where.append(sa.func.lower(e.c.recipient) == value.lower())
     elif by == "server":
@@ -183,6 +195,6 @@ def failures(
             f"Failures cannot be picked by {by!r}.",
             code="analysis.group",
             facts={"by": by},
-            fix="Use one of: domain, address, server, sender, class, day, week, all.",
+            fix="Use one of: domain, provider, address, server, sender, class, campaign, reason, day, week, all.",
         )
     return sa.select(*columns).select_from(source).where(*where)

@@ -2,8 +2,8 @@
 
 ::
 
-    mailops app ─► Jupyter Server on loopback ─┬─ handlers  /mailops/…  (this room: blocks of ``page`` made of ``Ops``)
-                                               └─ voila     /voila/render/NAME.ipynb  (what acts or guides)
+    mailops app ─► Jupyter Server on loopback ─┬─ handlers  /mailops/…           (blocks of ``page`` made of ``Ops``)
+                                               └─ acting    /mailops/page/NAME   (what acts or guides: drawn by voila)
 
 Two tokens: *look* opens the pages of this room and nothing else; *act* is the server's own, and opens the notebooks as
 well. With ``--read-only`` nobody is given the second, and voila is not loaded.

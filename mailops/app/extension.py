@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 
@@ -11,7 +12,12 @@ def points() -> list[dict[str, str]]:
 
 
 def load(server: Any) -> None:
-    """Add the app's pages to a server."""
-    from .handlers import install
+    """Add the app's pages to a server; where nobody may act, voila is not even imported."""
+    from .handlers import READ_ONLY, install
 
-    install(server.web_app)
+    if os.environ.get(READ_ONLY):
+        install(server.web_app)
+        return
+    from .acting import handler
+
+    install(server.web_app, handler(server))

@@ -21,8 +21,9 @@ from markupsafe import Markup
 
 from ..errors import MailopsError, NotFound
 from ..jobs.catalogue import available
-from ..page.blocks import Banner, Block, Details, Link, Page, Paragraph, Raw, Title
-from . import bar, pages
+from ..page.blocks import Banner, Block, Link, Page, Paragraph, Raw, Title
+from ..secrets import redact
+from . import hands, pages
 from .shell import framed
 
 if TYPE_CHECKING:
@@ -110,7 +111,10 @@ class Look(JupyterHandler):
 
     def make(self, words: tuple[str, ...], query: Mapping[str, str]) -> tuple[int, str]:
         name = words[0] if words and words[0] else "home"
-        page = pages.READS[name](self.opened.get(), query)
+        if name == "files":  # who may not hand in is not shown how
+            page = pages.files(self.opened.get(), query, may_act=self.may_act)
+        else:
+            page = pages.READS[name](self.opened.get(), query)
         return page.status, self.shell(page, live=name in LIVE)
 
 
@@ -131,37 +135,88 @@ class Report(Look):
             return 200, path.read_text("utf-8")
         page = Page(f"Report {run_id}", (Title(f"Report of run {run_id}"),), "verdicts")
         ways = [("Back to the last verdicts", "verdicts"), ("Home", "home")]
-        return 200, self.shell(page, frame=f"report/{run_id}/file", themed=False, ways=ways)
+        return 200, self.shell(page, frame=f"report/{run_id}/file", ways=ways)
 
 
 class Notebook(Look):
-    """A notebook's page: its parameters as a bar, the notebook within, and the ways on."""
+    """A notebook's page for who may only look: what it answers, and that it acts. :mod:`acting` draws it for others."""
+
+    def initialize(self, opened: Opened, **_: Any) -> None:
+        super().initialize(opened)
 
     def make(self, words: tuple[str, ...], query: Mapping[str, str]) -> tuple[int, str]:
         info = next((one for one in available() if one.name == words[0]), None)
         if info is None:
             raise NotFound(f"There is no page {words[0][:60]!r}.", code="run.notebook_not_found", fix="Look at home.")
-        before, after = pages.neighbours(info.name)
-        ways = [("Home", "home")]
-        ways += [(f"‹ {before.title}", pages.notebook(before.name))] if before else []
-        ways += [(f"{after.title} ›", pages.notebook(after.name))] if after else []
+        told = Banner("skipped", "–", "This page acts, and you may look.", "Ask for the address with the act token.")
+        blocks: list[Block] = [Title(info.title, info.question), told, Paragraph((Link("Home", "home"),))]
+        return 200, self.shell(Page(info.title, tuple(blocks)), ways=pages.beside(info.name))
+
+    def hop(self, name: str) -> str:
+        """What is shown until the browser has told its theme."""
+        title = next(one.title for one in available() if one.name == name)
+        told = Banner("checking", "…", "One moment", "This page needs scripts, and a cookie for the theme.")
+        return self.shell(Page(title, (Title(title), told)), hop=True, ways=pages.beside(name))
+
+
+class Away(Look):
+    """A file to take away. What asks DNS, and keeps what it heard, is for who may act."""
+
+    async def get(self, *words: str) -> None:
+        name, form = words
+        if not (self.current_user or self._looks) or (name == "records" and not self.may_act):
+            self.set_status(403)
+            self.finish("This file is not open to you.")
+            return
+        query = {key: values[-1].decode("utf-8", "replace") for key, values in self.request.query_arguments.items()}
+        loop = asyncio.get_running_loop()
+        try:
+            body = await loop.run_in_executor(None, partial(self._bytes, name, form, query))
+        except MailopsError as error:
+            page = pages.trouble(error)
+            self.set_status(page.status)
+            self.set_header("Content-Type", "text/html; charset=utf-8")
+            self.finish(self.shell(page))
+            return
+        self.set_header("Content-Type", hands.TYPES[form])
+        self.set_header("Content-Disposition", f'attachment; filename="{name}.{form}"')
+        self.set_header("Cache-Control", "no-store")
+        self.finish(body)
+
+    def _bytes(self, name: str, form: str, query: Mapping[str, str]) -> bytes:
+        ops = self.opened.get()
+        return hands.given_away(ops, name, form, query, pages.chosen(ops, query)[0])
+
+
+class Hand(Look):
+    """A piece of a file that a person hands in: ``POST hand/KIND?name=&size=&at=`` with the bytes as body."""
+
+    async def post(self, *words: str) -> None:
         if not self.may_act:
-            told = Banner(
-                "skipped", "–", "This page acts, and you may look.", "Ask for the address with the act token."
-            )
-            blocks: list[Block] = [Title(info.title, info.question), told, Paragraph((Link("Home", "home"),))]
-            return 200, self.shell(Page(info.title, tuple(blocks)), ways=ways)
-        values, trouble = bar.read(info, query)
-        drawn: list[Block] = [Title(info.title)]
-        if trouble:
-            drawn.append(Banner("failed", "✗", "This cannot be used", trouble))
-        form = bar.form(info, query)
-        if form is not None:
-            set_now = ", ".join(f"{name.replace('_', ' ')} = {value}" for name, value in values.items())
-            fold = Details(f"What it shows{f': {set_now}' if set_now else ''}", (form,))
-            drawn.append(fold)
-        address = pages.address(f"../voila/render/{info.name}.ipynb", **values)
-        return 200, self.shell(Page(info.title, tuple(drawn)), frame=address, ways=ways)
+            self.set_status(403)
+            self.finish({"message": "Handing in is for who may act.", "fix": "Ask for the address with the act token."})
+            return
+        name = self.get_query_argument("name", "")
+        numbers = [self.get_query_argument(one, "") for one in ("size", "at")]
+        size, at = (int(one) if one.isdecimal() and len(one) < 16 else -1 for one in numbers)
+        loop = asyncio.get_running_loop()
+        status, answer = await loop.run_in_executor(
+            None, partial(self._taken, words[0], name, size, at, self.request.body)
+        )
+        self.set_status(status)
+        self.finish(answer)
+
+    def _taken(self, kind: str, name: str, size: int, at: int, piece: bytes) -> tuple[int, dict[str, Any]]:
+        try:
+            ops = self.opened.get()
+            handed = hands.take(ops.workspace.path, kind, name, size=size, at=at, piece=piece)
+            if handed.path is None:
+                return 200, {"at": handed.at}
+            return 200, {"at": handed.at, "name": handed.path.name, "said": hands.look(ops, kind, handed.path)}
+        except MailopsError as error:
+            status = 409 if error.code == "upload.order" else 400
+            where = {"at": error.facts["at"]} if error.code == "upload.order" else {}
+            return status, {"message": redact(error.message), "fix": redact(error.fix), "code": error.code, **where}
 
 
 class Document(Look):
@@ -202,15 +257,15 @@ def document(path: Path, name: str, known: Mapping[str, Path]) -> Markup:
     return Markup(safe)  # noqa: S704 (our own files, cleaned)
 
 
-def install(web_app: Any) -> None:
-    """Add the app's addresses to a Jupyter Server."""
+def install(web_app: Any, acting: tuple[type[Any], Mapping[str, Any]] = (Notebook, {})) -> None:
+    """Add the app's addresses to a Jupyter Server; ``acting`` draws the notebooks' pages, and what it is made of."""
     opened = Opened()
     base = web_app.settings["base_url"]
 
-    def at(pattern: str, handler: Callable[..., Any]) -> tuple[str, Any, dict[str, Any]]:
-        return (url_path_join(base, "mailops", pattern), handler, {"opened": opened})
+    def at(pattern: str, handler: Callable[..., Any], **more: Any) -> tuple[str, Any, dict[str, Any]]:
+        return (url_path_join(base, "mailops", pattern), handler, {"opened": opened, **more})
 
-    reads = "|".join(pages.READS)
+    reads = "|".join([*pages.READS, "files"])
     web_app.add_handlers(
         ".*$",
         [
@@ -218,7 +273,9 @@ def install(web_app: Any) -> None:
             at(f"({reads})", Look),
             at(r"mail/(\d{1,18})", OneMail),
             at(r"report/([\w.-]{1,80})(/file)?", Report),
-            at(r"page/(\w{1,60})", Notebook),
+            at(r"page/(\w{1,60})(?:\.ipynb)?", acting[0], **acting[1]),
             at(r"docs/([\w./-]{0,120})", Document),
+            at(r"away/([a-z]{1,20})\.([a-z]{1,8})", Away),
+            at(r"hand/([a-z]{1,20})", Hand),
         ],
     )

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 
 from ..checks import queue as queue_checks
 from ..checks.services import services
+from ..dns.export import FORMATS
 from ..dns.names import mail_domain
 from ..errors import MailopsError, NotFound
 from ..jobs.catalogue import NotebookInfo, available, notebooks_folder
@@ -33,6 +34,7 @@ from ..page.blocks import (
     Chip,
     Code,
     Details,
+    Drop,
     Facts,
     Field,
     Form,
@@ -48,6 +50,7 @@ from ..page.blocks import (
     When,
 )
 from ..queue.filters import QueueFilter
+from . import hands
 
 if TYPE_CHECKING:
     from ..ops import Ops
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
 Query = Mapping[str, str]
 TABS = (("needs", "Needs you", MailState.FAILED), ("waiting", "Waiting", MailState.OUTGOING), ("all", "All", None))
 LIMIT = 25
+LABELS = {"csv": "CSV", "parquet": "Parquet", "ics": "iCalendar"}
 SOON = timedelta(days=60)
 RUN_STATES = {"passed": "passed", "failed": "failed", "error": "failed", "running": "checking"}
 RUN_WORDS = {"passed": "passed", "failed": "checks failed", "error": "could not run", "running": "running"}
@@ -222,10 +226,10 @@ def _report_link(run: Run) -> tuple[Inline, ...]:
 
 def queue(ops: Ops, query: Query) -> Page:
     """The queue, read only: tabs, figures and causes narrow; each mail leads to itself."""
-    chosen, said = _filter(ops, query)
+    narrowed, said = chosen(ops, query)
     offset = max(0, _number(query.get("offset")))
     sort = query.get("sort") if query.get("sort") in ("id", "created_at", "due_at", "attempts", "size") else "id"
-    page = ops.queue.page(chosen, offset=offset, limit=LIMIT, sort=sort or "id", descending=query.get("up") != "1")
+    page = ops.queue.page(narrowed, offset=offset, limit=LIMIT, sort=sort or "id", descending=query.get("up") != "1")
     counts = ops.queue.health()
     failed = counts.counts[MailState.FAILED] + counts.partly
     totals = {"needs": failed, "waiting": counts.counts[MailState.OUTGOING], "all": None}
@@ -255,12 +259,13 @@ def queue(ops: Ops, query: Query) -> Page:
     columns = ("Mail", "State", "From", "To", "Subject", "Reason", "Submitted")
     blocks: list[Block] = [
         Title("The queue", said), Paragraph(tuple(tabs[:-1])), form,
-        Table("Mails", columns, rows, "No mail fits."), Paragraph(tuple(ways)), act, *_causes(ops),
+        Table("Mails", columns, rows, "No mail fits."), Paragraph(tuple(ways)), act,
+        Paragraph(("This list as a file: ", *_as_files("queue", query))), *_causes(ops),
     ]  # fmt: skip
     return Page("Queue", tuple(blocks), "queue")
 
 
-def _filter(ops: Ops, query: Query) -> tuple[QueueFilter, str]:
+def chosen(ops: Ops, query: Query) -> tuple[QueueFilter, str]:
     """The filter of an address, and what it shows in words; of none, what needs somebody, where something does."""
     state = next((one for one in MailState if one.value == query.get("state")), None)
     reason, to = query.get("reason") or None, (query.get("to") or "").strip() or None
@@ -464,6 +469,46 @@ def report(ops: Ops, run_id: str) -> Path:
     return path
 
 
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _as_files(name: str, query: Query) -> list[Inline]:
+    """Links to a file in each of its forms."""
+    words = {key: value for key, value in query.items() if key not in ("offset", "token", "look")}
+    links: list[Inline] = []
+    for form in hands.FILES[name][1]:
+        links += ["  ·  ", Link(LABELS[form], address(f"away/{name}.{form}", **words))]
+    return links[1:]
+
+
+def files(ops: Ops, query: Query, *, may_act: bool) -> Page:
+    """What can be handed in, and taken away."""
+    rows: list[tuple[Inline, ...]] = [
+        (
+            label,
+            *(Link(LABELS[form], f"away/{name}.{form}") if form in forms else "" for form in ("csv", "parquet", "ics")),
+        )
+        for name, (label, forms) in hands.FILES.items()
+    ]
+    blocks: list[Block] = [Title("Files", "What you hand in and take away by the browser.")]
+    if may_act:
+        blocks += [Title("Hand in", level=2), Drop(tuple(hands.KINDS.items()), "hand", hands.PIECE)]
+    blocks += [
+        Title("Take away", level=2),
+        Table("Files to take away", ("What", "CSV", "Parquet", "Calendar"), rows, titled=True),
+    ]
+    if may_act:
+        form = Form(
+            (
+                Field("domain", "Domain", query.get("domain", "")),
+                Field("format", "As", "zone", "choice", options=tuple((one, one) for one in FORMATS)),
+            ),
+            "Save the records", "away/records.txt", "Records to publish, as a file",
+        )  # fmt: skip
+        blocks += [Title("Records to publish", "Asked of DNS now; for the tool that keeps your zone.", level=2), form]
+    return Page("Files", tuple(blocks), "files")
+
+
 # --- the documentation ------------------------------------------------------------------------------------------------
 
 
@@ -517,6 +562,7 @@ PARTS = (
     Part("trace", "Trace", "trace"),
     Part("status", "Status", "status"),
     Part("verdicts", "Last verdicts", "verdicts"),
+    Part("files", "Files", "files"),
     Part("docs", "Help", "docs/index"),
 )
 READS: Mapping[str, Callable[[Ops, Query], Page]] = {
@@ -531,3 +577,13 @@ def neighbours(name: str) -> tuple[NotebookInfo | None, NotebookInfo | None]:
     if at < 0:
         return None, None
     return (found[at - 1] if at else None), (found[at + 1] if at + 1 < len(found) else None)
+
+
+def beside(name: str) -> list[tuple[str, str]]:
+    """The ways on from a notebook's page: (what it says, address)."""
+    before, after = neighbours(name)
+    return [
+        ("Home", "home"),
+        *([(f"‹ {before.title}", notebook(before.name))] if before else []),
+        *([(f"{after.title} ›", notebook(after.name))] if after else []),
+    ]

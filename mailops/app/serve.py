@@ -13,10 +13,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError
-from ..jobs.catalogue import NotebookInfo, available, notebooks_folder
-from ..jobs.report import LAB_MARK
-from . import bar
+from ..errors import ConfigError, MailopsError
+from ..jobs.catalogue import notebooks_folder
 from .handlers import LOOK, READ_ONLY
 
 ACT = "MAILOPS_APP_ACT"
@@ -35,32 +33,6 @@ def addresses(host: str, port: int, look: str, act: str | None) -> Addresses:
     """The addresses to open in a browser."""
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}/mailops/home"
     return Addresses(f"{place}?look={look}", f"{place}?token={act}" if act else None)
-
-
-def inject(notebooks: dict[str, NotebookInfo]) -> Any:
-    """What voila calls before a kernel starts: the values of the address go into the notebook, by the types of its
-    parameters cell, as a job's do."""
-
-    def hook(request: Any, notebook: Any, cwd: str) -> Any:
-        import nbformat
-
-        name = str(request.request.path).rpartition("/")[2].removesuffix(".ipynb")
-        info = notebooks.get(name)
-        if info is None:
-            return notebook
-        query = {key: values[-1].decode("utf-8", "replace") for key, values in request.request.arguments.items()}
-        notebook.cells = [cell for cell in notebook.cells if LAB_MARK not in cell.metadata.get("tags", [])]
-        lines = bar.source(info, bar.read(info, query)[0])
-        at = next((n for n, c in enumerate(notebook.cells) if "parameters" in c.metadata.get("tags", [])), None)
-        if lines and at is not None:
-            cell = nbformat.from_dict(  # type: ignore[no-untyped-call]
-                {"cell_type": "code", "id": "given", "execution_count": None, "outputs": [], "source": lines,
-                 "metadata": {"tags": ["injected-parameters"]}}
-            )  # fmt: skip
-            notebook.cells.insert(at + 1, cell)
-        return notebook
-
-    return hook
 
 
 def settings(host: str, port: int, *, act: str, read_only: bool) -> dict[str, Any]:
@@ -82,13 +54,33 @@ def settings(host: str, port: int, *, act: str, read_only: bool) -> dict[str, An
         "IdentityProvider": {"token": act},
     }
     if not read_only:
-        made["VoilaConfiguration"] = {
-            "prelaunch_hook": inject({info.name: info for info in available()}),
-            "show_margins": False,
-            "file_allowlist": ["(?!)"],
-        }
+        from .acting import configured, find_template
+
+        find_template()
+        made["VoilaConfiguration"] = configured()
         made["VoilaExecutor"] = {"cell_error_instruction": "What happened, and what to do, stands above."}
     return made
+
+
+def fork_kernels() -> None:
+    """Have the kernels of this process forked, and keep the server for that, unless the workspace's settings say no.
+    Called when the server has raised its limits, which a forked kernel must share."""
+    from jupyter_client.provisioning.factory import KernelProvisionerFactory
+
+    from ..jobs import provisioner
+    from ..jobs.forking import Keeper
+    from ..workspace import find
+
+    try:
+        workspace = find()
+        wanted = workspace.settings.kernels.fork
+    except MailopsError:
+        return  # the pages say what is missing
+    if wanted:
+        os.environ.setdefault("MAILOPS_WORKSPACE", str(workspace.path))
+        provisioner.register()
+        KernelProvisionerFactory.instance().default_provisioner_name = provisioner.NAME
+        provisioner.keep(Keeper(workspace.path))
 
 
 def serve(host: str = "127.0.0.1", port: int = 8866, *, read_only: bool = False) -> None:
@@ -109,6 +101,8 @@ def serve(host: str = "127.0.0.1", port: int = 8866, *, read_only: bool = False)
         os.environ[READ_ONLY] = "1"
     app = ServerApp(config=Config(settings(host, port, act=act, read_only=read_only)))
     app.initialize(argv=[], find_extensions=False)
+    if not read_only:
+        fork_kernels()
 
     def tell() -> None:
         told = addresses(host, app.port, look, None if read_only else act)
@@ -118,3 +112,6 @@ def serve(host: str = "127.0.0.1", port: int = 8866, *, read_only: bool = False)
 
     app.io_loop.add_callback(tell)  # once it listens
     app.start()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # kernels are ended; a page that was being drawn leaves a thread of Jupyter's that waits for ever

@@ -1,8 +1,9 @@
 """The frame of every page of the app: header with the way to everything, the page, and one small script.
 
-The script does what a page cannot do by itself: the reader's own time and zone, the theme, the notebook within, and a
-look every half minute at pages that are alive. Without it every page is complete, except the notebooks, which need one
-of their own. A policy in the page forbids every other script and every request to elsewhere.
+The script does what a page cannot do by itself: the reader's own time and zone, the theme, and a look every half minute
+at pages that are alive. Without it every page is complete, except the notebooks, which need more of their own. A policy
+in the page forbids every other script and every request to elsewhere. :func:`framed` makes a page of blocks;
+:func:`around` the same frame for a notebook's page, which voila fills.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
@@ -44,6 +45,68 @@ OWN_STYLE = (
 )
 
 
+def _apart() -> str:
+    """The frame's style beside JupyterLab's: our variables under the body's theme, and every rule inside ``.shell``."""
+
+    def ours(variables: str) -> str:
+        return ";".join(one for one in variables.split(";") if "--jp-" not in one)
+
+    rules = re.sub(r":root[^{}]*\{.*?\}", "", STYLE + OWN_STYLE, flags=re.S)
+    rules = re.sub(r"@media \(prefers-color-scheme: dark\) \{\s*\}", "", rules)
+    own = (STATIC / "notebook.css").read_text("utf-8")
+    return f"body[data-theme=light]{{{ours(_LIGHT)}}} body[data-theme=dark]{{{ours(_DARK)}}} .shell{{{rules}}}\n{own}"
+
+
+APART = _apart()
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The three pieces around a notebook: for the page's head, before it, and after it."""
+
+    head: Markup
+    top: Markup
+    foot: Markup
+
+
+def _header(*, part: str, workspace: str, may_act: bool, here: str, root: str = "", target: str = "main") -> Markup:
+    parts = Markup("").join(
+        Markup('<a href="{}{}"{}>{}</a>').format(
+            root, one.address, Markup(' aria-current="page"') if one.key == part else "", one.label
+        )
+        for one in PARTS
+    )
+    return Markup(
+        '<a class="skip" href="{here}#{target}">Skip to the page</a>\n<header><div class="bar">'
+        '<a class="brand" href="{root}home">mailops</a> <span class="soft">{workspace}</span>{mode}'
+        '<nav aria-label="Parts of the app">{parts}</nav><div class="end">'
+        '<form method="get" action="{root}search" role="search"><label for="q" class="unseen">Find</label>'
+        '<input id="q" name="q" type="search" placeholder="address, mail, domain"> '
+        '<button type="submit">Search</button></form>'
+        '<label class="small"><span class="unseen">Theme</span>'
+        '<select id="theme"><option value="">as the system</option>'
+        '<option value="light">light</option><option value="dark">dark</option></select></label>'
+        '<span id="zone" class="soft small">Times: UTC</span></div></div></header>\n'
+    ).format(
+        here=here,
+        target=target,
+        root=root,
+        workspace=workspace,
+        mode="" if may_act else Markup('<span class="soft small">Read only</span>'),
+        parts=parts,
+    )
+
+
+def _footer(ways: Sequence[tuple[str, str]], root: str = "") -> Markup:
+    beside = Markup("").join(Markup('<a href="{}{}">{}</a>').format(root, address, label) for label, address in ways)
+    return Markup(
+        '<footer class="bar"><nav aria-label="Neighbours" class="ways">{}</nav><div class="end">'
+        '<button type="button" id="copy" hidden>Copy link</button>'
+        '<button type="button" id="words" hidden>Copy as text</button>'
+        '<button type="button" id="pause" aria-pressed="false" hidden>Pause</button></div></footer>\n'
+    ).format(beside)
+
+
 def framed(
     page: Page,
     *,
@@ -53,66 +116,45 @@ def framed(
     may_act: bool,
     live: bool = False,
     frame: str = "",
-    themed: bool = True,
-    before: Sequence[Block] = (),
+    hop: bool = False,
     ways: Sequence[tuple[str, str]] = (),
 ) -> str:
     """A whole page. ``root`` is the app's own address (all others are relative to it), ``here`` this page's; ``frame``
-    the address of what is shown within; ``ways`` lead to neighbours."""
-    parts = Markup("").join(
-        Markup('<a href="{}"{}>{}</a>').format(
-            one.address, Markup(' aria-current="page"') if one.key == page.part else "", one.label
-        )
-        for one in PARTS
-    )
-    shown = Markup("").join(rendered(block) for block in (*before, *page.blocks))
-    beside = Markup("").join(Markup('<a href="{}">{}</a>').format(address, label) for label, address in ways)
-    tools = Markup(
-        '<button type="button" id="copy" hidden>Copy link</button>'
-        '<button type="button" id="pause" aria-pressed="false" hidden>Pause</button>'
-    )
+    the address of what is shown within; ``ways`` lead to neighbours. A ``hop`` is shown until the server has heard of
+    the reader's theme, and asks for the page again."""
+    shown = Markup("").join(rendered(block) for block in page.blocks)
     within = (
-        Markup('<iframe class="frame" title="{}" data-src="{}"{} ></iframe>').format(
-            page.title, frame, Markup(' data-themed="1"') if themed else ""
-        )
-        if frame
-        else ""
+        Markup('<iframe class="frame" title="{}" data-src="{}"></iframe>').format(page.title, frame) if frame else ""
     )
-    mode = "" if may_act else Markup('<span class="soft small">Read only</span>')
-    head: dict[str, Any] = {"policy": escape(POLICY), "root": escape(root), "icon": escape(ICON)}
+    main = Markup('<main id="main" tabindex="-1"{live}>{shown}{within}</main>\n').format(
+        live=Markup(' data-live="1"') if live else "", shown=shown, within=within
+    )
+    top = _header(part=page.part, workspace=workspace, may_act=may_act, here=here)
+    kind = f"{' class=full' if frame else ''}{' data-hop=1' if hop else ''}"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{head["policy"]}">\n'
-        f'<base href="{head["root"]}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
+        f'<base href="{escape(root)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="color-scheme" content="light dark">\n<link rel="icon" href="{head["icon"]}">\n'
+        f'<meta name="color-scheme" content="light dark">\n<link rel="icon" href="{escape(ICON)}">\n'
         f"<title>{escape(page.title)} – mailops</title>\n<style>{STYLE}{OWN_STYLE}</style>\n</head>\n"
-        f"<body{' class=full' if frame else ''}>\n"
-        + str(
-            Markup(
-                '<a class="skip" href="{here}#main">Skip to the page</a>\n<header><div class="bar">'
-                '<a class="brand" href="home">mailops</a> <span class="soft">{workspace}</span>{mode}'
-                '<nav aria-label="Parts of the app">{parts}</nav><div class="end">'
-                '<form method="get" action="search" role="search"><label for="q" class="small">Find </label>'
-                '<input id="q" name="q" type="search" placeholder="address, mail, domain"> '
-                '<button type="submit">Search</button></form>'
-                '<label class="small">Theme <select id="theme"><option value="">as the system</option>'
-                '<option value="light">light</option><option value="dark">dark</option></select></label>'
-                '<span id="zone" class="soft small">Times: UTC</span></div></div></header>\n'
-                '<main id="main" tabindex="-1"{live}>{shown}{within}</main>\n'
-                '<footer class="bar"><nav aria-label="Neighbours" class="ways">{beside}</nav>'
-                '<div class="end">{tools}</div></footer>\n'
-            ).format(
-                here=here,
-                workspace=workspace,
-                mode=mode,
-                parts=parts,
-                shown=shown,
-                within=within,
-                beside=beside,
-                tools=tools,
-                live=Markup(' data-live="1"') if live else "",
-            )
-        )
-        + f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
+        f"<body{kind}>\n{top}{main}{_footer(ways)}<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
+
+
+def around(
+    blocks: Sequence[Block],
+    *,
+    root: str,
+    workspace: str,
+    part: str = "",
+    ways: Sequence[tuple[str, str]] = (),
+) -> Around:
+    """The frame of a notebook's page; ``blocks`` stand between the header and the notebook."""
+    head = Markup('<link rel="icon" href="{}">\n<style>{}</style>').format(ICON, Markup(APART))  # noqa: S704 (our own)
+    between = Markup("").join(rendered(block) for block in blocks)
+    top = Markup('<div class="shell">{}<section class="set" aria-label="What it shows">{}</section></div>\n').format(
+        _header(part=part, workspace=workspace, may_act=True, here="", root=root, target="page"), between
+    )
+    script = Markup(f"<script>{SCRIPT}</script>")  # noqa: S704 (our own)
+    return Around(head, top, Markup('<div class="shell">{}</div>{}').format(_footer(ways, root), script))

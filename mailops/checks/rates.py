@@ -11,8 +11,8 @@ from ..model.verdict import Verdict, VerdictState
 
 
 def bounce_rate(rate: Any, *, since: str, limit: float, now: datetime) -> Verdict:
-    """The bounce rate (:class:`mailops.analysis.share.Rate`, of addresses) stays below your own ``limit``, a share of
-    1.
+    """The share of addresses that sent mail back (:class:`mailops.analysis.share.Rate`) stays below your own ``limit``,
+    a share of 1. *Bounce rate* alone means sendings everywhere, so the title says addresses.
 
     Failed only when it is surely above the limit; a rate above it that chance may explain is a warning.
     """
@@ -25,7 +25,7 @@ def bounce_rate(rate: Any, *, since: str, limit: float, now: datetime) -> Verdic
         check="bounce_rate",
         subject=f"everything sent since {since}",
         state=state,
-        title=f"Bounce rate {rate.rate:.2%}" if rate.addressed else "Nothing was sent in this time",
+        title=f"{rate.rate:.2%} of the addresses sent mail back" if rate.addressed else "Nothing was sent in this time",
         found=str(rate),
         expected=f"Below {limit:.1%} of the addresses, your own limit; sending services count hard bounces alone.",
         fix="Open the table by domain and by cause: take out addresses that do not exist, "

@@ -121,13 +121,13 @@ def attended(folder: Path, now: datetime) -> bool:
 
 
 def listening(folder: Path, now: datetime) -> tuple[Listening, ...] | None:
-    """The listeners of the ``mailops serve`` that runs in this workspace on this machine; none while its intake is
-    down, None where none runs, or one that tells nothing of them."""
+    """The listeners for programs' mail of the ``mailops serve`` that runs in this workspace on this machine; none while
+    its intake is down, None where none runs, or one that tells nothing of them."""
     told = _living(folder, STATE, now, [])
     if told is None or told.host != socket.gethostname() or (now - told.at).total_seconds() > STALE:
         return None
     up = any(s.name == "intake" and s.ready for s in told.services)
-    return (told.listening or None) if up else ()
+    return (tuple(one for one in told.listening if one.takes == "submission") or None) if up else ()
 
 
 def _living(folder: Path, name: str, now: datetime, down: list[str]) -> Running | None:

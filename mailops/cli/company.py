@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
 
-from ..errors import StateConflict
 from ..routing.select import notification_address
 from .app import open_ops
-from .output import plain, print_json, say, table
+from .output import ask, plain, print_json, say, table
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Companies and their alias domains; system parameters."
@@ -78,7 +76,7 @@ def domain(
     given = {"bounce_alias": bounce, "catchall_alias": catchall, "default_from": default_from, "sequence": sequence}
     named = {k: v for k, v in given.items() if v is not None}
     ops = open_ops(ctx)
-    _ask(ops.impact(ops.proposed_alias_domain(name, **named)).confirmation(), yes, json)
+    ask(ops.impact(ops.proposed_alias_domain(name, **named)).confirmation(), yes, json)
     told = ops.change_alias_domain(name, **named)
     _say(told, f"Alias domain {told.value.name} saved.", json)
 
@@ -93,28 +91,13 @@ def parameter(
 ) -> None:
     """Set or remove a system parameter, such as mail.default.from_filter."""
     ops = open_ops(ctx)
-    _ask(ops.parameter_impact(key, value), yes, json)
+    ask(ops.parameter_impact(key, value), yes, json)
     told = ops.change_parameter(key, value)
     if json:
         print_json({key: told.value, **({"findings": told.notes} if told.notes else {})})
         return
     say(f"{key} = {told.value}" if value is not None else f"{key} removed.")
     say("\n".join(told.lines()))
-
-
-def _ask(question: str, yes: bool, json: bool) -> None:
-    """Go on only when the question was answered; without a person to answer, ``--yes`` is wanted."""
-    if not question or yes:
-        return
-    if json or not sys.stdin.isatty():
-        raise StateConflict(
-            "This change wants to be confirmed.",
-            code="state.not_confirmed",
-            facts={"impact": question.splitlines()},
-            fix="Read what it does, and give --yes to do it.",
-        )
-    say(question)
-    typer.confirm("Go on?", abort=True)
 
 
 def _say(told: Any, headline: str, json: bool) -> None:

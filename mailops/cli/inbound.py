@@ -421,6 +421,24 @@ def hand_on(ctx: typer.Context, json: bool = JSON) -> None:
         say("There is no target.")
 
 
+@app.command("probe")
+def probe(
+    ctx: typer.Context,
+    domain: str = typer.Option(None, help="The alias domain (default: the first)."),
+    nobody: str = typer.Option(None, help="An address that bounces (default: one that is made up at the domain)."),
+    seconds: float = typer.Option(120.0, min=1, help="Wait at most so long."),
+    json: bool = JSON,
+) -> None:
+    """Send a mail round: it goes out, its answer and its bounce come back, each leg timed; 1 when one does not."""
+    found = open_ops(ctx).probe(domain=domain, nobody=nobody, patience=seconds)
+    if json:
+        print_json(found.as_dict())
+    else:
+        rows = [(x.leg, x.state, "" if x.seconds is None else f"{x.seconds:.1f}", x.words) for x in found.legs]
+        table(["Leg", "State", "Seconds", "What came of it"], rows)
+    raise typer.Exit(0 if found.passed else 1)
+
+
 @app.command("methods")
 def methods(
     ctx: typer.Context,

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from .app import open_ops
-from .output import plain, print_json, say, table
+from .output import ask, plain, print_json, say, table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,6 +15,12 @@ app = typer.Typer(
     help="Notebooks that run by a schedule, their runs; the notebooks there are.",
 )
 JSON = typer.Option(False, "--json", help="Print JSON.")
+YES = typer.Option(False, "--yes", "-y", help="Do it without asking.")
+ACTION = typer.Argument(..., help="queue, fetch, campaigns or vacuum.")
+actions = typer.Typer(
+    rich_markup_mode=None, help="Scheduled actions for mail: list them, change how often, run one now."
+)
+app.add_typer(actions, name="action")
 
 
 @app.command("add")
@@ -28,6 +34,7 @@ def add(
     name: str = typer.Option("", "--name", help="The job's name (default: the notebook's)."),
     parameters: list[str] = typer.Option([], "--parameter", "-p", help="name=value; may be given several times."),
     missed: str = typer.Option("one", "--missed", help="What is made up for when nobody was there: one, all or none."),
+    dst: str = typer.Option("once", "--dst", help="When --cron meets a change of the clock: once, both or skip."),
     retries: int = typer.Option(0, "--retries", help="Further tries where another one may end better."),
     timeout: float = typer.Option(600.0, "--timeout", help="Seconds a run may take."),
     mail_to: list[str] = typer.Option(
@@ -50,6 +57,7 @@ def add(
         retries=retries,
         timeout=timeout,
         mail_to=mail_to,
+        dst=dst,
     )
     if json:
         print_json(job)
@@ -65,7 +73,12 @@ def listing(ctx: typer.Context, json: bool = JSON) -> None:
     """The scheduled notebooks, when each runs next (UTC), and how it ended last."""
     jobs = open_ops(ctx).jobs
     found = [
-        {**plain(job), "next": jobs.next_times(job.name, 1), "last": next(iter(jobs.history(job.name, 1)), None)}
+        {
+            **plain(job),
+            "next": jobs.next_times(job.name, 1),
+            "last": next(iter(jobs.history(job.name, 1)), None),
+            "warning": jobs.warning(job.name),
+        }
         for job in jobs.all()
     ]
     if json:
@@ -82,6 +95,9 @@ def listing(ctx: typer.Context, json: bool = JSON) -> None:
         for one in found
     ]
     table(["Job", "Notebook", "When", "Next (UTC)", "Last"], rows)
+    for one in found:
+        if one["warning"]:
+            say(one["warning"])
 
 
 @app.command("remove")
@@ -236,6 +252,126 @@ def notebooks(json: bool = JSON) -> None:
         return
     rows = [(n.name, n.title, n.question, ", ".join(f"{p.name}={p.default!r}" for p in n.parameters)) for n in found]
     table(["Notebook", "Title", "Question", "Parameters"], rows)
+
+
+@actions.callback(invoke_without_command=True)
+def action(ctx: typer.Context, json: bool = JSON) -> None:
+    """What runs by itself for mail (the same as ``list``)."""
+    if ctx.invoked_subcommand is None:
+        _actions(ctx, json)
+
+
+@actions.command("list")
+def actions_list(ctx: typer.Context, json: bool = JSON) -> None:
+    """What runs by itself for mail, how often, when next (in Odoo: Settings → Technical → Automation: Scheduled
+    Actions)."""
+    _actions(ctx, json)
+
+
+def _actions(ctx: typer.Context, json: bool) -> None:
+    from ..jobs.scheduled import PATH
+
+    found = open_ops(ctx).scheduled.all()
+    if json:
+        print_json(found)
+        return
+    table(
+        ["Key", "Scheduled action", "Every", "Last (UTC)", "Next (UTC)", "Took"],
+        [
+            (
+                one.key,
+                one.label,
+                f"{one.minutes} min" + (f" (recommended: {one.recommended})" if one.recommended else ""),
+                f"{one.last_at:%Y-%m-%d %H:%M}" if one.last_at else "never",
+                f"{one.next_at:%Y-%m-%d %H:%M}" if one.next_at else "",
+                "" if one.took is None else f"{one.took:.1f} s",
+            )
+            for one in found
+        ],
+    )
+    for one in found:
+        if one.warning:
+            say(one.warning)
+    say(f"In Odoo, in developer mode: {' → '.join(PATH)}.")
+
+
+@actions.command("every")
+def every_minutes(
+    ctx: typer.Context,
+    key: str = ACTION,
+    minutes: int = typer.Argument(..., help="Minutes between two runs: at least 5; 15 are recommended for the queue."),
+    yes: bool = YES,
+    json: bool = JSON,
+) -> None:
+    """Change how often one runs, from the next start or reload of mailops serve on. It asks before."""
+    from ..jobs.often import checked_minutes
+    from ..jobs.scheduled import CHANGING
+
+    scheduled = open_ops(ctx).scheduled
+    there = scheduled.get(key)
+    checked_minutes(there.label, minutes)
+    ask(f"{CHANGING} {there.label}: every {there.minutes} minutes becomes every {minutes}.", yes, json)
+    made = scheduled.every(key, minutes)
+    if json:
+        print_json(made)
+    else:
+        say(f"{made.label} runs every {made.minutes} minutes." + (f" {made.warning}" if made.warning else ""))
+
+
+@actions.command("run")
+def action_run(ctx: typer.Context, key: str = ACTION, yes: bool = YES, json: bool = JSON) -> None:
+    """Run one now. It asks before; `mailops queue run`, which is made for timers, does not."""
+    from ..jobs.scheduled import BY_HAND
+
+    scheduled = open_ops(ctx).scheduled
+    there = scheduled.get(key)
+    ask(f"{BY_HAND} {there.label} runs now.", yes, json)
+    told = scheduled.run(key)
+    if json:
+        print_json({"key": key, "label": there.label, "did": told})
+    else:
+        say(f"{there.label}: {told}.")
+
+
+@app.command("watch")
+def watch(
+    ctx: typer.Context,
+    file: str = typer.Option("", "--file", help="Gets a line of JSON for each that is silent (default: watch.jsonl)."),
+    webhook: str = typer.Option("", "--webhook", help="An address that gets JSON."),
+    ping: str = typer.Option("", "--ping", help="An address that is asked while all is well."),
+    grace: float = typer.Option(None, "--grace", min=1, help="Minutes that a run may begin late (default: 15)."),
+    json: bool = JSON,
+) -> None:
+    """The dead man's switch: did everything begin when it was to, and end? For a timer of its own, beside the
+    scheduler's; exit 1 when something is silent. It sends no mail."""
+    from datetime import timedelta
+
+    found = open_ops(ctx).watch_jobs(
+        file=file, webhook=webhook, ping=ping, grace=None if grace is None else timedelta(minutes=grace)
+    )
+    if json:
+        print_json({**plain(found), "well": found.well})
+    else:
+        for one in found.watched:
+            say(f"{one.state}: {one.words}")
+        lost = [f"{road}: {why}" for road, why in found.told.items() if why]
+        say("Not told by " + "; ".join(lost) + "." if lost else "All is well." if found.well else "It was told.")
+    raise typer.Exit(0 if found.well else 1)
+
+
+@app.command("export")
+def export(ctx: typer.Context, kind: str = typer.Argument(help="systemd or cron."), json: bool = JSON) -> None:
+    """Write timers for what `mailops serve` would run by itself (the queue, fetching, campaigns, notebooks,
+    Auto-Vacuum), and the dead man's switch, to standard output."""
+    from ..service.export import timers
+
+    ops = open_ops(ctx)
+    every = {one.key: one.minutes for one in ops.scheduled.all()}
+    text = timers(kind, ops.workspace.path, every, vacuum_at=ops.workspace.settings.serve.vacuum_at)
+    if json:
+        print_json({"kind": kind, "text": text})
+    else:
+        say(text.rstrip())
 
 
 @app.command("next")

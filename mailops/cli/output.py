@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputRefused, MailopsError
+from ..errors import InputRefused, MailopsError, StateConflict
 from ..model.text import STEERING, harmless
 
 
@@ -110,6 +110,23 @@ def frame_table(frame: Any, *, title: str | None = None) -> None:
 def say(text: str) -> None:
     """A sentence for people."""
     sys.stdout.write(shown(text) + "\n")
+
+
+def ask(question: str, yes: bool, json: bool) -> None:
+    """Go on only when the question was answered; without a person to answer, ``--yes`` is wanted."""
+    if not question or yes:
+        return
+    if json or not sys.stdin.isatty():
+        raise StateConflict(
+            "This change wants to be confirmed.",
+            code="state.not_confirmed",
+            facts={"impact": question.splitlines()},
+            fix="Read what it does, and give --yes to do it.",
+        )
+    import typer
+
+    say(question)
+    typer.confirm("Go on?", abort=True)
 
 
 @contextmanager

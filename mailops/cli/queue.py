@@ -25,6 +25,7 @@ app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Look at queued mail; retry, send now, cancel; run the queue job."
 )
 JSON = typer.Option(False, "--json", help="Print JSON.")
+MOST_SHOWN = 50
 YES = typer.Option(False, "--yes", "-y", help="Do it without asking.")
 
 
@@ -250,8 +251,7 @@ def run(
     require_journal("mailops queue run")
     queue = open_ops(ctx).queue
     due = queue.health().due
-    queue.job_begins()
-    with progress("Sending", due, quiet=json) as update:
+    with queue.as_job(), progress("Sending", due, quiet=json) as update:
         worker = queue.worker(on_progress=lambda r: update(r.handled))
         signal.signal(signal.SIGTERM, lambda *_: worker.stop())
         report = worker.run(limit=limit)
@@ -293,6 +293,44 @@ def trigger(
             f"The queue job is due at {when:%Y-%m-%d %H:%M:%S} UTC, and nothing attends the queue here: start "
             "mailops serve (or mailops worker), or run the job with mailops queue run."
         )
+
+
+@app.command("what-if")
+def what_if(
+    ctx: typer.Context,
+    cancel: list[str] = typer.Option([], "--cancel", help="A campaign that is cancelled; may be given several times."),
+    minutes: int = typer.Option(None, "--every", help="Another interval of the queue job, in minutes."),
+    server: list[str] = typer.Option(
+        [], "--server", help="KEY: everything through it; OLD=NEW: what would leave through OLD."
+    ),
+    limit: list[str] = typer.Option(
+        [],
+        "--limit",
+        help="KEY=COUNT/SPAN (minute, hour, day, seconds), as main=30/minute; with 'r' recipients: 500r/day.",
+    ),
+    pace: float = typer.Option(0.0, "--pace", min=0, help="Seconds that a mail takes a server."),
+    json: bool = JSON,
+) -> None:
+    """When would each mail leave, what fails, when is the queue empty? By the queue's own rules on a clock of their
+    own, as with mailops serve; nothing is changed. Without options: as it is."""
+    from ..limits.values import own_of
+
+    through = {old if sep else "": new if sep else old for old, sep, new in (one.partition("=") for one in server)}
+    found = open_ops(ctx).what_if(
+        cancel=cancel, minutes=minutes, servers=through, limits=[own_of(one) for one in limit], pace=pace
+    )
+    was = found.as_it_is
+    if json:
+        print_json({**found.summary(), "mails": found.mails, "as_it_is": was.summary() if was else None})
+        return
+    say(found.sentence)
+    rows = [
+        (one.at, one.what, one.mail_id or "", one.campaign or "", one.recipient, one.server, one.why)
+        for one in found.mails[:MOST_SHOWN]
+    ]
+    table(["When (UTC)", "What", "Mail", "Campaign", "To", "Server", "Why"], rows)
+    if len(found.mails) > MOST_SHOWN:
+        say(f"{len(found.mails) - MOST_SHOWN:,} more: --json.")
 
 
 @app.command("hold")
@@ -353,7 +391,10 @@ def vacuum(
 @app.command("rates")
 def rates(
     ctx: typer.Context,
-    by: str = typer.Option("domain", help="Group by this, such as domain or server."),
+    by: str = typer.Option(
+        "domain",
+        help="Group by domain, provider (by MX), server, sender, class, campaign, reason, day, week or all.",
+    ),
     since: str = typer.Option("30d", help="From when on: 30d, 12w or a date."),
     json: bool = JSON,
 ) -> None:

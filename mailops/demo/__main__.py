@@ -87,7 +87,8 @@ def _demo(folder: Path, reports: Path) -> int:
         _say("7  Mail that never passed mailops: the log of a real Postfix, and a week of Odoo's, are taken.")
         for line in take_logs(ops, write_logs(workspace.path / "logs", now)):
             _say(f"   {line}")
-        _say(f"   Bounce rate of the last 30 days, with this mail: {ops.analysis.overall('30d')}")
+        _say(f"   Bounce rate of the last 30 days, with this mail: {ops.analysis.overall('30d')};")
+        _say(f"   of the addresses (a list's quality): {ops.analysis.addresses('30d')}")
         codes = _jobs(ops, folder)
         index = write_index(workspace, reports / "index.html", _facts(ops, played, machine.monotonic() - began))
         ops.close()
@@ -197,6 +198,7 @@ def _facts(ops: Ops, played: Played, seconds: float) -> dict[str, str]:
         "Tied to their mail": f"{played.matched:,}",
         "Suppressed addresses": f"{ops.suppressions.page(state='active', limit=1)[1]:,}",
         "Bounce rate (30 days)": f"{rate.rate:.2%}",
+        "of the addresses": f"{ops.analysis.addresses('30d').rate:.2%}",
         "Seconds": f"{seconds:.0f}",
     }
 

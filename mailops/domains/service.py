@@ -16,7 +16,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..dns.answer import Status
+from ..dns.answer import Answer, Status
 from ..dns.domain_model import DomainReport, SendingSetup, SigningKey
 from ..dns.names import askable, mail_domain, normalise
 from ..dns.records import ZoneRecord
@@ -296,6 +296,15 @@ class Domains:
         """The answer to a question of one's own, with the resolvers of these checks."""
         with self._run() as run:
             return run.do(question)
+
+    def exchangers(self, names: Sequence[str]) -> dict[str, Answer]:
+        """The MX answers of domains, asked at once."""
+        from ..dns.resolver import together
+
+        async def all_of(asker: Asker) -> list[Answer]:
+            return await together(asker.ask(name, "MX") for name in names)
+
+        return dict(zip(names, self.ask(all_of), strict=True))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

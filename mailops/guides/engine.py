@@ -271,6 +271,7 @@ class GuideRun:
         given_all = with_flow(self.guide.provider, {**self._presets(), **answers})
         kept: dict[str, Any] = {}
         findings: list[Finding] = []
+        fields: dict[str, str] = {}
         secrets: dict[str, str | Secret] = {}
         for shown in view.inputs:
             one = shown.input
@@ -279,12 +280,16 @@ class GuideRun:
             if not text:
                 if one.required or any(holds((case,), given_all) for case in one.needed):
                     findings.append(Finding("guide.missing", Severity.ERROR, f"{one.label} is missing.", "Enter it."))
+                    fields[one.name] = f"{one.label} is missing. Enter it."
                 continue
             if one.kind == "secret" and is_reference(text):
                 kept[one.name] = text
                 continue
             checked: Checked = validate(one, text, answers, self.profile, values, self.clock.now())
             findings += checked.findings
+            bad = [f for f in checked.findings if f.severity in (Severity.ERROR, Severity.BLOCKING)]
+            if bad:
+                fields[one.name] = redact(" ".join(f"{f.message} {f.fix}".strip() for f in bad))
             if one.kind in ("secret", "json"):
                 secrets[one.name] = text
             else:
@@ -299,7 +304,12 @@ class GuideRun:
             raise ConfigError(
                 " ".join(f.message for f in refused),
                 code=refused[0].code,
-                facts={"step": view.step.id, "findings": [redact(f.message) for f in refused], **refused[0].facts},
+                facts={
+                    "step": view.step.id,
+                    "findings": [redact(f.message) for f in refused],
+                    "fields": fields,
+                    **refused[0].facts,
+                },
                 fix=" ".join(f.fix for f in refused if f.fix),
             )
         return kept, findings, secrets
@@ -327,6 +337,12 @@ class GuideRun:
         note = redact(verdict.found if verdict.passed else f"{verdict.found} {verdict.fix}").strip()
         self.store.mark(step_id, verdict.state, read=stored, note=note, actor=self.actor)
         return verdict
+
+    def fail(self, step_id: str, error: MailopsError) -> None:
+        """Mark a step as failed by what went wrong outside of its check (a sign-in that came back refused)."""
+        stored = self.store.load().get(step_id, Answered(step_id))
+        note = redact(f"{error.message} {error.fix}").strip()
+        self.store.mark(step_id, VerdictState.FAILED, read=stored, note=note, actor=self.actor)
 
     def reopen(self, step_id: str) -> StepView:
         """Take a step's mark off; its answers stay."""

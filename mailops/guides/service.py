@@ -227,6 +227,25 @@ class Guided:
         why = f"To act: {found.acts}."
         return (Branch(None, found.cause, why, (found.fix,), code, redact(said[:500])),)
 
+    def mended_at(self, said: str) -> tuple[str, ...]:
+        """The steps where what was said can be mended, in the guide's order: those that a branch of it belongs to, else
+        those that ask for a value which it names ("the Client Secret is wrong")."""
+        own = {branch.step.id for branch in self.branches(said) if branch.step is not None}
+        words = said.lower()
+        if not own:
+            own = {
+                step.id
+                for step in self.run.guide.steps
+                if any(len(one.label) > 5 and one.label.lower() in words for one in step.inputs)
+            }
+        shown = {view.step.id for view in self.run.view() if view.state is not VerdictState.SKIPPED}
+        return tuple(step.id for step in self.run.guide.steps if step.id in own & shown)
+
+    def missing(self, step_id: str) -> tuple[str, ...]:
+        """The steps that this one waits for."""
+        needs = self.run.guide.step(step_id).needs
+        return tuple(need for need in needs if self.run.step(need).state not in _DONE)
+
     def reopen(self, step_id: str) -> StepView:
         """Take a step's mark off, so that it is asked again; its answers stay."""
         return self.run.reopen(step_id)
@@ -420,7 +439,11 @@ class Guided:
     def came_back(self, answer: str | Mapping[str, str] | Redeemed) -> tuple[Finding, ...]:
         """Redeem what came back (a device code comes redeemed). Without warnings it is kept at once; else
         :meth:`keep` decides."""
-        self._redeemed = answer if isinstance(answer, Redeemed) else self._sign_in.redeem(answer)
+        try:
+            self._redeemed = answer if isinstance(answer, Redeemed) else self._sign_in.redeem(answer)
+        except MailopsError as error:
+            self.run.fail(self.connect_step().id, error)
+            raise
         warnings: tuple[Finding, ...] = self._redeemed.warnings
         if not warnings:
             self.keep()

@@ -47,6 +47,7 @@ class Account:
     timeout: float = 60.0
     state: str = DRAFT
     checked_at: datetime | None = None
+    confirmed_at: datetime | None = None
     arrived_at: datetime | None = None
     error: str | None = None
     error_at: datetime | None = None
@@ -139,5 +140,5 @@ def checked(account: Account) -> Account:
 def _account(row: Mapping[Any, Any]) -> Account:
     settings = dict(row["settings"])
     settings["encryption"] = Encryption(settings["encryption"])
-    moments = {name: row[name] for name in ("checked_at", "arrived_at", "error", "error_at")}
+    moments = {name: row[name] for name in ("checked_at", "confirmed_at", "arrived_at", "error", "error_at")}
     return Account(row["key"], **settings, state=row["state"], **moments)

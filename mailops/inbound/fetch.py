@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
+from time import monotonic
 from typing import TypeVar
 
 from ..errors import ConfigError, MailopsError
@@ -132,36 +133,39 @@ class Fetching:
         stop: Event,
         on_run: Callable[[Result], object] = lambda result: None,
         poll: float = POLL,
+        every: float | None = None,
     ) -> None:
         """Fetch from a mailbox until ``stop``: at once when new mail comes where the server tells of it (IDLE), else
         every ``poll`` seconds. A broken line is tried again after a growing pause; what broke stands in each result.
+        ``every`` so many seconds it is looked at even where a server that tells has said nothing.
 
         Raises as :meth:`fetch` does for a mailbox that is not there, or a draft.
         """
+        poll = min(poll, every or poll)
         account, pause = self._accounts.get(key), PAUSE
         while not stop.is_set():
             result = self.fetch(key)
             on_run(result)
             if result.errors:
-                stop.wait(pause)
+                _rest(stop, pause)
                 pause = min(2 * pause, poll)
                 continue
             pause = PAUSE
             told = False
             if account.protocol == "imap":
                 with suppress(MailopsError):  # what broke here the next fetch meets too, and says
-                    told = self._wait(account, stop)
+                    told = self._wait(account, stop, min(IDLE, every or IDLE))
             if not told:
-                stop.wait(poll)
+                _rest(stop, poll)
 
-    def _wait(self, account: Account, stop: Event) -> bool:
+    def _wait(self, account: Account, stop: Event, seconds: float) -> bool:
         """Wait by IDLE; False where the server has none."""
         with ImapBox(account, self._secrets, self._token) as box:
             if not box.can_wait:
                 return False
             rows = self._intake.known(Place(account.key, account.folder, box.uidvalidity))
             if not any(_open(rows.get(str(uid))) for uid in box.uids()):  # none came between the run and now
-                box.wait(IDLE, stop.is_set)
+                box.wait(seconds, stop.is_set)
         return True
 
     # --- IMAP ---------------------------------------------------------------------------------------------------------
@@ -253,6 +257,13 @@ class Fetching:
     def _other(self, row: object, raw: bytes) -> bool:
         """Whether a UIDL stands for another mail than it did: some servers give them away again."""
         return self._intake.digest(raw) != getattr(row, "digest", None)
+
+
+def _rest(stop: Event, seconds: float) -> None:
+    """Wait, by the second: a watch that moves is known to live."""
+    end = monotonic() + seconds
+    while (left := end - monotonic()) > 0 and not stop.wait(min(1.0, left)):
+        pass
 
 
 def _next(uidl: str, raw: bytes) -> str:

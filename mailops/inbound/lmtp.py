@@ -10,7 +10,7 @@ Delivered-To. LMTP listens on loopback only. SMTP is for anybody, so it takes ma
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
@@ -25,6 +25,7 @@ from ..bounces.own import delivered
 from ..bounces.reading.sources import MAX_MESSAGE
 from ..errors import ConfigError, MailopsError
 from ..model.address import ascii_domain
+from ..submission.server import is_loopback
 from .intake import Intake, Run, Shown
 from .intake_rows import Place
 from .values import Kind
@@ -39,8 +40,10 @@ class LmtpListener:
 
     account = ACCOUNT
 
-    def __init__(self, intake: Intake, host: str = "127.0.0.1", port: int = 0) -> None:
-        if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+    def __init__(
+        self, intake: Intake, host: str = "127.0.0.1", port: int = 0, *, sock: socket.socket | None = None
+    ) -> None:
+        if not is_loopback(host):
             raise ConfigError(
                 "LMTP has no sign-in, so it listens on loopback only.",
                 code="inbound.lmtp_public",
@@ -48,13 +51,19 @@ class LmtpListener:
                 fix="Use 127.0.0.1 and let the mail server of this machine hand mail over.",
             )
         self._intake = intake
-        self._controller: Controller = _Controller(self, hostname=host, port=port)
+        self._controller: Controller = _Controller(self, hostname=host, port=port, sock=sock)
 
     @property
     def port(self) -> int:
         """The port it listens on, once it was started."""
         listening: Any = self._controller.server
         return int(listening.sockets[0].getsockname()[1])
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        thread: Any = self._controller._thread
+        return thread is not None and thread.is_alive()
 
     def start(self) -> Self:
         """Listen."""
@@ -112,9 +121,10 @@ class SmtpListener(LmtpListener):
         port: int = 0,
         *,
         tls: SSLContext | None = None,
+        sock: socket.socket | None = None,
     ) -> None:
         self._intake, self._domains = intake, domains
-        self._controller = _SmtpController(self, hostname=host, port=port, tls=tls)
+        self._controller = _SmtpController(self, hostname=host, port=port, tls=tls, sock=sock)
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         """aiosmtpd's hook: whether this recipient is taken."""
@@ -154,7 +164,17 @@ def starttls(certificate: str | Path, key: str | Path | None) -> SSLContext:
 
 
 class _Controller(Controller):
-    """Port 0 is any free one: the client by which aiosmtpd looks whether it is up has to know which."""
+    """Port 0 is any free one: the client by which aiosmtpd looks whether it is up has to know which. ``sock`` is bound
+    already, by who starts this process."""
+
+    def __init__(self, *given: Any, sock: socket.socket | None = None, **named: Any) -> None:
+        self._sock = sock
+        super().__init__(*given, **named)
+
+    def _create_server(self) -> Any:
+        if self._sock is None:
+            return super()._create_server()
+        return self.loop.create_server(self._factory_invoker, sock=self._sock, ssl=self.ssl_context)
 
     def factory(self) -> SMTP:
         return LMTP(self.handler, data_size_limit=MAX_MESSAGE, enable_SMTPUTF8=True, ident="mailops")

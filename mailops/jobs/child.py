@@ -1,10 +1,10 @@
 """The child process of a run: papermill with a kernel over IPC.
 
 Started as ``python -m mailops.jobs.child`` with one JSON line on standard input: ``{"parameters": {}, "casts": {},
-"seconds": float, "cwd": folder}``; the current folder holds ``input.ipynb``. Written: ``output.ipynb`` and
-``progress.json`` (with each step), ``kernel.pid``, and at the end ``outcome.json``. Standard input stays open for as
-long as the parent lives: when it ends, kernel and child end too. Papermill changes the working directory of the whole
-process and costs seconds to import, hence a process of its own.
+"seconds": float, "cwd": folder, "forks": bool}``; the current folder holds ``input.ipynb``. Written: ``output.ipynb``
+and ``progress.json`` (with each step), ``kernel.pid``, and at the end ``outcome.json``. Standard input stays open for
+as long as the parent lives: when it ends, kernel and child end too. Papermill changes the working directory of the
+whole process and costs seconds to import, hence a process of its own.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def execute(job: dict[str, Any], work: Path) -> dict[str, Any]:
             parameters=job["parameters"],
             kernel_name="python3",
             language="python",
-            kernel_manager_class=_kernel_manager(work / "kernel.pid"),
+            kernel_manager_class=_kernel_manager(work / "kernel.pid", forks=job.get("forks", False)),
             start_timeout=min(START_SECONDS, max(5, int(job["seconds"]))),
             execution_timeout=max(1, int(job["seconds"])),
             timeout_func=lambda cell: max(0.05, deadline - time.monotonic()),  # the limit is the whole run's
@@ -143,10 +143,18 @@ def _cast_parameters(casts: dict[str, str]) -> None:
     papermill_translators.register("python", Annotated)
 
 
-def _kernel_manager(pid_file: Path) -> type:
-    """A kernel manager for our interpreter and kernel, over IPC: no open port, no warning about one."""
+def _kernel_manager(pid_file: Path, *, forks: bool) -> type:
+    """A kernel manager for our interpreter and kernel, over IPC: no open port, no warning about one. ``forks``: whether
+    the kernel is forked where a server for that is up."""
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
+
+    metadata = {}
+    if forks:
+        from . import provisioner
+
+        provisioner.register()
+        metadata = {"kernel_provisioner": {"provisioner_name": provisioner.NAME}}
 
     class JobKernelManager(AsyncKernelManager):
         def __init__(self, **kwargs: Any) -> None:
@@ -157,7 +165,7 @@ def _kernel_manager(pid_file: Path) -> type:
 
         @property
         def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(argv=KERNEL_COMMAND, display_name="mailops", language="python")
+            return KernelSpec(argv=KERNEL_COMMAND, display_name="mailops", language="python", metadata=metadata)
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **kwargs: Any) -> None:
             await super()._async_launch_kernel(kernel_cmd, **kwargs)

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 
 from ..errors import InputRefused
 from ..model.text import counted
@@ -142,6 +143,18 @@ def _refused(text: str, why: str, hint: str) -> InputRefused:
         facts={"cron": text, "why": why},
         fix=f"{hint} Example: 30 2 * * mon-fri",
     )
+
+
+def tightest(cron: Cron) -> timedelta:
+    """The shortest time between two slots of an expression, by the clock on the wall; an hour at most.
+
+    >>> tightest(parse("58,0 9-10 * * *")), tightest(parse("58,0 9 * * *"))
+    (datetime.timedelta(seconds=120), datetime.timedelta(seconds=3480))
+    """
+    gaps = [later - minute for minute, later in pairwise(cron.minutes)]
+    if any((hour + 1) % 24 in cron.hours for hour in cron.hours):
+        gaps.append(60 + cron.minutes[0] - cron.minutes[-1])
+    return timedelta(minutes=min(gaps, default=60))
 
 
 def day_of(day: date | str) -> date:

@@ -21,7 +21,7 @@ REPORTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "deliverability": ("deliverability", {"since": "7d"}),
     "queue": ("queue", {}),
     "domains": ("domain_dns", {"all_domains": "true", "everything": "true"}),
-    "intake": ("inbound", {}),
+    "intake": ("inbox", {}),
 }
 """Name → notebook and its parameters."""
 WORST_FIRST = (

@@ -48,12 +48,14 @@ def run_child(
     casts: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     progress: Callable[[int], None] | None = None,
+    forks: bool = False,
 ) -> Outcome:
     """Run ``work/input.ipynb`` in a child process; returns after at most ``seconds`` + :data:`GRACE`.
 
     The notebook works in ``cwd``, or else in a private temporary folder that is gone afterwards, as are all processes
-    that it started. ``casts``: parameter → expression that makes of its value what the notebook wants. ``progress`` is
-    called with each step's index as it begins. Nothing is raised for what the notebook does.
+    that it started. ``forks``: the kernel may be forked from a server (:mod:`.forking`). ``casts``: parameter →
+    expression that makes of its value what the notebook wants. ``progress`` is called with each step's index as it
+    begins. Nothing is raised for what the notebook does.
     """
     root = tempfile.gettempdir()
     if len(root) > _SOCKET_ROOM and _SHORT.is_dir():
@@ -68,6 +70,7 @@ def run_child(
             "casts": dict(casts or {}),
             "seconds": seconds,
             "cwd": str(cwd or scratch / "cwd"),
+            "forks": forks,
         }
         return _supervise(work, job, seconds + GRACE, _environment(environment, scratch), progress)
     finally:

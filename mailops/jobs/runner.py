@@ -36,6 +36,7 @@ from ..ports import Clock
 from ..store.runs import Run, finish_run, start_run, verdicts_of
 from ..workspace import Workspace, borrowed
 from . import catalogue, clean, history, provenance
+from .forking import Keeper
 from .light import prepare_report
 from .parameters import bind, casts, from_file, parameters_of
 from .process import Outcome, run_child
@@ -279,7 +280,10 @@ def _execute(
         casts=made,
         cwd=cwd,
         progress=(lambda step: tell(min(step + 1, steps), steps)) if tell is not None else None,
+        forks=space.settings.kernels.fork,
     )
+    if space.settings.kernels.fork and (stays := space.settings.kernels.linger_minutes):
+        Keeper(space.path, linger=stays * 60).look()
     if tell is not None:
         tell(steps, steps)  # also where it was over before anybody looked
     return outcome

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..errors import InputRefused
+from ..model.text import counted
 from ..model.zones import zone_of
 from . import cron
+from .often import LOWEST
 
 MISSED = ("one", "all", "none")
 FACTS = ("submitted", "sent", "deferred", "failed", "unknown", "barred", "bounced", "complained", "reported")
@@ -27,8 +29,12 @@ BACK = timedelta(days=32)
 """How far back missed instants are looked for."""
 MOST = 100
 """Missed instants that are made up for in one go."""
+SHORTEST = timedelta(minutes=LOWEST)
+"""The lowest interval of a job (CRON-04)."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _EVERY = re.compile(r"(\d{1,4})\s*([mhdw])")
+HAND = "h"
+"""Behind the job's key in the id of a run by hand."""
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
@@ -37,7 +43,8 @@ class Job:
     """A notebook with parameters and when it runs: one of ``every`` (``15m``, ``1d``), ``cron`` (in ``zone``), ``on``
     (a kind of fact). ``missed``: what becomes of instants nobody was there for: ``one`` run for all of them, ``all``,
     or ``none``. ``retries``: further tries where another one may end better. ``timeout`` in seconds.
-    ``mail_to``: who gets each run as a letter (:mod:`.letter`)."""
+    ``mail_to``: who gets each run as a letter (:mod:`.letter`). ``dst``: what ``cron`` makes of a time that the clock
+    jumps over or shows twice (:mod:`.cron`): ``once``, ``both`` or ``skip``."""
 
     name: str
     notebook: str
@@ -51,6 +58,7 @@ class Job:
     retries: int = 0
     timeout: float = 600.0
     mail_to: tuple[str, ...] = ()
+    dst: str = "once"
 
     @property
     def key(self) -> str:
@@ -64,9 +72,10 @@ class Job:
             return f"every {self.every}"
         return f"at {self.cron} ({self.zone})" if self.cron else f"after each {self.on}"
 
-    def run_id(self, slot: datetime, attempt: int = 1) -> str:
-        """The id of the run that is due at an instant; ``attempt`` from 1."""
-        return f"{slot.astimezone(UTC):%Y%m%dT%H%M%SZ}-{self.key}" + (f"-{attempt}" if attempt > 1 else "")
+    def run_id(self, slot: datetime, attempt: int = 1, *, by_hand: bool = False) -> str:
+        """The id of the run that is due at an instant; ``attempt`` from 1. One ``by_hand`` is nobody's slot."""
+        more = f"-{attempt}" if attempt > 1 else ""
+        return f"{slot.astimezone(UTC):%Y%m%dT%H%M%SZ}-{self.key}{HAND if by_hand else ''}{more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,8 @@ def checked(job: Job) -> Job:
         )
     if not given:
         raise _refused("schedule", "", "Give one of --every, --cron and --on.")
+    if job.dst not in cron.POLICIES:
+        raise _refused("policy for daylight saving", str(job.dst), f"Use one of: {', '.join(cron.POLICIES)}.")
     if job.missed not in MISSED:
         raise _refused("missed", job.missed, f"Use one of: {', '.join(MISSED)}.")
     if not 0 <= job.retries <= 10:
@@ -105,6 +116,20 @@ def checked(job: Job) -> Job:
     if job.on and job.on not in FACTS:
         raise _refused("on", job.on, f"Use one of: {', '.join(FACTS)}.")
     zone_of(job.zone)
+    return job
+
+
+def often_enough(job: Job) -> Job:
+    """The job, unless it would run more often than every :data:`SHORTEST`. Raises :class:`InputRefused`."""
+    found = span(job.every) if job.every else cron.tightest(cron.parse(job.cron)) if job.cron else SHORTEST
+    if found < SHORTEST:
+        least, minutes = SHORTEST // timedelta(minutes=1), found // timedelta(minutes=1)
+        raise InputRefused(
+            f"A job runs every {counted(least, 'minute')} at most, and this one would after {minutes}.",
+            code="job.too_often",
+            facts={"minutes": minutes, "lowest": least, "schedule": job.every or job.cron},
+            fix="Give 5 minutes or more; 15 are recommended.",
+        )
     return job
 
 
@@ -136,22 +161,24 @@ def instants(job: Job, after: datetime, until: datetime) -> list[datetime]:
         return [start + number * step for number in range(first, last + 1)]
     zone = zone_of(job.zone)
     first_day, end_day = after.astimezone(zone).date(), until.astimezone(zone).date() + timedelta(days=1)
-    found = cron.runs(job.cron, zone=job.zone, first=first_day, until=end_day)
+    found = cron.runs(job.cron, zone=job.zone, first=first_day, until=end_day, dst=job.dst)
     return [at.astimezone(UTC) for at in found if after < at <= until]
 
 
-def due(job: Job, last: datetime | None, now: datetime, newest: datetime | None = None) -> Due:
-    """What a job is to run for now. ``last``: its last run's instant; ``newest``: of the newest fact it waits for."""
+def due(job: Job, had: Collection[datetime], now: datetime, newest: datetime | None = None) -> Due:
+    """What a job is to run for now. ``had``: the instants that have their run; ``newest``: of the newest fact it waits
+    for. An instant ahead of ``now`` that has its run was had by a clock that was ahead: it is not run again when its
+    time comes, and keeps nothing back until then."""
+    last = max((at for at in had if at <= now), default=None)
     if job.on:
-        since = last or job.created_at
-        if newest is None or newest.replace(microsecond=0) <= since:
+        at = newest.replace(microsecond=0) if newest is not None else None
+        if at is None or at <= (last or job.created_at) or at in had:
             return Due((), (), f"No new fact of the kind {job.on}.")
-        return Due((newest.replace(microsecond=0),), (), f"A new fact of the kind {job.on}.")
+        return Due((at,), (), f"A new fact of the kind {job.on}.")
     found = instants(job, last or job.created_at, now)
     if not found:
-        return Due(
-            (), (), "Not due yet." if last is None or last <= now else "The clock was set back; nothing runs twice."
-        )
+        ahead = any(at > now for at in had)
+        return Due((), (), "The clock was set back; nothing runs twice." if ahead else "Not due yet.")
     if job.missed == "all":
         return Due(tuple(found[-MOST:]), tuple(found[:-MOST]), f"{len(found)} due.")
     if job.missed == "none":

@@ -19,15 +19,16 @@ from typing import Any
 from ..errors import ConfigError, MailopsError, NotFound, StoreError
 from ..ports import Clock
 from ..store.exclusive import FileLocks, alone
-from ..store.runs import Run, finish_run, get_run, list_runs, newest_fact, start_run, verdicts_of
+from ..store.runs import TAKEN, Run, finish_run, get_run, list_runs, newest_fact, start_run, verdicts_of
 from ..workspace import JOBS as FILE
 from ..workspace import Workspace
 from . import catalogue, clean, history
 from .alerts import Alert, Alerts, Send, Told, no_mail
 from .letter import letter
+from .often import too_short
 from .parameters import bind, parameters_of
 from .runner import RunResult, run_notebook
-from .schedule import BACK, Due, Job, checked, due, instants
+from .schedule import BACK, HAND, Due, Job, checked, due, instants, often_enough
 from .verdicts import Change, changes
 
 
@@ -114,9 +115,10 @@ class Jobs:
         retries: int = 0,
         timeout: float = 600.0,
         mail_to: Sequence[str] = (),
+        dst: str = "once",
     ) -> Job:
         """Schedule a notebook (name or path). One of the same name takes its place. Raises for what could not run: an
-        unknown notebook, a wrong parameter, a schedule that cannot be read."""
+        unknown notebook, a wrong parameter, a schedule that cannot be read, or one of less than five minutes."""
         path = catalogue.find(notebook)
         source = catalogue.read(path)
         catalogue.require_python(source, path.stem)
@@ -127,7 +129,8 @@ class Jobs:
         label = name or "".join(c if c.isalnum() or c in "-_" else "-" for c in path.stem.lower())[:40]
         given = path.stem if own else str(path)
         zone = zone or self._workspace.settings.profile.zone
-        job = checked(Job(label, given, now, bound, every, cron, on, zone, missed, retries, timeout, tuple(mail_to)))
+        made = Job(label, given, now, bound, every, cron, on, zone, missed, retries, timeout, tuple(mail_to), dst)
+        job = often_enough(checked(made))
         with self._locked():
             self._keep([*(other for other in self.all() if other.name != job.name), job])
         return job
@@ -154,6 +157,14 @@ class Jobs:
             else tuple(instants(replace(job, created_at=min(job.created_at, now)), now, now + BACK)[:count])
         )
 
+    def warning(self, name: str) -> str:
+        """That a job's interval is shorter than its last run took, with both figures; empty where it is not."""
+        soon = self.next_times(name, 2)
+        last = next((run for run in self._runs(self.get(name)) if run.seconds is not None), None)
+        if last is None or len(soon) < 2:
+            return ""
+        return too_short(f"Job {name}", (soon[1] - soon[0]) / timedelta(minutes=1), last.seconds)
+
     def run(self, name: str) -> RunResult:
         """Run a job now, whenever it is due. Raises :class:`ConfigError` ``job.running`` while it runs already."""
         job = self.get(name)
@@ -163,9 +174,9 @@ class Jobs:
                     f"The job {name} is running.", code="job.running", facts={"job": name}, fix="Wait for its end."
                 )
             slot = self._clock.now().replace(microsecond=0)
-            while get_run(self._workspace.engine, job.run_id(slot)) is not None:  # of this second already
+            while get_run(self._workspace.engine, job.run_id(slot, by_hand=True)) is not None:  # of this second already
                 slot += timedelta(seconds=1)
-            return self._try(job, slot)[-1]
+            return self._try(job, slot, by_hand=True)[-1]
 
     def waiting(self) -> bool:
         """Whether the time of a job, or of an alert, has come, so that :meth:`tick` would do something."""
@@ -215,16 +226,16 @@ class Jobs:
         return Ticked(job.name, said, ids, statuses, found.dropped, told)
 
     def _due(self, job: Job) -> Due:
-        slots = [slot for run in self._runs(job) if (slot := _slot(run.id)) is not None]
+        had = {slot for run in self._runs(job) if (slot := _slot(run.id)) is not None}
         newest = newest_fact(self._workspace.engine, job.on) if job.on else None
-        return due(job, max(slots, default=None), self._clock.now(), newest)
+        return due(job, had, self._clock.now(), newest)
 
-    def _try(self, job: Job, slot: datetime) -> list[RunResult]:
+    def _try(self, job: Job, slot: datetime, *, by_hand: bool = False) -> list[RunResult]:
         """The runs for one instant: the first try, and others while they may end better. An instant that has its run
         already, by whoever, has none. One that could not begin leaves its line in the history too, and raises."""
         results: list[RunResult] = []
         for attempt in range(1, job.retries + 2):
-            run_id = job.run_id(slot, attempt)
+            run_id = job.run_id(slot, attempt, by_hand=by_hand)
             if get_run(self._workspace.engine, run_id) is not None:
                 continue
             try:
@@ -237,6 +248,8 @@ class Jobs:
                     run_id=run_id,
                 )
             except MailopsError as error:
+                if error.code == TAKEN:  # another scheduler was quicker
+                    continue
                 self._note(job, run_id, error)
                 raise
             results.append(result)
@@ -312,6 +325,9 @@ def _stem(job: Job) -> str:
 
 
 def _slot(run_id: str) -> datetime | None:
+    """The instant that a run is of; None for one by hand."""
+    if run_id[23:24] == HAND:
+        return None
     try:
         return datetime.strptime(run_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:

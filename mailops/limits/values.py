@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ..errors import InputRefused
 from ..model.setup import Server, Setup
 from ..model.text import counted
 from ..providers.rules import PROVIDERS, provider_of_host
@@ -59,6 +60,28 @@ class Own:
     count: int
 
 
+def own_of(text: str) -> Own:
+    """A limit as it is typed: ``main=30/minute``, ``main=500r/day`` (recipients), ``main=10/90`` (seconds). Raises
+    :class:`InputRefused`.
+
+    >>> own_of("main=500r/day")
+    Own(server='main', of='recipients', seconds=86400.0, count=500)
+    """
+    server, _, rest = text.partition("=")
+    count, _, per = rest.partition("/")
+    of = "recipients" if count.endswith("r") else "messages"
+    digits = count.removesuffix("r")
+    span = SPANS.get(per, float(per) if per.isascii() and per.isdigit() and len(per) < 8 else 0.0)
+    if not (server and digits.isascii() and digits.isdigit() and len(digits) < 9 and span >= 1):
+        raise InputRefused(
+            f"{text[:60]!r} is no limit.",
+            code="limits.invalid",
+            facts={"given": text[:100], "units": list(UNITS), "spans": list(SPANS)},
+            fix="Write it as main=30/minute, main=500r/day (recipients) or main=10/90 (seconds).",
+        )
+    return Own(server, of, span, int(digits))
+
+
 def windows_of(server: Server, setup: Setup, own: Iterable[Own], now: datetime) -> tuple[Window, ...]:
     """The windows that a server is held to: its own, its provider's that hold for everybody (what depends on a plan is
     for a person to set), and for the hosted one the day's policy; the shortest first."""
@@ -87,8 +110,11 @@ def conditional(server: Server) -> tuple[str, ...]:
     )
 
 
-def frees_at(window: Window, uses: Sequence[tuple[datetime, int]], need: int, now: datetime) -> datetime:
-    """When ``need`` more fit into a window; ``uses`` are what left in it (when answered, how many), oldest first.
+def frees_at(
+    window: Window, uses: Iterable[tuple[datetime, int]], need: int, now: datetime, *, total: int | None = None
+) -> datetime:
+    """When ``need`` more fit into a window; ``uses`` are what left in it (when answered, how many), oldest first, and
+    ``total`` their sum, where it is known.
 
     A mail that is more than the whole window waits until it is empty.
 
@@ -99,7 +125,8 @@ def frees_at(window: Window, uses: Sequence[tuple[datetime, int]], need: int, no
     >>> frees_at(Window("messages", 2, 60, "own"), [(at, 1), (at + timedelta(seconds=5), 1)], 2, at).second
     5
     """
-    total, room = sum(units for _, units in uses), max(window.count, need) - need
+    total = sum(units for _, units in uses) if total is None else total
+    room = max(window.count, need) - need
     if total <= room:
         return now
     if window.since is not None:

@@ -37,13 +37,14 @@ class ServiceState:
 @dataclass(frozen=True, slots=True)
 class Listening:
     """A listener that takes mail. ``tls``: none, starttls or implicit; ``sign_in``: none, offered or required; ``name``
-    is what it calls itself."""
+    is what it calls itself; ``takes``: mail of programs (``submission``), or received mail by ``lmtp`` or ``smtp``."""
 
     host: str
     port: int
     tls: str
     sign_in: str
     name: str = ""
+    takes: str = "submission"
 
     def as_told(self) -> dict[str, Any]:
         """As it is told the parent."""
@@ -82,7 +83,12 @@ def listening_from(told: Iterable[Any]) -> tuple[Listening, ...]:
         try:
             found.append(
                 Listening(
-                    str(one["host"]), int(one["port"]), str(one["tls"]), str(one["sign_in"]), str(one["name"])[:80]
+                    str(one["host"]),
+                    int(one["port"]),
+                    str(one["tls"]),
+                    str(one["sign_in"]),
+                    str(one["name"])[:80],
+                    str(one.get("takes", "submission"))[:20],
                 )
             )
         except (ValueError, TypeError, LookupError):

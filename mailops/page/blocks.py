@@ -160,6 +160,15 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """A place to hand in files, in pieces of at most ``piece`` bytes to ``address/KIND``; ``kinds``: (word, label)."""
+
+    kinds: tuple[tuple[str, str], ...]
+    address: str
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
 class Raw:
     """HTML of ours that a block has no word for."""
 
@@ -171,7 +180,7 @@ class Raw:
             raise TypeError("only Markup is shown as it is")
 
 
-Block = Title | Paragraph | Code | Tiles | Table | Facts | Banner | Details | Card | Grid | Form | Raw
+Block = Title | Paragraph | Code | Tiles | Table | Facts | Banner | Details | Card | Grid | Form | Drop | Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +224,8 @@ def html(block: Block) -> Markup:
             return Markup('<div class="runs">{}</div>').format(_all(map(html, cards)))
         case Form():
             return _form(block)
+        case Drop():
+            return _drop(block)
         case Raw(inner):
             return inner
 
@@ -245,6 +256,8 @@ def text(block: Block) -> str:
             return "\n\n".join(map(text, cards))
         case Form(fields, _, _, label):
             return f"{label} ({', '.join(one.label for one in fields)})".strip()
+        case Drop(kinds, _, _):
+            return "\n".join(["Hand in by the browser:", *(label for _, label in kinds)])
         case Raw(_, words):
             return words
 
@@ -310,6 +323,16 @@ def _form(form: Form) -> Markup:
     return Markup('<form method="get" action="{}" aria-label="{}">{}<button type="submit">{}</button></form>').format(
         form.address, form.label or form.button, _all(map(_field, form.fields)), form.button
     )
+
+
+def _drop(block: Drop) -> Markup:
+    options = _all(Markup('<option value="{}">{}</option>').format(word, label) for word, label in block.kinds)
+    return Markup(
+        '<div class="card drop" data-hand="{}" data-piece="{}"><p class="field">'
+        '<label for="hand-kind">What it is</label><select id="hand-kind">{}</select></p><p class="field">'
+        '<label for="hand-files">Files, also dropped here</label><input id="hand-files" type="file" multiple></p>'
+        '<ul class="handed" role="status" aria-live="polite"></ul></div>'
+    ).format(block.address, block.piece, options)
 
 
 def _field(one: Field) -> Markup:

@@ -27,6 +27,7 @@ from ..store import schema
 from ..store.database import dialect_insert, explained, reading
 
 JOB, TRIGGER = "queue", "queue.trigger"
+BEGAN, ENDED = "began", "ended"
 AWAKE = tuple(rank for rank in Rank if rank not in OF_THE_JOB)
 """What leaves without the job."""
 LOOK = 0.1  # seconds between looks at a file store
@@ -117,6 +118,24 @@ def ran(engine: Engine, at: datetime) -> None:
     with explained("noting the queue job"), engine.begin() as connection:
         _put(connection, JOB, at)
         connection.execute(sa.delete(j).where(j.c.job.startswith(TRIGGER, autoescape=True), j.c.last_at <= at))
+
+
+def begins(engine: Engine, name: str, at: datetime) -> None:
+    """A run of a scheduled action (``queue``, ``fetch``, ``vacuum``) begins."""
+    with explained("noting a run"), engine.begin() as connection:
+        _put(connection, f"{BEGAN} {name}", at)
+
+
+def ended(engine: Engine, name: str, at: datetime) -> None:
+    """It is over: how long it took is known from now on."""
+    with explained("noting a run"), engine.begin() as connection:
+        _put(connection, f"{ENDED} {name}", at)
+
+
+def measured(known: Mapping[str, datetime], name: str) -> tuple[datetime | None, float | None]:
+    """When the last run of an action began, and how many seconds it took (None: it is under way, or broke off)."""
+    began, over = known.get(f"{BEGAN} {name}"), known.get(f"{ENDED} {name}")
+    return began, (over - began).total_seconds() if began and over and over >= began else None
 
 
 def trigger(engine: Engine, at: datetime) -> None:
@@ -211,6 +230,7 @@ class Attendance:
         self._clock = clock
         self._minutes = minutes
         self._watch = Watch(engine)
+        self._runs = False
 
     def wait(self, over: threading.Event, every: float) -> tuple[Rank, ...]:
         """Wait for a reason to run, ``every`` seconds at most; with which ranks. Empty when ``over`` is set."""
@@ -224,7 +244,7 @@ class Attendance:
             if look:
                 now = self._clock.now()
                 if job_due(times(self._engine), now=now, minutes=self._minutes):
-                    ran(self._engine, now)
+                    self._begins(now)
                     return tuple(Rank)
                 if any(rank in AWAKE for _, rank in due(self._engine, now=now)):
                     return AWAKE
@@ -243,8 +263,19 @@ class Attendance:
         now = self._clock.now()
         if not job_due(times(self._engine), now=now, minutes=self._minutes):
             return ()
-        ran(self._engine, now)
+        self._begins(now)
         return tuple(Rank)
+
+    def _begins(self, now: datetime) -> None:
+        ran(self._engine, now)
+        begins(self._engine, JOB, now)
+        self._runs = True
+
+    def over(self) -> None:
+        """The run is over that began; if it was the job's, its length is known."""
+        if self._runs:
+            self._runs = False
+            ended(self._engine, JOB, self._clock.now())
 
     def close(self) -> None:
         """Let go of the store."""

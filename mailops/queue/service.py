@@ -193,9 +193,10 @@ class Queue:
         Raises :class:`PlatformError` where the platform lacks what a worker needs (Windows).
         """
         require_journal("Ops.queue.run")
-        if ids is None:
-            self.job_begins()
-        return self.worker(on_progress=on_progress).run(limit=limit, ids=ids)
+        if ids is not None:
+            return self.worker(on_progress=on_progress).run(limit=limit, ids=ids)
+        with self.as_job():
+            return self.worker(on_progress=on_progress).run(limit=limit)
 
     def send_now(self, chosen: QueueFilter, *, on_progress: Callable[[RunReport], None] | None = None) -> RunReport:
         """*Send Now*: try the chosen *Outgoing* mails at once, whatever their schedule."""
@@ -232,12 +233,16 @@ class Queue:
         """The recipient domains to which mail is held now."""
         return holds.active(self._engine, now=self._clock.now())
 
-    def job_begins(self) -> None:
-        """A run of the job by hand serves what was triggered up to now."""
+    @contextlib.contextmanager
+    def as_job(self) -> Iterator[None]:
+        """A run of the job by hand: it serves what was triggered up to now, and how long it takes is noted."""
         now = self._clock.now()
         triggered = job.triggered(job.times(self._engine))
         if triggered is not None and triggered < now:
             job.ran(self._engine, now)
+        job.begins(self._engine, job.JOB, now)
+        yield
+        job.ended(self._engine, job.JOB, self._clock.now())
 
     @property
     def next_job(self) -> datetime:

@@ -30,5 +30,9 @@ QUEUE = Service(
     "mailops.service.queueing:queue",
     ("mailops.queue.service", "mailops.queue.worker", "mailops.queue.signing"),
 )
+MAILBOXES = Service(
+    "mailboxes", "mailops.service.receiving:mailboxes", ("mailops.inbound.fetch", "mailops.inbound.onward")
+)
+RECEIVE = Service("receive", "mailops.service.receiving:receive", ("mailops.inbound.lmtp", "mailops.inbound.service"))
 SCHEDULE = Service("schedule", "mailops.service.schedule:schedule", ("mailops.ledger.erasure",), patience=10.0)
 """Clearing a large store takes statements of minutes."""

@@ -61,9 +61,11 @@ def none_moves(threads: list[Standing], *, silence: float, wire: float) -> str:
     return _words(min(threads, key=lambda t: t.seconds))
 
 
-def one_stands(threads: list[Standing], *, silence: float) -> str:
-    """For work of which each thread has its own: which of them is stuck, or nothing."""
-    return next((_words(t) for t in threads if t.seconds >= silence), "")
+def one_stands(threads: list[Standing], *, silence: float, wire: float = 0.0) -> str:
+    """For work of which each thread has its own: which of them is stuck, or nothing. One that waits for a server may
+    do so for ``wire`` seconds."""
+    stuck = (t for t in threads if t.seconds >= (max(wire, silence) if t.on_wire else silence))
+    return next((_words(t) for t in stuck), "")
 
 
 def _words(thread: Standing) -> str:

@@ -128,6 +128,7 @@ class _Runner:
         try:
             self._look_at_servers()
             report = self._worker.run(ranks=ranks, also=self._attention.joining)
+            self._attention.over()
         except Exception as error:
             self._failures += 1
             if isinstance(error, MailopsError):

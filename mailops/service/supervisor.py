@@ -101,7 +101,7 @@ class Supervisor:
         self._holding = False
         self._runs_failed = 0
         self._words = ""
-        self._listening: tuple[Listening, ...] = ()
+        self._listening: dict[str, tuple[Listening, ...]] = {}
         self._since = order.clock.now()
         self._written = float("-inf")
         self._wake: tuple[int, int] = (-1, -1)
@@ -245,7 +245,7 @@ class Supervisor:
             child.up_since = child.heard
             self._written = float("-inf")
         if "listeners" in said:
-            self._listening = listening_from(said["listeners"])
+            self._listening[child.service.name] = listening_from(said["listeners"])
         if "refused" in said:
             child.refused = said["refused"]
             child.said = f"{said['refused']['error']} [{said['refused']['code']}]"
@@ -340,7 +340,7 @@ class Supervisor:
             self._words,
             socket.gethostname(),
             tuple(child.state() for child in self._children),
-            self._listening,
+            tuple(one for found in self._listening.values() for one in found),
         )
         with contextlib.suppress(OSError):
             descriptor = os.open(self._file, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600)

@@ -6,7 +6,6 @@ of each runs at a time. One that is cut off at a stop is settled by its next run
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import sys
@@ -16,20 +15,17 @@ from typing import TYPE_CHECKING
 
 from ..errors import MailopsError
 from ..inbound.accounts import CONFIRMED
-from ..store.setup import READINESS
+from ..jobs.scheduled import fetch_minutes
 
 if TYPE_CHECKING:
     from ..ops import Ops
 
 log = logging.getLogger(__name__)
-FETCH_MINUTES = 5
-"""Minutes between two fetches, where the set-up names none."""
 
 
 def fetching_due(ops: Ops) -> bool:
     """Whether a confirmed mailbox was not looked at for the minutes that the set-up names."""
-    kept = json.loads(ops.setup.parameters.get(READINESS) or "{}")
-    limit = ops.clock.now() - timedelta(minutes=kept.get("fetch_minutes") or FETCH_MINUTES)
+    limit = ops.clock.now() - timedelta(minutes=fetch_minutes(ops.engine))
     looked = [one.checked_at for one in ops.mailboxes.list() if one.state == CONFIRMED]
     return any(at is None or at <= limit for at in looked)
 

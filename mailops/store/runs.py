@@ -10,11 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from ..errors import StateConflict
 from ..model.verdict import Verdict, VerdictState
 from . import schema
-from .database import explained, reading
+from .database import dialect_insert, explained, reading
 
 t = schema
+TAKEN = "run.taken"
+"""The code of a run that somebody else began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,12 @@ class Run:
 
 
 def start_run(engine: Engine, run: Run) -> None:
-    """Write the run down before anything starts, so that a crash leaves a trace."""
+    """Write the run down before anything starts, so that a crash leaves a trace. Raises :class:`StateConflict`
+    :data:`TAKEN` for an id that is there."""
     with explained("starting the run"), engine.begin() as connection:
-        connection.execute(
-            sa.insert(t.runs).values(
+        made = connection.execute(
+            dialect_insert(engine)(t.runs)
+            .values(
                 id=run.id,
                 notebook=run.notebook,
                 parameters=run.parameters,
@@ -49,6 +54,14 @@ def start_run(engine: Engine, run: Run) -> None:
                 error=run.error,
                 folder=run.folder,
             )
+            .on_conflict_do_nothing(index_elements=[t.runs.c.id])
+        )
+    if not made.rowcount:
+        raise StateConflict(
+            "This run has begun already.",
+            code=TAKEN,
+            facts={"run": run.id},
+            fix="mailops jobs history shows it; nothing is to be done.",
         )
 
 

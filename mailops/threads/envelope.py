@@ -96,6 +96,14 @@ class Envelopes:
             ids = [int(row[0]) for row in connection.execute(query.order_by(n.c.message_id.desc()).limit(limit))]
         return [self.of(message) for message in ids]
 
+    def red_records(self, records: Collection[int]) -> dict[int, int]:
+        """How many messages with failures each of these records has; one without is left out."""
+        m = schema.messages
+        query = sa.select(m.c.record_id, sa.func.count(sa.distinct(m.c.id))).join(n, n.c.message_id == m.c.id)
+        query = query.where(m.c.record_id.in_(list(records)), n.c.state.in_(repo.FAILED)).group_by(m.c.record_id)
+        with explained("counting red envelopes"), reading(self._threads.engine) as connection:
+            return {int(row[0]): int(row[1]) for row in connection.execute(query)}
+
     def failures(self) -> int:
         """The general counter: one for each message with failures."""
         query = sa.select(sa.func.count(sa.distinct(n.c.message_id))).where(n.c.state.in_(repo.FAILED))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,12 +24,15 @@ from .check import CheckCard
 from .controls import button, row
 from .copyfield import CopyField
 from .faces import Card, changed, follow, said
+from .finish import FinishCard
 from .form import SecretField
 from .panel import Headline
+from .stepper import Stepper, Stop
 
 Draw = Callable[[], None]
 ACCENTS = {"passed": "good", "warning": "warn", "failed": "bad", "unknown": "warn", "ready": "info", "checking": "info"}
 _WIDE = "min(760px, 98%)"
+TO_PRACTICE, TO_REAL = "Practise first: nothing leaves this machine", "End the practice: do it for real"
 _TYPED = (
     "What you type is kept, also over a restart of the kernel. A secret is the exception: it is kept once it is saved "
     "into the vault, and nowhere before."
@@ -59,11 +62,12 @@ def link(label: str, url: str) -> str:
 
 
 def step_html(number: int, view: StepView) -> str:
-    """One step's own card, without its inputs."""
+    """One step's own card, without its inputs; its heading takes the focus when a person comes to it."""
     step = view.step
+    title = heading(f"{number}. {plain(view.title)}").replace("<h3 ", f'<h3 tabindex="-1" data-mo-step="{step.id}" ', 1)
     top = (
         f'<div style="display:flex;gap:10px;align-items:baseline;flex-wrap:wrap">{state_chip(view.state.value)}'
-        f"{heading(f'{number}. {plain(view.title)}')}</div>"
+        f"{title}</div>"
     )
     parts = [top, paragraph(_FACES[step.face], muted=True)] if step.face in _FACES else [top]
     parts += [f'<p style="margin:4px 0">{marked(view.why)}</p>'] if view.why else []
@@ -110,14 +114,20 @@ def branch_html(branch: Branch) -> str:
 
 
 class GuideView(Card):
-    """The guide of one subject. ``console_url`` is the practice console, where there is one."""
+    """The guide of one subject. ``console_url`` is the practice console, where there is one; ``switch`` opens the other
+    world (practice for real, real for practice) and gives its guide and console."""
 
-    def __init__(self, guided: Guided, *, console_url: str = "") -> None:
+    def __init__(
+        self, guided: Guided, *, console_url: str = "", switch: Callable[[], tuple[Guided, str]] | None = None
+    ) -> None:
         self.guided = guided
         self.console_url = console_url
+        self._switch = switch
+        self._worlds: list[tuple[Guided, str]] = []
         self._shown = ""
         self._drafts: dict[str, dict[str, str]] = guided.typed()
         self._fields: dict[str, Any] = {}
+        self._wrong: dict[str, Any] = {}
         self._secrets: list[SecretField] = []
         self._busy = threading.Lock()
 
@@ -154,50 +164,103 @@ class GuideView(Card):
     def build(self) -> ipywidgets.Widget:
         self._top = ipywidgets.HTML()
         self._go_on = button("Continue", main=True, tooltip="Go to the step to do next")
-        self._go_on.on_click(lambda _: self.show(""))
-        notes = [ipywidgets.HTML(box(esc(text), accent="info")) for text in self.guided.run.opening()]
-        if self.console_url:
-            way = link("Open the practice console", self.console_url)
-            notes.append(ipywidgets.HTML(box(f"Practice: a sandbox stands for the provider. {way}", accent="warn")))
+        self._go_on.on_click(lambda _: self.show("", move=True))
+        self._notes = ipywidgets.VBox([])
         self._body = ipywidgets.VBox([])
         self._answer = ipywidgets.VBox([])
         self._help = self._helper()
-        self._list = ipywidgets.VBox([])
+        self._finish = ipywidgets.VBox([])
+        self._steps = Stepper(lambda step: self.show(step, move=True))
+        self._draw_notes()
         self.show("")
-        return ipywidgets.VBox(
-            [self._top, row(self._go_on), *notes, self._body, self._answer, self._help, self._list]
-        )  # fmt: skip
+        way = ipywidgets.VBox([self._steps])
+        way.layout.flex = "0 1 300px"
+        way.layout.min_width = "min(260px, 98%)"
+        inner = ipywidgets.VBox([self._finish, self._body, self._answer, self._help])
+        inner.layout.flex = "1 1 560px"
+        inner.layout.min_width = "min(300px, 98%)"
+        inner.layout.max_width = "100%"  # a long value scrolls or wraps in the card, and makes no page wider
+        for part in (self._body, self._answer, self._finish):
+            part.layout.min_width = "0"
+        beside = ipywidgets.HBox([way, inner])
+        beside.layout.flex_flow = "row wrap"
+        beside.layout.grid_gap = "0 16px"
+        beside.layout.align_items = "flex-start"
+        return ipywidgets.VBox([self._top, row(self._go_on), self._notes, beside])
+
+    @property
+    def rehearsing(self) -> bool:
+        """Whether a sandbox stands for the provider."""
+        return bool(self.console_url)
+
+    def _draw_notes(self) -> None:
+        notes: list[Any] = [ipywidgets.HTML(box(esc(text), accent="info")) for text in self.guided.run.opening()]
+        if self.rehearsing:
+            way = link("Open the practice console", self.console_url)
+            notes.append(ipywidgets.HTML(box(f"Practice: a sandbox stands for the provider. {way}", accent="warn")))
+        if self._switch is not None:
+            label = (
+                "End the practice: do it for real" if self.rehearsing else "Practise first: nothing leaves this machine"
+            )
+            over = button(label)
+            over.on_click(lambda _: self._work(self._other_world))
+            notes.append(row(over))
+        self._notes.children = tuple(notes)
+
+    def _other_world(self) -> Draw:
+        """Go over to the other world; one that was open already is taken up again where it was left."""
+        here = (self.guided, self.console_url)
+        there = self._worlds.pop() if self._worlds else self._switch() if self._switch else here
+        self._worlds.append(here)
+        self.guided.stop()
+        self.guided, self.console_url = there
+
+        def drawn() -> None:
+            self._drafts = self.guided.typed()
+            self._draw_notes()
+            self.show("", move=True)
+
+        return drawn
 
     def refresh(self) -> None:
         if "widget" in self.__dict__:
             self._draw_frame()
 
-    def show(self, step_id: str) -> None:
-        """Show a step; without one, the step to do now (or the last)."""
+    def show(self, step_id: str, *, move: bool = False) -> None:
+        """Show a step; without one, the step to do now (or the last). ``move``: the focus goes with it."""
         now = self.guided.run.current()
         self._shown = step_id or (now.step.id if now else self._views()[-1][1].step.id)
         self._answer.children = ()
         self._draw()
+        if move:
+            self._steps.move()
 
     def _draw_frame(self) -> None:
         self._top.value = self._head().html()
         now = self.guided.run.current()
         elsewhere = now is not None and now.step.id != self._shown
         self._go_on.layout.display = "" if elsewhere else "none"  # on the step itself its own button leads on
-        jumps = []
-        for number, view in self._views():
-            label = f"{view.state.icon} {number}. {plain(view.title)}"
-            jump = button(label, tooltip=f"Open step {number}: {view.state.value}")
-            jump.layout.margin = "2px 8px 2px 0"
-            if view.step.id == self._shown:
-                jump.style.font_weight = "600"
-            jump.on_click(lambda _, s=view.step.id: self.show(s))
-            jumps.append(jump)
-        self._list.children = (ipywidgets.HTML(heading("All steps")), row(*jumps))
+        parts, views = self.guided.run.guide.parts, self._views()
+        stops = [
+            Stop(v.step.id, n, plain(v.title), parts[v.step.part - 1], v.state.icon, v.state.value) for n, v in views
+        ]
+        progress = self.guided.progress()
+        self._steps.draw(stops, self._shown, progress.passed)
+        self._finish.children = self._finished() if progress.done else ()
+
+    def _finished(self) -> tuple[Any, ...]:
+        """What a person does next, when all is done: hear from the mailbox, let it be watched, connect the next one."""
+        kept = self.__dict__.setdefault("_endings", {})
+        key = self.guided.run.store.subject
+        if key not in kept:
+            ending = FinishCard(self.guided, rehearsed=self.rehearsing)
+            kept[key] = ending.widget
+        return (kept[key],)
 
     def _draw(self) -> None:
         number, view = next((n, v) for n, v in self._views() if v.step.id == self._shown)
-        self._fields, self._secrets = {}, []
+        self._fields, self._secrets, self._wrong = {}, [], {}
+        self._steps.mark({})
         parts: list[Any] = [ipywidgets.HTML(step_html(number, view))]
         inner: list[Any] = [CopyField(plain(c.label), c.value).widget for c in view.copies]
         inner += [self._field(view, one) for one in view.inputs]
@@ -205,6 +268,7 @@ class GuideView(Card):
             inner.append(ipywidgets.HTML(paragraph(_TYPED, muted=True)))
         if view.state is VerdictState.WAITING:
             inner = [ipywidgets.HTML(paragraph("This step waits for another one.", muted=True))]
+            inner.append(row(*self._ways_to(self.guided.missing(view.step.id))))
         elif view.step.check == "connect":
             inner.append(self._sign_in())
         else:
@@ -218,7 +282,7 @@ class GuideView(Card):
         views = self._views()
         back = button("Back", tooltip="The step before; answers stay")
         back.disabled = number == 1
-        back.on_click(lambda _: self.show(views[max(0, number - 2)][1].step.id))
+        back.on_click(lambda _: self.show(views[max(0, number - 2)][1].step.id, move=True))
         view = views[number - 1][1]
         again = button("Open again", tooltip="Takes the mark off this step; answers stay")
         again.disabled = view.state not in (VerdictState.PASSED, VerdictState.WARNING, VerdictState.FAILED)
@@ -287,7 +351,10 @@ class GuideView(Card):
 
         made.observe(note, "value")
         self._fields[one.name] = made
-        parts = [made]
+        wrong = ipywidgets.HTML()
+        wrong.layout.margin = "0 0 0 238px"
+        self._wrong[one.name] = (made.description, wrong)
+        parts = [made, wrong]
         if one.help:
             told = ipywidgets.HTML(paragraph(one.help, muted=True))
             told.layout.margin = "0 0 0 238px"
@@ -322,12 +389,12 @@ class GuideView(Card):
 
     def _after_save(self, done: StepView) -> None:
         if done.state in (VerdictState.PASSED, VerdictState.WARNING):
-            self.show("")
+            self.show("", move=True)
             if done.note:
                 self._say(f"{plain(done.title)}: {done.note}", good=True)
         else:
             self.show(done.step.id)
-            self._answer_with(*self._branches_for(done.note))
+            self._answer_with(*self._branches_for(done.note), *self._mend(done.note))
 
     # --- signing in ---------------------------------------------------------------------------------------------------
 
@@ -396,13 +463,13 @@ class GuideView(Card):
         step = self.guided.connect_step()
         view = self.guided.run.step(step.id)
         if view.state in (VerdictState.PASSED, VerdictState.WARNING):
-            self.show("")
+            self.show("", move=True)
             self._answer.children = (
                 ipywidgets.HTML(box(chip(view.note, "good", "✓") + " Connected.", accent="good", role="status")),
             )
         else:
             self.show(step.id)
-            self._answer_with(*self._branches_for(view.note))
+            self._answer_with(*self._branches_for(view.note), *self._mend(view.note))
 
     # --- trouble ------------------------------------------------------------------------------------------------------
 
@@ -425,6 +492,7 @@ class GuideView(Card):
         def explain(_: Any) -> None:
             try:
                 cards = [branch_html(b) for b in self.guided.branches(seen.value)]
+                ways = self._mend(seen.value) if cards else []
                 if registered.value.strip():
                     equal, drawing = self.guided.compare(registered.value)
                     words = "The two addresses are the same." if equal else "The two addresses differ here:"
@@ -433,8 +501,8 @@ class GuideView(Card):
                     )
                 shown = "".join(cards) or box(esc("Nothing is known of this. Paste the whole text."), accent="warn")
             except Exception as error:
-                shown = box(esc(said(error)), accent="bad", role="alert")
-            answer.children = (ipywidgets.HTML(shown),)
+                shown, ways = box(esc(said(error)), accent="bad", role="alert"), []
+            answer.children = (ipywidgets.HTML(shown), *ways)
 
         press.on_click(explain)
         inside = ipywidgets.VBox([seen, registered, row(press), answer])
@@ -475,8 +543,44 @@ class GuideView(Card):
         if getattr(error, "code", "") == "guide.stale":
             self._both(text)
             return
-        told = ipywidgets.HTML(box(esc(text), accent="bad", role="alert"))
-        self._answer_with(told, *self._branches_for(f"{getattr(error, 'code', '')} {text}"))
+        facts = getattr(error, "facts", {})
+        at_fields = self._at_fields(facts.get("fields") or {})
+        words = f"Nothing is saved yet: see {at_fields}." if at_fields else text
+        told = ipywidgets.HTML(box(esc(words), accent="bad", role="status" if at_fields else "alert"))
+        seen = f"{getattr(error, 'code', '')} {text}"
+        self._draw_frame()  # a sign-in that failed has marked its step
+        self._answer_with(told, *self._branches_for(seen), *self._mend(seen, facts.get("first") or ()))
+
+    def _at_fields(self, wrong: Mapping[str, str]) -> str:
+        """Say at each field what is wrong with it; gives the fields' names, where all of them are on the card."""
+        if not wrong or not set(wrong) <= set(self._wrong):
+            return ""
+        marks = {}
+        for name, (label, told) in self._wrong.items():
+            words = wrong.get(name, "")
+            mark = f"{chip('here', 'bad', '✗')} <b>{esc(words)}</b>"
+            told.value = (
+                f'<p role="alert" data-mo-wrong="{esc(label)}" style="margin:2px 0">{mark}</p>' if words else ""
+            )
+            if words:
+                marks[label] = words
+        self._steps.mark(marks)
+        return " and ".join(marks)
+
+    def _mend(self, text: str, first: Sequence[str] = ()) -> list[Any]:
+        """Buttons to the steps where what was said can be mended: those of its branches, of the values it names, and
+        those that come first; never to the step that is open."""
+        ways = self._ways_to([*first, *self.guided.mended_at(text)])
+        return [row(*ways)] if ways else []
+
+    def _ways_to(self, steps: Sequence[str]) -> list[Any]:
+        made = []
+        for number, view in self._views():
+            if view.step.id in steps and view.step.id != self._shown:
+                go = button(f"Go to step {number}: {plain(view.title)}")
+                go.on_click(lambda _, s=view.step.id: self.show(s, move=True))
+                made.append(go)
+        return made
 
     def _both(self, told: str) -> None:
         """Other answers came meanwhile: the card as it stands now, what differs, and one press for either."""
@@ -513,8 +617,10 @@ class Standing(Card):
     """How a guide stands, as checks: looked at anew at first (and recorded for the run) and by *Check again*; after
     each step as the step's own check left it, so that this never says otherwise than the guide above."""
 
-    def __init__(self, guided: Guided, record: Callable[[Verdict], Verdict]) -> None:
-        self.guided, self._record = guided, record
+    def __init__(
+        self, guided: Guided, record: Callable[[Verdict], Verdict], *, beside: GuideView | None = None
+    ) -> None:
+        self.guided, self._record, self._beside = guided, record, beside
         self.verdicts = [record(verdict) for verdict in guided.verdicts()]
         self._busy = threading.Lock()
 
@@ -533,7 +639,9 @@ class Standing(Card):
         return ipywidgets.VBox([self._shown, row(press)])
 
     def hear(self) -> None:
-        """Redraw from what the guide has stored."""
+        """Redraw from what the guide has stored; a guide that went over to practice is none of the run's."""
+        if self._beside is not None and self._beside.guided is not self.guided:
+            self.guided, self._record = self._beside.guided, lambda verdict: verdict
         self.verdicts = [self._record(verdict) for verdict in self.guided.standing()]
         self.refresh()
 

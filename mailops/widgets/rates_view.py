@@ -32,7 +32,15 @@ WORDS = {
     "few": "too few to say",
 }
 STATES = {"critical": "failed", "warning": "warning", "watch": "warning", "ok": "passed", "few": "skipped"}
-NAMES = {"domain": "recipient domain", "server": "server", "sender": "sender domain", "class": "class of mail"}
+NAMES = {
+    "domain": "recipient domain",
+    "provider": "provider of the mailboxes",
+    "server": "server",
+    "sender": "sender domain",
+    "class": "class of mail",
+    "campaign": "campaign",
+    "reason": "reason",
+}
 WORST = 3
 
 
@@ -216,8 +224,9 @@ class RatesView:
         return card
 
     def frames(self) -> dict[str, Any]:
-        """Every figure of this page as a frame."""
-        found = {f"by_{by}": self.ops.analysis.bounce_rate(by, self.since) for by in NAMES}
+        """Every figure of this page as a frame; providers are asked of DNS, so only where they are looked at."""
+        groups = [by for by in NAMES if by != "provider" or self.by == by]
+        found = {f"by_{by}": self.ops.analysis.bounce_rate(by, self.since) for by in groups}
         found |= {f"trend_{by}": self.ops.analysis.trend(self.since, by) for by in ("day", "week")}
         return found | {"causes": self.ops.analysis.causes(self.since)}
 
@@ -240,7 +249,7 @@ GROUPS = (
 
 
 class GroupsCard(Card):
-    """Rates of every group by one of four views; a group opens to its causes and its failures."""
+    """Rates of every group by one of seven views; a group opens to its causes and its failures."""
 
     def __init__(self, ops: Ops, since: str, by: str) -> None:
         self.ops, self.since, self.by = ops, since, by if by in NAMES else "domain"

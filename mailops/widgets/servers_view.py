@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
 from ..errors import InputRefused
 from ..model.setup import Server
+from ..model.text import counted
 from ..model.verdict import Severity, Verdict, VerdictState
 from ..page.theme import chip, esc, html_table, paragraph
 from ..routing import in_order
+from .catalogue import link_to
 from .check import CheckCard
-from .faces import Card
+from .controls import button, row
+from .faces import Card, changed, said
 from .form import Form
 from .panel import Panel
+from .progress import Progress
 from .route_card import MailRouteCard, RouteCard
 
 if TYPE_CHECKING:
@@ -86,11 +91,26 @@ def connection_verdict(ops: Ops, server: Server) -> Verdict:
     )
 
 
+def send_test(ops: Ops, sender: str, recipient: str) -> str:
+    """Send a real mail at once; gives what became of it in a sentence."""
+    mail_id = ops.send(
+        sender=sender or None,
+        to=[recipient],
+        subject="mailops test mail",
+        text="This mail was sent by a person to see that mail goes out.",
+        urgent=True,
+    )
+    mail = ops.queue.mail(mail_id)
+    via = f" through {mail.server_key}" if mail.server_key else ""
+    return f"Mail {mail_id} is {mail.state.label}{via}. {mail.failure_reason or ''}".strip()
+
+
 class ServersView(Card):
     """Plan, one Test Connection card a server, the explanation of a From, and a real test mail."""
 
     def __init__(self, ops: Ops, *, sender: str = "", recipient: str = "") -> None:
         self.ops = ops
+        self._busy = threading.Lock()
         self.plan = PlanCard(ops)
         self.tests = [self._test(server) for server in in_order(ops.setup.servers)]
         self.explain = Form(
@@ -101,7 +121,7 @@ class ServersView(Card):
         )
         self.real = Form(
             [("sender", "From", sender), ("to", "To", recipient)],
-            self._send,
+            lambda values: send_test(self.ops, values["sender"], values["to"]),
             button="Send test mail",
             title="Send a real test mail (a passed Test Connection does not prove that mail goes out)",
         )
@@ -128,18 +148,6 @@ class ServersView(Card):
         )
         return CheckCard(first, lambda: connection_verdict(self.ops, server), on_verdict=self.ops.run.record)
 
-    def _send(self, values: dict[str, str]) -> str:
-        mail_id = self.ops.send(
-            sender=values["sender"] or None,
-            to=[values["to"]],
-            subject="mailops test mail",
-            text="This mail was sent by a person to see that mail goes out.",
-            urgent=True,
-        )
-        mail = self.ops.queue.mail(mail_id)
-        via = f" through {mail.server_key}" if mail.server_key else ""
-        return f"Mail {mail_id} is {mail.state.label}{via}. {mail.failure_reason or ''}".strip()
-
     def test_all(self) -> list[Verdict]:
         """Run every Test Connection now and record the verdicts (for headless runs)."""
         servers = in_order(self.ops.setup.servers)
@@ -152,7 +160,37 @@ class ServersView(Card):
         return Panel(self.plan, self.explain, *self.tests, self.real)
 
     def build(self) -> ipywidgets.Widget:
-        return self._all().build()
+        self._every = button("Test all", tooltip="Run Test Connection on every active server; no mail is sent")
+        self._every.on_click(lambda _: self._test_each())
+        self._so_far = ipywidgets.VBox([])
+        add = f'<p style="margin:0">{link_to("setup", "Add or change a server, a company, a domain")}</p>'
+        inside = [card.widget for card in (self.plan, self.explain)]
+        head = row(self._every, ipywidgets.HTML(add))
+        return ipywidgets.VBox([*inside, head, self._so_far, *(card.widget for card in (*self.tests, self.real))])
+
+    def _test_each(self) -> None:
+        """Test one server after the other in the background, and show how far it is; a second press does nothing."""
+        if not self._busy.acquire(blocking=False):
+            return
+        servers = in_order(self.ops.setup.servers)
+        bar = Progress("Testing", len(servers))
+        self._so_far.children = (bar.widget,)
+
+        def run() -> None:
+            try:
+                for done, (card, server) in enumerate(zip(self.tests, servers, strict=True), start=1):
+                    card.verdict = self.ops.run.record(connection_verdict(self.ops, server))
+                    card.refresh()
+                    bar.update(done)
+                good = sum(card.verdict.passed for card in self.tests)
+                bar.finish(f"{good} of {counted(len(servers), 'server')} passed Test Connection.")
+            except Exception as error:
+                bar.finish(said(error))
+            finally:
+                self._busy.release()
+            changed()
+
+        threading.Thread(target=run, name="test-all", daemon=True).start()
 
     def html(self) -> str:
         return self._all().html()

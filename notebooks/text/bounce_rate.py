@@ -8,7 +8,7 @@
 # %% tags=["parameters"]
 workspace: str = ""  # the workspace folder (empty: MAILOPS_WORKSPACE, or found upwards)
 since: str = "30d"  # how far back: 30d, 12w, or a date such as 2026-01-31
-by: str = "domain"  # group by domain, server, sender or class
+by: str = "domain"  # group by domain, provider, server, sender, class, campaign or reason
 limit: float = 0.05  # the job fails when surely more than this share of the addresses sent mail back
 export: str = ""  # also write the figures into the workspace's folder exports: csv or parquet
 

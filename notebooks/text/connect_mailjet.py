@@ -19,23 +19,31 @@ from mailops.widgets import GuideView, NightlyCard, Standing
 
 ops = Ops.open(workspace or None)
 open_things = ExitStack()
-if practice:
+
+
+def for_real():
+    return Guided.open(ops, "mailjet", domain), ""
+
+
+def rehearse():
     from mailops.demo.practice_mailjet import MailjetPractice
 
     world = open_things.enter_context(MailjetPractice(ops, domain or "acme.example"))
-    guided, console = world.guided(), world.console_url
-else:
-    guided, console = Guided.open(ops, "mailjet", domain), ""
+    return world.guided(), world.console_url
+
+
+guided, console = rehearse() if practice else for_real()
 
 # %%
-GuideView(guided, console_url=console)
+view = GuideView(guided, console_url=console, switch=for_real if practice else rehearse)
+view
 
 # %% [markdown]
 # ## How it stands
 # As a job this notebook checks what the guide has reached: keys, senders, records and connection.
 
 # %%
-Standing(guided, ops.run.record)
+Standing(guided, ops.run.record, beside=view)
 
 # %%
 NightlyCard(ops, "connect_mailjet", globals())

@@ -21,24 +21,32 @@ from mailops.widgets import GuideView, NightlyCard, Standing
 
 ops = Ops.open(workspace or None)
 open_things = ExitStack()
-if practice:
+
+
+def for_real():
+    return Guided.open(ops, "azure", mailbox), ""
+
+
+def rehearse():
     from mailops.demo.practice import Practice
 
     person = mailbox or "ann@example.com"
     world = open_things.enter_context(Practice(ops, "outlook", person, registered=registered, scenario=behaves))
-    guided, console = world.guided(), world.console_url
-else:
-    guided, console = Guided.open(ops, "azure", mailbox), ""
+    return world.guided(), world.console_url
+
+
+guided, console = rehearse() if practice else for_real()
 
 # %%
-GuideView(guided, console_url=console)
+view = GuideView(guided, console_url=console, switch=for_real if practice else rehearse)
+view
 
 # %% [markdown]
 # ## How it stands
 # As a job this notebook checks what the guide has reached: token, connection and mailbox.
 
 # %%
-Standing(guided, ops.run.record)
+Standing(guided, ops.run.record, beside=view)
 
 # %%
 NightlyCard(ops, "connect_microsoft365", globals())

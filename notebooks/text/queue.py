@@ -18,7 +18,7 @@ from datetime import timedelta
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.queue.filters import state_from_label
-from mailops.widgets import FollowersCard, Headline, LiveCheck, NightlyCard, QueueView, envelopes_panel, waits_panel
+from mailops.widgets import FollowersCard, Headline, LiveCheck, NightlyCard, QueueView, waits_panel
 
 ops = Ops.open(workspace or None)
 
@@ -54,9 +54,6 @@ LiveCheck(
 waits_panel(ops)
 
 # %%
-envelopes_panel(ops)
-
-# %%
 FollowersCard(ops)
 
 # %% [markdown]
@@ -64,7 +61,7 @@ FollowersCard(ops)
 #
 # ## No mailbox
 # A sent mail leaves the queue when it is auto-deleted or vacuumed; its history and all figures stay, and the content of a
-# notification lives in the record's thread. There is no CC and no BCC for a thread: followers decide who gets a copy.
+# notification lives in the record's thread (red envelopes: notebook `inbox`). There is no CC and no BCC for a thread: followers decide who gets a copy.
 # Incoming mail is taken when its *To* is an address of ours, or when its headers reference a message that was sent from
 # here; everything else is refused, not parked, and a line with the reason stays in the inbound log (`mailops inbound
 # log`). The page `not-a-mailbox.md` of the documentation says the same at more length.

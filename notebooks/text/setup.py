@@ -14,7 +14,7 @@ dns: bool = True  # look at the own domains, for some seconds at most
 from mailops import Ops
 from mailops.checks import queue as checks
 from mailops.checks.ready import ready
-from mailops.widgets import Headline, InboundView, LiveCheck, NightlyCard, ServersView, SetupView
+from mailops.widgets import Headline, InboxView, LiveCheck, NightlyCard, ServersView, SetupView
 
 ops = Ops.open(workspace or None)
 view = SetupView(ops, dns=dns)
@@ -82,7 +82,7 @@ LiveCheck(lambda: checks.plan(ops.findings(), now=ops.clock.now()), ops.run.reco
 # Answers are taken in by `mailops inbound receive`; the log tells what became of each.
 
 # %%
-InboundView(ops).received
+InboxView(ops).received
 
 # %%
 NightlyCard(ops, "setup", globals())

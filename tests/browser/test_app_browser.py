@@ -88,6 +88,8 @@ def test_from_home_to_a_cause_and_the_fix_and_back_by_keyboard_alone(
 ) -> None:
     root, failed = app
     page = page_of()
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url))
     page.goto(f"{root}home?token=act-token")
     assert page.title() == "Mail at a glance – mailops"
     page.keyboard.press("Tab")
@@ -101,10 +103,13 @@ def test_from_home_to_a_cause_and_the_fix_and_back_by_keyboard_alone(
     screenshot(page, "app-cause-light")
     follow(page, re.compile("^Retry, Send Now, Cancel"))
     page.get_by_role("heading", name="Queue", level=1).wait_for()
-    page.frame_locator("iframe").get_by_role("button", name="Retry", exact=True).wait_for(timeout=90_000)
+    page.get_by_role("button", name="Retry", exact=True).wait_for(timeout=90_000)
+    assert page.title() == "Queue – mailops"
+    assert page.evaluate("document.querySelector('main').contains(document.getElementById('rendered_cells'))")
     screenshot(page, "app-queue-light")
     follow(page, "Home")
     page.get_by_role("heading", name="Mail at a glance").wait_for()
+    assert [one for one in fetched if not one.startswith((root.partition("mailops/")[0], "data:", "blob:"))] == []
 
 
 def test_what_is_set_in_the_bar_is_the_address_and_what_the_notebook_shows(
@@ -122,9 +127,9 @@ def test_what_is_set_in_the_bar_is_the_address_and_what_the_notebook_shows(
     page.get_by_label("Mail", exact=True).fill(str(failed))
     page.get_by_label("Mail", exact=True).press("Enter")
     page.wait_for_url(re.compile(rf"page/queue\?.*mail={failed}"))
-    within = page.frame_locator("iframe")
-    within.get_by_role("heading", name=f"Mail {failed}: Mail 2").wait_for(timeout=90_000)
-    assert within.locator("body").get_attribute("data-jp-theme-name") == "JupyterLab Dark"
+    page.get_by_role("heading", name=f"Mail {failed}: Mail 2").wait_for(timeout=90_000)
+    assert page.locator("body").get_attribute("data-jp-theme-name") == "JupyterLab Dark"
+    assert page.get_by_text(f"What it shows: mail = {failed}").is_visible()
     screenshot(page, "app-bar-dark")
 
 

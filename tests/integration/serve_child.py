@@ -46,6 +46,12 @@ POINTS = {
     "outcome": "mailops.queue.sending:settle",
     "explained": "mailops.queue.sending:explained",
 }
+RECEIVING = {
+    "receive": "mailops.inbound.lmtp:LmtpListener.take",
+    "fetch": "mailops.inbound.boxes:ImapBox.mails",
+    "look": "mailops.inbound.accounts:Accounts.list",
+}
+"""Points of the services that bring mail in: no mail that is handed over passes them."""
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "full": lambda: OSError(errno.ENOSPC, "No space left on device"),
     "busy": lambda: BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
@@ -83,7 +89,7 @@ def main(faults: Path) -> None:
                 DEEDS[kind]()
             raise ERRORS[kind]()
 
-    for point, place in POINTS.items():
+    for point, place in (POINTS | RECEIVING).items():
         module, _, name = place.partition(":")
         try:
             holder: Any = importlib.import_module(module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -19,10 +20,10 @@ import pytest
 from furnish import furnish
 
 from mailops import Ops
-from mailops.app import bar, pages
+from mailops.app import bar, hands, pages
 from mailops.app.handlers import document
 from mailops.app.serve import addresses, settings
-from mailops.errors import ConfigError
+from mailops.errors import ConfigError, InputRefused, StateConflict
 from mailops.jobs.catalogue import available
 from mailops.page.blocks import Link, Paragraph, Raw, Table, Title, html, text
 from mailops.testing import SmtpServer, refuse
@@ -58,12 +59,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ops, Call
         said = child.stdout.readline()
         found = re.search(r"(http://127\.0\.0\.1:\d+)/mailops/home\?look=", said)
         assert found, said
+        start.address = found[1]  # type: ignore[attr-defined]
 
-        def get(path: str, token: str = "look=look-token") -> tuple[int, str]:
+        def get(path: str, token: str = "look=look-token", **more: Any) -> tuple[int, str]:
             mark = "&" if "?" in path else "?"
             address = f"{found[1]}/{path}{mark}{token}" if token else f"{found[1]}/{path}"
             try:
-                with urllib.request.urlopen(address, timeout=20) as answer:
+                with urllib.request.urlopen(urllib.request.Request(address, **more), timeout=60) as answer:
                     return answer.status, answer.read().decode()
             except urllib.error.HTTPError as error:
                 return error.code, error.read().decode()
@@ -83,7 +85,7 @@ def get(served: Any) -> Get:
     return get
 
 
-PAGES = ("home", "queue", "queue?show=all", "status", "verdicts", "search?q=strict.example", "search?q=", "trace",
+PAGES = ("home", "queue", "queue?show=all", "status", "verdicts", "files", "search?q=strict.example", "search?q=", "trace",
          "docs/index", "docs/how-to/relay", "page/queue", "page/connect_google")  # fmt: skip
 
 
@@ -193,10 +195,29 @@ def test_who_only_looks_reaches_nothing_that_acts(get: Get) -> None:
     assert "jupyter-config-data" not in get("voila/render/queue.ipynb")[1]
     assert "you may look" in get("mailops/page/queue")[1]
     assert "<iframe" not in get("mailops/page/queue")[1]
-    acts = get("mailops/page/queue", token="token=act-token")
-    assert acts[0] == 200
-    assert 'data-src="../voila/render/queue.ipynb"' in acts[1]
-    assert "act-token" not in acts[1]
+    assert get("api/kernels", token="token=act-token") == (200, "[]")
+
+
+def test_a_notebook_is_a_page_of_the_app_with_header_bar_and_ways_on(get: Get) -> None:
+    """The whole page as voila draws it in our template, once the browser has told its theme; before, no kernel runs."""
+    status, asked = get("mailops/page/jobs", token="token=act-token")
+    assert (status, "data-hop=1" in asked) == (200, True)
+    assert get("api/kernels", token="token=act-token")[1] == "[]"
+    status, body = get("mailops/page/jobs?q=x", token="token=act-token", headers={"Cookie": "mailops-theme=dark"})
+    assert status == 200
+    page = Read(body)
+    assert re.search(r"<title>Jobs – mailops</title>", body)
+    assert page.all("html")[0]["lang"] == "en"
+    assert [len(page.all(tag)) for tag in ("main", "header", "footer")] == [1, 1, 1]
+    assert page.all("main")[0]["id"] == "page"
+    assert str(page.all("a")[0]["href"]).endswith("#page")
+    led = [str(one.get("href")) for one in page.all("a")]
+    for way in ("/mailops/home", "/mailops/queue", "/mailops/docs/index", "/mailops/page/inbound"):
+        assert way in led
+    assert 'data-theme="dark"' in body
+    fetched = [str(one.get("src", "")) for one in page.all("script")] + [str(one["href"]) for one in page.all("link")]
+    assert not [one for one in fetched if one.startswith(("http", "//"))]
+    assert "act-token" not in body.partition("jupyter-config-data")[0]
 
 
 def test_read_only_gives_nobody_the_second_token(served: Any) -> None:
@@ -286,3 +307,113 @@ def test_no_link_of_the_documentation_is_dead_in_the_app(name: str) -> None:
 def test_a_page_names_a_report_only_where_there_is_one(get: Get, tmp_path: Path) -> None:
     assert get("mailops/report/nobody")[0] == 404
     assert get("mailops/report/..%2f..%2fetc")[0] == 404
+
+
+# --- handed in and taken away -----------------------------------------------------------------------------------------
+
+
+def handed(
+    get: Get, kind: str, name: str, data: bytes, *, piece: int, token: str = "token=act-token"
+) -> dict[str, Any]:
+    """Hand a file in by pieces, as the page's script does; the last answer, with its status as ``status``."""
+    at, answer = 0, {}
+    while at < len(data):
+        where = f"mailops/hand/{kind}?name={name}&size={len(data)}&at={at}"
+        status, body = get(where, token, method="POST", data=data[at : at + piece])
+        answer = {**json.loads(body), "status": status}
+        if "at" not in answer:
+            return answer
+        at = answer["at"]
+    return answer
+
+
+REPORT = b"""<?xml version="1.0"?><feedback><report_metadata><org_name>receiver.example</org_name><email>d@receiver.example</email>
+<report_id>%d</report_id><date_range><begin>1764288000</begin><end>1764374400</end></date_range></report_metadata>
+<policy_published><domain>acme.example</domain><p>none</p></policy_published><record><row><source_ip>192.0.2.1</source_ip>
+<count>7</count><policy_evaluated><disposition>none</disposition><dkim>pass</dkim><spf>pass</spf></policy_evaluated></row>
+<identifiers><header_from>acme.example</header_from></identifiers><auth_results><spf><domain>acme.example</domain>
+<result>pass</result></spf></auth_results></record></feedback>"""
+
+
+def test_a_report_is_handed_in_by_pieces_and_counts_at_once(get: Get, served: Any) -> None:
+    ops: Ops = served[0]
+    answer = handed(get, "dmarc", "..%2F..%2Freport.xml", REPORT % 1, piece=100)
+    assert answer["status"] == 200
+    assert answer["said"].startswith("1 report, 7 messages")
+    assert (ops.workspace.path / "dmarc" / "report.xml").read_bytes() == REPORT % 1
+    assert ops.dmarc.read().messages == 7
+    again = handed(get, "dmarc", "report.xml", REPORT % 2, piece=1000)
+    assert again["name"] == "2-report.xml"  # what lies there keeps its name
+    assert not list((ops.workspace.path / "uploads").iterdir())
+
+
+def test_a_file_of_more_than_ten_mebibytes_comes_whole(get: Get, served: Any) -> None:
+    rows = b"email,name\n" + b"".join(b"p%07d@fine.example,%s\n" % (n, b"x" * 90) for n in range(120_000))
+    assert len(rows) > 12 * 1024 * 1024
+    answer = handed(get, "recipients", "big.csv", rows, piece=hands.PIECE)
+    assert answer["said"].startswith("120,000 rows, 120,000 with an address.")
+    assert (served[0].workspace.path / "lists" / "big.csv").stat().st_size == len(rows)
+
+
+def test_a_mail_that_came_back_is_taken_in(get: Get) -> None:
+    report = b"From: MAILER-DAEMON@strict.example\r\nTo: ann@acme.example\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r\n" \
+        b"Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nNo.\r\n" \
+        b"--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; strict.example\r\n\r\nFinal-Recipient: rfc822; u9@strict.example\r\n" \
+        b"Action: failed\r\nStatus: 5.1.1\r\n\r\n--b--\r\n"  # fmt: skip
+    assert "1 " in handed(get, "bounces", "back.eml", report, piece=64)["said"]
+    assert "taken before" in handed(get, "bounces", "back.eml", report, piece=4000)["said"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "data", "code"),
+    [("dmarc", "x.xml", b"<no", "upload.no_report"), ("recipients", "x.csv", b"email\n,\n", "upload.no_list"),
+     ("nothing", "x", b"1", "upload.kind"), ("dmarc", "...", b"1", "upload.name")],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_with_what_to_do(
+    get: Get, served: Any, kind: str, name: str, data: bytes, code: str
+) -> None:
+    answer = handed(get, kind, name, data, piece=100)
+    assert (answer["status"], answer["code"]) == (400, code)
+    assert answer["message"]
+    assert not (served[0].workspace.path / "dmarc" / "x.xml").exists()
+
+
+def test_a_piece_out_of_turn_is_told_where_to_go_on(tmp_path: Path) -> None:
+    assert hands.take(tmp_path, "dmarc", "a.xml", size=10, at=0, piece=b"12345") == hands.Handed(5)
+    for at in (3, 7):
+        with pytest.raises(StateConflict) as caught:
+            hands.take(tmp_path, "dmarc", "a.xml", size=10, at=at, piece=b"678")
+        assert caught.value.facts["at"] == 5
+    whole = hands.take(tmp_path, "dmarc", "a.xml", size=10, at=5, piece=b"67890")
+    assert whole.path == tmp_path / "dmarc" / "a.xml"
+    for size, piece in ((0, b""), (4, b"12345"), (hands.MOST + 1, b"1"), (hands.PIECE + 9, b"x" * (hands.PIECE + 1))):
+        with pytest.raises(InputRefused):
+            hands.take(tmp_path, "dmarc", "b.xml", size=size, at=0, piece=piece)
+
+
+def test_who_only_looks_hands_nothing_in(get: Get, served: Any) -> None:
+    assert get("mailops/hand/dmarc?name=l.xml&size=3&at=0", method="POST", data=b"abc")[0] in (401, 403)
+    assert not (served[0].workspace.path / "dmarc" / "l.xml").exists()
+    assert 'id="hand-files"' not in get("mailops/files")[1]
+    assert 'id="hand-files"' in get("mailops/files", token="token=act-token")[1]
+    assert get("mailops/away/records.txt?domain=acme.example")[0] == 403
+
+
+def test_lists_are_taken_away_as_files(get: Get, served: Any, tmp_path: Path) -> None:
+    import pandas as pd
+
+    lines = get("mailops/away/queue.csv?to=strict.example")[1].splitlines()
+    assert len(lines) == 4
+    assert "recipient" in lines[0]
+    assert all("@strict.example" in line for line in lines[1:])
+    with urllib.request.urlopen(
+        served[1].address + "/mailops/away/queue.parquet?show=all&look=look-token", timeout=60
+    ) as answer:
+        (tmp_path / "q.parquet").write_bytes(answer.read())
+        assert answer.headers["Content-Disposition"] == 'attachment; filename="queue.parquet"'
+    assert len(pd.read_parquet(tmp_path / "q.parquet")) == 4
+    assert get("mailops/away/ends.ics")[1].startswith("BEGIN:VCALENDAR")
+    assert "address" in get("mailops/away/suppressions.csv")[1].splitlines()[0]
+    assert get("mailops/away/suppressions.parquet")[0] == 404
+    assert get("mailops/away/queue.csv", token="")[0] == 403
+    assert "away/queue.csv?show=all" in get("mailops/queue?show=all")[1]

@@ -430,3 +430,18 @@ def test_the_peer_for_tests_lives_when_nobody_holds_its_standard_input(tmp_path:
     finally:
         child.kill()
         child.communicate()
+
+
+def test_one_press_tests_every_server_and_says_how_many_passed(sqlite_file_ops: Ops) -> None:
+    from mailops.widgets import ServersView
+
+    ops = sqlite_file_ops
+    with SmtpServer() as smtp:
+        furnish(ops, smtp)
+        view = ServersView(ops)
+        press(view.widget, "Test all")
+        number = len(ops.setup.servers)
+        assert within(30, lambda: "passed Test Connection" in words_of(view._so_far))
+    assert f"{number} of {number} server" in words_of(view._so_far)
+    assert all(card.verdict.passed for card in view.tests)
+    assert "setup.ipynb" in words_of(view.widget)

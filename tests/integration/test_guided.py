@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from mailops import Ops
+from mailops import Ops, Server
 from mailops.demo.practice import Practice, answers, walk
 from mailops.errors import AuthError, ConfigError
 from mailops.guides.checks import Services
 from mailops.guides.service import PRACTICE, Guided, subjects_of
+from mailops.model.setup import Encryption
 from mailops.model.verdict import VerdictState
 from mailops.oauth import Doctor, FlowKind, SignIn, TokenService
 from mailops.oauth.doctor import Reading
@@ -107,8 +110,6 @@ def test_a_restart_goes_on_where_it_was(ops: Ops) -> None:
 
 
 def test_the_listener_takes_the_answer_and_closes(azure: Practice) -> None:
-    import threading
-
     guided = azure.guided()
     up_to(guided, azure, "connect")
     came: list[object] = []
@@ -573,3 +574,151 @@ def test_what_only_the_first_mail_shows_keeps_the_guide_from_ending_green(ops: O
         practice.behave(Scenario.HEALTHY)
         guided.check("first_mail")
         assert guided.progress().done
+
+
+# --- the way through a guide as a card ---------------------------------------------------------------------------------
+
+
+def labels_of(widget: Any) -> list[str]:
+    """The captions of all buttons of a live card."""
+    own = [widget.description] if type(widget).__name__ == "Button" else []
+    return own + [label for child in getattr(widget, "children", ()) for label in labels_of(child)]
+
+
+def said_by(widget: Any) -> str:
+    return str(getattr(widget, "value", "")) + " ".join(said_by(child) for child in getattr(widget, "children", ()))
+
+
+def press(widget: Any, label: str) -> None:
+    """Press a button of a live card, and wait until its work is done."""
+    found = [one for one in buttons_of(widget) if one.description == label]
+    assert found, labels_of(widget)
+    found[0].click()
+    for thread in threading.enumerate():
+        if thread.name == "guide-work":
+            thread.join(20)
+
+
+def buttons_of(widget: Any) -> list[Any]:
+    own = [widget] if type(widget).__name__ == "Button" else []
+    return own + [one for child in getattr(widget, "children", ()) for one in buttons_of(child)]
+
+
+def test_the_steps_stand_in_their_phases_and_each_is_a_press_away(azure: Practice) -> None:
+    from mailops.widgets.guide_view import GuideView
+
+    guided = azure.guided()
+    up_to(guided, azure, "client_secret")
+    view = GuideView(guided)
+    view.widget  # noqa: B018 (draws it)
+    stops = view._steps.stops
+    assert [stop["number"] for stop in stops] == list(range(1, len(stops) + 1))
+    assert list(dict.fromkeys(stop["phase"] for stop in stops)) == list(guided.run.guide.parts)
+    assert (view._steps.shown, view._steps.done) == ("client_secret", guided.progress().passed)
+    assert view._steps.moved == 0  # nobody went anywhere yet: the focus stays
+    view._steps.receive({"open": "account"})
+    assert (view._steps.shown, view._steps.moved) == ("account", 1)
+    assert 'data-mo-step="account"' in said_by(view._body)
+    view._steps.receive({"open": "nowhere"})
+    view._steps.receive("rubbish")
+    assert view._steps.shown == "account"
+
+
+def test_what_is_wrong_is_said_at_the_field(azure: Practice) -> None:
+    from mailops.widgets.guide_view import GuideView
+
+    guided = azure.guided()
+    up_to(guided, azure, "client_id")
+    with pytest.raises(ConfigError) as caught:
+        guided.submit("client_id", {"client_id": "no id"})
+    assert list(caught.value.facts["fields"]) == ["client_id"]
+    view = GuideView(guided)
+    view.widget  # noqa: B018 (draws it)
+    view._fields["client_id"].value = "no id"
+    press(view.widget, "Save and continue")
+    label, told = view._wrong["client_id"]
+    assert caught.value.message in told.value
+    assert list(view._steps.wrong) == [label]
+    assert f"Nothing is saved yet: see {label}." in said_by(view._answer)
+    view._fields["client_id"].value = azure.client_id
+    press(view.widget, "Save and continue")
+    assert view._steps.wrong == {}
+    assert view._steps.moved == 1  # on to the next step, and the focus with it
+
+
+def test_a_refused_sign_in_fails_its_step_and_leads_to_the_one_that_mends_it(azure: Practice) -> None:
+    from mailops.widgets.guide_view import GuideView
+
+    guided = azure.guided()
+    up_to(guided, azure, "connect")
+    secret = guided.run.answers()["client_secret"]
+    guided.run.secrets.vault.put(str(secret).removeprefix("vault:"), "Zx8~wrong-but-well-formed-0000000000000000")
+    view = GuideView(guided)
+    view.widget  # noqa: B018 (draws it)
+    opened = guided.begin()
+    view._work(lambda: view._came_back(azure.click(opened.address)))
+    for thread in threading.enumerate():
+        if thread.name == "guide-work":
+            thread.join(20)
+    failed = guided.run.step("connect")
+    assert failed.state is VerdictState.FAILED
+    assert failed.note
+    numbers = {stop["id"]: stop["number"] for stop in view._steps.stops}
+    go = f"Go to step {numbers['client_secret']}: Make a client secret"
+    assert go in labels_of(view._answer)
+    press(view.widget, go)
+    assert view._steps.shown == "client_secret"
+
+
+def test_a_step_that_waits_leads_to_what_it_waits_for(azure: Practice) -> None:
+    from mailops.widgets.guide_view import GuideView
+
+    view = GuideView(azure.guided())
+    view.widget  # noqa: B018 (draws it)
+    view.show("connect")
+    waits_for = azure.guided().missing("connect")
+    assert waits_for
+    assert [label for label in labels_of(view._body) if label.startswith("Go to step ")]
+
+
+def test_practice_is_a_switch_in_the_page_and_each_world_keeps_its_place(ops: Ops) -> None:
+    from mailops.widgets.guide_view import TO_PRACTICE, TO_REAL, GuideView, Standing
+
+    with Practice(ops, "outlook", ANN) as practice:
+        real = Guided.open(ops, "azure", ANN)
+        seen: list[Any] = []
+        view = GuideView(real, switch=lambda: (practice.guided(), practice.console_url))
+        standing = Standing(real, lambda verdict: seen.append(verdict) or verdict, beside=view)
+        view.widget, standing.widget  # noqa: B018 (draws them)
+        recorded = len(seen)
+        press(view.widget, TO_PRACTICE)
+        assert "Practice: a sandbox stands for the provider." in said_by(view._notes)
+        walk(practice)
+        view.show("")
+        standing.hear()
+        assert "practice/" in standing.html()
+        assert len(seen) == recorded  # what practice reached is none of the run's
+        assert "walked the whole guide in practice" in said_by(view._finish)
+        assert "Send a test mail to yourself" not in labels_of(view._finish)  # a sandbox would take it
+        press(view.widget, TO_REAL)
+        assert view.guided is real
+        assert real.run.answers() == {}
+        assert view._finish.children == ()
+
+
+def test_at_the_end_a_guide_sends_a_mail_to_yourself_and_makes_a_job(ops: Ops) -> None:
+    from mailops.testing import SmtpServer
+    from mailops.widgets.finish import FinishCard
+
+    with SmtpServer() as smtp:
+        ops.save_server(
+            Server(key="out", name="Out", host="127.0.0.1", port=smtp.port, encryption=Encryption.NONE, from_filter=ANN)
+        )
+        ending = FinishCard(Guided.open(ops, "azure", ANN))
+        assert "connect_google.ipynb" in ending.html()
+        labels = labels_of(ending.widget)
+        assert labels[0] == "Send a test mail to yourself"
+        assert "Make this a nightly job" in labels
+        assert ending.nightly.parameters == {"mailbox": ANN}
+        assert " is Sent through out" in str(ending.test._submit({"sender": ANN, "to": ANN}))
+        assert len(smtp.messages) == 1

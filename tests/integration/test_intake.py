@@ -399,10 +399,10 @@ def test_a_person_is_found_in_and_forgotten_from_what_came_in(
 def test_the_notebook_shows_the_sums_and_tries_the_shelf_again(
     ops: Ops, folder: Path, failing: Callable[[], None]
 ) -> None:
-    from mailops.widgets import InboundView
+    from mailops.widgets import InboxView
 
     ops.ingest([put(folder, mail(1, subject=RAISE), mail(2))])
-    view = InboundView(ops)
+    view = InboxView(ops)
     (sums,) = view.intake.table.widget.rows
     assert (sums["account"], sums["seen"], sums["delivered"], sums["shelved"], sums["missing"]) == (
         "ingest",

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from mailops.jobs.verdicts import RunContext
 from mailops.model.verdict import Verdict, VerdictState
 from mailops.store.runs import Run, finish_run, list_runs, start_run
 from mailops.testing import ManualClock
+from mailops.workspace import init
 
 NOTEBOOKS = Path(__file__).parent.parent / "fixtures" / "notebooks"
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.timeout(240)]
@@ -50,6 +52,41 @@ def test_an_instant_runs_once_and_leaves_its_line(sqlite_ops: Ops) -> None:
     told = json.loads((sqlite_ops.workspace.path / "alerts.jsonl").read_text())
     assert (told["job"], told["kind"], told["run"]) == ("hourly", "failing", done.runs[0])
     assert told["reasons"]
+
+
+def test_a_run_by_hand_is_nobody_s_slot(sqlite_ops: Ops) -> None:
+    """At 6f79daf it counted as the newest instant, so a missed one was never made up for."""
+    clock = ManualClock(sqlite_ops.clock.now())
+    jobs = Jobs(sqlite_ops.workspace, clock)
+    made = jobs.add(NOTEBOOKS / "gate.ipynb", every="1h", name="hourly", missed="all")
+    clock.advance(3 * 3600 + 60)
+    by_hand = jobs.run("hourly")
+    assert by_hand.id == made.run_id(clock.now(), by_hand=True)
+    (done,) = jobs.tick()
+    assert done.runs == tuple(made.run_id(made.created_at + timedelta(hours=n)) for n in (1, 2, 3))
+    assert len(jobs.history("hourly")) == 4
+
+
+def test_two_schedulers_and_one_store_run_each_instant_once(sqlite_ops: Ops, tmp_path: Path) -> None:
+    clock = ManualClock(sqlite_ops.clock.now())
+    one = Jobs(sqlite_ops.workspace, clock)
+    made = one.add(NOTEBOOKS / "gate.ipynb", every="1h", name="hourly", missed="all")
+    other = init(tmp_path / "other")
+    (other.path / "mailops.toml").write_text(f'[database]\nurl = "{sqlite_ops.workspace.database}"\n', "utf-8")
+    (other.path / "jobs.json").write_bytes((sqlite_ops.workspace.path / "jobs.json").read_bytes())
+    two = Jobs(other, clock)
+    clock.advance(3 * 3600 + 60)
+    answers: list[Any] = []
+    threads = [threading.Thread(target=lambda jobs=jobs: answers.append(jobs.tick()[0])) for jobs in (one, two)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(200)
+    ids = [made.run_id(made.created_at + timedelta(hours=n)) for n in (1, 2, 3)]
+    assert sorted(run for answer in answers for run in answer.runs) == ids
+    assert sorted(run.id for run in list_runs(sqlite_ops.engine)) == ids
+    assert all(answer.error is None for answer in answers)
+    other.engine.dispose()
 
 
 def test_an_overlap_is_refused_and_made_up_for_later(sqlite_ops: Ops) -> None:
@@ -106,6 +143,8 @@ def test_a_run_that_could_not_begin_has_its_line_and_is_not_tried_again(sqlite_o
 
 def test_the_commands_keep_list_and_remove_jobs(sqlite_ops: Ops) -> None:
     words = ["jobs", "add", "queue", "--cron", "30 2 * * *", "--zone", "Europe/Berlin", "-p", "max_failed=3"]
+    assert cli(sqlite_ops, *words, "--dst", "both")["dst"] == "both"
+    assert cli(sqlite_ops, "jobs", "add", "queue", "--every", "4m", status=2)["code"] == "job.too_often"
     added = cli(sqlite_ops, *words)
     assert (added["name"], added["parameters"]) == ("queue", {"max_failed": 3})
     (line,) = cli(sqlite_ops, "jobs", "list")

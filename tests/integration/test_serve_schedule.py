@@ -34,7 +34,7 @@ def test_mail_is_fetched_and_notebooks_run(ops_factory: Callable[..., Ops], monk
         with serving(ops):
             wait_for(lambda: any(one.counts.stored for one in ops.intake.ledger().sums), 60)
             wait_for(lambda: any(run.status == "failed" for run in ops.jobs.history("hourly")), 90)
-    assert not ops.jobs.waiting()
+            wait_for(lambda: not ops.jobs.waiting(), 20)  # told of, too
 
 
 def test_a_mailbox_is_looked_at_every_so_many_minutes(

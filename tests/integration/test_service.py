@@ -49,7 +49,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         with faulty(tmp_path_factory.mktemp("service"), "--webhooks", "0") as made:
             assert made.child.stdout is not None
             made.http = int(made.child.stdout.readline().rpartition("127.0.0.1:")[2].partition("/")[0])  # type: ignore[attr-defined]
-            made.until(lambda: set(pids(made.ops)) == {"intake", "queue", "schedule"}, "not all are up")
+            made.until(lambda: set(pids(made.ops)) == {"intake", "queue", "schedule", "mailboxes"}, "not all are up")
             yield made
             assert made.end() == 0, made.errors.read_text()[-3000:]
 
@@ -145,10 +145,10 @@ def test_services_end_with_a_parent_that_is_killed(ops_factory: Callable[..., Op
         furnish(ops, smtp)
         with serving(ops, "--queue-every", "0.3") as (child, port):
             limit = time.monotonic() + 20
-            while len(pids(ops)) < 3 and time.monotonic() < limit:
+            while len(pids(ops)) < 4 and time.monotonic() < limit:
                 time.sleep(0.05)
             services = pids(ops)
-            assert len(services) == 3
+            assert len(services) == 4
             child.kill()
             child.wait(timeout=10)
             while any(Path(f"/proc/{pid}").exists() for pid in services.values()):
@@ -172,7 +172,7 @@ def test_health_and_metrics_say_what_status_says(served: Serving) -> None:
     text = get(served, "/metrics").text
     families = {family.name: family for family in text_string_to_metric_families(text)}
     up = {sample.labels["service"]: sample.value for sample in families["mailops_service_up"].samples}
-    assert up == {"intake": 1.0, "queue": 1.0, "schedule": 1.0}
+    assert up == {"intake": 1.0, "queue": 1.0, "schedule": 1.0, "mailboxes": 1.0}
     restarts = {sample.labels["service"]: sample.value for sample in families["mailops_service_restarts"].samples}
     assert restarts == {s.name: s.restarts for s in served.ops.status().running[0].services}
     sent = [s.value for s in families["mailops_queue_mails"].samples if s.labels["state"] == "sent"]
@@ -197,7 +197,7 @@ def test_the_command_says_it_with_its_exit_code(served: Serving, ops_factory: Ca
     served.until(lambda: served.ops.queue.counts()[MailState.OUTGOING] == 0, "it is not recorded")
     code, told = status(served.ops)
     assert (code, told["exit_code"]) == (0, 0)
-    assert [s["name"] for s in told["running"][0]["services"]] == ["intake", "queue", "schedule"]
+    assert [s["name"] for s in told["running"][0]["services"]] == ["intake", "queue", "schedule", "mailboxes"]
     assert all(s["pid"] and s["heard"] for s in told["running"][0]["services"])
     assert told["queue"]["counts"]["sent"] > 0
     assert sum(w["sent"] for w in told["workers"]) > 0

@@ -157,23 +157,27 @@ def test_why_here_names_the_rule(desk: Desk, raw: bytes, rule: str) -> None:
 
 
 def test_the_notebook_shows_why_and_moves(desk: Desk) -> None:
-    from mailops.widgets import InboundView
+    from mailops.widgets import InboundSetupView, InboxView
 
     take(desk, mail(1))
     take(desk, mail(2, more="In-Reply-To: <m1@x.example>\r\n", subject="Something else"))
     ops = desk.ops()
-    view = InboundView(ops)
+    view = InboxView(ops)
     newest, first = view.entries.table.widget.rows
     assert (newest["record"], newest["rule"], first["rule"]) == (1, "reply", "alias")
-    (move,) = view.entries.actions.actions
+    move, why = view.entries.actions.actions
     assert move.preview().run is None
+    assert why.preview().sentence == "Tick an entry."
     view.entries.table.widget.selected = [newest["id"]]
+    told = why.preview()
+    assert (told.run, "by References or In-Reply-To" in told.sentence) == (None, True)
+    assert any(line.startswith("reply: ") for line in told.examples)
     seen = move.preview()
     assert seen.sentence == "Move 1 to a new lead each."
     assert seen.run is not None
     assert "answers follow" in seen.run(lambda text: None)
     view.entries.refresh()
     assert view.entries.table.widget.rows[0]["rule"] == "moved"
-    shown = [row["state"] for row in view.methods.table.widget.rows]
+    shown = [row["state"] for row in InboundSetupView(ops).methods.table.widget.rows]
     assert shown[0] == "recommended"
     ops.close()

@@ -76,7 +76,6 @@ MODULES = {"dnspython": "dns", "dkimpy": "dkim", "google-auth-oauthlib": "google
     "pynacl": "nacl", "pytest-xdist": "xdist", "python-hcl2": "hcl2"}  # fmt: skip
 USED_UNIMPORTED = {  # package → what for
     "jupyterlab": "make lab",
-    "voila": "make app",
     "pynacl": "dkimpy signs and reads Ed25519 with it",
     "pytest-timeout": "the suite's time limits",
     "pytest-xdist": "the suite on several cores",

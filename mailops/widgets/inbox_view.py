@@ -1,4 +1,5 @@
-"""Received mail as a person works with it: what became of each, what a report has changed, and the aliases."""
+"""Received mail as a person works with it: threads and their envelopes, what became of each mail, the shelf, and where
+a mail would go."""
 
 from __future__ import annotations
 
@@ -9,13 +10,20 @@ import ipywidgets
 
 from ..inbound.shelf import Shelved
 from ..inbound.values import Kind, LogLine
-from ..model.alias import Alias, Policy
+from ..model.text import counted
+from ..page.sanitise import safe_html
+from ..page.theme import box, chip, esc, heading, html_table, live_only, paragraph
+from ..threads.envelope import Mark
 from .actions import Action, Actions, Preview
-from .controls import choice, field, narrow, row
-from .table import Column, Rows, Table, TableCard
+from .controls import button, choice, field, narrow, row
+from .envelope_view import EnvelopesCard
+from .faces import Card, follow, said
+from .table import Column, Rows, Table, TableCard, state_cell
+from .trace_view import MailsCard
 
 if TYPE_CHECKING:
     from ..ops import Ops
+    from ..threads.desk import Row
 
 LOG = (
     Column("at", "Received (UTC)"),
@@ -25,13 +33,16 @@ LOG = (
     Column("why", "Why, or what a report changed", kind="long"),
     Column("answer", "Answer", kind="long"),
 )
-ALIASES = (
-    Column("address", "Alias"),
-    Column("model", "Makes"),
-    Column("policy", "Takes mail from"),
-    Column("automatic", "Automatic mail"),
-    Column("domain", "Reached at"),
+THREADS = (
+    Column("number", "Record"),
+    Column("model", "Kind"),
+    Column("name", "Name", kind="long"),
+    Column("sender", "From"),
+    Column("entries", "Entries", kind="number"),
+    Column("mark", "Envelope", kind="state"),
+    Column("last", "Last (UTC)"),
 )
+OPEN = "Press a record's number to read its thread."
 ENTRIES = (
     Column("at", "Received (UTC)"),
     Column("author", "From"),
@@ -39,11 +50,6 @@ ENTRIES = (
     Column("record", "Record"),
     Column("rule", "Rule"),
     Column("words", "Why here", kind="long"),
-)
-METHODS = (
-    Column("what", "What"),
-    Column("state", "State"),
-    Column("words", "Why", kind="long"),
 )
 INTAKE = (
     Column("account", "Account"),
@@ -59,19 +65,162 @@ SHELF = (
     Column("subject", "Subject"),
     Column("reason", "Why it is here", kind="long"),
 )
-AUTOMATIC = (("makes records too", True), ("makes no records", False))
 
 
-class InboundView:
-    """The parts of the notebook *inbound*, for one workspace."""
+class InboxView:
+    """The parts of the notebook *inbox*, for one workspace. ``record`` is opened at once; ``asked`` is traced."""
 
-    def __init__(self, ops: Ops, *, decision: str = "", limit: int = 25) -> None:
-        self.received = ReceivedCard(ops, decision, limit)
-        self.aliases = AliasesCard(ops, limit)
-        self.intake = IntakeCard(ops, limit)
-        self.shelf = ShelfCard(ops, limit)
+    def __init__(
+        self, ops: Ops, *, record: int = 0, decision: str = "", asked: str = "", since: str = "7d", limit: int = 25
+    ) -> None:
+        self.threads = ThreadsCard(ops, record, limit)
+        self.envelopes = EnvelopesCard(ops)
         self.entries = EntriesCard(ops, limit)
-        self.methods = MethodsCard(ops, limit)
+        self.received = ReceivedCard(ops, decision, limit)
+        self.shelf = ShelfCard(ops, limit)
+        self.intake = IntakeCard(ops, limit)
+        self.where = WhereCard(ops)
+        self.trace = MailsCard(ops, asked, since, limit)
+
+
+class ThreadsCard(TableCard):
+    """Records, the one that was written about last first; one opened to its thread: each entry with its envelope mark
+    and the rule that brought it here."""
+
+    def __init__(self, ops: Ops, record: int, limit: int) -> None:
+        self.ops, self.record = ops, record
+        self.table = Table(
+            THREADS, self._page, caption="Records", empty="There is no record yet.", limit=limit, on_open=self.open
+        )
+
+    def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
+        found, total = self.ops.desk.records(offset=offset, limit=limit)
+        marks = self.ops.envelopes.red_records([one.id for one in found])
+        return Rows([_record_row(one, marks.get(one.id, 0)) for one in found], total)
+
+    def open(self, record: int) -> None:
+        """Show one record's thread below the table."""
+        self.record = record
+        self.hear()
+
+    def hear(self) -> None:
+        self.table.refresh()
+        if "widget" in self.__dict__:
+            self._thread.value = self._shown()
+
+    def refresh(self) -> None:
+        self.hear()
+
+    def _shown(self) -> str:
+        return thread_html(self.ops, self.record) if self.record else paragraph(OPEN, muted=True)
+
+    def build(self) -> ipywidgets.Widget:
+        follow(self)
+        self._thread = ipywidgets.HTML(self._shown())
+        return ipywidgets.VBox([self.table.widget, self._thread])
+
+    def html(self) -> str:
+        return self.table.html() + (self._shown() if self.record else "")
+
+    def text(self) -> str:
+        if not self.record:
+            return self.table.text()
+        lines = [f"{one.created_at:%Y-%m-%d %H:%M} {one.kind} {one.author_email or ''}: {one.subject or ''}"
+                 for one in self.ops.threads.entries(self.record)]  # fmt: skip
+        return "\n".join([self.table.text(), f"Record {self.record}", *lines])
+
+
+def thread_html(ops: Ops, key: int) -> str:
+    """A record's thread, oldest first; quoted text is folded in this view only."""
+    record, entries = ops.desk.record(key), ops.threads.entries(key)
+    parts = [heading(f"{record.model} {record.id}: {record.name}", 3)]
+    for entry in entries:
+        found = ops.envelopes.of(entry.id)
+        told = counted(len(found.lines), "recipient")
+        red = found.mark is Mark.RED
+        mark = chip(f"✉ {told}", "bad" if red else "calm", "✗" if red else "") if found.lines else ""
+        note = chip("note", "warn") if entry.kind == "note" else ""
+        why = ops.desk.why(entry.id)
+        who = f"<b>{esc(entry.author_email or 'mailops')}</b> {entry.created_at:%Y-%m-%d %H:%M} UTC"
+        parts.append(
+            box(
+                f"<div>{who} {note} {mark}</div>"
+                + (f"<div><b>{esc(entry.subject)}</b></div>" if entry.subject else "")
+                + f'<div style="overflow-wrap:anywhere">{folded(safe_html(entry.body or ""))}</div>'
+                + paragraph(f"Entry {entry.id}. Why here: {why.words}.", muted=True),
+                accent="bad" if red else None,
+            )
+        )
+    return "".join(parts)
+
+
+def folded(html: str) -> str:
+    """Clean HTML with what it quotes folded: block quotes, and lines that begin with ``>`` in plain text.
+
+    >>> folded("<pre>Yes.\\n&gt; Shall we?\\n</pre>").count("<details")
+    1
+    """
+    shut = '<details><summary style="cursor:pointer">Quoted text</summary>'
+    html = html.replace("<blockquote>", f"{shut}<blockquote>").replace("</blockquote>", "</blockquote></details>")
+    if not html.startswith("<pre>"):
+        return html
+    kept, quoted = [], list[str]()
+    for line in [*html.removeprefix("<pre>").removesuffix("</pre>").splitlines(), ""]:
+        if line.startswith("&gt;"):
+            quoted.append(line)
+            continue
+        if quoted:
+            kept.append(f"{shut}{'<br>'.join(quoted)}</details>")
+            quoted = []
+        kept.append(line)
+    return '<pre style="white-space:pre-wrap">' + "\n".join(kept).rstrip() + "</pre>"
+
+
+class WhereCard(Card):
+    """Where a mail would go, by every rule it passes; nothing is changed."""
+
+    def __init__(self, ops: Ops) -> None:
+        self.ops = ops
+        self.said = ""
+
+    def look(self, mail: str) -> str:
+        """The answer for a mail as text, as HTML."""
+        if not mail.strip():
+            return paragraph("Paste a whole mail, with its header.", muted=True)
+        found = self.ops.inbound.explain(mail.replace("\r\n", "\n").replace("\n", "\r\n").encode())
+        where = [
+            f"{route.model}: {'a new record' if route.record is None else f'record {route.record}'}"
+            for route in found.routes
+        ]
+        told = [f"a notice to {one.to}" for one in found.notices]
+        steps: list[list[object]] = [[step.rule, step.found] for step in found.trace]
+        lines = "; ".join([*where, *told]) or "nowhere"
+        return (
+            heading(f"{found.kind.value.replace('_', ' ').capitalize()}: {lines}", 4)
+            + paragraph(found.reason)
+            + html_table(["Rule", "Found"], steps, caption="Every rule it passed")
+        )
+
+    def build(self) -> ipywidgets.Widget:
+        box_ = ipywidgets.Textarea(description="Whole mail", placeholder="From: …", style={"description_width": "90px"})
+        box_.layout.width, box_.layout.height = "min(760px, 98%)", "150px"
+        press = button("Where Would This Go?", tooltip="Nothing is changed")
+        answer = ipywidgets.HTML(self.look(""))
+
+        def show(_: object) -> None:
+            try:
+                answer.value = self.look(box_.value)
+            except Exception as error:
+                answer.value = box(esc(said(error)), accent="bad", role="alert")
+
+        press.on_click(show)
+        return ipywidgets.VBox([box_, row(press), answer])
+
+    def html(self) -> str:
+        return live_only("Where would this go?")
+
+    def text(self) -> str:
+        return "Where would a mail go: mailops explain receive FILE"
 
 
 class ReceivedCard(TableCard):
@@ -177,7 +326,7 @@ class EntriesCard(TableCard):
             ENTRIES, self._page, caption="Where it is, and why", empty="No mail has made or changed a record.",
             limit=limit, selectable=True,
         )  # fmt: skip
-        self.actions = Actions([Action("Move", self._move)], on_done=self.refresh)
+        self.actions = Actions([Action("Move", self._move), Action("Why Here?", self._why)], on_done=self.refresh)
         self._to = field("To record", "")
         self._new = choice("Else a new", [(model.label, model.name) for model in ops.threads.models])
 
@@ -197,6 +346,16 @@ class EntriesCard(TableCard):
             for entry, why in found
         ]
         return Rows(rows, total)
+
+    def _why(self) -> Preview:
+        ticked = sorted(self.table.selected)
+        if not ticked:
+            return Preview("Tick an entry.")
+        found = self.ops.desk.why(int(ticked[0]))
+        passed = tuple(f"{rule}: {what}" for rule, what in found.trace)
+        return Preview(
+            f"Entry {found.entry} is on record {found.record}: {found.words}. {found.reason}".strip(), passed
+        )
 
     def _move(self) -> Preview:
         ticked = sorted(self.table.selected)
@@ -222,106 +381,18 @@ class EntriesCard(TableCard):
         return ipywidgets.VBox([self.table.widget, row(self._to, self._new), self.actions.widget])
 
 
-class MethodsCard(TableCard):
-    """The ways into the database, with what speaks for and against each here, and what is wrong."""
-
-    def __init__(self, ops: Ops, limit: int) -> None:
-        self.ops = ops
-        self.table = Table(METHODS, self._page, caption="How mail comes in", empty="There is no method.", limit=limit)
-
-    def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
-        found = self.ops.receiving(dns=False)
-        rows = [
-            {
-                "id": one.name, "label": one.name, "what": one.name, "state": "recommended" if one.recommended else "",
-                "words": f"{one.why} For it: {', '.join(one.pros)}. Against it: {', '.join(one.cons)}.",
-            }
-            for one in found.methods
-        ]  # fmt: skip
-        rows += [
-            {
-                "id": one.source,
-                "label": one.source,
-                "what": one.source,
-                "state": "redirect",
-                "words": f"to {one.target}",
-            }
-            for one in found.redirections
-        ]
-        rows += [
-            {
-                "id": f"{one.code} {number}", "label": one.code, "what": one.code, "state": one.severity.value,
-                "words": f"{one.message} {one.fix}",
-            }
-            for number, one in enumerate(found.findings)
-        ]  # fmt: skip
-        return Rows(rows[offset : offset + limit], len(rows))
-
-    def build(self) -> ipywidgets.Widget:
-        return self.table.widget
-
-
-class AliasesCard(TableCard):
-    """The aliases; who is ticked may be told to make no records from automatic mail, and a new one is added below."""
-
-    def __init__(self, ops: Ops, limit: int) -> None:
-        self.ops = ops
-        self.table = Table(
-            ALIASES, self._page, caption="Aliases", empty="There is no alias.", limit=limit, selectable=True
-        )
-        self.actions = Actions(
-            [
-                Action("No Records from Automatic Mail", lambda: self._automatic(False)),
-                Action("Records from Automatic Mail", lambda: self._automatic(True)),
-            ],
-            on_done=self.refresh,
-        )
-        self.by_hand = Actions([Action("Add Alias", self._add)], on_done=self.refresh)
-
-    def _page(self, offset: int, limit: int, sort: str, descending: bool) -> Rows:
-        found = self.ops.aliases
-        return Rows([_alias_row(alias) for alias in found[offset : offset + limit]], len(found))
-
-    def _automatic(self, wanted: bool) -> Preview:
-        ticked = [a for a in self.ops.aliases if a.key in self.table.selected and a.automatic is not wanted]
-        if not ticked:
-            return Preview(f"Tick aliases for which automatic mail {_word(not wanted)}.")
-        names = tuple(alias.address or alias.local for alias in ticked)
-
-        def run(say: Callable[[str], None]) -> str:
-            for name in names:
-                self.ops.change_alias(name, automatic=wanted)
-            self.table.clear_selection()
-            return f"{', '.join(names)}: automatic mail {_word(wanted)}."
-
-        return Preview(f"Automatic mail to {len(names)} of the aliases {_word(wanted)}.", names[:10], run)
-
-    def _add(self) -> Preview:
-        local, model, policy, automatic = (
-            box.value for box in (self._local, self._model, self._policy, self._automatically)
-        )
-        if not local.strip():
-            return Preview("Write the name before the @.")
-
-        def run(say: Callable[[str], None]) -> str:
-            made = self.ops.save_alias(local, model, policy=policy, automatic=automatic)
-            self._local.value = ""
-            return f"{made.address or made.local} makes records of kind {made.model}."
-
-        words = f"An alias {local.strip()!r} that makes records of kind {model} for mail from {policy}."
-        return Preview(words, (f"Automatic mail {_word(automatic)}.",), run)
-
-    def build(self) -> ipywidgets.Widget:
-        self._local = field("Alias", "info")
-        self._model = choice("Makes", [(model.label, model.name) for model in self.ops.threads.models])
-        self._policy = choice("From", [(policy.value, policy.value) for policy in Policy])
-        self._automatically = choice("Automatic", AUTOMATIC)  # type: ignore[arg-type]  # True and False are values
-        entry = row(self._local, self._model, self._policy, self._automatically)
-        return ipywidgets.VBox([self.actions.widget, self.table.widget, entry, self.by_hand.widget])
-
-
-def _word(automatic: bool) -> str:
-    return next(word for word, value in AUTOMATIC if value is automatic)
+def _record_row(one: Row, red: int) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "label": f"record {one.id}",
+        "number": one.id,
+        "model": one.model,
+        "name": one.name,
+        "sender": one.email or "",
+        "entries": one.entries,
+        "mark": state_cell("failed", f"{red} red") if red else state_cell("", "white"),
+        "last": f"{one.last:%Y-%m-%d %H:%M}" if one.last else "",
+    }
 
 
 def _log_row(line: LogLine) -> dict[str, Any]:
@@ -346,16 +417,4 @@ def _shelf_row(one: Shelved) -> dict[str, Any]:
         "sender": one.sender or "(nobody)",
         "subject": one.subject,
         "reason": one.reason,
-    }
-
-
-def _alias_row(alias: Alias) -> dict[str, Any]:
-    return {
-        "id": alias.key,
-        "label": alias.address or alias.local,
-        "address": alias.address or alias.local,
-        "model": alias.model,
-        "policy": alias.policy.value,
-        "automatic": _word(alias.automatic),
-        "domain": "any domain" if alias.any_domain else "its own",
     }
