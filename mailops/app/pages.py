@@ -121,6 +121,7 @@ def home(ops: Ops, query: Query) -> Page:
         blocks.insert(2, Paragraph((say("This is the demonstration, a month of made mail. "), way)))
     blocks += [_check(one) for one in verdicts]
     blocks += _causes(ops)
+    blocks += _for_support(ops)
     blocks += _ends(ops, now)
     blocks += _changed(ops)
     blocks += [Title(say("Pages"), say("What each answers, and what its last run said."), level=2), _notebooks(ops)]
@@ -158,6 +159,16 @@ def _causes(ops: Ops) -> list[Block]:
     caption = say("Why mails fail or wait")
     columns = (say("Cause"), say("Recipient domain"), say("Deliveries"))
     return [Title(caption, level=2), Table(caption, columns, rows, titled=True)]
+
+
+def _for_support(ops: Ops) -> list[Block]:
+    """Failures that come again without a reason: what support is for, with the page that makes the bundle."""
+    found = ops.support.suggested()[:5]
+    if not found:
+        return []
+    rows = [(one.says, Link("Make the bundle", notebook("support_bundle", mail=one.mail or ""))) for one in found]
+    caption = "A matter for support"
+    return [Title(caption, level=2), Table(caption, ("What", "What to do"), rows, titled=True)]
 
 
 def _ends(ops: Ops, now: datetime) -> list[Block]:

@@ -202,12 +202,13 @@ class RatesView:
                 r["hard"],
                 actor(r["reason"]),
                 f"{r['recipients']:,}",
+                f"{r['addresses']:,}",
                 f"{r['domains']:,}",
                 str(r["example"])[:120],
             ]
             for _, r in self.ops.analysis.causes(self.since).iterrows()
         ]
-        columns = ["Cause", "Kind", "Who can act", "Addresses", "Domains", "An answer"]
+        columns = ["Cause", "Kind", "Who can act", "Recipients", "Addresses", "Domains", "An answer"]
         return Frame("Why it came back", columns, rows)
 
     def days(self) -> Card:
