@@ -213,7 +213,9 @@ def test_a_notebook_is_a_page_of_the_app_with_header_bar_and_ways_on(get: Get) -
     assert page.all("main")[0]["id"] == "page"
     assert str(page.all("a")[0]["href"]).endswith("#page")
     led = [str(one.get("href")) for one in page.all("a")]
-    for way in ("/mailops/home", "/mailops/queue", "/mailops/docs/index", "/mailops/page/inbound"):
+    beside = [f"/mailops/{address}" for _, address in pages.beside("jobs")]
+    assert len(beside) == 3  # home, and the notebooks before and after
+    for way in ("/mailops/home", "/mailops/queue", "/mailops/docs/index", *beside):
         assert way in led
     assert 'data-theme="dark"' in body
     fetched = [str(one.get("src", "")) for one in page.all("script")] + [str(one["href"]) for one in page.all("link")]
