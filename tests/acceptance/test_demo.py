@@ -105,6 +105,10 @@ def test_a_month_of_mail_is_played_and_every_notebook_runs(tmp_path: Path) -> No
     assert f">{said['left']:,}<" in index
     assert f">{said['refused']:,}<" in index
     assert "Traceback" not in done.stdout + done.stderr + index
+    with Ops.open(tmp_path / "a shop") as ops:
+        (job,) = ops.jobs.all()
+    assert (job.notebook, job.name) == ("deliverability", "weekly-report")
+    assert "The weekly report is scheduled (job weekly-report" in done.stdout
 
 
 def with_peers(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
