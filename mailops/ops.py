@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .bounces.return_path import ReturnPaths
     from .bounces.service import Bounces
     from .campaigns import Campaigns
+    from .campaigns.asked import Asked
     from .campaigns.whatif import WhatIf
     from .checks.quota import QuotaRequest
     from .checks.services import Status
@@ -531,6 +532,11 @@ class Ops:
             aliases=aliases,
             records=records,
         )
+
+    def campaign_rules(self, key: str) -> list[Asked]:
+        """What Gmail, Yahoo and Microsoft ask of mail to many, held against this campaign's composed, signed mail."""
+        signer = self.signing.signer()
+        return self.campaigns.asked(key, lambda raw, sender: signer.prepare(raw, sender)[0])
 
     def relief(self, users: Sequence[str] | int | None = None, *, since: str = "30d") -> Relief:
         """How many mails a day fewer leave when users (addresses, so many of those who get most, None: all) read their

@@ -151,6 +151,20 @@ class Feed:
         rows.settle(connection, settled)
         return len(ids) + len(taken)
 
+    def sample(self, connection: Connection, campaign: Campaign) -> bytes | None:
+        """The mail of the recipient who is next, as it would be handed over; None where nobody waits."""
+        found = rows.waiting(connection, campaign, 1)
+        if not found:
+            return None
+        setup, now, one = self._setup(), self._clock.now(), found[0]
+        template, compiled, _ = self._compiled(campaign, setup, now)
+        links, sender = links_of(setup), parse_first(campaign.sender)
+        host = (ascii_domain(sender.domain) if sender else None) or "mailops.invalid"
+        url = links.url(campaign, one.number) if links else ""
+        rendered = template.render({**json.loads(one.fields), "email": one.address, "unsubscribe_url": url})
+        place = message_id(Place(campaign.id, one.number, campaign.mark), host)
+        return compiled.mail(one.address, place, rendered, now=now, first=links.lines(url) if links else b"").raw
+
     def _compiled(self, campaign: Campaign, setup: Setup, now: datetime) -> tuple[Template, Compiled, Submission]:
         base = submission_of(campaign)
         path = return_path_of(base, setup.domain_of(company_of(setup, campaign.company)), setup)

@@ -112,6 +112,16 @@ def waiting(connection: Connection, campaign: Campaign, most: int) -> Sequence[A
     return connection.execute(query.order_by(r.c.number).limit(most).with_for_update(skip_locked=True)).all()
 
 
+def domains(connection: Connection, campaign: Campaign) -> dict[str, int]:
+    """How many wait, by the domain of their address."""
+    found: dict[str, int] = {}
+    query = sa.select(r.c.normalised).where(r.c.campaign_id == campaign.id, r.c.state == Standing.WAITING.value)
+    for address in connection.execute(query).scalars():
+        name = str(address).rpartition("@")[2].lower()
+        found[name] = found.get(name, 0) + 1
+    return found
+
+
 def only_under_way(connection: Connection, campaign: Campaign) -> bool:
     """Whether nobody waits, and something has no last answer."""
     query = sa.select(r.c.number).where(r.c.campaign_id == campaign.id, r.c.state == Standing.WAITING.value).limit(1)

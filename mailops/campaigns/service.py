@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..suppression import Suppressions
+    from .asked import Asked
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 CHUNK = 5_000
@@ -262,6 +263,16 @@ class Campaigns:
         with explained("reading a campaign"), reading(self._engine()) as connection:
             found = rows.listed(connection, self._named(connection, key), aside=aside, state=wanted, limit=limit)
             return [dict(row._mapping) for row in found]
+
+    def asked(self, key: str, prepare: Callable[[bytes, str], bytes] = lambda raw, _sender: raw) -> list[Asked]:
+        """What Gmail, Yahoo and Microsoft ask of mail to many, held against the mail of the recipient who is next, as
+        ``prepare`` makes it leave (signed); nothing where nobody waits. Raises :class:`NotFound`."""
+        from .asked import held
+
+        with explained("reading a campaign"), reading(self._engine()) as connection:
+            campaign = self._named(connection, key)
+            raw, people = self.feed.sample(connection, campaign), rows.domains(connection, campaign)
+        return held(prepare(raw, campaign.sender), people) if raw is not None else []
 
     def frame(self) -> pd.DataFrame:
         """All campaigns as a pandas frame, oldest first, with recipients by state."""

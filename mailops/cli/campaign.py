@@ -11,7 +11,7 @@ from ..campaigns.values import Standing
 from ..errors import InputRefused
 from ..model.text import counted
 from .app import open_ops
-from .output import print_json, say, table
+from .output import plain, print_json, say, table
 
 if TYPE_CHECKING:
     from ..campaigns import Status
@@ -55,6 +55,19 @@ def send(ctx: typer.Context, key: str = KEY, yes: bool = YES, json: bool = JSON)
     ops = open_ops(ctx)
     _ask(ops, key, yes, "Send it")
     _show(ops.campaigns.send(key), json=json)
+
+
+@app.command("check")
+def check(ctx: typer.Context, key: str = KEY, json: bool = JSON) -> None:
+    """What Gmail, Yahoo and Microsoft ask of mail to many, held against the composed mail; 1 when one that counts from
+    so many recipients on misses something."""
+    found = open_ops(ctx).campaign_rules(key)
+    if json:
+        print_json([{**plain(one), "state": one.state, "sentence": one.sentence} for one in found])
+    else:
+        for one in found:
+            say(f"{one.state}: {one.sentence} (in force since {one.since}; {one.source}, compared {one.as_of})")
+    raise typer.Exit(1 if any(one.state == "failed" for one in found) else 0)
 
 
 @app.command("schedule")
@@ -172,6 +185,9 @@ def _ask(ops: object, key: str, yes: bool, what: str) -> None:
         say(f"{one.title} {one.fix}")
     for note in found.notes:
         say(note)
+    for asked in ops.campaign_rules(key):  # type: ignore[attr-defined]
+        if asked.recipients and asked.missing:
+            say(asked.sentence)
     typer.confirm(f"{what}, to {counted(waiting, 'recipient')}?", abort=True)
 
 

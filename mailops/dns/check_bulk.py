@@ -30,7 +30,8 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class BulkRule:
-    """One receiver's rule: ``needs`` from ``from_volume`` messages a day on, ``always`` below it too."""
+    """One receiver's rule: ``needs`` from ``from_volume`` messages a day on, ``always`` below it too; ``mail`` is asked
+    of each mail to many, to its ``domains``."""
 
     key: str
     title: str
@@ -42,13 +43,15 @@ class BulkRule:
     source: str
     url: str
     as_of: str
+    domains: tuple[str, ...] = ()
+    mail: tuple[str, ...] = ()
 
 
 @cache
 def bulk_rules() -> tuple[BulkRule, ...]:
     """The rules of all receivers in the data."""
     text = (files("mailops.providers") / "bulk.toml").read_text(encoding="utf-8")
-    lists = ("needs", "besides", "always")
+    lists = ("needs", "besides", "always", "domains", "mail")
     read: list[dict[str, Any]] = tomllib.loads(text)["receivers"]
     return tuple(BulkRule(**{**one, **{name: tuple(one[name]) for name in lists}}) for one in read)
 
