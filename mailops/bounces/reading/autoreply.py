@@ -32,6 +32,13 @@ _SUBJECT = re.compile(
     r"|erantzun automatikoa"
     r"|resposta automatica|ateb awtomatig|freagra uathoibrioch|automatische? antwurd"
     r"|outomatiese antwoord|avtomatik cavab|avtomatik javob"
+    r"|(?:ikke (?:pa kontoret|til stede)|inte pa kontoret|er ikke tilgjengelig|niet (?:op|in het) kantoor|nicht im buro"
+    r"|nicht im büro|pas au bureau|ikke på kontoret|inte på kontoret|not in the office|no estoy en la oficina"
+    r"|nao estou no escritorio|nie ma mnie w biurze|nieobecn\w{1,6}|nisam u uredu|ni v pisarni"
+    r"|nepritomn\w{1,6}|mimo kancelar"
+    r"|nincs az irodaban|irodan kivul|nu sunt la birou|mu (?:lipsesc|absent) de la birou"
+    r"|poissa toimistolta|не в офисе|нет в офисе"
+    r"|tidak di kantor|ofis disinda)\s?:"
     r"|auto\s?svar|fravaer|fravar|自动答复|\[auto(?:-|matic )?reply\])",
     re.I,
 )

@@ -19,9 +19,9 @@ MAX_TEXT = 20_000
 SHORT = 400
 """Characters of a text in which every sentence is about the failure."""
 _ADDRESS = re.compile(
-    r"\"[^\"@\n]{1,64}\"@[\w][\w.\-]{1,200}\w|[^\s<>()\[\]:;,\"'`|=*«»“”„‚‘’：，；（）]{1,100}@[\w][\w.\-]{1,200}\w"
+    r"\"[^\"@\n]{1,64}\"@[\w][\w.\-]{1,200}\w|[^\s<>()\[\]:;,\"'`|=*«»“”„‚‘’：，；（）]{1,100}@\+?[\w][\w.\-]{1,200}\w"
 )
-_HELPERS = re.compile(
+HELPERS = re.compile(
     r"(?:postmaster|mailer[-_.]?daemon|abuse|hostmaster|webmaster|support|help(?:desk)?|admin(?:istrator)?|contact|"
     r"info-?desk|service-?desk|no-?reply|do-?not-?reply|unblock|delist\w*|feedback|security|noc|it-?support|"
     r".{1,64}-(?:owner|bounces|request))$",
@@ -53,7 +53,7 @@ def addresses(text: str) -> list[tuple[str, int]]:
     return list(seen.values())
 
 
-def _is_offered(report: str, place: int) -> bool:
+def is_offered(report: str, place: int) -> bool:
     """Whether an address stands there to turn to, or to use from now on."""
     before = report[max(0, place - 80) : place]
     return bool(_TURN_TO.search(before[-60:]) or _INSTEAD.search(" ".join(before.split()) + " "))
@@ -67,8 +67,8 @@ def remaining(report: str, ours: Iterable[str], original: OriginalMessage) -> Fo
         (address, place)
         for address, place in addresses(report)
         if address.lower() not in mine
-        and (address.lower() in written or not _HELPERS.match(address.rpartition("@")[0]))
-        and (address.lower() in written or not _is_offered(report, place))
+        and (address.lower() in written or not HELPERS.match(address.rpartition("@")[0]))
+        and (address.lower() in written or not is_offered(report, place))
     ]
     if len(left) > 1:
         left = [(address, place) for address, place in left if address.lower() in written]

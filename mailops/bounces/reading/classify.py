@@ -400,6 +400,8 @@ def _decide(code: str, enhanced: str, text: str, said: str, stage: str, host: st
             guess = _understand(said)  # a sentence is worth more than a single word
             if guess is not None and guess[0] not in (reason, *_OF_PEOPLE) and not is_hard(guess[0]):
                 return _by_stage(guess[0], "grammar:" + guess[0], guess[1], enhanced, text, stage, host)
+        if reason == "rejected" and (cause := _cause_behind(text, words)):
+            return _by_stage(cause[0], "text:" + cause[0], cause[1], enhanced, text, stage, host)
         if words == "access denied" and enhanced in ("5.4.1", "5.1.1") and (denied := _DENIED.search(text)):
             return "userunknown", "text:userunknown", denied.group(0)
         if coded and (reason in _LATE or words in refusals().weak) and not is_generic(enhanced):
@@ -418,8 +420,8 @@ def _decide(code: str, enhanced: str, text: str, said: str, stage: str, host: st
                 return guess[0], "grammar:" + guess[0], guess[1]
         if reason == "userunknown" and coded != reason and (guess := _understand(said)) and guess[0] == "norelaying":
             return "norelaying", "grammar:norelaying", guess[1]  # unknown to the one who was asked to relay
-        if reason == "mesgtoobig" and coded == "exceedlimit":
-            return "exceedlimit", "code:" + enhanced, words
+        if reason == "mesgtoobig" and coded == "exceedlimit" and "exceed" in text:
+            return "exceedlimit", "code:" + enhanced, words  # a limit of the system's, not of this recipient
         if reason == "contenterror" and coded == "spamdetected":
             return "spamdetected", "code:" + enhanced, words
         if coded == "contenterror" and words == "content reject":
@@ -455,6 +457,17 @@ def _decide(code: str, enhanced: str, text: str, said: str, stage: str, host: st
 
 
 _DENIED = re.compile(r"recipient address(?:es)? rejected ?: access denied")  # Exchange, of an address it does not know
+
+
+def _cause_behind(text: str, words: str) -> tuple[str, str] | None:
+    """Why a sender was rejected, where the sentence goes on to say it: "sender rejected, your address has a poor
+    reputation" is about the reputation."""
+    _, verdict, rest = text.partition(words)
+    found = match_text(rest) if verdict and len(rest) > 8 else None
+    return found if found is not None and found[0] in _CAUSES else None
+
+
+_CAUSES = frozenset({"authfailure", "badreputation", "requireptr"})
 
 
 def _understand(text: str) -> tuple[str, str] | None:

@@ -43,6 +43,9 @@ CODES: dict[str, str] = {
     "x.4.6": "networkerror",
     "x.4.7": "expired",
     "x.4.8": "networkerror",
+    "x.4.300": "expired",
+    "x.4.316": "expired",
+    "x.4.317": "expired",
     "x.5.0": "syntaxerror",
     "x.5.1": "syntaxerror",
     "x.5.2": "syntaxerror",
@@ -111,7 +114,9 @@ CODES: dict[str, str] = {
     "x.7.750": "rejected",
 }
 
-GENERIC = frozenset({"4.3.2", "x.0.0", "x.1.0", "x.1.1", "x.2.0", "x.3.0", "x.4.0", "x.5.0", "x.6.0", "x.7.0", "x.7.1"})
+GENERIC = frozenset(
+    {"4.3.2", "4.5.3", "x.0.0", "x.1.0", "x.1.1", "x.2.0", "x.3.0", "x.4.0", "x.5.0", "x.6.0", "x.7.0", "x.7.1"}
+)
 """Codes that say little: the text goes first."""
 
 

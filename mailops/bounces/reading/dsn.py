@@ -117,7 +117,7 @@ def action_of(value: str) -> str | None:
     word = value.strip().lower().split(" ")[0].strip("();,.")
     if word in ("deferred",):
         return "delayed"
-    if word in ("failure", "expired", "fail"):
+    if word in ("failure", "expired", "fail", "undeliverable"):
         return "failed"
     return word if word in _ACTIONS else None
 

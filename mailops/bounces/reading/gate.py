@@ -1,12 +1,14 @@
 """The gate: is this message worth a closer look? Bytes only, so that ordinary mail costs next to nothing.
 
 Signs: a null return path, Auto-Submitted, a report media type, X-Failed-Recipients, a mailer daemon as author, a
-subject that announces a failure, an opening sentence that does. One sign is enough to look, none is proof.
+subject that announces a failure, an opening sentence that does, a text that is
+data. One sign is enough to look, none is proof.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...mime import decode_words, head_text
@@ -22,10 +24,12 @@ _HEADERS = (
     b"multipart/report",
     b"content-type: message/delivery-status",
     b"content-type: message/global-delivery-status",
+    b"content-type: application/json",
     b"\nprecedence: auto",
+    b"\nx-ricevuta:",
     b"autoresponder",
 )
-_HEADER_ANCHORS = (b"auto", b"report", b"x-failed", b"delivery-status")
+_HEADER_ANCHORS = (b"auto", b"report", b"x-failed", b"delivery-status", b"content-type: application/", b"x-ricevuta")
 """One of these stands in each of the signs above."""
 _DAEMONS = (
     b"mailer-daemon",
@@ -100,6 +104,10 @@ _SUBJECTS = (
     b"no se pudo",
     b"auto",
     b"office",
+    b"kontor",
+    b"til stede",
+    b"kantoor",
+    b"bureau:",
     b"vacation",
     b"abwesen",
     b"away",
@@ -116,6 +124,15 @@ _SUBJECTS = (
     b"impossible",
     b"non recapit",
     b"mancat",
+    b"fehler",
+    b"erreur",
+    b"blocked",
+    b"blockiert",
+    b"not sent",
+    *(b"stopp", b"quarant", b"fehlgeschlagen", b"angehalten", b"gehouden", b"geweigerd", b"geblokkeerd", b"mislukt"),
+    *(b"bloqu", b"bloccat", b"retenu", b"retenid", b"rechaz", b"rifiutat", b"respint", b"tratten", b"blokk", b"avvis"),
+    *(b"afvis", b"misslyck", b"zablok", b"wstrzym", b"odrzuc", b"odmitn"),
+    *(words.encode() for words in ("заблок", "задерж", "отклон", "відхил", "затрим")),
     b"onbestelbaar",
 )
 _OPENING_ANCHORS = (
@@ -161,10 +178,23 @@ _OPENINGS = (
 )
 
 
+def _tree(marks: Iterable[bytes]) -> bytes:
+    """A pattern for any of these, by common beginnings: few branches fail at each place of a text."""
+    rests: dict[bytes, list[bytes]] = {}
+    for mark in marks:
+        if not mark:
+            return b""  # a shorter one ends here
+        rests.setdefault(mark[:1], []).append(mark[1:])
+    branches = [re.escape(first) + _tree(some) for first, some in rests.items()]
+    return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
+
+
 def _any_of(marks: tuple[bytes, ...]) -> re.Pattern[bytes]:
-    return re.compile(b"|".join(map(re.escape, marks)))
+    return re.compile(_tree(marks))
 
 
+_FORM = re.compile(rb"[\w.\-]{1,40}=(?:%5b|%7b|[^\s&=]{1,200}&[\w.\-]{1,40}=)", re.I)
+"""A text that begins as a form does: what a service sends to a program, sent as mail."""
 _DAEMON, _NAME, _SUBJECT = _any_of(_DAEMONS), _any_of(_NAMES), _any_of(_SUBJECTS)
 """For short texts, such as a field; in a long one the marks are looked for one by one, which is faster there."""
 
@@ -215,6 +245,8 @@ def look(head: bytes, body: bytes) -> Gate:
         sign = sign or "author"
     if not sign and _subject_tells(_value(low, b"\nsubject:"), head):
         sign = "subject"
+    if not sign and (body[:1] in (b"{", b"[") or _FORM.match(body)):
+        sign = "data"
     if not sign:
         opening = body[:1500].lower()
         if _first(_OPENING_ANCHORS, opening) and _first(_OPENINGS, opening):

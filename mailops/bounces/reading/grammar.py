@@ -101,6 +101,11 @@ STATEMENTS: tuple[Statement, ...] = (
         r"only|may post|can post|allowed to post|post(?:ing)? to",
     ),
     Statement(
+        "policyviolation",
+        r"accounts?|mail ?box(?:es)?|recipients?|users?|students?|pupils?|groups?|members?|staff",
+        r"only (?:exchange|receive|accept|get|be reached|be written to|write|correspond)\w*|(?:exchange|accept|receive)s? (?:e-?mail|mail|messages?) only",
+    ),
+    Statement(
         "contenterror",
         r"charset|encoding|base64|mime|uuencode\w*|body|language of",
         r"undecodable|invalid|malformed|broken|unsupported|not supported|not accepted|too long|unreadable|corrupt\w*",
@@ -141,6 +146,12 @@ STATEMENTS: tuple[Statement, ...] = (
         r"rate|messages?|mails?|e-?mails?|sending|recipients|volume|quota",
         r"too (?:fast|quickly|often|frequent\w*)|per (?:hour|minute|day|second)|rate limit\w*|throttl\w*|slow(?:er| down)|hourly|daily|"
         r"frequency|in a short (?:time|period)",
+    ),
+    Statement(
+        "speeding",
+        r"l[ií]mit\w*|quota|máximo|massimo|maximum|höchst(?:zahl|grenze)|contingent|kontingent\w*",
+        r"giornalier\w*|orari[oa]|al giorno|all.ora|diari[oa]s?|diári[oa]s?|por (?:hora|día|dia)|quotidien\w*|journali\w*|horaire|par (?:heure|jour)|"
+        r"täglich\w*|stündlich\w*|pro (?:tag|stunde)|tages\w*|dagelijks\w*|per (?:dag|uur|dygn|time)|dzienn\w*|denní\w*|napi|günlük|zilnic\w*",
     ),
     Statement(
         "toomanyconn",
@@ -191,6 +202,11 @@ STATEMENTS: tuple[Statement, ...] = (
         "networkerror",
         r"connect\w*|network|route|routing|dns|name ?server|socket|link|peer",
         r"fail\w*|refused|reset|lost|closed|idle|missing|unreachable|no route|broken|dropped|down|no response|not respond\w*|loop\w*|interrupted|aborted",
+    ),
+    Statement(
+        "networkerror",
+        r"remote|far end|line|called (?:party|number|station)",
+        r"no answer|no carrier|did not answer|does not answer|is busy|engaged",
     ),
     Statement(
         "expired",

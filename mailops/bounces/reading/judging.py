@@ -121,7 +121,9 @@ def judged_group(
         answer = classify_as("onhold", "code:" + (code or ""), code or "")  # a report of a failure never says that
     if answer.hard and _is_unsigned(typed, code, lines, final):
         answer = replace(answer, hard=False, unconfirmed=True)
-    inner = find_enhanced(diagnostic) or find_enhanced(lines)
+    inner = (
+        find_enhanced(diagnostic) or find_enhanced(lines) or (find_enhanced(prose[:4000]) if not diagnostic else None)
+    )
     if code and code[1:] == ".0.0" and inner and inner[0] == code[0]:
         code = inner
     shown = shown or lines or (" ".join(letter.report.split())[:500] if alone else "")
@@ -135,7 +137,8 @@ def judged_text(item: text.Found, letter: Letter, action: str, why: str, alone: 
     host = find_host(own) or item.address.rpartition("@")[2].lower() or None
     ask = Asked(letter, item.address, None, host, near=near)
     reply, refused = item.reply, _refusal(letter, item.address)
-    pieces = (refused, reply, own, _refusal(letter, item.address, False))
+    apart = _reply_apart(letter.report) if alone and not (reply or refused or find_reply(own)) else ""
+    pieces = (refused, reply, apart, own, _refusal(letter, item.address, False))
     answer, _ = _why(ask, pieces, letter.report if alone else "", action)
     shown = own or refused or " ".join(letter.report.split())
     if answer.reason in ("undefined", "delivered") and action != "delivered" and (own or near).strip():
@@ -190,6 +193,15 @@ def _refusal(letter: Letter, address: str, named: bool = True) -> str:
         if not named or any(address.lower() == named.lower() for named in one.recipients):
             return f"{one.reply} (in reply to {_STEP_WORDS.get(one.stage, one.stage)})" if one.stage else one.reply
     return ""
+
+
+_OWN_REPLY = re.compile(r"^[ \t>]{0,12}([45]\d\d[ \-](?:[45]\.\d{1,3}\.\d{1,3}[ \-])?\S.{0,600})$", re.M)
+
+
+def _reply_apart(report: str) -> str:
+    """The reply that stands on a line of its own, away from the one recipient; "" when there are several."""
+    lines = _OWN_REPLY.findall(report[:20_000])
+    return str(lines[0]) if len(lines) == 1 else ""
 
 
 _STEP_WORDS = {"dot": "end of data", "rcpt": "rcpt to", "mail": "mail from", "connect": "initial connection"}
@@ -272,7 +284,8 @@ def _why(ask: Asked, pieces: tuple[str, ...], prose: str, action: str | None) ->
                 return _beside(pieces, answer) if number else answer, shown or piece
             if number == 0 and answer.rule.startswith(("code:", "stage:")) and not vague and _is_clear(answer):
                 return answer, shown or piece
-            if best is None or (best.reason in _VAGUE and not vague):
+            spoken = best is not None and answer.rule.startswith("grammar:") and not _is_clear(best) and not answer.hard
+            if best is None or spoken or (best.reason in _VAGUE and not vague):
                 best = answer
     if best is not None and best.rule.startswith("grammar:"):
         prose = ""  # the peer said why, in words of its own: a footer knows no better
@@ -289,7 +302,7 @@ def _why(ask: Asked, pieces: tuple[str, ...], prose: str, action: str | None) ->
             return _beside(pieces, answer), shown or prose
         if best is None and answer.reason not in _VAGUE:
             best = answer
-    if ask.near and (best is None or best.reason in _VAGUE):
+    if ask.near and (best is None or best.reason in _VAGUE or not _is_clear(best)):
         answer = _about(ask, ask.near, classify(enhanced=ask.code, text=ask.near, stage=stage, remote_host=host))
         if answer.rule.startswith((*_SAID, "grammar:")) or best is None:
             best = answer

@@ -5,21 +5,24 @@ is a text), EventBridge and queues. Its fields are documented by Amazon: notific
 complaint.complainedRecipients, delivery.recipients, deliveryDelay.delayedRecipients, mail.commonHeaders.
 
 Every other service tells the same four things under names of its own: what happened, to whom, the code and the words.
-So where a text is JSON and nothing else, its objects are searched for one that names an event and an address
-(:func:`_event`); the names in use are data.
+So where a text is JSON and nothing else, or a form as a browser would send it (``event=...&email=...``, or a field that
+holds JSON), its objects are searched for those that name an event and an address (:func:`_events`); the names in use
+are data. Several events in one text are one report with a result each.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import parse_qsl
 
 from ...mime import storable
-from .classify import classify, classify_as, find_enhanced
+from .classify import classify, classify_as, find_enhanced, find_reply
 from .dsn import action_of, address_of, host_of
 from .report import Kind, OriginalMessage, RecipientResult, Report
 
@@ -28,48 +31,55 @@ _KINDS: dict[str, Kind] = {
     "complaint": "complaint",
     "delivery": "success-dsn",
     "deliverydelay": "delayed",
+    "reject": "bounce",
 }
 _PART: dict[str, tuple[str, str]] = {
     "bounce": ("bounce", "bouncedRecipients"),
     "complaint": ("complaint", "complainedRecipients"),
     "delivery": ("delivery", "recipients"),
     "deliverydelay": ("deliveryDelay", "delayedRecipients"),
+    "reject": ("reject", ""),
 }
 _ACTIONS: dict[Kind, str] = {"bounce": "failed", "success-dsn": "delivered", "delayed": "delayed"}
 
 _EVENTS: dict[str, Kind] = {
     **dict.fromkeys(("bounce", "bounced", "hardbounce", "softbounce", "failed", "failure", "permanentfail"), "bounce"),
-    **dict.fromkeys(("dropped", "drop", "reject", "rejected", "blocked", "invalidemail", "outofband"), "bounce"),
+    **dict.fromkeys(
+        ("dropped", "drop", "reject", "rejected", "blocked", "invalidemail", "outofband", "suppressed"), "bounce"
+    ),
     **dict.fromkeys(("deferred", "deferral", "delay", "delayed", "deliverydelay", "temporaryfail"), "delayed"),
     **dict.fromkeys(("complaint", "complained", "spam", "spamreport", "spamcomplaint"), "complaint"),
     **dict.fromkeys(("delivered", "delivery"), "success-dsn"),
 }
 """What happened, in the words of services, without case, blanks and marks."""
 _NAMED = ("event", "eventtype", "notificationtype", "recordtype", "type")
-_WHOM = ("recipient", "rcptto", "email", "emailaddress", "to", "address")
+_WHOM = ("recipient", "rcptto", "email", "emailaddress", "to", "address", "destination", "recipients")
+_UNSENT = frozenset({"dropped", "drop", "reject", "rejected", "suppressed"})
+"""What a service calls a mail that it kept back itself, for an address that it no longer writes to."""
 _WORDS = (
     *("rawreason", "diagnosticcode", "diag", "response", "smtpresponse", "details", "description", "message", "error"),
-    *("bouncedescription", "reason", "errorrelatedto"),
+    *("bouncedescription", "reason", "errorrelatedto", "comment"),
 )
 _CODES = ("status", "enhancedcode", "enhancedstatus")
-MAX_OBJECTS = 200
+MAX_OBJECTS = 2_000
 
 
 def read_notification(text: str, subject: str, truncated: bool) -> Report | None:
     """The report in a text, or None when there is no such object."""
     start = text.find("{")
     if start < 0:
-        return None
+        return _events(_form(text), subject, truncated)
     if "notificationType" not in text and "eventType" not in text:
-        return _event(text, subject, truncated)
+        return _events(_bare(text), subject, truncated)
     item = _opened(_decoded(text[start:].replace("\n ", " ").replace("\n", "")))
     name = str(item.get("notificationType") or item.get("eventType") or "").lower() if item else ""
     if item is None or name not in _KINDS:
-        return _event(text, subject, truncated)
+        return _events(_bare(text), subject, truncated)
     section, key = _PART[name]
     detail = _mapping(item.get(section))
     results = []
-    for entry in _sequence(detail.get(key))[:200]:
+    people = detail.get(key) if key else _mapping(item.get("mail")).get("destination")
+    for entry in _sequence(people)[:200]:
         fields = _mapping(entry)
         address = address_of(str(fields.get("emailAddress", "")) if fields else str(entry))
         if "@" in address:
@@ -120,7 +130,12 @@ def _result(name: str, address: str, fields: dict[str, Any], detail: dict[str, A
     status = find_enhanced(str(fields.get("status") or "")) or find_enhanced(diagnostic)
     if name == "complaint":
         return RecipientResult(address, reason="feedback", rule="ses:complaint")
-    answer = classify(enhanced="2.0.0" if name == "delivery" else status, text="" if name == "delivery" else diagnostic)
+    if name == "reject":  # Amazon: the only reason, "Bad content", says that a virus was found
+        words = str(detail.get("reason") or name)[:1000]
+        answer, diagnostic = classify_as("virusdetected", "reject", words), words
+    else:
+        good = name == "delivery"
+        answer = classify(enhanced="2.0.0" if good else status, text="" if good else diagnostic)
     mta = str(detail.get("reportingMTA") or "")
     return RecipientResult(
         address,
@@ -137,38 +152,82 @@ def _result(name: str, address: str, fields: dict[str, Any], detail: dict[str, A
     )
 
 
-def _event(text: str, subject: str, truncated: bool) -> Report | None:
-    """The first event with an address in a text that is JSON and nothing else."""
-    bare = text.strip()
+def _bare(text: str) -> Any:
+    """The JSON of a text that holds nothing else but a signature under it, or None."""
+    bare = text.partition("\n-- \n")[0].partition("\n--\n")[0].strip()
     if bare[:1] not in ("{", "[") or bare[-1:] not in ("}", "]"):
         return None
-    for item in _objects(_decoded(bare.replace("\n ", " ").replace("\n", ""))):
-        named = [(str(item.get(name) or ""), name) for name in _NAMED]
-        kind = next((_EVENTS[word] for value, _ in named if (word := _plain(value)) in _EVENTS), None)
-        if kind is None:
-            continue
-        inside = list(_objects(item))
-        address = next((a for one in inside if (a := address_of(_first(one, _WHOM))) and "@" in a), "")
-        if not address:
-            continue
-        if kind == "bounce" and _first(item, ("severity",)).lower() == "temporary":
-            kind = "delayed"
-        words = "; ".join(dict.fromkeys(said for name in _WORDS for one in inside if (said := _first(one, (name,)))))
-        if kind in ("bounce", "delayed") and not words:
-            continue
-        result = _told(kind, address, words[:2000], next((c for one in inside if (c := _first(one, _CODES))), ""))
-        feedback = "abuse" if kind == "complaint" else None
-        return Report(kind, (result,), feedback, _mail_of(inside), "event", named[0][0], subject, truncated)
-    return None
+    return _decoded(bare.replace("\n ", " ").replace("\n", ""))
 
 
-def _told(kind: Kind, address: str, words: str, code: str) -> RecipientResult:
+_FORM = re.compile(r"(?:[\w.\-\[\]]{1,60}=[^\s&=]{0,100000}(?:&|\Z)){1,200}")
+
+
+def _form(text: str) -> Any:
+    """The fields of a form in a text that holds nothing else (application/x-www-form-urlencoded), those that are JSON
+    decoded; or None."""
+    bare = "".join(text[:200_000].split())
+    if "=" not in bare[:64] or "%" not in bare or _FORM.fullmatch(bare) is None:
+        return None
+    fields = dict(parse_qsl(bare, max_num_fields=500))
+    decoded = {name: _decoded(value) if value[:1] in ("{", "[") else storable(value) for name, value in fields.items()}
+    return decoded
+
+
+MAX_EVENTS = 500
+
+
+def _events(document: Any, subject: str, truncated: bool) -> Report | None:
+    """What the events of a document tell: those of the gravest kind, with who was delivered to or is still tried for.
+
+    Events about different mails give no original, so that nobody is counted for another's mail."""
+    found = [one for item in _objects(document) if (one := _event(item)) is not None][:MAX_EVENTS]
+    kind = next((kind for kind in _GRAVE if any(kind == one[0] for one in found)), None)
+    if kind is None:
+        return None
+    among = ("bounce", "delayed", "success-dsn") if kind in ("bounce", "delayed") else (kind,)
+    told = [one for one in found if one[0] in among]
+    people: dict[str, RecipientResult] = {}
+    for _, result, _, _ in sorted(told, key=lambda one: _GRAVE.index(one[0])):
+        people.setdefault(result.recipient.lower(), result)
+    same = len({one[2].message_id for one in told}) == 1
+    original = told[0][2] if same else OriginalMessage()
+    name = next(one[3] for one in told if one[0] == kind)
+    feedback = "abuse" if kind == "complaint" else None
+    return Report(kind, tuple(people.values()), feedback, original, "event", name, subject, truncated)
+
+
+_GRAVE: tuple[Kind, ...] = ("bounce", "delayed", "complaint", "success-dsn")
+
+
+def _event(item: dict[str, Any]) -> tuple[Kind, RecipientResult, OriginalMessage, str] | None:
+    """(kind, result, the mail it is about, the event as it was named) of an object that is an event about somebody."""
+    named = [(str(item.get(name) or ""), name) for name in _NAMED]
+    value, kind = next(((value, _EVENTS[word]) for value, _ in named if (word := _plain(value)) in _EVENTS), ("", None))
+    if kind is None:
+        return None
+    inside = list(_objects(item))
+    address = next((a for one in inside if (a := address_of(_first(one, _WHOM))) and "@" in a), "")
+    if not address:
+        return None
+    if kind == "bounce" and _first(item, ("severity",)).lower() == "temporary":
+        kind = "delayed"
+    words = "; ".join(dict.fromkeys(said for name in _WORDS for one in inside if (said := _first(one, (name,)))))
+    if kind in ("bounce", "delayed") and not words:
+        return None
+    code = next((c for one in inside if (c := _first(one, _CODES))), "")
+    return kind, _told(kind, address, words[:2000], code, _plain(value) in _UNSENT), _mail_of(inside), value
+
+
+def _told(kind: Kind, address: str, words: str, code: str, unsent: bool = False) -> RecipientResult:
     if kind == "complaint":
         return RecipientResult(address, reason="feedback", rule="event:complaint")
     status = find_enhanced(code) or find_enhanced(words)
     good = kind == "success-dsn"
     answer = classify(enhanced="2.0.0" if good else status, text="" if good else words.removeprefix("smtp;").strip())
-    if answer.reason in ("undefined", "delivered") and not good:
+    if unsent and not find_reply(words) and not answer.rule.startswith("text:") and "bounce" in words.lower():
+        answer = classify_as("userunknown", "event", words[:80])  # kept back for what an earlier mail was told
+    elif answer.reason in ("undefined", "delivered") and not good:
         answer = classify_as("onhold", "text:unclear", words[:80])
     hard, waits = (False, False) if kind != "bounce" else (answer.hard, answer.unconfirmed)
     return RecipientResult(
@@ -214,7 +273,8 @@ def _objects(item: Any) -> Iterator[dict[str, Any]]:
 
 def _first(item: dict[str, Any], names: tuple[str, ...]) -> str:
     """The first of these members that is a text."""
-    return next((value.strip() for name in names if isinstance(value := item.get(name), str) and value.strip()), "")
+    values = (value[0] if isinstance(value := item.get(name), list) and value else value for name in names)
+    return next((value.strip() for value in values if isinstance(value, str) and value.strip()), "")
 
 
 def _plain(word: str) -> str:

@@ -175,6 +175,23 @@ FAILS = (
 Patterns over lower-case text without accents (:func:`~mailops.bounces.reading.autoreply.folded`), a row or two for each
 language. They are asked of mail that bears the signs of a report only: in letters such sentences mean anything."""
 
+STOPPED = (
+    r"\b(?:message|mail|e-?mails?|letter|attachment|fax|facsimile|deliver\w*|send(?:ing)?|forward\w*)\b[^!?]{0,60}\b(?:block|stopp|withheld|held|quarantin|fail|bounc"
+    r"|reject|refus|error|not sent|unsent)\w*",
+    r"\b(?:blocked|stopped|withheld|failed|bounced|rejected|quarantined|unsent|unable to|could not) [^!?]{0,20}\b(?:message|e-?mail|mail|deliver\w*|send\w*|forward\w*)",
+    r"\b(?:nachricht|mail|e-?mail|zustell\w*|send\w*|versand\w*|weiterleitung)\b[^!?]{0,60}\b(?:fehl\w*|blockiert|gestoppt|angehalten|zuruckgehalten"
+    r"|quarantane|abgewiesen|abgelehnt|nicht (?:\w+ ){0,2}(?:zugestellt|gesendet|versandt|erhalten))|\b(?:sende|zustell|versand)fehler\w*",
+    r"\b(?:message|courriel|envoi|mail)\b[^!?]{0,60}\b(?:bloque|echec|echoue|retenu|rejete|refuse|erreur|quarantaine)\w*|\b(?:echec|erreur) (?:d.|de )(?:l.)?(?:envoi|remise|livraison)",
+    r"\b(?:mensaje|correo|envio|mensagem)\b[^!?]{0,60}\b(?:bloque|retenid|rechaz|recusad|error|erro|fall|falh|cuarenten|quarenten)\w*|\b(?:error|erro|falha|fallo) (?:de|no|al) (?:envio|entrega|enviar)",
+    r"\b(?:messaggio|mail|invio|consegna)\b[^!?]{0,60}\b(?:bloccat|trattenut|rifiutat|respint|errore|fallit|quaranten)\w*|\b(?:errore di|mancata|mancato) (?:invio|consegna|recapito)",
+    r"\b(?:bericht|e-?mail|verzending|levering)\b[^!?]{0,60}\b(?:geblokkeerd|tegengehouden|geweigerd|mislukt|quarantaine)|\bverzendfout\w*",
+    r"\b(?:meddelande\w*|meddelelse\w*|melding\w*|besked\w*|e-?post\w*|mail)\b[^!?]{0,60}\b(?:blocker|blokker|stoppa|stoppe|avvis|afvis|misslyck|mislyk|karantan|karantaen)\w*",
+    r"\b(?:wiadomosc|wysylk\w*|zprav\w*|odeslani)\b[^!?]{0,60}\b(?:zablokowan|wstrzyman|odrzucon|kwarantan|karanten|nie powiodl|zablokovan|zadrzen|odmitnut|selhal)\w*",
+    r"\b(?:письмо|сообщение|отправк\w+|лист|повідомлення)\b[^!?]{0,60}\b(?:заблокир|задерж|отклон|карантин|не удал|заблок|затрим|відхил)\w*",
+)
+"""A notice says that a mail was stopped on its way: a noun for it near a verb, a row or two for each language. Patterns
+over lower-case text without accents, asked of what a machine wrote only (:mod:`~mailops.bounces.reading.notices`)."""
+
 DELAY = (
     "a message is delayed",
     "only a temporary failure report",

@@ -7,6 +7,7 @@
       ▼
     split ──► Letter: the fields, parts and texts of one message, and what it was written to
       ├─────► feedback report or provider form ──► complaint
+      ├─────► receipt of certified mail that tells of a failure ──► bounce / delayed
       ├─────► status fields (a part, or inside the text) ──► Action decides the kind
       ├─────► text of a mail system, with recipients or a failure ──► bounce / delayed
       ├─────► names nobody, but a report is attached ──► that one, read the same way (three deep)
@@ -28,12 +29,14 @@ from ...mime import Fields
 from . import dsn, gate, text, transcript
 from .autoreply import autoreply_rule, folded
 from .candidates import around, remaining
+from .certified import read_certified
 from .classify import find_enhanced, find_reply, match_text, prepare
 from .judging import judged_group, judged_text, kind_of, kind_of_text, settled, tells_delay, unique
+from .notices import read_notice
 from .opening import NOBODY, Letter, addresses_in, came_to, is_quoting, open_letter
 from .ours import Ours
 from .phrases import DELAY, FAILS, FAILURE, SUBJECTS, SUCCESS, first_of, flat
-from .report import OriginalMessage, RecipientResult, Report
+from .report import Kind, OriginalMessage, RecipientResult, Report
 from .systems import wrote
 from .unwrapping import STATUS_PARTS, attached, complaint_of, notification_of, status_text
 
@@ -66,6 +69,9 @@ def _read(letter: Letter) -> Report:
     complaint = complaint_of(letter)
     if complaint is not None:
         return complaint
+    certified = read_certified(letter)
+    if certified is not None:
+        return certified
     status = status_text(letter)
     if status:
         answer = _status(status, False, letter)
@@ -94,13 +100,16 @@ def _read(letter: Letter) -> Report:
         refused = "rejected" in fields.first("auto-submitted").lower() or "automatically rejected" in subject.lower()
         answer = _plain(letter) if refused or not receipt else None
         if answer is None or not answer.recipients:
-            for inner in attached(letter):
-                found = _read(inner)
-                if found.kind in ("bounce", "delayed", "success-dsn", "complaint") and found.results:
-                    return replace(found, rule="attached:" + found.rule, subject=subject)
+            inner = [found for one in attached(letter) if (found := _read(one)).kind in _GRAVE and found.results]
+            if inner:
+                return _together(inner, subject)
         if answer is not None:
             return answer
-    if receipt:
+        if answer is None and not receipt:
+            answer = read_notice(letter)
+            if answer is not None:
+                return answer
+    if receipt and not _is_absence(letter):
         return letter.answer("ordinary", (), "receipt", "")
     rule = autoreply_rule(fields, subject, human)
     by_field = rule is not None and rule[0] == "autoreply.rfc3834"
@@ -110,6 +119,36 @@ def _read(letter: Letter) -> Report:
     if letter.came is not None or (seen.null and (seen.daemon or typed or "@" not in letter.author)):
         return _unread(letter)
     return letter.answer("ordinary", (), "no report", "")
+
+
+_GRAVE: tuple[Kind, ...] = ("bounce", "delayed", "complaint", "success-dsn")
+_PROCESSED = re.compile(r"^disposition\s?:[^\n]{0,100};\s{0,4}processed\b", re.I | re.M)
+
+
+def _is_absence(letter: Letter) -> bool:
+    """Whether a receipt is an answer in its writer's name: it was sent by itself, and the mail was "processed" and not
+    shown to anybody (RFC 8098 section 3.2.6.2), as servers report that send the text of an absence with it."""
+    answered = letter.fields.first("auto-submitted").lower().startswith("auto-replied") and letter.report.strip()
+    receipts = (part.text() for part in letter.parts if part.media in _RECEIPT_PARTS)
+    return bool(answered) and any(_PROCESSED.search(words) for words in receipts)
+
+
+def _together(found: list[Report], subject: str) -> Report:
+    """Reports that one message carries, as one of the gravest kind. Where they are about different mails it names none
+    of them, so that nobody is counted for another's mail."""
+    kind = next(kind for kind in _GRAVE if any(kind == one.kind for one in found))
+    among = ("bounce", "delayed", "success-dsn") if kind in ("bounce", "delayed") else (kind,)
+    told = sorted((one for one in found if one.kind in among), key=lambda one: _GRAVE.index(one.kind))
+    first = told[0]
+    same = len({(one.original.message_id, one.mail_id) for one in told}) == 1
+    return replace(
+        first,
+        results=unique([result for one in told for result in one.results]),
+        original=first.original if same else OriginalMessage(),
+        mail_id=first.mail_id if same else None,
+        rule="attached:" + first.rule,
+        subject=subject,
+    )
 
 
 def _unread(letter: Letter) -> Report:

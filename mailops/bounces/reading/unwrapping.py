@@ -19,6 +19,10 @@ from .report import RecipientResult, Report
 
 DEEP = 3
 """Reports inside reports that are opened."""
+MAX_ENCLOSED = 40
+"""Parts of a message among which reports are looked for: a digest holds a day's."""
+SHORT = 400
+"""Characters that a rule writes above what it hands on."""
 STATUS_PARTS = ("message/delivery-status", "message/global-delivery-status", "message/delivery_status")
 _FEEDBACK_PARTS = ("message/feedback-report",)
 _ENCODED = re.compile(
@@ -45,10 +49,15 @@ def _fields_text(part: Part) -> str:
 
 def attached(letter: Letter) -> Iterator[Letter]:
     """The messages that a gateway handed on whole, opened, which may be reports. Only of a message that a machine
-    sent, or that came to our bounce address: a person who forwards a report reports nothing."""
-    if letter.depth >= DEEP or not (letter.seen.daemon or letter.seen.null or letter.came or letter.seen.named):
+    sent, or that came to our bounce address: a person who forwards a report reports nothing. Where only the mark of a
+    machine (RFC 3834 section 5) says so, those alone whose subject the message bears: a help desk encloses its
+    customers' mail under subjects of their own."""
+    machine = letter.seen.daemon or letter.seen.null or letter.came or letter.seen.named
+    auto = letter.fields.first("auto-submitted").lower()
+    redirected = auto.startswith("auto-") and "replied" not in auto and len(letter.report) <= SHORT
+    if letter.depth >= DEEP or not (machine or redirected):
         return
-    for part in letter.parts[:5]:
+    for part in letter.parts[:MAX_ENCLOSED]:
         name = part.params.get("name", "") + part.fields.first("content-disposition")
         name = name.lower().rstrip('"; ')
         if part.media not in ("message/rfc822", "message/global") and not name.endswith(".eml"):
@@ -56,9 +65,11 @@ def attached(letter: Letter) -> Iterator[Letter]:
         raw = mime.transfer_decode(part.body, part.fields.first("content-transfer-encoding")).lstrip(b"\n")
         seen = gate.look(*mime.peek(raw))
         if seen.sign:
-            yield open_letter(
+            inner = open_letter(
                 mime.split_message(raw), seen, letter.ours, letter.came, letter.truncated, letter.depth + 1
             )
+            if machine or (inner.subject and inner.subject.lower() in letter.subject.lower()):
+                yield inner
 
 
 def _feedback(feedback: dict[str, list[str]], letter: Letter) -> Report:
