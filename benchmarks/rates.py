@@ -1,7 +1,7 @@
 """What the page of bounce rates costs over many facts: seconds, of them processor, and memory.
 
-``python -P benchmarks/rates.py [--mails 500000]``. A store is filled with so many mails of a year to 400 domains (a fact
-that each was handed in, one of what became of it, and returns that came days later): somewhat over two facts a mail.
+``python -P benchmarks/rates.py [--mails 500000]``. A store is filled with so many mails of a year to 400 domains (a
+fact that each was handed in, one of what became of it, and returns that came days later): over two facts a mail.
 Then each question of the page ``bounce_rate`` is asked once in a fresh process, as a person who opens it does, and the
 whole page is timed with the memory it took.
 """
