@@ -1,7 +1,7 @@
 """What the page of bounce rates costs over many facts: seconds, of them processor, and memory.
 
-``python benchmarks/rates.py [--mails 500000]``. A store is filled with so many mails of a year to 400 domains (a fact
-that each was handed in, one of what became of it, and returns that came days later): somewhat over two facts a mail.
+``python -P benchmarks/rates.py [--mails 500000]``. A store is filled with so many mails of a year to 400 domains (a
+fact that each was handed in, one of what became of it, and returns that came days later): over two facts a mail.
 Then each question of the page ``bounce_rate`` is asked once in a fresh process, as a person who opens it does, and the
 whole page is timed with the memory it took.
 """
@@ -116,7 +116,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as place:
         facts = fill(Path(place) / "workspace", options.mails)
-        command = [sys.executable, __file__, "--ask", str(Path(place) / "workspace")]
+        command = [sys.executable, "-P", __file__, "--ask", str(Path(place) / "workspace")]
         found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     for name, seconds in found["spent"].items():
         print(f"{name:14} {seconds:6.2f} s")

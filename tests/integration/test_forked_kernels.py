@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -358,3 +360,42 @@ def test_a_server_stays_after_a_run_where_the_settings_say_so(ops: Ops, tmp_path
     assert one["parent"] != two["parent"]
     assert "fork_server" in Path(f"/proc/{two['parent']}/cmdline").read_text()
     wait(lambda: not alive(two["parent"]))
+
+
+def children(pid: int) -> list[int]:
+    return [int(n) for task in Path(f"/proc/{pid}/task").iterdir() for n in (task / "children").read_text().split()]
+
+
+def test_the_app_forks_its_pages_kernels_and_ends_with_all_of_them(ops: Ops, tmp_path: Path) -> None:
+    workspace = init(tmp_path / "apps")
+    workspace.engine.dispose()
+    env = {
+        **os.environ,
+        "MAILOPS_WORKSPACE": str(workspace.path),
+        "MAILOPS_APP_ACT": "act-token",
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "run"),
+        "JUPYTER_CONFIG_DIR": str(tmp_path / "conf"),
+    }
+    command = [sys.executable, "-m", "mailops", "app", "--port", "0"]
+    with subprocess.Popen(
+        command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as app:
+        try:
+            assert app.stdout is not None
+            address = re.search(r"(http://127\.0\.0\.1:\d+)/mailops/home", app.stdout.readline())
+            assert address
+            wait(lambda: answers(workspace.path), 60)
+            server = next(
+                pid for pid in children(app.pid) if b"fork_server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            )
+            page = f"{address[1]}/voila/render/jobs.ipynb?token=act-token"
+            with urllib.request.urlopen(
+                page, timeout=60
+            ) as answer:  # its beginning comes before the notebook has ended
+                assert answer.read(100)
+                kernel = wait(lambda: children(server))[0]
+                os.kill(app.pid, signal.SIGTERM)
+                wait(lambda: not alive(app.pid))
+            wait(lambda: not alive(kernel) and not alive(server))
+        finally:
+            app.kill()
