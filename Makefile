@@ -36,7 +36,7 @@ sweep: env ## Fill the disk at each octet of a small drain, in 64 parts of minut
 	@MAILOPS_SWEEP_PARTS=$${MAILOPS_SWEEP_PARTS:-0-63} $(PY) -m pytest -m sweep tests/integration/test_disk_sweep.py $(ARGS)
 
 lab: env ## Open the notebooks in JupyterLab
-	@$(DEMO_PEERS) $(PY) -m jupyterlab --ip=127.0.0.1 --notebook-dir=notebooks $(ROOT) $(ARGS)
+	@$(DEMO_PEERS) $(PY) -m jupyterlab --ip=127.0.0.1 --notebook-dir=notebooks --LabApp.default_url=/lab/tree/start_here.ipynb $(ROOT) $(ARGS)
 
 app: env ## Open the app: home, search, lists and the notebooks, on this machine only, behind a token
 	@$(DEMO_PEERS) $(PY) -m mailops app $(ARGS)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .analysis.dmarc import DmarcFiles
     from .analysis.metrics import Metric
     from .analysis.query import Found
+    from .analysis.relief import Relief
     from .analysis.service import Analysis
     from .analysis.why import Trouble
     from .bounces.explainer import Explanation
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
     from .logs.service import Logs
     from .logs.trace import Trace
     from .model.alias import Alias
-    from .model.verdict import Finding
+    from .model.verdict import Finding, Verdict
     from .oauth.calendar import End
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
@@ -531,6 +532,11 @@ class Ops:
             records=records,
         )
 
+    def relief(self, users: Sequence[str] | int | None = None, *, since: str = "30d") -> Relief:
+        """How many mails a day fewer leave when users (addresses, so many of those who get most, None: all) read their
+        notifications in the app instead of by email, by what was."""
+        return self.analysis.relief(users, since, limit=self.usage().limit)
+
     def what_if(
         self,
         *,
@@ -919,9 +925,18 @@ class Ops:
             {"queue": queue, "campaigns": queue, "fetch": fetch, "vacuum": vacuum},
         )
 
-    def watch_jobs(self, *, file: str = "", webhook: str = "", ping: str = "", grace: timedelta | None = None) -> Watch:
+    def watch_jobs(
+        self,
+        *,
+        file: str = "",
+        webhook: str = "",
+        ping: str = "",
+        grace: timedelta | None = None,
+        tell: bool = True,
+    ) -> Watch:
         """The dead man's switch: whether everything that runs by itself began when it was to, and ended; told by a file
-        and a webhook of its own (default: ``[watch]`` of the settings), never by mail. For a timer of its own."""
+        and a webhook of its own (default: ``[watch]`` of the settings), never by mail. For a timer of its own;
+        without ``tell`` it only looks."""
         from .jobs.deadman import DeadMan
 
         kept = self.workspace.settings.watch
@@ -930,6 +945,7 @@ class Ops:
             webhook=webhook or kept.webhook,
             ping=ping or kept.ping,
             grace=timedelta(minutes=kept.grace_minutes) if grace is None else grace,
+            tell=tell,
         )
 
     def _scheduled(self) -> dict[str, ScheduledAction]:
@@ -1258,6 +1274,14 @@ class Ops:
             token=token,
             is_person=lambda address: is_person(self.engine, address),
         )
+
+    def mailbox_verdicts(self) -> list[Verdict]:
+        """How each mailbox stands: looked at in time, without an error, and mail as usual."""
+        from .inbound.standing import standing
+        from .jobs.scheduled import fetch_minutes
+
+        now, minutes = self.clock.now(), fetch_minutes(self.engine)
+        return [standing(one, self.intake.arrivals(one.key), minutes=minutes, now=now) for one in self.mailboxes.list()]
 
     def fetch(self, account: str | None = None) -> Result:
         """*Mail: Fetchmail Service*: fetch from all confirmed mailboxes, or from this one; then hand mail on to the

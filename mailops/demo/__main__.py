@@ -23,9 +23,11 @@ from ..testing import ManualClock
 from ..workspace import FILE, init
 from .bundle import ask_support
 from .logs import ASKED, take_logs, write_logs
+from .many import campaigns
 from .month import DAYS, Played, play, start_of_month, unsent
 from .names import ask_here, write_reports
 from .programs import PROGRAMS, hand_over
+from .received import receive
 from .world import BOOKS, MARK, World, furnish, remember, remembered, require_peers
 
 
@@ -83,6 +85,9 @@ def _demo(folder: Path, reports: Path) -> int:
         )
         played = _play(ops, world, clock)
         _programs(ops, played)
+        _received(ops, played)
+        for line in campaigns(ops, played):
+            _say(f"   {line}")
         _figures(ops, played)
         _guides(ops)
         _say("7  Mail that never passed mailops: the log of a real Postfix, and a week of Odoo's, are taken.")
@@ -135,6 +140,14 @@ def _programs(ops: Ops, played: Played) -> None:
     _say("   its program gets a report (notebook relay).")
 
 
+def _received(ops: Ops, played: Played) -> None:
+    lines, report = receive(ops)
+    played.submitted += report.handled
+    played.add(report)
+    for line in lines:
+        _say(f"   {line}")
+
+
 PRACTISED = {
     "connect_microsoft365": ("outlook", "ann@northwind.example"),
     "connect_google": ("gmail", "ann@tools.example"),
@@ -161,6 +174,7 @@ MEANT = {
     "setup.ready": "made so: how replies come in is left for you to choose, with the other tasks of the page",
     "bounce_rate": "made so: many addresses of the month exist no more",
     "oauth.calendar": "made so: Google ends sign-ins of an application in Testing after 7 days",
+    "schedules.running": "made so: nothing attends the queue here; mailops serve would",
     "dmarc.reports": "made so: two strangers send in the organisation's name",
 }
 """Why a check of the demonstration fails, by the check."""

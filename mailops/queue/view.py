@@ -65,6 +65,7 @@ _COLUMNS = (
     m.c.sent_signature,
     sa.select(co.c.key).where(co.c.id == m.c.company_id).scalar_subquery().label("company"),
     m.c.rank,
+    m.c.lane,
 )
 
 

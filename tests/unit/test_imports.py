@@ -28,6 +28,7 @@ LAZY_PANDAS = {
     "mailops/queue/frame.py",
     "mailops/suppression/service.py",
     "mailops/campaigns/service.py",
+    "mailops/campaigns/whatif.py",
     "mailops/queue/allowance.py",
 }
 
