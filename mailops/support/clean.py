@@ -133,11 +133,12 @@ class Cleaner:
         kept: list[Change] = []
         for source in self._sources(text, depth):
             for one in source:
-                if one.start < one.end and not any(taken[one.start : one.end]):
-                    kept.append(one)
-                elif one.kind in ("token", "secret"):
-                    kept += self._rest(text, one, taken)
-                taken[one.start : one.end] = b"\1" * (one.end - one.start)
+                mine = [one] if one.start < one.end and not any(taken[one.start : one.end]) else []
+                if not mine and one.kind in ("token", "secret"):
+                    mine = list(self._rest(text, one, taken))
+                for kept_one in mine:
+                    kept.append(kept_one)
+                    taken[kept_one.start : kept_one.end] = b"\1" * (kept_one.end - kept_one.start)
         return sorted(kept, key=lambda one: one.start)
 
     def _sources(self, text: str, depth: int) -> Iterator[Iterator[Change]]:
