@@ -48,6 +48,7 @@ _LOCAL = "._+-'~="
 _HOST = re.compile(r"(?:[^\W_](?:[\w-]{0,62})\.){1,10}[^\W_][\w-]{0,62}|[^\W_][\w-]{0,62}|\[[0-9A-Za-z.:]{3,60}\]")
 _QUOTED = re.compile(r'"([^"\r\n@]{1,64})"\Z')
 _DOMAINS = re.compile(r"(?<![\w.-])[\w-]{1,63}(?:\.[\w-]{1,63}){1,10}+(?![\w-])")
+_LOCALS = re.compile(r"(?<![\w.+-])\w[\w.+-]{4,62}\w(?![\w@])")
 _WORDS = re.compile(
     r"=\?[!->@-~]{1,75}\?[bBqQ]\?[^?\r\n]{0,2000}\?="
     r"(?:[ \t\r\n]{1,20}=\?[!->@-~]{1,75}\?[bBqQ]\?[^?\r\n]{0,2000}\?=){0,200}"
@@ -67,8 +68,9 @@ _UUID = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-
 _PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9]@(?:[A-Za-z0-9-]{2,63}\.){1,5}([A-Za-z]{2,24})(?![A-Za-z])")
 _LINK = re.compile(r"(?i)\bhttps?://[^\s\"'<>]{1,4000}+")
 _NAMED = re.compile(
-    r"(?i)(?<![A-Za-z])(?:pass(?:word|phrase|wort|code|wd)?|pwd|kennwort|passwort|secret|token|api[ _-]?key|apikey"
-    r"|credential|one-time code|access code|otp|tan|pin)(?:[ \t]{1,3}(?:is|ist|lautet))?[ \t]{0,3}[:=]?[ \t]{0,3}[\"']?"
+    r"(?i)(?<![A-Za-z])(?:pass(?:word|phrase|wort|code|wd|(?=[ \t]?[:=]))|pwd|kennwort|passwort|secret|token"
+    r"|api[ _-]?key|apikey|credential|one-time code|access code|otp|tan|pin)(?:[ \t]{1,3}(?:is|ist|lautet))?"
+    r"[ \t]{0,3}[:=]?[ \t]{0,3}[\"']?"
 )
 _VALUE = re.compile(r"[^\s\"'<>,;&]{4,200}")
 _SECRET_FIELD = re.compile(
@@ -131,11 +133,12 @@ class Cleaner:
         kept: list[Change] = []
         for source in self._sources(text, depth):
             for one in source:
-                if one.start < one.end and not any(taken[one.start : one.end]):
-                    kept.append(one)
-                elif one.kind in ("token", "secret"):
-                    kept += self._rest(text, one, taken)
-                taken[one.start : one.end] = b"\1" * (one.end - one.start)
+                mine = [one] if one.start < one.end and not any(taken[one.start : one.end]) else []
+                if not mine and one.kind in ("token", "secret"):
+                    mine = list(self._rest(text, one, taken))
+                for kept_one in mine:
+                    kept.append(kept_one)
+                    taken[kept_one.start : kept_one.end] = b"\1" * (kept_one.end - kept_one.start)
         return sorted(kept, key=lambda one: one.start)
 
     def _sources(self, text: str, depth: int) -> Iterator[Iterator[Change]]:
@@ -155,6 +158,7 @@ class Cleaner:
             for spelling in LAST:
                 yield self._spelled(text, spelling, depth)
         yield self._domains(text)
+        yield self._locals(text)
         if not self.learning:
             yield self._tokens(text)
 
@@ -307,6 +311,14 @@ class Cleaner:
             if kept is not None:
                 mine = name[: len(name) - kept]
                 yield Change(found.start(), found.start() + len(mine), self.names.domain(mine), "domain")
+
+    def _locals(self, text: str) -> Iterator[Change]:
+        """Local parts that stand alone (logins, salutations), where they are no plain word: ``ann.lee``."""
+        if self.learning or not self.names.locals:
+            return
+        for found in _LOCALS.finditer(text):
+            if found[0].lower() in self.names.locals:
+                yield Change(*found.span(), self.names.local(found[0]), "address")
 
     def _known(self, name: str) -> int | None:
         """How many characters at the end of a name are another's, where a known domain is in it; None: none is."""

@@ -112,6 +112,7 @@ class Names:
         self.tokens: dict[str, str] = {}
         self.real: set[str] = set()
         self.organisations: set[str] = set()
+        self.locals: set[str] = set()
 
     def learn(self, address: str) -> None:
         """A real address: no stand-in is made of its atoms, and its domain is known wherever it stands alone."""
@@ -120,7 +121,9 @@ class Names:
             return
         self.real.add(spec)
         self._real.update(ATOM.findall(spec))
-        domain = spec.rpartition("@")[2]
+        local, _, domain = spec.rpartition("@")
+        if len(local) >= 6 and "=" not in local and any(map(str.isalpha, local)) and not local.isalpha():
+            self.locals.add(local)
         if "." in domain and not domain.startswith("["):
             self.organisations.add(organisation(domain))
 

@@ -98,9 +98,17 @@ class _Look:
                 found.setdefault(kind, set()).add(value)
         yield from (Left(name, kind, len(values)) for kind, values in sorted(found.items()))
 
+    def _nobodys(self, address: str) -> bool:
+        """Whether the domain is a stand-in, and the local part that of nobody in what the bundle was made of."""
+        local, _, domain = address.rpartition("@")
+        return domain in self.fine and not any(
+            _ends_alike(local, one) for locals_ in self.real.values() for one in locals_
+        )
+
     def _in(self, view: str) -> Iterator[tuple[str, str]]:
         for one in addresses_in(view):
-            if not _among(one, self.people) or (one not in self.fine and _among(one, self.real)):
+            stands_in = _among(one, self.people) or self._nobodys(one)
+            if not stands_in or (one not in self.fine and _among(one, self.real)):
                 yield "address", one
             pieces = one.partition("@")[0].split("=")
             for number, piece in enumerate(pieces[1:]):
@@ -195,7 +203,8 @@ def _texts(data: bytes, depth: int = 0) -> Iterator[str]:
         yield "\n".join(f"{name}: {value}" for name, value in part.items() for value in {_header(str(value))})
         named = (part.get_param("filename", header="content-disposition"), part.get_param("name"))
         yield "\n".join(email.utils.collapse_rfc2231_value(one) for one in named if one)
-        text = text.replace(str(part.get_boundary() or "\0"), "")
+        boundary = str(part.get_boundary() or "")
+        text = text.replace(boundary, "") if len(boundary) >= 12 else text
         packed = None if part.is_multipart() else part.get_payload(decode=True)
         if not isinstance(packed, bytes) or packed == data:
             continue
@@ -360,6 +369,8 @@ def addresses_in(text: str) -> set[str]:
         top = domain.rpartition(".")[2]
         if "\ufffd" in local + domain:
             continue  # half read; another view has it whole
+        if local.endswith("="):
+            continue  # ``header.i=@domain`` names nobody
         if local and "." in domain and len(top) >= 2 and not top.isdigit() and any(map(str.isalnum, local)):
             found.add(f"{local}@{domain}")
     return found

@@ -259,7 +259,7 @@ def refused(ops: Ops, number: int = 1) -> int:
             to=["ann.lee@people.example"],
             sender="desk@acme.example",
             subject=f"Order S0004{one}",
-            text="Dear ann.lee@people.example, your order is here.",
+            text="Dear ann.lee@people.example, your order is here. Login: ann.lee. SPF: pass 2024.",
         )
     ops.queue.run()
     return last
@@ -286,7 +286,8 @@ def test_one_action_makes_a_bundle_that_explains_the_case_without_names(house: O
     mail = email.message_from_bytes(files["mail.eml"], policy=email.policy.default)
     assert (mail["To"], mail["From"], mail["Subject"]) == (ann, desk, "Order S00040")
     assert mail["Message-ID"].endswith("@" + desk.partition("@")[2] + ">")  # the same domain is the same everywhere
-    assert mail.get_content().strip() == f"Dear {ann}, your order is here."
+    login = ann.partition("@")[0]
+    assert mail.get_content().strip() == f"Dear {ann}, your order is here. Login: {login}. SPF: pass 2024."
     [why] = json.loads(files["why.json"])
     assert (why["recipient"], why["said"]) == (ann, f"{ann}: user unknown")
     assert why["cause"] == "The address does not exist."
