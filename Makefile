@@ -15,7 +15,7 @@ ARGS ?=
 DEMO_PEERS = $(if $(MAILOPS_WORKSPACE),,$(if $(wildcard demo-workspace/demo.json),$(PY) -m mailops.demo with-peers))
 ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo test fuzz sweep lab app bench doctor check docs clean env
+.PHONY: help demo test fuzz incidents sweep lab app bench doctor check docs clean env
 
 help: ## List the targets (this list)
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -32,11 +32,14 @@ test: env ## Run all tests (ARGS='-k queue' for some of them)
 fuzz: env ## Run the marked set: 2,000 fuzzed submissions and 2,000 fuzzed received mails, fixed seeds
 	@$(PY) -m pytest -m fuzz tests/integration/test_fuzz_set.py $(ARGS)
 
+incidents: env ## Run the marked set: incidents of 20 kinds and quiet years of eight, 20 seeds each, with their figures
+	@$(PY) -m pytest -s -m incidents tests/integration/test_incidents_marked.py $(ARGS)
+
 sweep: env ## Fill the disk at each octet of a small drain, in 64 parts of minutes (MAILOPS_SWEEP_PARTS=0-3 for some)
 	@MAILOPS_SWEEP_PARTS=$${MAILOPS_SWEEP_PARTS:-0-63} $(PY) -m pytest -m sweep tests/integration/test_disk_sweep.py $(ARGS)
 
 lab: env ## Open the notebooks in JupyterLab
-	@$(DEMO_PEERS) $(PY) -m jupyterlab --ip=127.0.0.1 --notebook-dir=notebooks $(ROOT) $(ARGS)
+	@$(DEMO_PEERS) $(PY) -m jupyterlab --ip=127.0.0.1 --notebook-dir=notebooks --LabApp.default_url=/lab/tree/start_here.ipynb $(ROOT) $(ARGS)
 
 app: env ## Open the app: home, search, lists and the notebooks, on this machine only, behind a token
 	@$(DEMO_PEERS) $(PY) -m mailops app $(ARGS)

@@ -1,11 +1,12 @@
 """How fast mail comes in, beside what the standard library needs only to read it.
 
-    python benchmarks/inbound.py [--mails 1000] [--size 16000] [--imap]
+    python benchmarks/inbound.py [--mails 1000] [--size 16000] [--imap] [--dovecot [--delay 20]]
 
 ``parse + route + store`` takes made mail through the whole intake (stored durably, decided, each with its row) into a
 fresh workspace: mail for nobody, which costs the intake alone, and mail that makes a record each. Beside it stands the
 bare ``email.message_from_bytes`` (compat32) over the same bytes, in the same run. ``--imap`` fetches the mails from
-the loopback IMAP server of the kit, beside plain IMAPClient and imaplib.
+the loopback IMAP server of the kit, beside plain IMAPClient and imaplib; ``--dovecot`` from a real Dovecot 2.3, at
+loopback and with ``--delay`` milliseconds a round trip.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from dovecot import delayed, dovecot
 
 from mailops import Ops
 from mailops.inbound.accounts import Account
@@ -83,16 +86,32 @@ def store(mails: int, size: int) -> None:
 
 
 def fetch(mails: int, size: int) -> None:
-    from imapclient import IMAPClient
-
     boxes = Mailboxes(BOX)
     for number in range(mails):
         boxes.deliver(BOX, made(number, size, "nobody@acme.example"))
+    with ImapServer(boxes, {BOX: "x"}) as server:
+        fetch_from(server.port, mails)
+
+
+def fetch_real(mails: int, size: int, delay: float) -> None:
+    for late in (0.0, delay):
+        print(f"Dovecot, {late:g} ms a round trip")
+        with dovecot(made(number, size, "nobody@acme.example") for number in range(mails)) as port:
+            if late:
+                with delayed(port, late / 1000) as wire:
+                    fetch_from(wire, mails)
+            else:
+                fetch_from(port, mails)
+
+
+def fetch_from(port: int, mails: int) -> None:
+    from imapclient import IMAPClient
+
     os.environ["BENCH_PASSWORD"] = "x"
-    with ImapServer(boxes, {BOX: "x"}) as server, workspace() as ops:
+    with workspace() as ops:
 
         def plain() -> None:
-            with IMAPClient("127.0.0.1", server.port, ssl=False) as client:
+            with IMAPClient("127.0.0.1", port, ssl=False) as client:
                 client.login(BOX, "x")
                 client.select_folder("INBOX", readonly=True)
                 uids = client.search()
@@ -100,7 +119,7 @@ def fetch(mails: int, size: int) -> None:
                     client.fetch(uids[at : at + 50], ["BODY.PEEK[]"])
 
         def library() -> None:
-            client = imaplib.IMAP4("127.0.0.1", server.port)
+            client = imaplib.IMAP4("127.0.0.1", port)
             client.login(BOX, "x")
             client.select("INBOX", readonly=True)
             for at in range(1, mails + 1, 50):
@@ -109,7 +128,7 @@ def fetch(mails: int, size: int) -> None:
 
         timed("imaplib, 50 at a time", mails, library)
         timed("IMAPClient, 50 at a time", mails, plain)
-        ops.mailboxes.save(Account("box", "imap", "127.0.0.1", server.port, Encryption.NONE, BOX, "env:BENCH_PASSWORD"))
+        ops.mailboxes.save(Account("box", "imap", "127.0.0.1", port, Encryption.NONE, BOX, "env:BENCH_PASSWORD"))
         ops.fetching.test("box")
         timed("mailops inbound fetch", mails, lambda: ops.fetch("box"))
 
@@ -119,10 +138,16 @@ def main() -> None:
     words.add_argument("--mails", type=int, default=1000)
     words.add_argument("--size", type=int, default=16_000)
     words.add_argument("--imap", action="store_true", help="also fetch from the loopback IMAP server")
+    words.add_argument("--dovecot", action="store_true", help="also fetch from a real Dovecot")
+    words.add_argument("--delay", type=float, default=20.0, help="milliseconds a round trip, beside loopback")
+    words.add_argument("--only", action="store_true", help="fetch only")
     given = words.parse_args()
-    store(given.mails, given.size)
+    if not given.only:
+        store(given.mails, given.size)
     if given.imap:
         fetch(given.mails, given.size)
+    if given.dovecot:
+        fetch_real(given.mails, given.size, given.delay)
 
 
 if __name__ == "__main__":

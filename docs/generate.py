@@ -1,4 +1,5 @@
-"""Writes the reference pages that follow from the code: docs/errors.md, docs/cli.md, docs/settings.md.
+"""Writes the reference pages that follow from the code: docs/errors.md, docs/cli.md, docs/settings.md,
+docs/glossary.md.
 
 Run it with ``make docs`` after adding an error code, a command or a setting; a test says when a page lacks one.
 """
@@ -173,7 +174,22 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"errors.md": errors_page, "cli.md": cli_page, "settings.md": settings_page}
+def glossary_page() -> str:
+    from mailops.page.glossary import WORDS
+
+    lines = [
+        "# What does this word mean?",
+        "",
+        "The app says it too, behind the mark beside each. (`make docs` writes this page.)",
+        "",
+        "| word | meaning |",
+        "| --- | --- |",
+    ]
+    lines += [f"| {word} | {said} |" for word, said in sorted(WORDS.items(), key=lambda pair: pair[0].lower())]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"errors.md": errors_page, "cli.md": cli_page, "settings.md": settings_page, "glossary.md": glossary_page}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .analysis.dmarc import DmarcFiles
     from .analysis.metrics import Metric
     from .analysis.query import Found
+    from .analysis.relief import Relief
     from .analysis.service import Analysis
     from .analysis.why import Trouble
     from .bounces.explainer import Explanation
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
     from .logs.service import Logs
     from .logs.trace import Trace
     from .model.alias import Alias
-    from .model.verdict import Finding
+    from .model.verdict import Finding, Verdict
     from .oauth.calendar import End
     from .oauth.signin import SignIn
     from .oauth.tokens import TokenService
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from .secrets import SecretStore
     from .smtp import ConnectionTest, SmtpTransport
     from .store.backup import Backup
+    from .support import Support
     from .suppression import Suppressions
     from .threads.desk import Desk
     from .threads.envelope import Envelopes
@@ -530,6 +532,11 @@ class Ops:
             records=records,
         )
 
+    def relief(self, users: Sequence[str] | int | None = None, *, since: str = "30d") -> Relief:
+        """How many mails a day fewer leave when users (addresses, so many of those who get most, None: all) read their
+        notifications in the app instead of by email, by what was."""
+        return self.analysis.relief(users, since, limit=self.usage().limit)
+
     def what_if(
         self,
         *,
@@ -918,9 +925,18 @@ class Ops:
             {"queue": queue, "campaigns": queue, "fetch": fetch, "vacuum": vacuum},
         )
 
-    def watch_jobs(self, *, file: str = "", webhook: str = "", ping: str = "", grace: timedelta | None = None) -> Watch:
+    def watch_jobs(
+        self,
+        *,
+        file: str = "",
+        webhook: str = "",
+        ping: str = "",
+        grace: timedelta | None = None,
+        tell: bool = True,
+    ) -> Watch:
         """The dead man's switch: whether everything that runs by itself began when it was to, and ended; told by a file
-        and a webhook of its own (default: ``[watch]`` of the settings), never by mail. For a timer of its own."""
+        and a webhook of its own (default: ``[watch]`` of the settings), never by mail. For a timer of its own;
+        without ``tell`` it only looks."""
         from .jobs.deadman import DeadMan
 
         kept = self.workspace.settings.watch
@@ -929,6 +945,7 @@ class Ops:
             webhook=webhook or kept.webhook,
             ping=ping or kept.ping,
             grace=timedelta(minutes=kept.grace_minutes) if grace is None else grace,
+            tell=tell,
         )
 
     def _scheduled(self) -> dict[str, ScheduledAction]:
@@ -1089,14 +1106,16 @@ class Ops:
         from .queue.holding import ContentHolder
         from .relay.holding import SubmitterHolder
         from .store.plan import kept_files
+        from .support.keeping import SupportHolder
         from .suppression.holding import SuppressionHolder
         from .threads.holding import ThreadHolder
 
         rows = (ContentHolder(), ThreadHolder(), ReportHolder(), SuppressionHolder(), SubmitterHolder())
         runs, ledger = RunHolder(self.workspace.runs), LedgerHolder(self._names)
+        bundles = SupportHolder(self.workspace.path)
         return Erasure(
             self.engine,
-            holders=(*rows, LogHolder(), IntakeHolder(), CampaignHolder(), ledger, runs),
+            holders=(*rows, LogHolder(), IntakeHolder(), CampaignHolder(), ledger, runs, bundles),
             names=self._names,
             clock=self.clock,
             elsewhere=lambda: [f"{file.name}: an older store" for file in kept_files(Path(self.workspace.database))],
@@ -1255,6 +1274,14 @@ class Ops:
             token=token,
             is_person=lambda address: is_person(self.engine, address),
         )
+
+    def mailbox_verdicts(self) -> list[Verdict]:
+        """How each mailbox stands: looked at in time, without an error, and mail as usual."""
+        from .inbound.standing import standing
+        from .jobs.scheduled import fetch_minutes
+
+        now, minutes = self.clock.now(), fetch_minutes(self.engine)
+        return [standing(one, self.intake.arrivals(one.key), minutes=minutes, now=now) for one in self.mailboxes.list()]
 
     def fetch(self, account: str | None = None) -> Result:
         """*Mail: Fetchmail Service*: fetch from all confirmed mailboxes, or from this one; then hand mail on to the
@@ -1533,6 +1560,13 @@ class Ops:
             keys=lambda domain: self.signing.published_as(domain),
             own=lambda: [domain.name for domain in self.setup.alias_domains],
         )
+
+    @cached_property
+    def support(self) -> Support:
+        """Support bundles without names, the way back from support's answer, and when to ask."""
+        from .support import Support
+
+        return Support(self)
 
     def sender_report(self, domain: str, *, seconds: float = 20.0) -> SenderReport:
         """The DNS report of a sender whose mail failed without a reason; bounded in time, never raises."""

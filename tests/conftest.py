@@ -36,11 +36,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     asked = {
         "minutes": bool(os.environ.get("MAILOPS_TEST_MINUTES")),
         "fuzz": "fuzz" in chosen,
+        "incidents": "incidents" in chosen,
         "sweep": "sweep" in chosen,
     }
     how = {
         "minutes": "set MAILOPS_TEST_MINUTES to run it",
         "fuzz": "make fuzz runs it",
+        "incidents": "make incidents runs it",
         "sweep": "make sweep runs it",
     }
     for item in items:

@@ -22,7 +22,7 @@ from .counting import counters, period_of
 from .sql import FAILED, REASON, REPLY, TEMPORARY, Period, domain_of, failures
 
 e, b = schema.events, schema.bounces
-CAUSES = ["reason", "meaning", "hard", "recipients", "domains", "example"]
+CAUSES = ["reason", "meaning", "hard", "recipients", "addresses", "domains", "example"]
 
 
 def causes(
@@ -34,19 +34,21 @@ def causes(
     value: str = "",
     period: Period | None = None,
 ) -> pd.DataFrame:
-    """Failed and bounced recipients by reason: columns reason, meaning, hard, recipients, domains, example.
+    """Failed and bounced recipients by reason: columns reason, meaning, hard, recipients (each of each mail: what the
+    rates count), addresses (each once), domains, example.
 
     ``by`` and ``value`` pick one group, such as domain and x.example. Counted by the database.
     """
     people = sa.func.count(sa.distinct(sa.func.lower(e.c.recipient)))
     domains = sa.func.count(sa.distinct(domain_of(engine, e.c.recipient)))
-    columns = [REASON, people, domains, sa.func.max(REPLY)]
+    columns = [REASON, sa.func.count(), people, domains, sa.func.max(REPLY)]
     query = failures(engine, columns, by=by, value=value, period=period or period_of(since, now)).group_by(REASON)
     with explained("reading the events"), reading(engine) as connection:
         table = stored_table(connection)
-        rows = connection.execute(query.order_by(people.desc(), REASON)).all()
+        rows = connection.execute(query.order_by(sa.func.count().desc(), REASON)).all()
     found = [
-        (r, plain(r), "hard" if is_hard(r, table=table) else "soft", int(n), int(d), str(x)) for r, n, d, x in rows
+        (r, plain(r), "hard" if is_hard(r, table=table) else "soft", int(n), int(p), int(d), str(x))
+        for r, n, p, d, x in rows
     ]
     return pd.DataFrame(found, columns=CAUSES)
 

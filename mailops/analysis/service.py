@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .causes import Failure, Split
     from .compare import Comparison
     from .jump import Jump
+    from .relief import Relief
     from .share import Rate
     from .sql import Period
     from .trend import Incident
@@ -74,6 +75,15 @@ class Analysis:
         from .addresses import Counted
 
         return Counted(self._engine)
+
+    def relief(
+        self, users: Collection[str] | int | None = None, since: str | None = "30d", *, limit: int | None = None
+    ) -> Relief:
+        """What the daily ``limit`` is spared when ``users`` (addresses, so many of those who get most, None: all) read
+        their notifications in the app."""
+        from .relief import relief
+
+        return relief(self._engine, self.period(since), self._clock.now(), users=users, limit=limit)
 
     def relay(self, since: str | None = "7d") -> pd.DataFrame:
         """What programs handed over to ``mailops serve``: a row for each login, the most first."""

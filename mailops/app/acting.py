@@ -17,8 +17,7 @@ from voila.handler import VoilaHandler
 from voila.paths import collect_template_paths
 
 from ..errors import MailopsError
-from ..jobs.catalogue import NotebookInfo, available
-from ..jobs.report import LAB_MARK
+from ..jobs.catalogue import LAB_MARK, NotebookInfo, available
 from ..page.blocks import Banner, Block, Details
 from . import bar, pages
 from .handlers import Notebook, Opened
@@ -34,13 +33,10 @@ WIDGETS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-man
 """What of JupyterLab's extensions these pages need; others, of whoever installed them, have no page to work on."""
 
 
-FORMULAS = "@jupyterlab/mathjax2-extension:plugin"
-"""It sets formulas, by a script from a server of others; there are none on these pages."""
-
-
 def _page(page: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """What voila tells the browser: nothing is fetched from elsewhere."""
-    return {**page, "disabledExtensions": [*page.get("disabledExtensions", []), FORMULAS]}
+    """What voila tells the browser. Formulas are set by a script of another server; there are none on these pages,
+    and without an address it is not fetched."""
+    return {**page, "fullMathjaxUrl": ""}
 
 
 def configured() -> dict[str, Any]:

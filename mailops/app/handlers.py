@@ -24,6 +24,7 @@ from ..jobs.catalogue import available
 from ..page.blocks import Banner, Block, Link, Page, Paragraph, Raw, Title
 from ..secrets import redact
 from . import hands, pages
+from .language import chosen, speaking
 from .shell import framed
 
 if TYPE_CHECKING:
@@ -87,15 +88,17 @@ class Look(JupyterHandler):
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
+        self.set_header("Vary", "Accept-Language, Cookie")
         self.set_header("Referrer-Policy", "same-origin")
         self.finish(body)
 
     def _made(self, words: tuple[str, ...], query: Mapping[str, str]) -> tuple[int, str]:
-        try:
-            return self.make(words, query)
-        except MailopsError as error:
-            page = pages.trouble(error)
-            return page.status, self.shell(page)
+        with speaking(chosen(self.request.headers.get("Accept-Language", ""))):
+            try:
+                return self.make(words, query)
+            except MailopsError as error:
+                page = pages.trouble(error)
+                return page.status, self.shell(page)
 
     @property
     def root(self) -> str:

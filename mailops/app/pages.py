@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
 
 from ..checks import queue as queue_checks
 from ..checks.services import services
@@ -51,6 +52,7 @@ from ..page.blocks import (
 )
 from ..queue.filters import QueueFilter
 from . import hands
+from .language import ENGLISH, number, say, spoken
 
 if TYPE_CHECKING:
     from ..ops import Ops
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 Query = Mapping[str, str]
 TABS = (("needs", "Needs you", MailState.FAILED), ("waiting", "Waiting", MailState.OUTGOING), ("all", "All", None))
 LIMIT = 25
+FAILING = ("passed", "failed")
 LABELS = {"csv": "CSV", "parquet": "Parquet", "ics": "iCalendar"}
 SOON = timedelta(days=60)
 RUN_STATES = {"passed": "passed", "failed": "failed", "error": "failed", "running": "checking"}
@@ -92,36 +95,53 @@ def home(ops: Ops, query: Query) -> Page:
     wrong = [one for one in verdicts if one.state in (VerdictState.FAILED, VerdictState.UNKNOWN)]
     tiles = Tiles(
         (
-            Tile("Outgoing", f"{health.counts[MailState.OUTGOING]:,}", address("queue", show="waiting")),
-            Tile("Due now", f"{health.due:,}", address("queue", show="waiting")),
-            Tile("Delivery Failed", f"{failed:,}", address("queue", show="needs"), "failed" if failed else "passed"),
-            Tile("Sent", f"{health.counts[MailState.SENT]:,}", address("queue", state="sent")),
-            Tile("The oldest waits for", lasting((now - health.oldest).total_seconds()) if health.oldest else "–"),
+            Tile(say("Outgoing"), number(health.counts[MailState.OUTGOING]), address("queue", show="waiting")),
+            Tile(say("Due now"), number(health.due), address("queue", show="waiting")),
+            Tile(
+                say("Delivery Failed"), number(failed), address("queue", show="needs"), "failed" if failed else "passed"
+            ),
+            Tile(say("Sent"), number(health.counts[MailState.SENT]), address("queue", state="sent")),
+            Tile(say("The oldest waits for"), lasting((now - health.oldest).total_seconds()) if health.oldest else "–"),
         )
     )
     banner = (
-        Banner("failed", "✗", f"{counted(len(wrong), 'thing')} {'needs' if len(wrong) == 1 else 'need'} you",
+        Banner("failed", "✗", _needing(len(wrong)),
                "; ".join(one.title for one in wrong))
         if wrong
-        else Banner("passed", "✓", "Nothing needs you just now")
+        else Banner("passed", "✓", say("Nothing needs you just now"))
     )  # fmt: skip
-    blocks: list[Block] = [Title("Mail at a glance"), Paragraph(("As of ", When(now)), soft=True), banner, tiles]
+    blocks: list[Block] = [
+        Title(say("Mail at a glance")),
+        Paragraph((say("As of "), When(now)), soft=True),
+        banner,
+        tiles,
+    ]
+    if is_demo(ops):
+        way = Link(say("Take the tour: five cards"), "tour")
+        blocks.insert(2, Paragraph((say("This is the demonstration, a month of made mail. "), way)))
     blocks += [_check(one) for one in verdicts]
     blocks += _causes(ops)
+    blocks += _for_support(ops)
     blocks += _ends(ops, now)
     blocks += _changed(ops)
-    blocks += [Title("Pages", "What each answers, and what its last run said.", level=2), _notebooks(ops)]
-    return Page("Mail at a glance", tuple(blocks), "home")
+    blocks += [Title(say("Pages"), say("What each answers, and what its last run said."), level=2), _notebooks(ops)]
+    return Page(say("Mail at a glance"), tuple(blocks), "home")
+
+
+def _needing(many: int) -> str:
+    if spoken() != ENGLISH:
+        return say("What needs you") + f": {number(many)}"
+    return f"{counted(many, 'thing')} {'needs' if many == 1 else 'need'} you"
 
 
 def _check(one: Verdict) -> Card:
     """A verdict in its frame; what passed is folded."""
-    head = Paragraph((Chip(one.state.value, one.state.value), " ", one.title))
+    head = Paragraph((Chip(one.state.value, say(one.state.value)), " ", one.title))
     more: list[Block] = [Paragraph((one.found,), soft=True)] if one.found else []
     if one.passed:
-        return Card((head, *([Details("What was found", tuple(more))] if more else [])), "passed")
+        return Card((head, *([Details(say("What was found"), tuple(more))] if more else [])), "passed")
     if one.fix:
-        more.append(Paragraph(("What to do: ", one.fix)))
+        more.append(Paragraph((say("What to do"), ": ", one.fix)))
     return Card((head, *more), one.state.value)
 
 
@@ -130,15 +150,25 @@ def _causes(ops: Ops) -> list[Block]:
         (
             Link(plain(word), address("queue", reason=word, to=domain)),
             Link(domain, address("queue", to=domain)),
-            f"{number:,}",
+            number(many),
         )
-        for word, domain, number in ops.queue.causes()[:8]
+        for word, domain, many in ops.queue.causes()[:8]
     ]
     if not rows:
         return []
-    caption = "Why mails fail or wait"
-    columns = ("Cause", "Recipient domain", "Deliveries")
+    caption = say("Why mails fail or wait")
+    columns = (say("Cause"), say("Recipient domain"), say("Deliveries"))
     return [Title(caption, level=2), Table(caption, columns, rows, titled=True)]
+
+
+def _for_support(ops: Ops) -> list[Block]:
+    """Failures that come again without a reason: what support is for, with the page that makes the bundle."""
+    found = ops.support.suggested()[:5]
+    if not found:
+        return []
+    rows = [(one.says, Link("Make the bundle", notebook("support_bundle", mail=one.mail or ""))) for one in found]
+    caption = "A matter for support"
+    return [Title(caption, level=2), Table(caption, ("What", "What to do"), rows, titled=True)]
 
 
 def _ends(ops: Ops, now: datetime) -> list[Block]:
@@ -152,8 +182,8 @@ def _ends(ops: Ops, now: datetime) -> list[Block]:
         )
         for one in ends
     ]  # fmt: skip
-    columns = ("Left", "What", "Of", "Ends", "What to do")
-    return [Title("What ends soon", level=2), Table("What ends soon", columns, rows, titled=True)]
+    columns = (say("Left"), say("What"), say("Of"), say("Ends"), say("What to do"))
+    return [Title(say("What ends soon"), level=2), Table(say("What ends soon"), columns, rows, titled=True)]
 
 
 def _changed(ops: Ops) -> list[Block]:
@@ -162,8 +192,8 @@ def _changed(ops: Ops) -> list[Block]:
         return []
     rows: list[tuple[Inline, ...]] = [(Link(info.title, notebook(info.name)), str(line)) for info, line in news[:10]]
     return [
-        Title("What changed since the run before", level=2),
-        Table("What changed", ("Page", "Change"), rows, titled=True),
+        Title(say("What changed since the run before"), level=2),
+        Table(say("What changed"), (say("Page"), say("Change")), rows, titled=True),
     ]
 
 
@@ -213,12 +243,12 @@ def _notebooks(ops: Ops) -> Grid:
 
 
 def _run_chip(run: Run) -> Chip:
-    return Chip(RUN_STATES.get(run.status, "unknown"), RUN_WORDS.get(run.status, run.status))
+    return Chip(RUN_STATES.get(run.status, "unknown"), say(RUN_WORDS.get(run.status, run.status)))
 
 
 def _report_link(run: Run) -> tuple[Inline, ...]:
     has = bool(run.folder) and (Path(run.folder or "") / "report.html").is_file()
-    return (Link("Report", f"report/{quote(run.id)}"),) if has else ()
+    return (Link(say("Report"), f"report/{quote(run.id)}"),) if has else ()
 
 
 # --- the queue --------------------------------------------------------------------------------------------------------
@@ -252,6 +282,8 @@ def queue(ops: Ops, query: Query) -> Page:
             Field("to", "To", query.get("to", "")),
             Field("from", "From", query.get("from", "")),
             Field("text", "Contains", query.get("text", "")),
+            Field("server", "Server", query.get("server", "")),
+            Field("day", "Submitted on (2026-11-29)", query.get("day", "")),
         ),
         "Narrow", "queue", "Narrow the list",
     )  # fmt: skip
@@ -270,8 +302,9 @@ def chosen(ops: Ops, query: Query) -> tuple[QueueFilter, str]:
     state = next((one for one in MailState if one.value == query.get("state")), None)
     reason, to = query.get("reason") or None, (query.get("to") or "").strip() or None
     sender, text = (query.get("from") or "").strip() or None, (query.get("text") or "").strip() or None
-    show = query.get("show", "")
-    if not any((state, reason, to, sender, text, show)):
+    show, server = query.get("show", ""), (query.get("server") or "").strip() or None
+    day, (after, before) = query.get("day", ""), _day(ops, query.get("day", ""))
+    if not any((state, reason, to, sender, text, show, server, after)):
         health = ops.queue.health()
         show = "needs" if health.counts[MailState.FAILED] + health.partly else "all"
     state = state or next((which for key, _, which in TABS if key == show), None)
@@ -280,7 +313,21 @@ def chosen(ops: Ops, query: Query) -> tuple[QueueFilter, str]:
     words += [f"to {to}"] if to else []
     words += [f"from {sender}"] if sender else []
     words += [f"with “{text}”"] if text else []
-    return QueueFilter(state=state, reason=reason, recipient=to, sender=sender, text=text), ", ".join(words) + "."
+    words += [f"by server {server}"] if server else []
+    words += [f"submitted on {day}"] if after else []
+    narrowed = QueueFilter(
+        state=state, reason=reason, recipient=to, sender=sender, text=text, server=server, after=after, before=before
+    )
+    return narrowed, ", ".join(words) + "."
+
+
+def _day(ops: Ops, text: str) -> tuple[datetime | None, datetime | None]:
+    """The bounds of a day (2026-11-29) of the workspace's zone; none for what is no day."""
+    try:
+        begin = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=ZoneInfo(ops.workspace.settings.profile.zone))
+    except ValueError:
+        return None, None
+    return begin.astimezone(UTC), (begin + timedelta(days=1)).astimezone(UTC)
 
 
 def _row(mail: MailView) -> tuple[Inline, ...]:
@@ -469,6 +516,45 @@ def report(ops: Ops, run_id: str) -> Path:
     return path
 
 
+# --- the tour of the demonstration ----------------------------------------------------------------------------------
+
+CARDS = (
+    ("Mail at a glance", "Home says what needs you: here mail waits too long. Each figure leads to what it counts.",
+     "Look at home", "home"),
+    ("What fails, and why", "Four hundred mails failed. The queue groups them by cause; a cause leads to its mails, "
+     "a mail to the server's words and to what helps.", "Look at the queue", "queue?show=needs"),
+    ("Where is this mail?", "A Message-ID or an address is enough: who had the mail, who has it, and the proof of it.",
+     "Ask where a mail is", "trace"),
+    ("Is our DNS right?", "One field for the domain: what was found, what is expected, and the record to publish.",
+     "Check a domain", notebook("domain_dns")),
+    ("Connect a mailbox", "A guide goes step by step and checks each. Practise it first: nothing leaves this machine.",
+     "Open the guide", notebook("connect_google", practice="true")),
+)  # fmt: skip
+
+
+def is_demo(ops: Ops) -> bool:
+    """Whether this workspace is the demonstration's."""
+    return (ops.workspace.path / "demo.json").is_file()
+
+
+def tour(ops: Ops, query: Query) -> Page:
+    """Five cards through the demonstration, one at a time."""
+    at = min(max(1, _number(query.get("card")) or 1), len(CARDS))
+    title, said, label, target = CARDS[at - 1]
+    ways: list[Inline] = [Link(f"‹ {CARDS[at - 2][0]}", address("tour", card=at - 1)), "  ·  "] if at > 1 else []
+    ways.append(
+        Link(f"Next: {CARDS[at][0]} ›", address("tour", card=at + 1)) if at < len(CARDS) else Link("Home", "home")
+    )
+    blocks: list[Block] = [
+        Title("A tour of the demonstration", f"Card {at} of {len(CARDS)}"),
+        Card((Title(title, level=2), Paragraph((said,)), Paragraph((Link(label, target),)))),
+        Paragraph(tuple(ways)),
+    ]
+    if not is_demo(ops):
+        blocks.insert(1, Banner("skipped", "–", "This is no demonstration", "The tour speaks of the one of make demo."))
+    return Page("Tour", tuple(blocks), "home")
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -567,6 +653,7 @@ PARTS = (
 )
 READS: Mapping[str, Callable[[Ops, Query], Page]] = {
     "home": home, "queue": queue, "search": search, "trace": trace, "status": status, "verdicts": verdicts,
+    "tour": tour,
 }  # fmt: skip
 
 

@@ -58,6 +58,8 @@ def settings(host: str, port: int, *, act: str, read_only: bool) -> dict[str, An
 
         find_template()
         made["VoilaConfiguration"] = configured()
+        # a page that was left without a word (a browser killed, a laptop shut) leaves its kernel: nobody is on it
+        made["MappingKernelManager"] = {"cull_idle_timeout": 600, "cull_interval": 60, "cull_connected": False}
         made["VoilaExecutor"] = {"cell_error_instruction": "What happened, and what to do, stands above."}
     return made
 

@@ -21,6 +21,7 @@ from markupsafe import Markup
 from ..page.blocks import Block, Page
 from ..page.blocks import html as rendered
 from ..page.sheet import STYLE
+from .language import say, spoken
 from .pages import PARTS
 
 STATIC = Path(__file__).parent / "static"
@@ -72,39 +73,60 @@ class Around:
 def _header(*, part: str, workspace: str, may_act: bool, here: str, root: str = "", target: str = "main") -> Markup:
     parts = Markup("").join(
         Markup('<a href="{}{}"{}>{}</a>').format(
-            root, one.address, Markup(' aria-current="page"') if one.key == part else "", one.label
+            root, one.address, Markup(' aria-current="page"') if one.key == part else "", say(one.label)
         )
         for one in PARTS
     )
     return Markup(
-        '<a class="skip" href="{here}#{target}">Skip to the page</a>\n<header><div class="bar">'
+        '<a class="skip" href="{here}#{target}">{skip}</a>\n<header><div class="bar">'
         '<a class="brand" href="{root}home">mailops</a> <span class="soft">{workspace}</span>{mode}'
-        '<nav aria-label="Parts of the app">{parts}</nav><div class="end">'
-        '<form method="get" action="{root}search" role="search"><label for="q" class="unseen">Find</label>'
-        '<input id="q" name="q" type="search" placeholder="address, mail, domain"> '
-        '<button type="submit">Search</button></form>'
-        '<label class="small"><span class="unseen">Theme</span>'
-        '<select id="theme"><option value="">as the system</option>'
-        '<option value="light">light</option><option value="dark">dark</option></select></label>'
-        '<span id="zone" class="soft small">Times: UTC</span></div></div></header>\n'
+        '<nav aria-label="{named}">{parts}</nav><div class="end">'
+        '<form method="get" action="{root}search" role="search"><label for="q" class="unseen">{find}</label>'
+        '<input id="q" name="q" type="search" placeholder="{asked}"> '
+        '<button type="submit">{search}</button></form>'
+        '<label class="small"><span class="unseen">{theme}</span>'
+        '<select id="theme"><option value="">{system}</option>'
+        '<option value="light">{light}</option><option value="dark">{dark}</option></select></label>'
+        '<span id="zone" class="soft small" data-word="{times}">{times}: UTC</span></div></div></header>\n'
     ).format(
         here=here,
         target=target,
         root=root,
         workspace=workspace,
-        mode="" if may_act else Markup('<span class="soft small">Read only</span>'),
+        mode="" if may_act else Markup('<span class="soft small">{}</span>').format(say("Read only")),
         parts=parts,
+        skip=say("Skip to the page"),
+        named=say("Parts of the app"),
+        find=say("Find"),
+        asked=say("address, mail, domain"),
+        search=say("Search"),
+        theme=say("Theme"),
+        system=say("system"),
+        light=say("light"),
+        dark=say("dark"),
+        times=say("Times"),
     )
 
 
 def _footer(ways: Sequence[tuple[str, str]], root: str = "") -> Markup:
-    beside = Markup("").join(Markup('<a href="{}{}">{}</a>').format(root, address, label) for label, address in ways)
+    beside = Markup("").join(
+        Markup('<a href="{}{}">{}</a>').format(root, address, say(label)) for label, address in ways
+    )
     return Markup(
-        '<footer class="bar"><nav aria-label="Neighbours" class="ways">{}</nav><div class="end">'
-        '<button type="button" id="copy" hidden>Copy link</button>'
-        '<button type="button" id="words" hidden>Copy as text</button>'
-        '<button type="button" id="pause" aria-pressed="false" hidden>Pause</button></div></footer>\n'
-    ).format(beside)
+        '<footer class="bar"><nav aria-label="{neighbours}" class="ways">{beside}</nav><div class="end">'
+        '<button type="button" id="copy" data-done="{done}" hidden>{link}</button>'
+        '<button type="button" id="words" data-done="{done}" hidden>{words}</button>'
+        '<button type="button" id="pause" aria-pressed="false" data-other="{on}" hidden>{pause}</button>'
+        "</div></footer>\n"
+    ).format(
+        neighbours=say("Neighbours"),
+        beside=beside,
+        done=say("Copied"),
+        link=say("Copy link"),
+        words=say("Copy as text"),
+        on=say("Go on"),
+        pause=say("Pause"),
+    )
 
 
 def framed(
@@ -132,7 +154,7 @@ def framed(
     top = _header(part=page.part, workspace=workspace, may_act=may_act, here=here)
     kind = f"{' class=full' if frame else ''}{' data-hop=1' if hop else ''}"
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!doctype html>\n<html lang="{spoken()}">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
         f'<base href="{escape(root)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -153,8 +175,10 @@ def around(
     """The frame of a notebook's page; ``blocks`` stand between the header and the notebook."""
     head = Markup('<link rel="icon" href="{}">\n<style>{}</style>').format(ICON, Markup(APART))  # noqa: S704 (our own)
     between = Markup("").join(rendered(block) for block in blocks)
-    top = Markup('<div class="shell">{}<section class="set" aria-label="What it shows">{}</section></div>\n').format(
-        _header(part=part, workspace=workspace, may_act=True, here="", root=root, target="page"), between
+    top = Markup('<div class="shell">{}<section class="set" aria-label="{}">{}</section></div>\n').format(
+        _header(part=part, workspace=workspace, may_act=True, here="", root=root, target="page"),
+        say("What it shows"),
+        between,
     )
     script = Markup(f"<script>{SCRIPT}</script>")  # noqa: S704 (our own)
     return Around(head, top, Markup('<div class="shell">{}</div>{}').format(_footer(ways, root), script))

@@ -48,6 +48,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "fleet": ("fleet", "All workspaces below a folder: one table, one notebook over all."),
     "runs": ("runs", "Runs of notebooks, compared."),
     "store": ("store", "The store's schema: what a migration takes, and to do it now."),
+    "support": ("support", "Put a case together for support, without names; translate the answer."),
     "secrets": ("secrets", "Secret references and the encrypted vault."),
     "connect": ("connect", "Connect mailboxes of Microsoft, Google and Mailjet, step by step."),
     "calendar": ("calendar", "What ends when: client secrets, certificates, sign-ins."),

@@ -295,6 +295,39 @@ def take(
         say(", ".join(f"{n} {k}" for k, n in counts.items()) or "nothing found")
 
 
+@app.command("events")
+def events(
+    ctx: typer.Context,
+    file: Path | None = typer.Argument(None, help="A file of Mailjet's events (CSV); without it, its API is asked."),
+    server: str = typer.Option("", help="The outgoing server whose login and password are Mailjet's key pair."),
+    since: str = typer.Option("7d", help="From when on mail is asked about: 7d or a date."),
+    api: str = typer.Option("", help="Another address of the API."),
+    json: bool = JSON,
+) -> None:
+    """Take in Mailjet's events from a file or its API; what the webhook has told already counts once."""
+    from ..webhooks import Webhooks
+    from ..webhooks.elsewhere import from_csv
+
+    ops = open_ops(ctx)
+    if file is not None:
+        try:
+            text = file.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputRefused(
+                "The file of events cannot be read.",
+                code="input.unreadable",
+                facts={"file": str(file), "reason": type(error).__name__},
+                fix="Name a CSV file in UTF-8 that you may read.",
+            ) from error
+        received = Webhooks(ops).take_mailjet(from_csv(text))
+    else:
+        received = Webhooks(ops).ask_mailjet(server, since, base=api)
+    if json:
+        print_json(asdict(received))
+    else:
+        say(f"{counted(received.events, 'new event')}, {received.matched:,} of our mail; {received.repeated:,} known.")
+
+
 @app.command("stats")
 def stats(files: list[Path] = FILES, json: bool = JSON, form: str = FORMAT, output: Path | None = OUT) -> None:
     """Count kinds, reasons, hard and soft over messages. Needs no workspace and records nothing."""

@@ -254,6 +254,18 @@ def account_list(ctx: typer.Context, json: bool = JSON) -> None:
     table(["Key", "State", "Protocol", "Server", "Login", "Folder", "Model", "Last look (UTC)", "Error"], rows)
 
 
+@account_app.command("check")
+def account_check(ctx: typer.Context, json: bool = JSON) -> None:
+    """How each mailbox stands: looked at in time, without an error, mail as usual; 1 when one fails."""
+    found = open_ops(ctx).mailbox_verdicts()
+    if json:
+        print_json(found)
+    else:
+        rows = [(v.state.icon, v.subject, v.title, v.found, v.fix) for v in found]
+        table(["", "Mailbox", "What", "Found", "To do"], rows)
+    raise typer.Exit(0 if all(v.passed for v in found) else 1)
+
+
 @account_app.command("add")
 def account_add(
     ctx: typer.Context,

@@ -340,6 +340,7 @@ def watch(
     webhook: str = typer.Option("", "--webhook", help="An address that gets JSON."),
     ping: str = typer.Option("", "--ping", help="An address that is asked while all is well."),
     grace: float = typer.Option(None, "--grace", min=1, help="Minutes that a run may begin late (default: 15)."),
+    look: bool = typer.Option(False, "--look", help="Only look; tell nobody."),
     json: bool = JSON,
 ) -> None:
     """The dead man's switch: did everything begin when it was to, and end? For a timer of its own, beside the
@@ -347,7 +348,7 @@ def watch(
     from datetime import timedelta
 
     found = open_ops(ctx).watch_jobs(
-        file=file, webhook=webhook, ping=ping, grace=None if grace is None else timedelta(minutes=grace)
+        file=file, webhook=webhook, ping=ping, grace=None if grace is None else timedelta(minutes=grace), tell=not look
     )
     if json:
         print_json({**plain(found), "well": found.well})
@@ -355,7 +356,9 @@ def watch(
         for one in found.watched:
             say(f"{one.state}: {one.words}")
         lost = [f"{road}: {why}" for road, why in found.told.items() if why]
-        say("Not told by " + "; ".join(lost) + "." if lost else "All is well." if found.well else "It was told.")
+        say(
+            "Not told by " + "; ".join(lost) + "." if lost else "All is well." if found.well else "Something is silent."
+        )
     raise typer.Exit(0 if found.well else 1)
 
 

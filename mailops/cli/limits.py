@@ -92,6 +92,26 @@ def request(
         say(f"Still to be told: {', '.join(made.missing)}.")
 
 
+@app.command("relief")
+def relief(
+    ctx: typer.Context,
+    users: int = typer.Option(None, "--users", min=1, help="So many of those who get most (default: all)."),
+    user: list[str] = typer.Option([], "--user", help="A user's address; may be given several times."),
+    since: str = typer.Option("30d", "--since", help="By what was since then: 30d, 12w or a date."),
+    json: bool = JSON,
+) -> None:
+    """How many mails a day fewer leave when users read their notifications in the app instead of by email."""
+    found = open_ops(ctx).relief(user or users, since=since)
+    if json:
+        print_json({**plain(found), "mails": found.mails, "a_day": found.a_day, "sentence": found.sentence})
+        return
+    say(found.sentence)
+    table(
+        ["User", "Name", "Mails", "A day"],
+        [(one.address, one.name, one.mails, f"{one.mails / found.days:.1f}") for one in found.users],
+    )
+
+
 @app.command("hold")
 def hold(
     ctx: typer.Context,

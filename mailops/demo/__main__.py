@@ -21,10 +21,13 @@ from ..ops import Ops
 from ..store.runs import verdicts_of
 from ..testing import ManualClock
 from ..workspace import FILE, init
+from .bundle import ask_support
 from .logs import ASKED, take_logs, write_logs
+from .many import campaigns
 from .month import DAYS, Played, play, start_of_month, unsent
 from .names import ask_here, write_reports
 from .programs import PROGRAMS, hand_over
+from .received import receive
 from .world import BOOKS, MARK, World, furnish, remember, remembered, require_peers
 
 
@@ -82,14 +85,20 @@ def _demo(folder: Path, reports: Path) -> int:
         )
         played = _play(ops, world, clock)
         _programs(ops, played)
+        _received(ops, played)
+        for line in campaigns(ops, played):
+            _say(f"   {line}")
         _figures(ops, played)
         _guides(ops)
         _say("7  Mail that never passed mailops: the log of a real Postfix, and a week of Odoo's, are taken.")
         for line in take_logs(ops, write_logs(workspace.path / "logs", now)):
             _say(f"   {line}")
+        for line in ask_support(ops):
+            _say(f"   {line}")
         _say(f"   Bounce rate of the last 30 days, with this mail: {ops.analysis.overall('30d')};")
         _say(f"   of the addresses (a list's quality): {ops.analysis.addresses('30d')}")
         codes = _jobs(ops, folder)
+        _schedule(ops)
         index = write_index(workspace, reports / "index.html", _facts(ops, played, machine.monotonic() - began))
         ops.close()
     _close(codes, index, machine.monotonic() - began, folder)
@@ -132,6 +141,14 @@ def _programs(ops: Ops, played: Played) -> None:
     _say("   its program gets a report (notebook relay).")
 
 
+def _received(ops: Ops, played: Played) -> None:
+    lines, report = receive(ops)
+    played.submitted += report.handled
+    played.add(report)
+    for line in lines:
+        _say(f"   {line}")
+
+
 PRACTISED = {
     "connect_microsoft365": ("outlook", "ann@northwind.example"),
     "connect_google": ("gmail", "ann@tools.example"),
@@ -158,6 +175,7 @@ MEANT = {
     "setup.ready": "made so: how replies come in is left for you to choose, with the other tasks of the page",
     "bounce_rate": "made so: many addresses of the month exist no more",
     "oauth.calendar": "made so: Google ends sign-ins of an application in Testing after 7 days",
+    "schedules.running": "made so: nothing attends the queue here; mailops serve would",
     "dmarc.reports": "made so: two strangers send in the organisation's name",
 }
 """Why a check of the demonstration fails, by the check."""
@@ -182,6 +200,14 @@ def _jobs(ops: Ops, folder: Path) -> dict[str, int]:
                 why = MEANT.get(verdict.check, "not made so: something is wrong with the demonstration; see its report")
                 _say(f"   {'':20}   ✗ {verdict.title}  ({why})")
     return codes
+
+
+def _schedule(ops: Ops) -> None:
+    """Schedule the weekly report, as the notebooks' last card does."""
+    job = ops.jobs.add("deliverability", name="weekly-report", cron="0 7 * * mon", parameters={"since": "7d"})
+    following = ops.jobs.next_times(job.name, 1)[0]
+    _say(f"9  The weekly report is scheduled (job {job.name}, mailops jobs list);")
+    _say(f"   it runs next on {following:%Y-%m-%d at %H:%M}.")
 
 
 def _facts(ops: Ops, played: Played, seconds: float) -> dict[str, str]:

@@ -43,6 +43,10 @@ class PublicSuffixes:
                 return name
         return labels[-1]
 
+    def names(self, label: str) -> bool:
+        """Whether a rule names this label as a top-level domain; of an empty list, none does."""
+        return label in self._rules
+
     def organizational(self, domain: str) -> str:
         """The organizational domain (RFC 7489 section 3.2): the suffix and one label; a suffix is its own."""
         suffix = self.suffix(domain)

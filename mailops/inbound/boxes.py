@@ -32,6 +32,13 @@ from .raw import PIECE, OnDisk
 imaplib._MAXLINE = poplib._MAXLINE = 64 << 20  # type: ignore[attr-defined]  # a list of UIDs, or a mail, in one long line
 _FOLDED = re.compile(rb"\r?\n[ \t]+")
 CHUNK = 500
+HEAD = "(UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])"
+_BODY = re.compile(rb"\d{1,10} \((?:UID (?P<uid>\d{1,10}) )BODY\[\] \{\d{1,12}\} \)\Z")
+_HEAD = re.compile(
+    rb"\d{1,10} \(UID (?P<uid>\d{1,10}) RFC822\.SIZE (?P<size>\d{1,12}) FLAGS \((?P<seen>[^()]{0,200})\) "
+    rb"BODY\[HEADER\.FIELDS \(\"?(?i:MESSAGE-ID)\"?\)\] \{\d{1,12}\} \)\Z"
+)
+"""The answers to them, with the literal left out, in the order that was asked for."""
 
 TokenOf = Callable[[Account], Token]
 
@@ -120,24 +127,45 @@ class ImapBox:
 
     def heads(self, uids: Sequence[int]) -> dict[int, Head]:
         """Size, Message-ID and whether it was read, of these mails; those that are gone are left out."""
-        items = ["RFC822.SIZE", "FLAGS", "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"]
         found: dict[int, Head] = {}
         for at in range(0, len(uids), CHUNK):
+            some = uids[at : at + CHUNK]
             with _explained(self._account, "asking for sizes"):
-                answer = self._client.fetch(list(uids[at : at + CHUNK]), items)
+                for uid, line, size, seen in self._quickly(some, HEAD, _HEAD):
+                    found[uid] = _head(uid, line, int(size), b"\\SEEN" in seen.upper())
+            left = [uid for uid in some if uid not in found]
+            if not left:
+                continue
+            with _explained(self._account, "asking for sizes"):
+                answer = self._client.fetch(left, ["RFC822.SIZE", "FLAGS", "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"])
             for uid, data in answer.items():
                 fields = next((value for name, value in data.items() if name.startswith(b"BODY[HEADER")), b"")
-                line = _FOLDED.sub(b" ", fields or b"").decode("utf-8", "replace").partition(":")[2]
-                ids = message_ids(line)
                 size = int(data.get(b"RFC822.SIZE") or 0)
-                found[int(uid)] = Head(str(uid), ids[0] if ids else None, size, b"\\Seen" in data.get(b"FLAGS", ()))
+                found[int(uid)] = _head(int(uid), fields or b"", size, b"\\Seen" in data.get(b"FLAGS", ()))
         return found
+
+    def _quickly(self, uids: Sequence[int], items: str, shape: re.Pattern[bytes]) -> Iterator[tuple[Any, ...]]:
+        """A FETCH of one literal a mail, as nearly every server answers it: what ``shape`` finds before and behind the
+        literal, with the literal second. An answer of another shape is left out (the general parser asks for it
+        again): a literal of 16 kB passes that parser at a tenth of this speed."""
+        _, answer = self._client._imap.uid("FETCH", ",".join(map(str, uids)), items)
+        wanted = set(uids)
+        for at, piece in enumerate(answer or ()):
+            if not isinstance(piece, tuple):
+                continue
+            behind = answer[at + 1] if at + 1 < len(answer) and isinstance(answer[at + 1], bytes) else b""
+            said = shape.match(piece[0][:400] + b" " + behind[:400])
+            if said and behind.endswith(b")") and int(said["uid"]) in wanted:
+                rest = [value for name, value in said.groupdict().items() if name != "uid"]
+                yield int(said["uid"]), piece[1], *rest
 
     def mails(self, uids: Sequence[int]) -> dict[int, bytes]:
         """The bytes of these mails; those that the server does not give are left out. Nothing is marked as read."""
         with _explained(self._account, "fetching mail"):
-            answer = self._client.fetch(list(uids), ["BODY.PEEK[]"])
-        return {int(uid): data[b"BODY[]"] for uid, data in answer.items() if data.get(b"BODY[]")}
+            found = {uid: raw for uid, raw in self._quickly(uids, "(UID BODY.PEEK[])", _BODY) if raw}
+            left = [uid for uid in uids if uid not in found]
+            answer = self._client.fetch(left, ["BODY.PEEK[]"]) if left else {}
+        return found | {int(uid): data[b"BODY[]"] for uid, data in answer.items() if data.get(b"BODY[]")}
 
     def large(self, uid: int) -> OnDisk | None:
         """As :meth:`mails`, of one that is not to be in memory whole: it comes piece by piece (RFC 3501 §6.4.5) into a
@@ -257,6 +285,11 @@ class PopBox:
         with _explained(self._account, "deleting mail"):
             for number in numbers:
                 self._pop.dele(number)
+
+
+def _head(uid: int, field: bytes, size: int, seen: bool) -> Head:
+    ids = message_ids(_FOLDED.sub(b" ", field).decode("utf-8", "replace").partition(":")[2])
+    return Head(str(uid), ids[0] if ids else None, size, seen)
 
 
 def _pairs(lines: Iterable[bytes]) -> Iterator[tuple[int, str]]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache
 
 from ..bounces.addressed import REPORTS, foreseen, sign, understood
 from ..bounces.reading.report import Report
@@ -427,6 +428,11 @@ class _Run:
 
 def technical_addresses(domains: Iterable[AliasDomain]) -> frozenset[str]:
     """Catchall, bounce and notification addresses: mail to them never makes a record (OUT-06)."""
+    return _technical(tuple(domains))
+
+
+@lru_cache(maxsize=32)
+def _technical(domains: tuple[AliasDomain, ...]) -> frozenset[str]:
     found = (a for d in domains for a in (d.catchall_address, d.bounce_address, d.notification_address))
     return frozenset(a.lower() for a in found if a)
 

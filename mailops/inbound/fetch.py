@@ -9,12 +9,13 @@ the folder is compared with its rows; a UID without one is a gap.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Thread
 from time import monotonic
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from ..errors import ConfigError, MailopsError
 from ..ports import Secrets
@@ -180,20 +181,24 @@ class Fetching:
             left = self._begin(run, account, place, heads)
             elsewhere = sum(heads[uid].seen for uid in left)
             gone = {uid for uid in todo if uid not in heads}
-            for batch in _by_size(left, lambda uid: heads[uid].size):
-                large = [uid for uid in batch if heads[uid].size > MOST_BYTES]
-                small = [uid for uid in batch if heads[uid].size <= MOST_BYTES]
-                found: dict[int, Raw] = {**(box.mails(small) if small else {})}
-                found |= {uid: raw for uid in large if (raw := box.large(uid)) is not None}
-                for uid in batch:
-                    if uid not in found:
-                        if uid in box.uids():
-                            why = f"{account.key}: UID {uid} was not given by the server"
-                            self._intake.unreadable(run, place, str(uid), why, size=heads[uid].size)
-                        else:
-                            gone.add(uid)
-                shown = [Shown(found[uid], str(uid), account.model) for uid in batch if uid in found]
-                self._intake.take(run, place, shown, box.done)
+            portions = [*_by_size(left, lambda uid: heads[uid].size)]
+            with _Ahead(lambda batch: _portion(box, batch, heads), portions) as coming:
+                for batch in portions:
+                    found = coming.take()
+                    for uid in batch:
+                        if uid not in found:
+                            if uid in box.uids():
+                                why = f"{account.key}: UID {uid} was not given by the server"
+                                self._intake.unreadable(run, place, str(uid), why, size=heads[uid].size)
+                            else:
+                                gone.add(uid)
+
+                    def acknowledge(uids: Collection[str]) -> None:
+                        box.done(uids)
+                        coming.begin()  # from here on this portion needs the line no more
+
+                    shown = [Shown(found[uid], str(uid), account.model) for uid in batch if uid in found]
+                    self._intake.take(run, place, shown, acknowledge)
             if elsewhere:
                 run.why.append(
                     f"{account.key}: {elsewhere} mails had been read by somebody else; they were fetched all the same"
@@ -257,6 +262,60 @@ class Fetching:
     def _other(self, row: object, raw: bytes) -> bool:
         """Whether a UIDL stands for another mail than it did: some servers give them away again."""
         return self._intake.digest(raw) != getattr(row, "digest", None)
+
+
+def _portion(box: ImapBox, batch: Sequence[int], heads: Mapping[int, Head]) -> dict[int, Raw]:
+    """The bytes of these mails, the large ones in files; those that the server does not give are left out."""
+    large = [uid for uid in batch if heads[uid].size > MOST_BYTES]
+    small = [uid for uid in batch if heads[uid].size <= MOST_BYTES]
+    found: dict[int, Raw] = {**(box.mails(small) if small else {})}
+    return found | {uid: raw for uid in large if (raw := box.large(uid)) is not None}
+
+
+class _Ahead:
+    """Fetches the next portion while the one before is decided, over one line: :meth:`take` waits for it, and nobody
+    else speaks on the line between :meth:`begin` and that. What breaks is raised by :meth:`take`."""
+
+    def __init__(self, fetch: Callable[[list[int]], dict[int, Raw]], portions: Sequence[list[int]]) -> None:
+        self._fetch, self._left = fetch, iter(portions)
+        self._thread: Thread | None = None
+        self._found: dict[int, Raw] = {}
+        self._broken: Exception | None = None
+
+    def begin(self) -> None:
+        """Fetch the next portion, where there is one."""
+        portion = next(self._left, None)
+        self._found, self._broken = {}, None
+        if portion is not None:
+            self._thread = Thread(target=self._work, args=(portion,), name="next portion", daemon=True)
+            self._thread.start()
+
+    def _work(self, portion: list[int]) -> None:
+        try:
+            self._found = self._fetch(portion)
+        except Exception as error:
+            self._broken = error
+
+    def take(self) -> dict[int, Raw]:
+        """The portion that was begun."""
+        if self._thread is None:
+            self.begin()
+        self._end()
+        if self._broken is not None:
+            raise self._broken
+        found, self._found = self._found, {}
+        return found
+
+    def _end(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._end()
 
 
 def _rest(stop: Event, seconds: float) -> None:

@@ -20,7 +20,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +268,13 @@ class Intake:
             missing = rows.check_folder(tx, place, uids, self._clock.now())
         run.gap += len(missing)
         return missing
+
+    def arrivals(self, account: str, most: int = 500) -> list[datetime]:
+        """When the latest mails of an account came, newest first; without what it began with."""
+        which = (i.c.account == account, i.c.state.not_in([State.SKIPPED.value, State.UNREADABLE.value]))
+        query = sa.select(i.c.seen_at).where(*which).order_by(i.c.id.desc()).limit(most)
+        with explained("reading when mail came"), reading(self._engine) as connection:
+            return list(connection.execute(query).scalars())
 
     def digest(self, raw: bytes) -> str:
         """The digest under which these bytes are known."""

@@ -14,6 +14,8 @@ from ..errors import NotFound, RunError
 from .parameters import Parameter, parameters_of
 
 MAX_NOTEBOOK = 20_000_000  # bytes
+LAB_MARK = "lab"
+"""The tag of what is said to people in JupyterLab only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ def title_and_question(notebook: Mapping[str, Any], name: str) -> tuple[str, str
     """The first heading, and the first paragraph after it."""
     title, question = name.replace("_", " ").capitalize(), ""
     text = "\n".join(
-        "".join(cell["source"]) for cell in notebook["cells"][:4] if cell.get("cell_type") == "markdown"
+        "".join(cell["source"])
+        for cell in notebook["cells"][:4]
+        if cell.get("cell_type") == "markdown" and LAB_MARK not in (cell.get("metadata") or {}).get("tags", [])
     ).splitlines()
     for number, line in enumerate(text):
         if line.startswith("# "):

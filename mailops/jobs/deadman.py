@@ -197,12 +197,20 @@ class DeadMan:
         self._workspace, self._clock = workspace, clock
 
     def watch(
-        self, *, file: str = "", webhook: str = "", ping: str = "", grace: timedelta = timedelta(minutes=15)
+        self,
+        *,
+        file: str = "",
+        webhook: str = "",
+        ping: str = "",
+        grace: timedelta = timedelta(minutes=15),
+        tell: bool = True,
     ) -> Watch:
         """Look at everything that runs by itself; tell by ``file`` (a line of JSON each; ``watch.jsonl`` in the
-        workspace) and ``webhook``; ask ``ping`` where all is well."""
+        workspace) and ``webhook``; ask ``ping`` where all is well. Without ``tell`` it only looks."""
         now = self._clock.now()
         watched = look(self._workspace, self._clock, grace=grace)
+        if not tell:
+            return Watch(now, watched, {})
         before = self._kept()
         after: dict[str, dict[str, str]] = {}
         news: list[Watched] = []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.verdict import Verdict, VerdictState
 from ..page.sheet import RUN_WORDS, badge, moment, page
+from .catalogue import LAB_MARK
 from .light import without_iris
 
 if TYPE_CHECKING:
@@ -124,10 +125,6 @@ def _notebook(notebook: dict[str, Any]) -> str:
     node = nbformat.from_dict(_shown(notebook))
     body, _ = exporter.from_notebook_node(node)
     return str(body)
-
-
-LAB_MARK = "lab"
-"""The tag of what a notebook says to somebody who has it open in JupyterLab."""
 
 
 def _tags(cell: Mapping[str, Any]) -> list[str]:

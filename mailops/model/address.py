@@ -73,7 +73,16 @@ def _short(text: str) -> tuple[Address, ...]:
     return tuple(_parsed(text))
 
 
+_PLAIN = re.compile(
+    r"(?:([A-Za-z0-9]{1,40}(?: [A-Za-z0-9]{1,40}){0,3}) <)?([A-Za-z0-9][A-Za-z0-9_+-]{0,63}"
+    r"(?:\.[A-Za-z0-9_+-]{1,63}){0,3}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,6})(>?)\Z"
+)
+"""What nearly every sender is, ``Ann Archer <ann@x.test>`` or the address alone: no parser is needed for it."""
+
+
 def _parsed(text: str) -> list[Address]:
+    if (whole := _PLAIN.match(text)) and bool(whole[1]) is bool(whole[3]):
+        return [Address(whole[1] or "", whole[2])]
     flat = re.sub(r"[\r\n]+[ \t]*", " ", text)
     if flat.count("(") > NESTED_COMMENTS:  # the library's parser recurses once for each
         flat = flat.replace("(", " ").replace(")", " ")

@@ -102,6 +102,7 @@ class DeliveryView:
 class MailView:
     """One mail of the queue, for showing; ``deliveries`` only where asked for.
 
+    ``lane`` is the server that it waits for, as far as is known.
     What left stands in ``sent_from`` (None: From as it was), ``sent_envelope`` (``<>``: the null path; None: nothing
     left yet) and ``sent_signature``; what a program gave in ``return_path``, ``login`` and ``peer``.
     """
@@ -131,6 +132,7 @@ class MailView:
     sent_signature: str | None = None
     company: str | None = None
     rank: int = Rank.DAILY
+    lane: str = ""
     leaves: str | None = None  # while it is Outgoing: when, in words
 
     @property

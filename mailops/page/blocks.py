@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from markupsafe import Markup, escape
 
+from .glossary import explained
 from .sheet import badge, moment
 from .theme import STATE_TONES
 
@@ -208,7 +209,9 @@ def html(block: Block) -> Markup:
         case Table():
             return _table(block)
         case Facts(rows):
-            cells = (Markup("<dt>{}</dt><dd>{}</dd>").format(name, _inline(value)) for name, value in rows)
+            cells = (
+                Markup("<dt>{}{}</dt><dd>{}</dd>").format(name, _mark(name), _inline(value)) for name, value in rows
+            )
             return Markup("<dl>{}</dl>").format(_all(cells))
         case Banner(state, icon, text, below):
             more = Markup("<p>{}</p>").format(_inline(below)) if below is not None else ""
@@ -300,13 +303,25 @@ def _plain(part: Inline) -> str:
             return str(part)
 
 
+def _mark(heading: str) -> Markup:
+    """The mark behind a word that a newcomer cannot know: opened, it says what the word means."""
+    found = explained(heading)
+    if found is None:
+        return Markup("")
+    return Markup(
+        ' <details class="term"><summary aria-label="What is {}?">?</summary><span>{}</span></details>'
+    ).format(*found)
+
+
 def _tile(one: Tile) -> Markup:
     inner = Markup('<a href="{}">{}</a>').format(one.address, one.value) if one.address else escape(one.value)
-    return Markup('<div class="tile {}"><dt>{}</dt><dd>{}</dd></div>').format(one.state, one.label, inner)
+    return Markup('<div class="tile {}"><dt>{}{}</dt><dd>{}</dd></div>').format(
+        one.state, one.label, _mark(one.label), inner
+    )
 
 
 def _table(block: Table) -> Markup:
-    head = _all(Markup('<th scope="col">{}</th>').format(column) for column in block.columns)
+    head = _all(Markup('<th scope="col">{}{}</th>').format(column, _mark(column)) for column in block.columns)
     body = _all(
         Markup("<tr>{}</tr>").format(_all(Markup("<td>{}</td>").format(_inline(cell)) for cell in row))
         for row in block.rows
@@ -331,7 +346,7 @@ def _drop(block: Drop) -> Markup:
         '<div class="card drop" data-hand="{}" data-piece="{}"><p class="field">'
         '<label for="hand-kind">What it is</label><select id="hand-kind">{}</select></p><p class="field">'
         '<label for="hand-files">Files, also dropped here</label><input id="hand-files" type="file" multiple></p>'
-        '<ul class="handed" role="status" aria-live="polite"></ul></div>'
+        '<div role="status"><ul class="handed"></ul></div></div>'
     ).format(block.address, block.piece, options)
 
 

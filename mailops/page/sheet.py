@@ -46,6 +46,7 @@ main { max-width:68rem; margin:0 auto; padding:2rem 1.25rem 4rem }
 h1 { font-size:1.7rem; line-height:1.25; margin:0 0 .3rem } h2 { font-size:1.2rem; margin:2rem 0 .7rem }
 h3 { font-size:1.05rem; margin:1.4rem 0 .5rem } p { margin:.5rem 0 } a { color:var(--link) }
 a:focus-visible, summary:focus-visible { outline:3px solid var(--link); outline-offset:2px; border-radius:3px }
+.unseen { position:absolute; width:1px; height:1px; overflow:hidden; clip-path:inset(50%); white-space:nowrap }
 .soft { color:var(--soft) } .small { font-size:.875rem }
 .card { background:var(--card); border:1px solid var(--line); border-radius:10px; padding:1rem 1.2rem; margin:.8rem 0 }
 .banner { border-left:6px solid var(--tone); background:var(--tone-bg) }

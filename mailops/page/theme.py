@@ -124,7 +124,12 @@ def _room(content: object) -> str:
 def html_table(columns: list[str], rows: list[list[object]], *, caption: str = "", raw: bool = False) -> str:
     """A static table; with ``raw`` cells are HTML already."""
     cell = f"padding:5px 10px;border-bottom:1px solid {LINE};text-align:left;vertical-align:top"
-    head = "".join(f'<th scope="col" style="{cell};font-weight:650;white-space:nowrap">{esc(c)}</th>' for c in columns)
+    head = "".join(  # above buttons or marks there is nothing to say, and a heading without words is none
+        f'<th scope="col" style="{cell};font-weight:650;white-space:nowrap">{esc(c)}</th>'
+        if c
+        else f'<td style="{cell}"></td>'
+        for c in columns
+    )
     body = "".join(
         "<tr>" + "".join(f'<td style="{cell}{_room(c)}">{c if raw else esc(c)}</td>' for c in row) + "</tr>"
         for row in rows
@@ -135,7 +140,8 @@ def html_table(columns: list[str], rows: list[list[object]], *, caption: str = "
         else ""
     )
     return (
-        f'<div style="overflow-x:auto;max-width:1140px;margin:8px 0"><table style="border-collapse:collapse;width:100%;'
+        f'<div tabindex="0" role="group" aria-label="{esc(caption or "Table")}" '
+        f'style="overflow-x:auto;max-width:1140px;margin:8px 0"><table style="border-collapse:collapse;width:100%;'
         f'font-family:{SANS};font-size:13.5px;color:{INK}">{title}<thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )

@@ -1,4 +1,4 @@
-"""Mailjet's API, the five calls that the guide needs: senders, validation, DNS, DNS check, event address.
+"""Mailjet's API: the calls that the guide needs (senders, validation, DNS, DNS check), and what became of messages.
 
 Key pair = basic authentication. Ids and flags come as numbers or as texts; both are read. Addresses and answers are
 bounded; errors are told from the catalogue (``auth.mailjet-…``).
@@ -6,7 +6,9 @@ bounded; errors are told from the catalogue (``auth.mailjet-…``).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +18,8 @@ from ..errors import AuthError
 from ..secrets import Secret, redact
 
 BASE = "https://api.mailjet.com"
+PAGE, MOST = 1000, 100_000
+"""Messages of one answer, and of all answers to one question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,20 @@ class MailjetApi:
             _texts(row.get("SPFErrors")),
             _texts(row.get("SPFRecordsCurrentValues")),
         )
+
+    def messages(self, status: int, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
+        """The messages of a time with this ``MessageStatus``, page by page."""
+        asked = {"MessageStatus": status, "FromTS": int(since.timestamp()), "ToTS": int(until.timestamp())}
+        shown = {"ShowContactAlt": "true", "ShowCustomID": "true", "Limit": PAGE}
+        for offset in range(0, MOST, PAGE):
+            rows = self._rows("GET", "/v3/REST/message", params={**asked, **shown, "Offset": offset})
+            yield from rows
+            if len(rows) < PAGE:
+                return
+
+    def history(self, message: str) -> list[Mapping[str, Any]]:
+        """What became of one message, event by event."""
+        return list(self._rows("GET", f"/v3/REST/messagehistory/{quote(message, safe='')}"))
 
     def _rows(self, method: str, path: str, *, rows: bool = True, **options: Any) -> list[dict[str, Any]]:
         try:

@@ -99,6 +99,11 @@ def held_words(hold: _Held, now: datetime) -> str:
     return f"waits, since mail to {hold.domain} is held until {_clock(hold.until, now)}{why}"
 
 
+def lane_words(server: str, until: datetime, why: str, now: datetime) -> str:
+    """What is said of a mail whose server is held, or has a limit without room."""
+    return f"waits, since server {server} is held until {_clock(until, now)}" + (f": {why}" if why else "")
+
+
 def _clock(at: datetime, now: datetime) -> str:
     day = "" if at.date() == now.date() else f"{at:%Y-%m-%d} "
     return f"{day}{at:%H:%M} UTC"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import ConfigError, DeliveryError, MailopsError, MessageRefused, RouteError, StoreError
 from ..ledger.values import Leased, Settled
+from ..limits.store import Permit
 from ..model.address import NULL_PATH
 from ..model.setup import Authentication, MailClass, RetryPolicy, Server
 from ..model.states import FailureType
@@ -115,7 +116,7 @@ class Sender:
             lines = error.facts.get("transcript") or ()
             return self._outcome(mail, _everyone(mail, reply), server, route, "\n".join(map(str, lines)))
         try:
-            permit = kit.permits.take(server, job.course.setup, messages=len(parts), recipients=len(mail.recipients))
+            permit = kit.permits.take(server, job.course.setup, messages=1, recipients=len(parts[0].recipients))
         except Reached as error:
             text = str(error)
             said = SendResult(tuple(RecipientReply(r, 0, None, text, "local") for r in mail.recipients))
@@ -124,33 +125,41 @@ class Sender:
         except Later as error:
             kit.permits.hold(self._lane.key, error)
             raise NoRoom(taken=True) from error
+        return self._transmit(job, route, server, parts, session, permit)
+
+    def _transmit(
+        self,
+        job: Job,
+        route: Route,
+        server: Server,
+        parts: Sequence[Outbound],
+        session: Session,
+        permit: Permit | None,
+    ) -> Settled:
+        """The transactions of a mail, journaled before and after. ``permit`` is that of the first one."""
+        kit, mail = self._kit, job.mail
         try:
-            return self._transmit(job, route, server, parts, session)
+            parts, signature = self._dress(job, route, parts, session)
+            changed = route.header_from if route.header_from != mail.header_from else None
+            kit.journal.start(
+                mail.attempt_id,
+                mail.mail_id,
+                server,
+                recipients=mail.recipients,
+                sent_from=changed,
+                envelope_from=route.envelope_from,
+                rule=route.rule.number,
+            )
+            self.hand.begun = True
+            kit.say("journaled")
+            result = self.hand.answer = session.send(parts[0], kit.step)
         finally:
             kit.permits.close(permit)
-
-    def _transmit(self, job: Job, route: Route, server: Server, parts: Sequence[Outbound], session: Session) -> Settled:
-        """The transactions of a mail, journaled before and after."""
-        kit, mail = self._kit, job.mail
-        parts, signature = self._dress(job, route, parts, session)
-        changed = route.header_from if route.header_from != mail.header_from else None
-        kit.journal.start(
-            mail.attempt_id,
-            mail.mail_id,
-            server,
-            recipients=mail.recipients,
-            sent_from=changed,
-            envelope_from=route.envelope_from,
-            rule=route.rule.number,
-        )
-        self.hand.begun = True
-        kit.say("journaled")
-        result = self.hand.answer = session.send(parts[0], kit.step)
         self._note(mail, result)
         if len(parts) == 1:
-            result = self._send_surplus(mail, parts[0], session, result)
+            result = self._send_surplus(job, server, parts[0], session, result)
         else:
-            result = self._send_each(mail, parts[1:], session, result)
+            result = self._send_each(job, server, parts[1:], session, result)
         if any(_turns_away(reply) for reply in result.replies):
             self._lane.refused_at = kit.clock.monotonic()
         if result.connection_lost:
@@ -224,17 +233,36 @@ class Sender:
             self.hand.unwritten = error
         self._kit.say("recorded")
 
-    def _send_surplus(self, mail: Leased, outbound: Outbound, session: Session, result: SendResult) -> SendResult:
+    def _further(self, job: Job, server: Server, recipients: int) -> Permit | str | None:
+        """A permit for a further transaction of the mail at hand, counting so many new recipients; or why there is
+        none, and the server is held until there is."""
+        try:
+            return self._kit.permits.take(server, job.course.setup, messages=1, recipients=recipients)
+        except Later as error:
+            self._kit.permits.hold(self._lane.key, error)
+            return error.why
+        except Reached:
+            return "the daily limit is reached"
+
+    def _send_surplus(
+        self, job: Job, server: Server, outbound: Outbound, session: Session, result: SendResult
+    ) -> SendResult:
         """Give a server that takes only so many recipients in one mail the others in further ones, as many at a time as
-        it took (RFC 5321 §4.5.3.1.10). Each answer is journaled as it comes; a kill leaves one transaction in doubt."""
-        portion = len(result.taken)
+        it took (RFC 5321 §4.5.3.1.10), with a permit each. Each answer is journaled as it comes; a kill leaves one
+        transaction in doubt."""
+        mail, portion = job.mail, len(result.taken)
         while (left := surplus(result)) and not (self._kit.stopped() or result.connection_lost or self.hand.unwritten):
+            permit = self._further(job, server, 0)  # all recipients are counted already
+            if isinstance(permit, str):
+                break
             try:
                 self._kit.keep_leases()
                 self._kit.journal.further(mail.attempt_id, left[:portion])
+                then = session.send(replace(outbound, recipients=left[:portion]), self._kit.step)
             except StoreError:
                 break  # what the server took so far must be recorded first
-            then = session.send(replace(outbound, recipients=left[:portion]), self._kit.step)
+            finally:
+                self._kit.permits.close(permit)
             result = self.hand.answer = result.with_later(then)
             self._note(mail, then)
             if set(surplus(result)) == set(left):
@@ -242,24 +270,35 @@ class Sender:
             portion = len(then.taken) or portion
         return result
 
-    def _send_each(self, mail: Leased, parts: Sequence[Outbound], session: Session, result: SendResult) -> SendResult:
-        """The further transactions of a mail that has one for each recipient. Who had no turn waits."""
-        why = ""
+    def _send_each(
+        self, job: Job, server: Server, parts: Sequence[Outbound], session: Session, result: SendResult
+    ) -> SendResult:
+        """The further transactions of a mail that has one for each recipient, with a permit each. Who had no turn
+        waits."""
+        mail, why = job.mail, ""
+        permit: Permit | None = None
         for part in parts:
             if not why and (self._kit.stopped() or result.connection_lost or self.hand.unwritten):
                 why = "mailops was stopped" if self._kit.stopped() else "The connection ended"
+            if not why:
+                got = self._further(job, server, len(part.recipients))
+                permit, why = (None, got) if isinstance(got, str) else (got, "")
             if not why:
                 try:
                     self._kit.keep_leases()
                     self._kit.journal.further(mail.attempt_id, part.recipients)
                 except StoreError as error:
+                    self._kit.permits.close(permit)
                     why = error.message.rstrip(".")
             if why:
                 said = f"{why} before this recipient's turn"
                 left = tuple(RecipientReply(r, 0, None, said, "connect") for r in part.recipients)
                 result = result.with_later(replace(result, replies=left, transcript=()))
                 continue
-            then = session.send(part, self._kit.step)
+            try:
+                then = session.send(part, self._kit.step)
+            finally:
+                self._kit.permits.close(permit)
             result = self.hand.answer = result.with_later(then)
             self._note(mail, then)
         return result

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Engine
 from ..errors import RouteError
 from ..model.mail import URGENT, MailView, Submission
 from ..model.numbers import within
-from ..model.states import MailState
+from ..model.states import MailState, Rank
 from ..platforms import require_journal
 from . import holds, job, view
 from .together import Together
@@ -258,13 +258,44 @@ class Queue:
             return mails
         triggered, now = job.triggered(job.times(self._engine)), self._clock.now()
         held = {one.domain: one for one in holds.active(self._engine, now=now)}
+        lanes = self._lanes_that_wait({mail.lane for mail in mails if mail.state is MailState.OUTGOING}, now)
         told = []
         for mail in mails:
             when = job.leaving(mail, now=now, minutes=self._minutes, triggered=triggered)
             over = job.held(mail, held) if when else None
-            words = job.held_words(over, now) if over else when.words if when else None
+            lane = lanes.get(mail.lane) if when and mail.rank != Rank.URGENT else None
+            words = when.words if when else None
+            if over and not (lane and lane[0] > over.until):
+                words = job.held_words(over, now)
+            elif lane and when and lane[0] > when.at:
+                words = job.lane_words(mail.lane, *lane, now)
             told.append(replace(mail, leaves=words) if words else mail)
         return tuple(told)
+
+    def _lanes_that_wait(self, keys: set[str], now: datetime) -> dict[str, tuple[datetime, str]]:
+        """Of these servers those that are held, or have a limit without room: until when, and why."""
+        from ..limits import store as limits
+        from ..limits.values import frees_at, windows_of
+        from ..model.setup import Authentication
+        from ..routing import default_server
+        from .slots import account_of
+
+        found = {one.server: (one.until, one.why) for one in holds.active_lanes(self._engine, now=now)}
+        setup = self._setup()
+        servers = [one for one in setup.servers if one.key in keys and one.key not in found]
+        own = limits.own(self._engine) if servers else []
+        for server in servers:
+            if not (windows := [one for one in windows_of(server, setup, own, now) if not one.fails]):
+                continue
+            counted = default_server(setup) if server.authentication is Authentication.CLI else server
+            used = limits.used(self._engine, account_of(counted), windows, now)
+            until, full = max(
+                ((frees_at(window, uses, 1, now), window) for window, uses in zip(windows, used, strict=True)),
+                key=lambda one: one[0],
+            )
+            if until > now:
+                found[server.key] = (until, f"the limit of {full.said} is reached")
+        return found
 
     # --- by hand ------------------------------------------------------------------------------------------------------
 

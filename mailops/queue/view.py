@@ -23,7 +23,6 @@ from ..model.reasons import SUPPRESSED
 from ..model.setup import BouncePolicy, MailClass, Setup
 from ..model.states import OF_THE_JOB, DeliveryState, MailState
 from ..model.text import counted
-from ..routing.select import RULES
 from ..store import schema
 from ..store.database import explained, reading
 from .filters import LEFT_AT_ONCE, PARTLY, QueueFilter
@@ -65,6 +64,7 @@ _COLUMNS = (
     m.c.sent_signature,
     sa.select(co.c.key).where(co.c.id == m.c.company_id).scalar_subquery().label("company"),
     m.c.rank,
+    m.c.lane,
 )
 
 
@@ -123,6 +123,8 @@ class HistoryLine:
     def why(self) -> str:
         """By which routing rule an attempt went to its server, and as whom where that was not the mail's own From;
         empty where it was not written down."""
+        from ..routing.select import RULES  # with all that is known of providers behind it
+
         told = self.data or {}
         rule = next((one for one in RULES.values() if one.number == told.get("rule")), None)
         if rule is None:

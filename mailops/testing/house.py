@@ -50,7 +50,7 @@ ROOMS: tuple[str, ...] = (
     "bounces.reading", "bounces", "suppression", "queue", "relay", "campaigns", "threads", "inbound",
     "logs", "odoo",
     "analysis",
-    "checks", "guides", "jobs",
+    "checks", "guides", "jobs", "support",
     "ops",
     "doctor", "service", "webhooks", "serve", "serve_check", "widgets", "app", "cli",
     "testing", "demo", "__main__",

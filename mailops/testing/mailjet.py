@@ -1,4 +1,4 @@
-"""A stand-in for Mailjet on loopback: its five endpoints, with keys, senders and DNS checks that can be changed.
+"""A stand-in for Mailjet on loopback: its endpoints, with keys, senders and DNS checks that can be changed.
 
 Flags and ids come partly as texts, as the real one gives them. ``GET /`` is a small account page for a person or a
 browser test: the keys, and the record to publish.
@@ -14,6 +14,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
+from urllib.parse import parse_qsl
 
 from .identity_provider import same_text
 
@@ -28,6 +29,8 @@ class MailjetServer:
         self.verified = list(verified)
         self.dkim, self.spf = dkim, spf
         self.token = randomness.token_hex(8)
+        self.messages: list[dict[str, Any]] = []
+        """What it sent, as ``/message`` gives it, each with its ``history`` and its ``status`` (a number)."""
         self.requests: list[str] = []
         self._server: ThreadingHTTPServer | None = None
 
@@ -63,7 +66,8 @@ class MailjetServer:
                 if (method, path) == ("GET", "/"):
                     status, kind, data = 200, "text/html; charset=utf-8", service.page().encode()
                 else:
-                    status, content = service.answer(method, path, body, self.headers.get("Authorization", ""))
+                    asked = dict(parse_qsl(self.path.partition("?")[2]))
+                    status, content = service.answer(method, path, body | asked, self.headers.get("Authorization", ""))
                     kind, data = "application/json", json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
@@ -98,6 +102,14 @@ class MailjetServer:
             ]
         elif (method, path) == ("POST", "/v3/REST/sender"):
             rows = [{"ID": 99, "Email": str(body.get("Email")), "Status": "Inactive", "EmailType": "bulk"}]
+        elif path == "/v3/REST/message":
+            fits = [m for m in self.messages if str(m["status"]) == body.get("MessageStatus")]
+            first = int(body.get("Offset", 0))
+            rows = [{k: v for k, v in m.items() if k not in ("status", "history")} for m in fits]
+            rows = rows[first : first + int(body.get("Limit", 10))]
+        elif path.startswith("/v3/REST/messagehistory/"):
+            number = path.rpartition("/")[2]
+            rows = next((m["history"] for m in self.messages if str(m["ID"]) == number), [])
         elif path.endswith("/check"):
             rows = [{"DKIMStatus": self.dkim, "SPFStatus": self.spf, "DKIMErrors": [], "SPFErrors": []}]
         elif path.startswith("/v3/REST/dns/"):

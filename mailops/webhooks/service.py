@@ -8,20 +8,23 @@ The proof of each provider is set as a system parameter, secrets as references: 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..bounces.correlate import Clues
 from ..bounces.own import aware
 from ..bounces.reading.classify import classify
 from ..bounces.reading.report import Kind, OriginalMessage, RecipientResult, Report
-from ..errors import ConfigError
+from ..errors import ConfigError, NotFound
 from ..ledger import Fact, note
 from ..store import schema
 from ..store.database import explained
+from .elsewhere import from_api, known_as
 from .events import Event, read_events
 from .proofs import claim
 from .verify import (
@@ -72,6 +75,45 @@ class Webhooks:
                 matched += self._record(connection, provider, event)
             new += 1
         return Received(new, repeated, matched)
+
+    def take_mailjet(self, items: Iterable[Mapping[str, Any]]) -> Received:
+        """Record Mailjet's events that came by another road (:mod:`.elsewhere`); what the webhook has told is known."""
+        new = repeated = matched = 0
+        for item in items:
+            for event in read_events("mailjet", json.dumps(item).encode()):
+                with explained("recording events"), self._ops.engine.begin() as connection:
+                    known = self._known(connection, known_as(item))
+                    if known or not self._first_time(connection, "mailjet", event):
+                        repeated += 1
+                        continue
+                    matched += self._record(connection, "mailjet", event)
+                new += 1
+        return Received(new, repeated, matched)
+
+    def ask_mailjet(self, server: str = "", since: str = "7d", *, base: str = "") -> Received:
+        """Ask Mailjet's API what became of the mail sent since then, with the key pair of an outgoing server: the one
+        named, else the one that is Mailjet's. Raises :class:`NotFound` and :class:`AuthError`."""
+        from ..providers.mailjet import BASE, MailjetApi
+        from ..providers.rules import provider_of_host
+
+        named = [one for one in self._ops.setup.servers if one.key == server or not server]
+        ours = [one for one in named if server or getattr(provider_of_host(one.host), "id", "") == "mailjet"]
+        found = next((one for one in ours if one.login and one.password), None)
+        if found is None or not found.login or not found.password:
+            raise NotFound(
+                "There is no outgoing server with Mailjet's key pair.",
+                code="server.not_found",
+                facts={"server": server, "known": [one.key for one in self._ops.setup.servers]},
+                fix="Name one with --server: its login is the API key, its password the secret key.",
+            )
+        now, start = self._ops.clock.now(), self._ops.analysis.period(since).start
+        with MailjetApi(found.login, self._ops.secrets.get(found.password), base=base or BASE) as api:
+            return self.take_mailjet(from_api(api, start or now - timedelta(days=7), now))
+
+    def _known(self, connection: Connection, beginnings: Sequence[str]) -> bool:
+        fits = [w.c.event_id.startswith(beginning, autoescape=True) for beginning in beginnings]
+        query = sa.select(w.c.event_id).where(w.c.provider == "mailjet", sa.or_(sa.false(), *fits)).limit(1)
+        return connection.execute(query).first() is not None
 
     def _verify(self, provider: str, headers: Mapping[str, str], body: bytes) -> None:
         if provider not in PROOF:

@@ -8,6 +8,7 @@ from typing import Any
 
 _HOMES = {
     "Actions": "actions",
+    "ActionsView": "schedules_view",
     "AlertsCard": "jobs_view",
     "BouncesView": "bounces_view",
     "Card": "faces",
@@ -24,6 +25,7 @@ _HOMES = {
     "Figure": "charts",
     "FleetCard": "jobs_view",
     "Form": "form",
+    "Frame": "rates_view",
     "GuideView": "guide_view",
     "InboundSetupView": "inbound_setup_view",
     "InboxView": "inbox_view",
@@ -44,9 +46,11 @@ _HOMES = {
     "SecretField": "form",
     "ServersView": "servers_view",
     "SetupView": "setup_view",
+    "SupportView": "support_view",
     "Table": "table",
     "Tiles": "panel",
     "TraceView": "trace_view",
+    "WhatIfCard": "schedules_view",
     "bar_chart": "charts",
     "comparison": "domain_view",
     "domains_overview": "domain_view",
@@ -54,10 +58,13 @@ _HOMES = {
     "FollowersCard": "followers",
     "MetricsCard": "metrics_card",
     "expectations": "domain_view",
+    "interval_form": "schedules_view",
     "line_chart": "charts",
     "notebook_list": "catalogue",
     "outside_checks": "domain_view",
     "waits_panel": "waits_view",
+    "watch_sheet": "schedules_view",
+    "what_if_form": "schedules_view",
     "safe_html": ".page.sanitise",
 }
 

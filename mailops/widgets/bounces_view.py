@@ -60,12 +60,13 @@ class BouncesView:
                 row["hard"],
                 actor(row["reason"]),
                 f"{row['recipients']:,}",
+                f"{row['addresses']:,}",
                 f"{row['domains']:,}",
                 str(row["example"])[:160],
             ]
             for _, row in self.ops.analysis.causes(self.since).iterrows()
         ]
-        columns = ["Cause", "Hard or soft", "Who can act", "Addresses", "Domains", "What a server said"]
+        columns = ["Cause", "Hard or soft", "Who can act", "Recipients", "Addresses", "Domains", "What a server said"]
         return Frame(f"Why mail failed since {self.since}", columns, rows)
 
 

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from ..jobs.catalogue import available
 from ..page.theme import MONO, esc
 from .rates_view import Frame
-
-
-def link_to(name: str, title: str) -> str:
-    """A link to a notebook's page: in the app to that page, in JupyterLab to the file."""
-    base = os.environ.get("VOILA_BASE_URL") or "/"
-    in_app = os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
-    address = f"{base.rstrip('/')}/mailops/page/{name}" if in_app else f"{name}.ipynb"
-    style = "color:var(--jp-content-link-color, #0860c4);text-decoration:underline;font-weight:600"
-    return f'<a href="{esc(address)}" style="{style}">{esc(title)}</a>'
+from .ways import link_to
 
 
 def notebook_list() -> Frame:

@@ -1,6 +1,7 @@
 """Charts as SVG, with a title that states the finding, the figures as a table, and a text alternative.
 
 Colours are fixed and readable on both grounds (3:1 or more on white and on near-black); text takes the page's colour.
+Bars and points lead to their mails where there is a page to lead to (the app); each then says in words what it is.
 """
 
 from __future__ import annotations
@@ -19,12 +20,28 @@ PALETTE = ("#3b82d6", "#d9534f", "#c58a1a", "#3a9a5b", "#8a6fd1")
 class Figure(Card):
     """A chart: ``title`` states the finding; ``columns`` and ``rows`` are its figures."""
 
-    def __init__(self, title: str, svg: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        self.title, self.svg, self.columns, self.rows = title, svg, list(columns), [list(r) for r in rows]
+    def __init__(
+        self,
+        title: str,
+        svg: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        links: Sequence[str] = (),
+    ) -> None:
+        self.title, self.columns, self.rows = title, list(columns), [list(r) for r in rows]
+        self.links = list(links) if any(links) else []
+        self.svg = _named(svg, self.links, self.rows, self.columns) if self.links else svg
 
     def html(self) -> str:
-        drawing = f'<div role="img" aria-label="{esc(self.title)}" style="max-width:820px;color:{INK}">{self.svg}</div>'
-        table = details("The figures as a table", html_table(self.columns, self.rows[:200]))
+        role = "group" if self.links else "img"  # within an image nothing can be pressed
+        drawing = (
+            f'<div role="{role}" aria-label="{esc(self.title)}" style="max-width:820px;color:{INK}">{self.svg}</div>'
+        )
+        rows = [[esc(cell) for cell in row] for row in self.rows[:200]]
+        for row, address in zip(rows, self.links, strict=False):
+            row[0] = f'<a href="{esc(address)}">{row[0]}</a>' if address else row[0]
+        figures: list[list[object]] = [list(row) for row in rows]
+        table = details("The figures as a table", html_table(self.columns, figures, raw=True))
         return f'<div style="font-family:{SANS};color:{INK};margin:10px 0">{heading(self.title)}{drawing}{table}</div>'
 
     def text(self) -> str:
@@ -41,12 +58,15 @@ def bar_chart(
     low: Sequence[float] | None = None,
     high: Sequence[float] | None = None,
     label: str = "group",
+    links: Sequence[str] = (),
 ) -> Figure:
-    """Horizontal bars, the first on top; ``low``/``high`` draw intervals."""
+    """Horizontal bars, the first on top; ``low``/``high`` draw intervals; ``links`` are where each bar leads."""
     height = max(1.3, 0.36 * len(labels) + 0.8)
     figure, axes = _axes(height)
     places = range(len(labels))
-    axes.barh(list(places), values, color=PALETTE[0], height=0.62)
+    bars = axes.barh(list(places), values, color=PALETTE[0], height=0.62)
+    for bar, address in zip(bars, links, strict=False):
+        bar.set_url(address or None)
     if low is not None and high is not None:
         below = [max(0.0, v - a) for v, a in zip(values, low, strict=True)]
         above = [max(0.0, b - v) for v, b in zip(values, high, strict=True)]
@@ -63,21 +83,26 @@ def bar_chart(
         if low is not None and high is not None:
             row += [_number(low[n]), _number(high[n])]
         rows.append(row)
-    return Figure(title, _svg(figure), columns, rows)
+    return Figure(title, _svg(figure), columns, rows, links)
 
 
-def line_chart(title: str, x: Sequence[str], series: dict[str, Sequence[float]], *, unit: str = "") -> Figure:
-    """Lines over days."""
+def line_chart(
+    title: str, x: Sequence[str], series: dict[str, Sequence[float]], *, unit: str = "", links: Sequence[str] = ()
+) -> Figure:
+    """Lines over days; ``links`` are where the points of the first line lead."""
     figure, axes = _axes(2.8)
     for (name, values), colour in zip(series.items(), PALETTE, strict=False):
         axes.plot(range(len(x)), values, label=name, color=colour, linewidth=1.8, marker="o", markersize=3)
+    if any(links):
+        points = axes.scatter(range(len(x)), next(iter(series.values())), color=PALETTE[0], s=90, zorder=3)
+        points.set_urls([address or None for address in links])
     _days(axes, x)
     axes.set_ylabel(unit)
     axes.set_ylim(bottom=0)
     if len(series) > 1:
         axes.legend(frameon=False, fontsize=9, ncols=len(series), loc="upper left", bbox_to_anchor=(0, 1.16))
     rows = [[day, *(_number(values[n]) for values in series.values())] for n, day in enumerate(x)]
-    return Figure(title, _svg(figure), ["day", *series], rows)
+    return Figure(title, _svg(figure), ["day", *series], rows, links)
 
 
 def band_chart(
@@ -90,12 +115,17 @@ def band_chart(
     unit: str = "",
     label: str = "day",
     mark: str = "",
+    links: Sequence[str] = (),
 ) -> Figure:
-    """A line with its interval as a band; ``mark`` is the day from which on something is different."""
+    """A line with its interval as a band; ``mark`` is the day from which on something is different; ``links`` are where
+    each point leads."""
     figure, axes = _axes(3.0)
     places = list(range(len(x)))
     axes.fill_between(places, low, high, color=PALETTE[0], alpha=0.34, linewidth=0, label="95 % interval")
     axes.plot(places, values, color=PALETTE[0], linewidth=1.8, marker="o", markersize=3.5, label="returned")
+    if any(links):  # larger than the line's own, to be hit
+        points = axes.scatter(places, values, color=PALETTE[0], s=90, zorder=3)
+        points.set_urls([address or None for address in links])
     if len(places) == 1:  # a band of one day has no width
         axes.vlines(places, low, high, color=PALETTE[0], linewidth=6, alpha=0.34)
     if mark in x:
@@ -107,7 +137,7 @@ def band_chart(
     axes.set_ylim(0, max(1.0, 1.15 * top))
     axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper left", bbox_to_anchor=(0, 1.18))
     rows = [[x[n], _number(values[n]), _number(low[n]), _number(high[n])] for n in places]
-    return Figure(title, _svg(figure), [label, unit or "value", "low", "high"], rows)
+    return Figure(title, _svg(figure), [label, unit or "value", "low", "high"], rows, links)
 
 
 def _days(axes: Any, x: Sequence[str]) -> None:
@@ -150,6 +180,21 @@ def _svg(figure: Any) -> str:
         count=1,
     )
     return text
+
+
+def _named(svg: str, links: Sequence[str], rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> str:
+    """The drawing with a name at each of its links: the row that it stands for, in words."""
+    said: dict[str, list[str]] = {}
+    for address, row in zip(links, rows, strict=False):
+        if address:
+            said.setdefault(esc(address), []).append(f"{row[0]}: {row[1]} {columns[1]}")
+
+    def name(found: re.Match[str]) -> str:
+        words = said.get(found[1]) or [""]
+        label = esc(words.pop(0) if len(words) > 1 else words[0])
+        return f'<a xlink:href="{found[1]}" aria-label="{label}"><title>{label}</title>'
+
+    return re.sub(r'<a xlink:href="([^"]*)"[^>]*>', name, svg)
 
 
 def _number(value: float) -> str:

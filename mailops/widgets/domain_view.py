@@ -56,7 +56,7 @@ class Links(Card):
         rows = "".join(f'<li style="margin:3px 0">{self._link(*link)}</li>' for link in self.links)
         shown = f'<ul style="margin:4px 0;padding-left:22px">{rows}</ul>'
         style = f"font-family:{SANS};font-size:14px;color:{INK};margin:6px 0;max-width:1140px;overflow-wrap:anywhere"
-        return f'<div style="{style}">{heading(self.title, 4)}{shown}</div>'
+        return f'<div style="{style}">{heading(self.title)}{shown}</div>'
 
     @staticmethod
     def _link(title: str, address: str, note: str) -> str:

@@ -40,12 +40,19 @@ def causes_html(ops: Ops, since: str, by: str, value: str) -> str:
     from .bounces_view import actor
 
     rows: list[list[object]] = [
-        [r["meaning"], r["hard"], actor(r["reason"]), f"{r['recipients']:,}", str(r["example"])[:160]]
+        [
+            r["meaning"],
+            r["hard"],
+            actor(r["reason"]),
+            f"{r['recipients']:,}",
+            f"{r['addresses']:,}",
+            str(r["example"])[:160],
+        ]
         for _, r in ops.analysis.causes(since, by=by, value=value).head(15).iterrows()
     ]
     if not rows:
         return paragraph("No failure of this group is on record in this time.", muted=True)
-    return html_table(["Cause", "Hard or soft", "Who can act", "Addresses", "What a server said"], rows)
+    return html_table(["Cause", "Hard or soft", "Who can act", "Recipients", "Addresses", "What a server said"], rows)
 
 
 class FailuresCard(TableCard):

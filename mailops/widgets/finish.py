@@ -11,11 +11,11 @@ import ipywidgets
 
 from ..guides.service import PRACTICE, Guided
 from ..page.theme import box, heading, paragraph
-from .catalogue import link_to
 from .faces import Card
 from .form import Form
 from .jobs_view import NightlyCard
 from .servers_view import send_test
+from .ways import link_to
 
 if TYPE_CHECKING:
     from ..ops import Ops

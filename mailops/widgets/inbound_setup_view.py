@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from ..inbound.accounts import CONFIRMED, OAUTH, Account
+from ..inbound.accounts import CONFIRMED, Account
 from ..inbound.methods import as_csv
 from ..inbound.probe import Probe, verdicts
 from ..model.alias import Alias, Policy
@@ -62,6 +62,7 @@ class InboundSetupView:
         limit = 50
         self.methods = MethodsCard(ops, limit, dns=dns)
         self.mailboxes = MailboxesCard(ops, limit)
+        self.standing = Panel(*(CheckCard(ops.run.record(one)) for one in ops.mailbox_verdicts()))
         self.mailbox = mailbox_panel(ops, self.mailboxes)
         self.aliases = AliasesCard(ops, limit)
         self.redirections = RedirectionsCard(ops)
@@ -225,8 +226,7 @@ def mailbox_panel(ops: Ops, shown: MailboxesCard) -> Panel:
         ],
         save,
         button="Save",
-        title="Mailbox: add or change (imap or pop3; tls, starttls or none; Password: a reference such as env:NAME, or "
-        f"{OAUTH}, where it is not typed above; Makes: the kind of record for mail that no alias takes)",
+        title="Mailbox: add or change",
     )  # fmt: skip
     return Panel(SecretField("Password of the mailbox that is saved next", keep), form)
 

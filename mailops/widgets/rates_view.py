@@ -16,6 +16,7 @@ from .faces import Card, said
 from .failures_view import DnsButton, FailuresCard, causes_html
 from .panel import Tiles
 from .table import Column, Rows, Table, state_cell
+from .ways import in_app
 
 if TYPE_CHECKING:
     from ..analysis.jump import Jump
@@ -50,6 +51,12 @@ class Frame(Card):
     def __init__(self, caption: str, columns: list[str], rows: list[list[Any]], *, raw: bool = False) -> None:
         self.caption, self.columns, self.rows, self.raw = caption, columns, rows, raw
 
+    @classmethod
+    def of(cls, caption: str, frame: Any) -> Frame:
+        """A pandas frame as a card; what is missing in it stays empty."""
+        rows = [["" if value is None or value != value else value for value in row] for row in frame.values.tolist()]
+        return cls(caption, [str(name).replace("_", " ").capitalize() for name in frame.columns], rows)
+
     def html(self) -> str:
         if not self.rows:
             return paragraph(f"{self.caption}: nothing in this time.")
@@ -68,7 +75,7 @@ class Note(Card):
         self.title, self.lines, self.tone = title, lines, tone
 
     def html(self) -> str:
-        return box(heading(self.title, 4) + "".join(paragraph(x) for x in self.lines), accent=self.tone, role="status")
+        return box(heading(self.title) + "".join(paragraph(x) for x in self.lines), accent=self.tone, role="status")
 
     def text(self) -> str:
         return "\n".join([self.title, *self.lines])
@@ -149,7 +156,8 @@ class RatesView:
         percent = [[100 * float(v) for v in frame[name]] for name in ("rate", "low", "high")]
         days = [str(v) for v in frame[by]]
         mark = self.jump.first if by == "day" else ""
-        return band_chart(title, days, *percent, unit="returned, %", label=by, mark=mark)
+        links = [in_app("queue", day=day, show="all") for day in days] if by == "day" else []
+        return band_chart(title, days, *percent, unit="returned, %", label=by, mark=mark, links=links)
 
     def chart(self, top: int = 12) -> Card:
         """The groups with most returns, with intervals; the title states the finding."""
@@ -168,7 +176,13 @@ class RatesView:
             low=[100 * v for v in frame["low"]],
             high=[100 * v for v in frame["high"]],
             label=self.by,
+            links=[self._mails_of(str(v)) for v in frame[self.by]],
         )
+
+    def _mails_of(self, value: str) -> str:
+        """Where the mails of a group are listed, in the app."""
+        field = {"domain": "to", "server": "server", "sender": "from"}.get(self.by, "")
+        return in_app("queue", **{field: value}, show="all") if field and value else ""
 
     def groups(self) -> GroupsCard:
         """Every group, with the way down to causes and single failures."""
@@ -188,12 +202,13 @@ class RatesView:
                 r["hard"],
                 actor(r["reason"]),
                 f"{r['recipients']:,}",
+                f"{r['addresses']:,}",
                 f"{r['domains']:,}",
                 str(r["example"])[:120],
             ]
             for _, r in self.ops.analysis.causes(self.since).iterrows()
         ]
-        columns = ["Cause", "Kind", "Who can act", "Addresses", "Domains", "An answer"]
+        columns = ["Cause", "Kind", "Who can act", "Recipients", "Addresses", "Domains", "An answer"]
         return Frame("Why it came back", columns, rows)
 
     def days(self) -> Card:
@@ -208,8 +223,9 @@ class RatesView:
             f"{counted(len(frame), 'day')}, {sum(returned):,} returned"
         )
         return line_chart(
-            title, list(frame["day"]), {"accepted": list(frame["sent"]), "returned": returned}, unit="recipients"
-        )
+            title, list(frame["day"]), {"accepted": list(frame["sent"]), "returned": returned}, unit="recipients",
+            links=[in_app("queue", day=day, show="all") for day in frame["day"]],
+        )  # fmt: skip
 
     @cached_property
     def unexplained(self) -> UnexplainedCard:

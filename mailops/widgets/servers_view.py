@@ -13,7 +13,6 @@ from ..model.text import counted
 from ..model.verdict import Severity, Verdict, VerdictState
 from ..page.theme import chip, esc, html_table, paragraph
 from ..routing import in_order
-from .catalogue import link_to
 from .check import CheckCard
 from .controls import button, row
 from .faces import Card, changed, said
@@ -21,6 +20,7 @@ from .form import Form
 from .panel import Panel
 from .progress import Progress
 from .route_card import MailRouteCard, RouteCard
+from .ways import link_to
 
 if TYPE_CHECKING:
     from ..ops import Ops

@@ -13,7 +13,7 @@ stuck_hours: float = 24.0  # the job fails when the campaign at the head made no
 # %%
 from mailops import Ops
 from mailops.checks import campaigns as checks
-from mailops.widgets import Headline, LiveCheck, NightlyCard
+from mailops.widgets import Frame, Headline, LiveCheck, NightlyCard
 
 ops = Ops.open(workspace or None)
 head, servers = ops.campaigns.blocking(), ops.limits.report()
@@ -22,7 +22,7 @@ head, servers = ops.campaigns.blocking(), ops.limits.report()
 Headline("Campaigns, oldest first", head.sentence)
 
 # %%
-ops.campaigns.frame()
+Frame.of("Campaigns", ops.campaigns.frame())
 
 # %%
 Headline(
@@ -30,7 +30,7 @@ Headline(
 )
 
 # %%
-ops.campaigns.aside(campaign)
+Frame.of("Set aside", ops.campaigns.aside(campaign))
 
 # %% [markdown]
 # ## Limits
@@ -40,7 +40,7 @@ ops.campaigns.aside(campaign)
 Headline("Servers", " ".join(f"{one.server}: {one.sentence}" for one in servers) or "There is no outgoing server.")
 
 # %%
-ops.limits.frame()
+Frame.of("What each server may still send", ops.limits.frame())
 
 # %% [markdown]
 # ## Checks

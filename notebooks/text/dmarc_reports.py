@@ -2,8 +2,8 @@
 # # DMARC reports
 # Who sends mail in our name, what of it passes, and who has no permission?
 #
-# Put the files that receivers send (`.xml`, `.gz`, `.zip`, `.eml`) into the workspace's folder `dmarc`, or name another
-# one. DMARC joins SPF and DKIM: a mail passes when one of them passes for the domain that people see in *From*.
+# Hand in the files that receivers send (`.xml`, `.gz`, `.zip`, `.eml`) on the page *Files* of the app, put them into the
+# workspace's folder `dmarc`, or name another one. DMARC joins SPF and DKIM: a mail passes when one of them passes for the domain that people see in *From*.
 
 # %% [markdown] tags=["lab"]
 # ▶▶ *Run All* in the toolbar above fills this page, also after the kernel was restarted. What it shows is set in the lines below.
@@ -25,6 +25,9 @@ view = DmarcView(reports)
 
 # %%
 view.tiles()
+
+# %% [markdown]
+# ## What they say
 
 # %%
 verdicts = (*reports.verdicts(limit=limit), *encrypted.verdicts())

@@ -30,9 +30,14 @@ view.redirections
 # %% [markdown]
 # ## 2. Mailboxes
 # For incoming mail servers. A mailbox is a draft until *Test & Confirm* has passed; `mailops serve` watches it from then on.
+# *Protocol* is imap or pop3, *Encryption* tls, starttls or none; *Password* a reference such as env:NAME, or oauth, where it is not
+# typed into the field above it; *Makes* the kind of record for mail that no alias takes.
 
 # %%
 view.mailboxes
+
+# %%
+view.standing
 
 # %%
 view.mailbox

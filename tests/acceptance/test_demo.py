@@ -16,6 +16,8 @@ import pytest
 from mailops import Ops
 from mailops.demo import __main__ as demo
 from mailops.demo import month
+from mailops.demo.many import campaigns
+from mailops.demo.month import Played
 from mailops.demo.world import BOOKS, World, furnish, remember
 from mailops.testing import ManualClock
 from mailops.testing.smtp_books import read_books
@@ -59,6 +61,23 @@ def test_the_printed_figures_are_those_of_the_peers(
     assert all(said.values())
 
 
+def test_campaigns_leave_reach_a_limit_and_one_that_blocks_is_found(ops_factory: Callable[..., Ops]) -> None:
+    ops = ops_factory(clock=ManualClock())
+    with World() as world:
+        furnish(ops, world.ports)
+        played = Played()
+        said = list(campaigns(ops, played))
+        taken = sum(server.accepted for server in world.servers.values())
+    assert said[0] == "Campaign spring: 10 of 12 rows sent, 2 set aside before the first mail left."
+    assert "At 12 an hour the limit is reached: 12 of summer left. Held until" in said[1]
+    assert said[2].startswith("Campaign summer is at the head: ")
+    assert "Behind it waits autumn." in said[2]
+    assert said[3].startswith("With campaign summer cancelled: 4 mails leave")
+    assert said[4].startswith("Cancelled, and the limit taken away: 4 of autumn left")
+    assert taken == played.sent == played.submitted == 26
+    assert ops.limits.report()[0].windows == ()
+
+
 def test_a_month_of_mail_is_played_and_every_notebook_runs(tmp_path: Path) -> None:
     command = [
         sys.executable,
@@ -86,6 +105,10 @@ def test_a_month_of_mail_is_played_and_every_notebook_runs(tmp_path: Path) -> No
     assert f">{said['left']:,}<" in index
     assert f">{said['refused']:,}<" in index
     assert "Traceback" not in done.stdout + done.stderr + index
+    with Ops.open(tmp_path / "a shop") as ops:
+        (job,) = ops.jobs.all()
+    assert (job.notebook, job.name) == ("deliverability", "weekly-report")
+    assert "The weekly report is scheduled (job weekly-report" in done.stdout
 
 
 def with_peers(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:

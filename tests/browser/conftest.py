@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -23,7 +24,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from furnish import furnish
 from peers import missing
+
+from mailops import Ops
+from mailops.testing import SmtpServer, refuse
 
 ROOT = Path(__file__).parent.parent.parent
 OUTPUT = ROOT / "test-output"
@@ -212,3 +217,30 @@ def voila(notebooks_copy: Path) -> Callable[..., Any]:
             yield lambda name: f"http://127.0.0.1:{port}/voila/render/{name}.ipynb?token={token}"
 
     return start
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """The app on a workspace with three failed mails; its address to act, and one mail's number."""
+    from mailops.workspace import init
+
+    folder = tmp_path_factory.mktemp("app") / "workspace"
+    init(folder).engine.dispose()
+    ops = Ops.open(folder)
+    with SmtpServer(script=[refuse(f"u{n}@strict.example") for n in range(3)]) as smtp:
+        furnish(ops, smtp)
+        for n in range(3):
+            failed = ops.send(sender="ann@acme.example", to=[f"u{n}@strict.example"], subject=f"Mail {n}", text="x")
+        ops.queue.run()
+    ops.close()
+    env = {**os.environ, "MAILOPS_WORKSPACE": str(folder), "MAILOPS_APP_ACT": "act-token",
+           "JUPYTER_RUNTIME_DIR": str(folder.parent / "run"), "JUPYTER_CONFIG_DIR": str(folder.parent / "conf")}  # fmt: skip
+    child = subprocess.Popen([sys.executable, "-m", "mailops", "app", "--port", "0"], env=env, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    assert child.stdout is not None
+    child.stdout.readline()
+    found = re.search(r"(http://\S+/mailops/)home\?token=", child.stdout.readline())
+    assert found
+    yield found[1], failed
+    os.killpg(child.pid, signal.SIGTERM)
+    child.communicate(timeout=20)

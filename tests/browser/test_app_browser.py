@@ -3,20 +3,12 @@ what makes a page readable for everyone, light and dark, wide and narrow."""
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from furnish import furnish
-
-from mailops import Ops
-from mailops.testing import SmtpServer, refuse
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(280)]
 
@@ -42,33 +34,6 @@ SMALL = """() => [...document.querySelectorAll('a, button, input, select, summar
   .map(([r, e]) => (e.textContent || e.name || e.id).trim().slice(0, 40) + ' ' + Math.round(r.width) + 'x' + Math.round(r.height))"""
 UNNAMED = """() => [...document.querySelectorAll('a, button, input, select, iframe')].filter((e) => e.checkVisibility() &&
   !(e.textContent.trim() || e.getAttribute('aria-label') || e.title || (e.labels && e.labels.length))).map((e) => e.outerHTML.slice(0, 80))"""
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """The app on a workspace with three failed mails; its address to act, and one mail's number."""
-    from mailops.workspace import init
-
-    folder = tmp_path_factory.mktemp("app") / "workspace"
-    init(folder).engine.dispose()
-    ops = Ops.open(folder)
-    with SmtpServer(script=[refuse(f"u{n}@strict.example") for n in range(3)]) as smtp:
-        furnish(ops, smtp)
-        for n in range(3):
-            failed = ops.send(sender="ann@acme.example", to=[f"u{n}@strict.example"], subject=f"Mail {n}", text="x")
-        ops.queue.run()
-    ops.close()
-    env = {**os.environ, "MAILOPS_WORKSPACE": str(folder), "MAILOPS_APP_ACT": "act-token",
-           "JUPYTER_RUNTIME_DIR": str(folder.parent / "run"), "JUPYTER_CONFIG_DIR": str(folder.parent / "conf")}  # fmt: skip
-    child = subprocess.Popen([sys.executable, "-m", "mailops", "app", "--port", "0"], env=env, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
-    assert child.stdout is not None
-    child.stdout.readline()
-    found = re.search(r"(http://\S+/mailops/)home\?token=", child.stdout.readline())
-    assert found
-    yield found[1], failed
-    os.killpg(child.pid, signal.SIGTERM)
-    child.communicate(timeout=20)
 
 
 def follow(page: Any, name: str | re.Pattern[str]) -> None:
@@ -118,6 +83,7 @@ def test_what_is_set_in_the_bar_is_the_address_and_what_the_notebook_shows(
     root, failed = app
     page = page_of("dark")
     page.goto(f"{root}page/queue?token=act-token")
+    page.get_by_text("What it shows").wait_for()  # the page itself: before it the browser told its theme
     page.keyboard.press("Tab")
     for _ in range(40):
         if page.evaluate("document.activeElement.textContent.trim()") == "What it shows":

@@ -176,7 +176,7 @@ def test_the_azure_guide_in_jupyterlab_to_the_green_tag(
         console.get_by_role("button", name="Save behaviour").click()
         console.get_by_text("The account behaves so from now on.").wait_for()
         press(page, "Check now")
-        page.get_by_text("All 18 steps passed.").wait_for()
+        page.get_by_text("All 18 steps passed.").first.wait_for()
         screenshot(page, "guide-azure-done-light")
     connected = ops.tokens.accounts.load("practice-outlook")
     assert connected.account.user == ANN
@@ -287,7 +287,7 @@ def test_the_google_guide_in_the_dark_to_the_green_tag(
         console.get_by_role("button", name="Save behaviour").click()
         console.get_by_text("The account behaves so from now on.").wait_for()
         press(page, "Check now")
-        page.get_by_text("All 15 steps passed.").wait_for()
+        page.get_by_text("All 15 steps passed.").first.wait_for()
         screenshot(page, "guide-google-done-dark")
     assert ops.tokens.accounts.load("practice-gmail").account.user == GOOGLE
     assert ops.setup.servers == ()

@@ -20,12 +20,13 @@ import pytest
 from furnish import furnish
 
 from mailops import Ops
-from mailops.app import bar, hands, pages
+from mailops.app import bar, hands, language, pages
 from mailops.app.handlers import document
 from mailops.app.serve import addresses, settings
 from mailops.errors import ConfigError, InputRefused, StateConflict
 from mailops.jobs.catalogue import available
 from mailops.page.blocks import Link, Paragraph, Raw, Table, Title, html, text
+from mailops.page.glossary import WORDS
 from mailops.testing import SmtpServer, refuse
 
 Get = Callable[..., tuple[int, str]]
@@ -228,6 +229,9 @@ def test_read_only_gives_nobody_the_second_token(served: Any) -> None:
         assert get("voila/render/queue.ipynb", token)[0] in (403, 404)
     assert addresses("127.0.0.1", 1, "a", None).act is None
     assert "VoilaConfiguration" not in settings("127.0.0.1", 1, act="x", read_only=True)
+    kept = settings("127.0.0.1", 1, act="x", read_only=False)["MappingKernelManager"]
+    assert kept["cull_idle_timeout"] > 0  # the kernel of a page that was left is not kept for ever
+    assert kept["cull_connected"] is False  # that of an open page is
 
 
 def test_the_app_listens_on_this_machine_only() -> None:
@@ -417,3 +421,100 @@ def test_lists_are_taken_away_as_files(get: Get, served: Any, tmp_path: Path) ->
     assert get("mailops/away/suppressions.parquet")[0] == 404
     assert get("mailops/away/queue.csv", token="")[0] == 403
     assert "away/queue.csv?show=all" in get("mailops/queue?show=all")[1]
+
+
+# --- charts -----------------------------------------------------------------------------------------------------------
+
+
+def test_bars_and_points_lead_to_their_mails_in_the_app_only(
+    served: Any, get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mailops.widgets import RatesView
+
+    plain = RatesView(served[0], since="30d", by="domain").chart().html()
+    assert "<a " not in plain
+    assert 'role="img"' in plain
+    monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5")
+    monkeypatch.setenv("VOILA_BASE_URL", "/base/")
+    view = RatesView(served[0], since="30d", by="domain")
+    drawn = view.chart().html()
+    assert 'role="group"' in drawn  # within an image nothing can be pressed
+    bars = re.findall(r'<a xlink:href="([^"]+)" aria-label="strict.example: 100 ([^"]+)"', drawn)
+    assert bars == [("/base/mailops/queue?to=strict.example&amp;show=all", "returned, % (line: 95 % interval)")]
+    assert '<a href="/base/mailops/queue?to=strict.example&amp;show=all">strict.example</a>' in drawn  # the table too
+    (day,) = re.findall(r'<a xlink:href="/base/(mailops/queue\?day=[\d-]+&amp;show=all)"', view.trend("day").html())
+    assert "1–4 of 4" in get(day.replace("&amp;", "&"))[1]
+    assert "mailops/queue?day=" in view.days().html()
+    assert "No mail fits." in get("mailops/queue?day=2020-01-01")[1]
+    assert "No mail fits." in get("mailops/queue?server=nobody")[1]
+
+
+# --- help in place ----------------------------------------------------------------------------------------------------
+
+
+def test_a_word_that_a_newcomer_cannot_know_has_one_sentence_behind_a_mark(get: Get) -> None:
+    body = get("mailops/home")[1]
+    for word in ("Outgoing", "Delivery Failed", "Due now"):
+        assert f'aria-label="What is {word}?"' in body
+        assert WORDS[word] in body
+    assert 'aria-label="What is Bounce?"' in str(html(Table("x", ("Bounces",), [])))  # the plural too
+    assert "term" not in str(html(Table("x", ("Subject",), [])))
+    for word, said in WORDS.items():
+        assert said.endswith(".")
+        assert said.count(". ") == 0, word
+        assert f"| {word} | {said} |" in pages.documents()["glossary"].read_text("utf-8"), "run `make docs`"
+
+
+def test_the_tour_has_five_cards_that_lead_to_pages_and_on(get: Get, served: Any) -> None:
+    folder = served[0].workspace.path
+    assert "Take the tour" not in get("mailops/home")[1]
+    (folder / "demo.json").write_text('{"ports": {}}')
+    try:
+        assert 'href="tour"' in get("mailops/home")[1]
+        path, seen = "tour", []
+        while path.startswith("tour"):
+            status, body = get(f"mailops/{path}")
+            assert status == 200
+            main = body.partition("<main")[2].partition("</main>")[0]
+            seen.append(re.findall(r"<h2>([^<]+)</h2>", main)[0])
+            there = re.findall(r'href="([^"]+)"', main)
+            assert get(f"mailops/{there[0]}".replace("&amp;", "&"))[0] == 200  # the page that the card speaks of
+            path = there[-1].replace("&amp;", "&")
+        assert (len(seen), len(set(seen)), path) == (5, 5, "home")
+    finally:
+        (folder / "demo.json").unlink()
+
+
+# --- language ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("accepted", "wanted"),
+    [("de", "de"), ("de-CH,de;q=0.9,en;q=0.8", "de"), ("en,de;q=0.9", "en"), ("fr;q=0.9, de;q=0.4", "de"), ("fr", "en"),
+     ("", "en"), ("de;q=0, en", "en"), ("de;q=x", "en"), (",;q=,de" * 900, "de"), ("../../etc", "en")],
+)  # fmt: skip
+def test_the_reader_s_language_is_taken_where_there_is_a_catalogue(accepted: str, wanted: str) -> None:
+    assert language.chosen(accepted) == wanted
+
+
+def test_the_app_speaks_german_to_who_reads_german(get: Get) -> None:
+    body = get("mailops/home", headers={"Accept-Language": "de-DE,de;q=0.9,en;q=0.5"})[1]
+    page = Read(body)
+    words = " ".join(page.words)
+    assert page.all("html")[0]["lang"] == "de"
+    for german in ("Mail auf einen Blick", "Warteschlange", "Zustellung fehlgeschlagen", "Zum Inhalt", "Link kopieren"):
+        assert german in words
+    assert "Mail at a glance" in " ".join(Read(get("mailops/home")[1]).words)
+    with language.speaking("de"):
+        assert (language.number(3255), language.say("Nobody translated this.")) == ("3.255", "Nobody translated this.")
+    assert language.number(3255) == "3,255"
+
+
+def test_every_text_of_the_catalogue_is_one_that_the_app_says() -> None:
+    """A translation of a text that has changed since would be said never again, without a word."""
+    source = "".join(path.read_text("utf-8") for path in Path(pages.__file__).parent.glob("*.py"))
+    catalogue = language.catalogue("de")
+    states = {"passed", "failed", "skipped", "warning", "unknown"}
+    texts = [key for key in catalogue._catalog if key]  # type: ignore[attr-defined]
+    assert len(texts) > 50
+    assert [key for key in texts if f'"{key}"' not in source and key not in states] == []

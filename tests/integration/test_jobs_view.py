@@ -117,7 +117,7 @@ def test_limits_are_one_verdict(ops: Ops) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["jobs", "fleet", "deliverability"])
+@pytest.mark.parametrize("name", ["jobs", "fleet", "deliverability", "limits_and_schedules"])
 def test_the_notebook_runs_as_a_job(name: str, ops_factory: Callable[..., Ops]) -> None:
     ops = ops_factory()
     given: dict[str, Any] = {"fleet": {"domains": False}, "deliverability": {"dns": False}}.get(name, {})

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from furnish import furnish
 from test_campaigns import cli, make, people
 
@@ -19,9 +20,11 @@ from mailops.model.setup import Encryption, MailClass
 from mailops.model.states import MailState
 from mailops.queue.filters import QueueFilter
 from mailops.routing.usage import CEILING, DEFAULT_POLICY, FLOOR
+from mailops.store import schema
 from mailops.testing import ManualClock, SmtpServer, SmtpServerProcess, refuse
 from mailops.testing.smtp_script import Rule
 
+u = schema.limit_uses
 AT = datetime(2026, 11, 30, 9, 0, tzinfo=UTC)
 FAILED = QueueFilter(state=MailState.FAILED)
 DRAIN = "import sys; from mailops import Ops; Ops.open(sys.argv[1]).queue.run()"
@@ -212,6 +215,59 @@ def test_the_forecast_is_arithmetic() -> None:
     assert forecast([minute], [[]], 0, AT).sentence == "Nothing waits for it."
     assert forecast([minute], [[]], 95, AT).empty == AT + timedelta(minutes=3)
     assert frees_at(minute, [(AT, 30)], 40, AT) == AT + timedelta(minutes=1)  # more than the window: when it is empty
+
+
+def test_a_mail_behind_a_held_server_or_a_full_limit_says_so(ops_factory: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        clock = ManualClock(AT)
+        ops = ops_factory(clock=clock)
+        furnish(ops, smtp)
+        ops.limits.set("main", count=2, per="day")
+        put(ops, 2)
+        ops.queue.run()
+        put(ops, 1)
+        [waits] = ops.queue.page(QueueFilter(state=MailState.OUTGOING)).mails
+        full = "waits, since server main is held until 2026-12-01 09:00 UTC: the limit of 2 messages a day (own) is reached"
+        assert waits.leaves == full, "before anybody tried"
+        ops.queue.run()
+        assert ops.queue.mail(waits.id).leaves == full
+        ops.limits.clear("main")
+        assert (ops.queue.mail(waits.id).leaves or "").startswith("leaves at once")
+        ops.limits.hold("main", timedelta(hours=2), why="they asked us to")
+        assert ops.queue.mail(waits.id).leaves == "waits, since server main is held until 11:00 UTC: they asked us to"
+        ops.queue.hold("x.example", timedelta(hours=1))
+        assert "server main" in (ops.queue.mail(waits.id).leaves or ""), "the longer one"
+
+
+def test_each_further_transaction_of_a_mail_takes_a_permit(ops_factory: Callable[..., Ops]) -> None:
+    """A server that takes three recipients in a mail, and allows two mails a minute; before, ten recipients counted as
+    one mail."""
+    with SmtpServer(max_recipients=3) as smtp:
+        clock = ManualClock(AT)
+        ops = ops_factory(clock=clock)
+        furnish(ops, smtp)
+        ops.limits.set("main", count=2, per="minute")
+        ops.send(sender="ann@acme.example", to=[f"u{n}@x.example" for n in range(10)], subject="s", text="t")
+        ops.queue.run()
+        assert [len(message.recipients) for message in smtp.messages] == [3, 3, 3, 1]
+        with ops.engine.connect() as connection:
+            rows = connection.execute(sa.select(u.c.messages, u.c.recipients, u.c.closed_at).order_by(u.c.id)).all()
+        assert [(row.messages, row.recipients) for row in rows] == [(1, 10), (1, 0), (1, 0), (1, 0)]
+        assert most_within([row.closed_at.timestamp() for row in rows], 60) == 2
+
+
+def test_a_mail_of_more_transactions_than_the_day_allows_goes_on_the_next_day(ops_factory: Callable[..., Ops]) -> None:
+    with SmtpServer(max_recipients=1) as smtp:
+        clock = ManualClock(AT)
+        ops = ops_factory(clock=clock)
+        furnish(ops, smtp)
+        ops.limits.set("main", count=2, per="day")
+        mail = ops.send(sender="ann@acme.example", to=[f"u{n}@x.example" for n in range(5)], subject="s", text="t")
+        for accepted in (2, 4, 5):
+            ops.queue.run()
+            assert smtp.accepted == accepted
+            clock.advance(86_460)
+        assert ops.queue.mail(mail).state is MailState.SENT
 
 
 def test_a_killed_process_leaves_a_permit_that_ends(ops_factory: Callable[..., Ops]) -> None:

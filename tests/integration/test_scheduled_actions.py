@@ -19,11 +19,13 @@ from test_campaigns import make, people
 from test_jobs_scheduled import NOTEBOOKS, cli
 
 from mailops import Ops
+from mailops.checks import schedules
 from mailops.jobs import deadman
 from mailops.jobs.service import Jobs
 from mailops.queue import job
 from mailops.store.runs import Run, finish_run, start_run
 from mailops.testing import ManualClock, SmtpServer
+from mailops.widgets import ActionsView, WhatIfCard, interval_form, watch_sheet
 from mailops.workspace import init
 
 AT = datetime(2026, 11, 30, 13, 20, tzinfo=UTC)
@@ -251,3 +253,35 @@ def test_what_cannot_be_read_is_an_alarm_and_shares_nothing_with_the_scheduler(o
     assert (one.name, one.state) == ("The jobs", "not known")
     used = set(Path(deadman.__file__).read_text("utf-8").split())
     assert not used & {".alerts", ".service", ".runner", "..store.exclusive", "Send"}
+
+
+@pytest.mark.req("CRON-08", "CRON-06")
+def test_the_page_of_limits_and_schedules_acts_after_a_question(ops_factory: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_factory()
+        furnish(ops, smtp)
+        make(ops, "one", people(3))
+        ops.campaigns.send("one")
+        view = ActionsView(ops)
+        for word in ("Mail: Fetchmail Service", "15 min (recommended: 15)", "Auto-Vacuum", "never"):
+            assert word in view.text()
+        view.widget  # noqa: B018 (builds the live face)
+        [run] = view.actions.actions
+        assert run.preview().run is None, "nothing is ticked"
+        view.table.widget.selected = [1]
+        preview = run.preview()
+        assert "generally not recommended" in preview.sentence
+        assert smtp.accepted == 0, "a preview does nothing"
+        told = WhatIfCard(ops.what_if()).text()
+        assert "3 mails leave" in told
+        assert "u2@x.example" in told
+        assert preview.run is not None
+        assert preview.run(lambda _: None) == "Mail: Email Queue Manager: 3 sent, 0 deferred, 0 failed."
+        form = interval_form(ops)
+        asked = form._submit({"key": "queue", "minutes": "30", "again": ""})
+        assert "Type queue once more" in str(asked)
+        assert ops.workspace.settings.queue.interval_minutes == 15
+        assert "runs every 30 minutes" in str(form._submit({"key": "queue", "minutes": "30", "again": "queue"}))
+        assert "scheduled" in watch_sheet(ops.watch_jobs(tell=False)).text().lower()
+        assert schedules.running(ops.watch_jobs(tell=False)).passed
+        assert schedules.long_enough(ops.scheduled.all(), now=AT).passed

@@ -3,8 +3,8 @@
 var root=document.documentElement,zone=Intl.DateTimeFormat().resolvedOptions().timeZone||'';
 function times(){document.querySelectorAll('time[datetime]').forEach(function(t){if(t.dataset.done)return;t.dataset.done='1';
  var d=new Date(t.getAttribute('datetime'));if(isNaN(d))return;t.title=t.textContent;
- t.textContent=d.toLocaleString([],{dateStyle:'medium',timeStyle:'short'});});}
-var z=document.getElementById('zone');if(z&&zone)z.textContent='Times: '+zone;
+ t.textContent=d.toLocaleString(root.lang==='en'?[]:root.lang,{dateStyle:'medium',timeStyle:'short'});});}
+var z=document.getElementById('zone');if(z&&zone)z.textContent=z.dataset.word+': '+zone;
 var dark=matchMedia('(prefers-color-scheme: dark)'),pick=document.getElementById('theme'),frame=document.querySelector('iframe[data-src]');
 var made=document.body.dataset.theme,at=location.pathname.replace(/\/mailops(\/.*)?$/,'/');
 function theme(){var kept='';try{kept=localStorage.getItem('mailops-theme')||'';}catch(e){}
@@ -18,7 +18,7 @@ dark.addEventListener('change',theme);
 theme();times();
 var main=document.getElementById('main'),pause=document.getElementById('pause');
 if(main&&main.dataset.live&&pause){pause.hidden=false;var on=true;
- pause.addEventListener('click',function(){on=!on;pause.textContent=on?'Pause':'Go on';pause.setAttribute('aria-pressed',String(!on));});
+ pause.addEventListener('click',function(){on=!on;var was=pause.textContent;pause.textContent=pause.dataset.other;pause.dataset.other=was;pause.setAttribute('aria-pressed',String(!on));});
  setInterval(function(){if(!on||document.hidden||(main.contains(document.activeElement)))return;
   fetch(location.href,{credentials:'same-origin'}).then(function(r){return r.ok?r.text():Promise.reject();}).then(function(t){
    var fresh=new DOMParser().parseFromString(t,'text/html').getElementById('main');
@@ -27,9 +27,9 @@ if(main&&main.dataset.live&&pause){pause.hidden=false;var on=true;
     main.querySelectorAll('details').forEach(function(d,n){d.open=!!open[n];});times();}}).catch(function(){});},30000);}
 var copy=document.getElementById('copy');if(copy&&navigator.clipboard){copy.hidden=false;copy.addEventListener('click',function(){
  navigator.clipboard.writeText(location.href.replace(/([?&])(token|look)=[^&#]*/g,'$1').replace(/[?&]+(#|$)/,'$1'));
- copy.textContent='Copied';});}
+ copy.textContent=copy.dataset.done;});}
 var words=document.getElementById('words');if(words&&navigator.clipboard){words.hidden=false;words.addEventListener('click',function(){
- navigator.clipboard.writeText(document.querySelector('main').innerText);words.textContent='Copied';});}
+ navigator.clipboard.writeText(document.querySelector('main').innerText);words.textContent=words.dataset.done;});}
 var drop=document.querySelector('[data-hand]');
 if(drop){var many=drop.querySelector('input'),kind=drop.querySelector('select'),list=drop.querySelector('ul'),size=Number(drop.dataset.piece);
  var said=function(item,text,state){item.lastChild.textContent=text;item.className=state||'';};
