@@ -5,7 +5,7 @@ They come from addresses like any other, with a return path, and their wordings 
 * a machine wrote them, and to the writer alone: no list, no thread (RFC 3834 section 5, or its name says so);
 * the subject says that a mail was stopped, and the text says so again or gives a server's reply;
 * one address in them is neither the reader's nor the writer's, nor said to be a sender's: it stands behind a word for
-  "recipient", or it is the only one left;
+  "recipient", or it is the only one left behind a "to", or with a reply behind it;
 * the words about it give a cause, or a code.
 
 All four must hold. A notice to the one who was *written to* (a digest of held mail, a warning about an attachment)
@@ -15,6 +15,7 @@ names a sender and the reader, so nobody is left; alerts about other things give
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from .autoreply import autoreply_rule, folded
 from .candidates import HELPERS, addresses, is_offered, paragraph
@@ -41,7 +42,7 @@ _FROM = re.compile(
 )
 """What stands before a sender's address: the name of a field, or a phrase for it."""
 _TO = re.compile(
-    r"(?:(?:^|[\n|])[ \t*>|\-]{0,8}(?:recipients?|(?:rcpt )?to|destination|target|addressee|sent to|empfanger(?:in)?|"
+    r"(?:(?:^|[\n|])[ \t*>|\-]{0,8}(?:recipients?|(?:rcpt )?to|destination|target|addressee|sent to|empfae?nger(?:in)?|"
     r"an|ziel|destinataires?|a|destinatari[oa]?s?|destino|ontvanger|aan|odbiorca|adresat|do|mottagare|till|modtager|mottaker|til|"
     r"cimzett|prijemce|destinatar|alici|vastaanottaja|получатель|кому|одержувач|宛先|收件人|받는 사람)\b"
     r"[^:：\n@]{0,20}[:：\n\t|]"
@@ -49,6 +50,11 @@ _TO = re.compile(
     r"ao endereco|naar het adres|na adres|till adressen|til adressen|на адрес))[\s:：\"'<(|]{0,8}$"
 )
 """What stands before a recipient's."""
+_TOWARDS = re.compile(
+    r"\b(?:to|for|an|fur|a|pour|para|per|aan|naar|voor|do|dla|pro|komu|till|til|recipient|empfae?nger|destinatari[oa]|"
+    r"destinataire|ontvanger|adres\w{0,3}|кому|для|на|адрес\w{0,3})[\s:：\"'<(]{1,6}$"
+)
+"""The last word before a recipient in a sentence; a sender has "from" there, or none."""
 _VAGUE = ("undefined", "onhold", "delivered")
 _STOPPED, _FAILS = re.compile("|".join(STOPPED)), re.compile("|".join(FAILS))
 
@@ -73,6 +79,8 @@ def read_notice(letter: Letter) -> Report | None:
         return None
     kind, why = kind_of_text(prepared, letter.subject)
     result = judged_text(person, letter, "delayed" if kind == "delayed" else "failed", why, True)
+    if result.hard and not (find_enhanced(report) or find_reply(report)):
+        result = replace(result, hard=False, unconfirmed=True)  # no server's word: a second report decides
     reasoned = by_daemon or result.reason not in _VAGUE or find_enhanced(report)
     return letter.answer(kind, [result], "notice", why) if reasoned else None
 
@@ -114,7 +122,9 @@ def _whom(letter: Letter) -> Found | None:
             continue
         if _TO.search(before):
             meant.append((address, place))
-        elif not _is_offered(report, place) and domain not in to and not f".{domain}".endswith(f".{author}"):
+        elif domain in to or f".{domain}".endswith(f".{author}") or _is_offered(report, place):
+            continue
+        elif _TOWARDS.search(before) or find_reply(report[place : place + 120]):
             left.append((address, place))
     chosen = meant or left
     if len(chosen) != 1:
