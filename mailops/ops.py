@@ -533,6 +533,14 @@ class Ops:
             records=records,
         )
 
+    def recipients_by(self, query: str) -> list[dict[str, Any]]:
+        """The rows that a SELECT over the views of :meth:`sql` gives, as a campaign's list: a column called email, any
+        others as fields. Raises :class:`InputRefused`."""
+        from .analysis.query import ask
+        from .campaigns.listing import MOST_BY_QUERY, from_query
+
+        return from_query(ask(self.engine, query, seconds=120.0, rows=MOST_BY_QUERY))
+
     def campaign_rules(self, key: str) -> list[Asked]:
         """What Gmail, Yahoo and Microsoft ask of mail to many, held against this campaign's composed, signed mail."""
         signer = self.signing.signer()
@@ -571,11 +579,16 @@ class Ops:
         )
 
     def _to_come(self) -> dict[str, int]:
-        """What campaigns under way have not handed over yet, by server."""
+        """What campaigns under way have not handed over yet, by server; what no server carries is in none's way."""
+        from .errors import RouteError
+
         found: dict[str, int] = {}
         for one in self.campaigns.all():
             if one.state in ("queued", "sending") and (waiting := one.counts["waiting"]):  # type: ignore[index]
-                way = self.explain(sender=one.sender, server=one.server, mail_class=MailClass.MASS).server
+                try:
+                    way = self.explain(sender=one.sender, server=one.server, mail_class=MailClass.MASS).server
+                except RouteError:
+                    continue
                 key = way.key if way is not None else ""
                 found[key] = found.get(key, 0) + waiting
         return found

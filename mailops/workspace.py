@@ -174,8 +174,9 @@ def _has_no_table(place: Path) -> bool:
         return False
 
 
-def init(path: Path, *, hosting: str = "on_premise", database: str = "mailops") -> Workspace:
+def init(path: Path | str, *, hosting: str = "on_premise", database: str = "mailops") -> Workspace:
     """Make a workspace folder (0700) with a first ``mailops.toml``; an existing one is left as it is."""
+    path = Path(path)
     for key, value in (("hosting", hosting), ("database", database)):
         _check_profile(key, value)
     if path.exists() and not path.is_dir():

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import InputRefused
 from ..mime import storable
@@ -21,7 +21,20 @@ from .template import Template, Unrendered
 from .values import Standing
 
 MOST_COLUMNS = 500
+MOST_BY_QUERY = 1_000_000
 _NO_NAME = re.compile(r"\W+")
+
+
+class Found(Protocol):
+    """A table as a question gives it."""
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+    @property
+    def rows(self) -> tuple[tuple[Any, ...], ...]: ...
+    @property
+    def more(self) -> bool: ...
+    def as_dicts(self) -> list[dict[str, Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,26 @@ def rows_of(source: Path | Iterable[Mapping[str, Any]] | Any) -> Iterator[dict[s
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
         source = source.to_dict("records")
     return (_named(row) for row in source)
+
+
+def from_query(found: Found) -> list[dict[str, Any]]:
+    """The answer to a question as rows of a list. Raises :class:`InputRefused` ``campaign.query`` where it has no
+    column called email, or was cut off: nobody is left out in silence."""
+    if "email" not in map(column, found.columns):
+        raise InputRefused(
+            "The SELECT has no column called email.",
+            code="campaign.query",
+            facts={"columns": list(found.columns)},
+            fix="Name one so: SELECT DISTINCT recipient AS email FROM recipients WHERE state = 'sent'.",
+        )
+    if found.more:
+        raise InputRefused(
+            f"The SELECT gives more than {MOST_BY_QUERY:,} rows.",
+            code="campaign.query",
+            facts={"rows": len(found.rows)},
+            fix="Narrow it, or make several campaigns.",
+        )
+    return found.as_dicts()
 
 
 def _named(row: Mapping[str, Any]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from .output import plain, print_json, say, table
 
 if TYPE_CHECKING:
     from ..campaigns import Status
+    from ..ops import Ops
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,16 +36,22 @@ def create(
     text: Path = typer.Option(None, "--text", exists=True, dir_okay=False, help="A file with the plain text."),
     html: Path = typer.Option(None, "--html", exists=True, dir_okay=False, help="A file with the HTML body."),
     recipients: Path = typer.Option(
-        ..., "--recipients", exists=True, dir_okay=False, help="A CSV file: a first line of names, one of them email."
+        None, "--recipients", exists=True, dir_okay=False, help="A CSV file: a first line of names, one of them email."
+    ),
+    query: str = typer.Option(
+        None, "--query", help="Instead of a file: a SELECT over the views of `mailops sql`, with a column email."
     ),
     server: str = typer.Option(None, "--server", help="The key of the outgoing server (default: by the filters)."),
     company: str = typer.Option(None, "--company", help="The key of the company."),
     json: bool = JSON,
 ) -> None:
     """Make a draft: message and list are checked, row by row, and nothing is sent."""
-    made = open_ops(ctx).campaigns.create(
-        key, sender=sender, subject=subject, text=_read(text), html=_read(html), recipients=recipients, server=server,
-        company=company,
+    if (recipients is None) == (query is None):
+        raise InputRefused("One list is needed.", code="cli.argument", fix="Give --recipients or --query: not both.")
+    ops = open_ops(ctx)
+    made = ops.campaigns.create(
+        key, sender=sender, subject=subject, text=_read(text), html=_read(html), server=server, company=company,
+        recipients=recipients if query is None else ops.recipients_by(query),
     )  # fmt: skip
     _show(made, json=json)
 
@@ -175,17 +182,17 @@ def _read(path: Path | None) -> str | None:
         ) from error
 
 
-def _ask(ops: object, key: str, yes: bool, what: str) -> None:
+def _ask(ops: Ops, key: str, yes: bool, what: str) -> None:
     """Show what is to be known before, and ask."""
     if yes:
         return
-    found = ops.campaigns.status(key)  # type: ignore[attr-defined]
+    found = ops.campaigns.status(key)
     waiting = found.counts[Standing.WAITING]
-    for one in ops.campaign_findings(waiting, found.sender, server=found.server):  # type: ignore[attr-defined]
-        say(f"{one.title} {one.fix}")
+    for one in ops.campaign_findings(waiting, found.sender, server=found.server):
+        say(f"{one.message} {one.fix}")
     for note in found.notes:
         say(note)
-    for asked in ops.campaign_rules(key):  # type: ignore[attr-defined]
+    for asked in ops.campaign_rules(key):
         if asked.recipients and asked.missing:
             say(asked.sentence)
     typer.confirm(f"{what}, to {counted(waiting, 'recipient')}?", abort=True)

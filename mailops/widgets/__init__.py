@@ -62,6 +62,7 @@ _HOMES = {
     "line_chart": "charts",
     "notebook_list": "catalogue",
     "outside_checks": "domain_view",
+    "campaigns_panel": "campaigns_view",
     "waits_panel": "waits_view",
     "watch_sheet": "schedules_view",
     "what_if_form": "schedules_view",

@@ -17,7 +17,8 @@ from .faces import STATIC, Card, changed, said
 
 
 class Form(Card):
-    """Text inputs with one button; ``submit(values)`` returns a card or a sentence that is shown below."""
+    """Text inputs with one button; ``submit(values)`` returns a card or a sentence that is shown below. Fields named in
+    ``long`` take several lines."""
 
     def __init__(
         self,
@@ -26,7 +27,9 @@ class Form(Card):
         *,
         button: str = "Check now",
         title: str = "",
+        long: Sequence[str] = (),
     ) -> None:
+        self.long = frozenset(long)
         self.fields = tuple(fields)  # (name, label, first value)
         self._submit, self._label, self.title = submit, button, title
         self._busy = threading.Lock()
@@ -35,7 +38,8 @@ class Form(Card):
         self._inputs = {}
         rows = []
         for name, label, value in self.fields:
-            field = ipywidgets.Text(value=value, description=label, style={"description_width": "110px"})
+            kind = ipywidgets.Textarea if name in self.long else ipywidgets.Text
+            field = kind(value=value, description=label, style={"description_width": "110px"})
             field.layout.width = "min(640px, 98%)"
             self._inputs[name] = field
             rows.append(field)

@@ -13,16 +13,13 @@ stuck_hours: float = 24.0  # the job fails when the campaign at the head made no
 # %%
 from mailops import Ops
 from mailops.checks import campaigns as checks
-from mailops.widgets import Frame, Headline, LiveCheck, NightlyCard
+from mailops.widgets import Frame, Headline, LiveCheck, NightlyCard, campaigns_panel
 
 ops = Ops.open(workspace or None)
-head, servers = ops.campaigns.blocking(), ops.limits.report()
+servers = ops.limits.report()
 
 # %%
-Headline("Campaigns, oldest first", head.sentence)
-
-# %%
-Frame.of("Campaigns", ops.campaigns.frame())
+campaigns_panel(ops)
 
 # %%
 Headline(

@@ -302,6 +302,9 @@ def test_what_blocks_a_campaign_is_named_and_cancelling_it_lets_the_next_one_go(
         ops.campaigns.send("one")
         ops.campaigns.send("two")
         ops.remove_server("other")
+        assert [one.server for one in ops.limits.report()] == ["main"], (
+            "a campaign without a server is in no other's way"
+        )
         ops.queue.run()
         found = ops.campaigns.blocking()
         assert (found.key, found.behind) == ("one", ("two",))
@@ -410,6 +413,75 @@ def test_a_frame_is_a_list_too(ops_factory: Callable[..., Ops]) -> None:
         frame = pd.DataFrame({"Email": ["a@x.example", None], "Order no": [7, 8]})
         make(ops, "one", frame, subject="Order {{ Order_no }}", text="x")
         assert counts(ops, "one") == {"waiting": 1, "missing": 1}
+
+
+def test_a_question_is_a_list_too(ops_on: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_on()
+        furnish(ops, smtp)
+        for n in range(3):
+            ops.send(sender="ann@acme.example", to=[f"u{n}@x.example"], subject=f"No. {n}", text="t")
+        ops.queue.run()
+        (ops.workspace.path / "news.txt").write_text("About {{ subject }}", encoding="utf-8")
+        create = ["campaign", "create", "again", "--from", "ann@acme.example", "--subject", "News", "--text", str(ops.workspace.path / "news.txt")]  # fmt: skip
+        query = "SELECT r.recipient AS email, m.subject AS subject FROM recipients r JOIN mails m ON m.id = r.mail_id WHERE r.recipient <> 'u1@x.example'"  # fmt: skip
+        made = cli(ops, *create, "--query", query, "--json")
+        assert made["counts"]["waiting"] == 2
+        for wrong, code in (
+            ("SELECT 1 AS one", "campaign.query"),
+            ("SELECT", "sql.wrong"),
+        ):
+            with pytest.raises(InputRefused) as refused:
+                ops.recipients_by(wrong)
+            assert refused.value.code == code
+        with pytest.raises(InputRefused, match="One list"):
+            cli(ops, *create)
+        ops.campaigns.send("again")
+        ops.queue.run()
+        assert sorted(to(smtp)[3:]) == ["u0@x.example", "u2@x.example"]
+        assert b"About No. 2" in smtp.messages[-1].data or b"About No. 0" in smtp.messages[-1].data
+
+
+@pytest.mark.req("CAM-01")
+def test_what_is_to_be_known_is_said_before_it_asks(ops_factory: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_factory(clock=ManualClock(AT))
+        furnish(ops, smtp, from_filter="other.example")
+        make(ops, "one", people(2))
+        done = CliRunner().invoke(app, ["-w", str(ops.workspace.path), "campaign", "send", "one"], input="n\n")
+        assert "Send it, to 2 recipients?" in done.output
+        assert ops.campaign_findings(2, "Ann <ann@acme.example>")[0].message in done.output
+        assert str(ops.campaigns.status("one").state) == "draft"
+
+
+@pytest.mark.req("CAM-06")
+def test_the_notebook_makes_sends_pauses_and_cancels_campaigns(ops_factory: Callable[..., Ops]) -> None:
+    from test_relay_notebook import press
+
+    from mailops.widgets import campaigns_panel
+
+    with SmtpServer() as smtp:
+        ops = ops_factory(clock=ManualClock(AT))
+        furnish(ops, smtp)
+        ops.send(sender="ann@acme.example", to=["u@x.example"], subject="s", text="t")
+        page = campaigns_panel(ops)
+        given = {"key": "one", "sender": "ann@acme.example", "subject": "News", "text": "Hello"}
+        with pytest.raises(InputRefused, match="one list"):
+            press(page, "Create", **given)
+        query = "SELECT recipient AS email FROM recipients"
+        assert "Campaign one: Draft." in press(page, "Create", **given, query=query)
+        assert press(page, "Send", key="one").endswith("Send it, to 1 recipient? Then write yes.")
+        assert str(ops.campaigns.status("one").state) == "draft"
+        assert "Campaign one: In Queue." in press(page, "Send", key="one", sure="Yes")
+        assert "Campaign one: paused." in press(page, "Pause", key="one")
+        assert "it is paused" in page.text()
+        assert "Campaign one: In Queue." in press(page, "Resume", key="one")
+        assert "Campaign one: Cancelled." in press(page, "Cancel", key="one")
+        at = f"{AT + timedelta(hours=2):%Y-%m-%dT%H:%M}"
+        assert "at 2026-01-01 11:20 UTC, to 1 recipient" in press(page, "Send", key="one", at=at)
+        assert "Campaign one: In Queue." in press(page, "Send", key="one", at=at, sure="yes")
+        with pytest.raises(StateConflict):
+            press(page, "Finish Without the Held", key="one")
 
 
 def test_a_thousand_mails_parse_as_the_library_makes_them(ops_factory: Callable[..., Ops]) -> None:
