@@ -27,6 +27,7 @@ from sqlalchemy.engine import Engine
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", default="4", help="how many kills the test of consequences makes on each database")
     parser.addoption("--large", action="store_true", help="thousands of mails where a test has hundreds")
+    parser.addoption("--seeds", default="1", help="how often five processes share a limit")
     parser.addoption("--rounds", default="40", help="how many mails and reports meet each other on PostgreSQL")
 
 
