@@ -135,6 +135,13 @@ class WhatIf:
         """When the queue is empty; None where something stays."""
         return None if self.count("stays") else max((one.at for one in self.mails if one.at), default=self.at)
 
+    def waiting(self, moments: Sequence[datetime]) -> list[int]:
+        """How many mails still wait at each of these moments."""
+        return [
+            sum(one.what == "stays" or (one.at is not None and one.at > moment) for one in self.mails)
+            for moment in moments
+        ]
+
     @property
     def order(self) -> tuple[str, ...]:
         """The campaigns in the order of their first mails."""

@@ -87,9 +87,15 @@ def bar_chart(
 
 
 def line_chart(
-    title: str, x: Sequence[str], series: dict[str, Sequence[float]], *, unit: str = "", links: Sequence[str] = ()
+    title: str,
+    x: Sequence[str],
+    series: dict[str, Sequence[float]],
+    *,
+    unit: str = "",
+    links: Sequence[str] = (),
+    label: str = "day",
 ) -> Figure:
-    """Lines over days; ``links`` are where the points of the first line lead."""
+    """Lines over days, or what ``label`` says; ``links`` are where the points of the first line lead."""
     figure, axes = _axes(2.8)
     for (name, values), colour in zip(series.items(), PALETTE, strict=False):
         axes.plot(range(len(x)), values, label=name, color=colour, linewidth=1.8, marker="o", markersize=3)
@@ -102,7 +108,7 @@ def line_chart(
     if len(series) > 1:
         axes.legend(frameon=False, fontsize=9, ncols=len(series), loc="upper left", bbox_to_anchor=(0, 1.16))
     rows = [[day, *(_number(values[n]) for values in series.values())] for n, day in enumerate(x)]
-    return Figure(title, _svg(figure), ["day", *series], rows, links)
+    return Figure(title, _svg(figure), [label, *series], rows, links)
 
 
 def band_chart(

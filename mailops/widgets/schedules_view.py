@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import ipywidgets
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from ..jobs.deadman import Watch
     from ..jobs.scheduled import ScheduledAction
     from ..ops import Ops
+    from .charts import Figure
 
 _COLUMNS = (
     Column("key", "Key"),
@@ -31,6 +34,8 @@ _COLUMNS = (
 )
 SHOWN = 20
 """Mails of an answer that are listed."""
+POINTS = 24
+"""Steps of its chart."""
 
 
 class ActionsView(TableCard):
@@ -118,8 +123,25 @@ class WhatIfCard(Card):
             "What would be", found.sentence, header, lambda: [[str(cell) for cell in row] for row in rows]
         )
 
+    @cached_property
+    def chart(self) -> Figure | None:
+        """How many mails still wait, over time, beside what is to be as it stands; None where all leave at once."""
+        from .charts import line_chart
+
+        both = {"so": self.found, "as it is": self.found.as_it_is} if self.found.as_it_is else {"so": self.found}
+        ends = [one.at for found in both.values() for one in found.mails if one.at]
+        last = max(ends, default=self.found.at)
+        if last - self.found.at < timedelta(minutes=1):
+            return None
+        moments = [self.found.at + (last - self.found.at) * n / POINTS for n in range(POINTS + 1)]
+        day = "%H:%M" if last - self.found.at < timedelta(hours=20) else "%m-%d %H:%M"
+        series: dict[str, Sequence[float]] = {name: found.waiting(moments) for name, found in both.items()}
+        return line_chart(
+            "Mails that still wait (UTC)", [f"{at:{day}}" for at in moments], series, unit="mails", label="UTC"
+        )
+
     def html(self) -> str:
-        return self._sheet.html()
+        return self._sheet.html() + (self.chart.html() if self.chart else "")
 
     def text(self) -> str:
         return self._sheet.text()

@@ -20,6 +20,7 @@ from mailops.queue import job
 from mailops.queue.job import AWAKE
 from mailops.store import schema
 from mailops.testing import ManualClock, SmtpServer, refuse
+from mailops.widgets.schedules_view import WhatIfCard
 
 AT = datetime(2026, 11, 30, 9, 2, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -228,6 +229,14 @@ def test_the_interval_moves_what_waits_for_the_job(ops_factory: Callable[..., Op
             "the queue is empty at 2026-11-30 09:15:00 UTC; then at 2026-11-30 10:00:00 UTC."
             in ops.what_if(minutes=60).sentence
         )
+        asked = WhatIfCard(ops.what_if(minutes=60))
+        assert asked.chart is not None
+        assert [asked.found.waiting([AT, AT.replace(hour=10)]), ops.what_if().waiting([AT.replace(minute=15)])] == [
+            [1, 0],
+            [0],
+        ]
+        assert "Mails that still wait (UTC)" in asked.html()
+        assert "as it is" in asked.html()
         told = ops.what_if()
         drive(ops, clock, AT + timedelta(hours=2))
         agree(told, left(ops))
