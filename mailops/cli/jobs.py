@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from ..model.text import counted
 from .app import open_ops
 from .output import ask, plain, print_json, say, table
 
@@ -310,12 +311,14 @@ def every_minutes(
     scheduled = open_ops(ctx).scheduled
     there = scheduled.get(key)
     checked_minutes(there.label, minutes)
-    ask(f"{CHANGING} {there.label}: every {there.minutes} minutes becomes every {minutes}.", yes, json)
+    ask(f"{CHANGING} {there.label}: every {counted(there.minutes, 'minute')} becomes every {minutes}.", yes, json)
     made = scheduled.every(key, minutes)
     if json:
         print_json(made)
     else:
-        say(f"{made.label} runs every {made.minutes} minutes." + (f" {made.warning}" if made.warning else ""))
+        say(
+            f"{made.label} runs every {counted(made.minutes, 'minute')}." + (f" {made.warning}" if made.warning else "")
+        )
 
 
 @actions.command("run")

@@ -76,7 +76,8 @@ class Asked:
 
 def supported() -> bool:
     """Whether this platform has what forked kernels need."""
-    return sys.platform.startswith("linux") and hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal")
+    needed = ((os, "pidfd_open"), (os, "fork"), (os, "getuid"), (signal, "pidfd_send_signal"))
+    return sys.platform.startswith("linux") and all(hasattr(module, name) for module, name in needed)
 
 
 def kernel_of(command: Sequence[str], job_command: Sequence[str]) -> tuple[str, list[str]] | None:

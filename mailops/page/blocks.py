@@ -321,7 +321,10 @@ def _tile(one: Tile) -> Markup:
 
 
 def _table(block: Table) -> Markup:
-    head = _all(Markup('<th scope="col">{}{}</th>').format(column, _mark(column)) for column in block.columns)
+    head = _all(  # a heading without words is none
+        Markup('<th scope="col">{}{}</th>').format(column, _mark(column)) if column else Markup("<td></td>")
+        for column in block.columns
+    )
     body = _all(
         Markup("<tr>{}</tr>").format(_all(Markup("<td>{}</td>").format(_inline(cell)) for cell in row))
         for row in block.rows

@@ -79,7 +79,7 @@ class EnvelopeDesk(Card):
     def __init__(self, ops: Ops, envelope: Envelope, tell: Callable[[str], str]) -> None:
         self.ops, self.envelope, self._tell = ops, envelope, tell
         self.toggles = {
-            x.notification: ipywidgets.Checkbox(value=True, description=f"Try again: {x.address or x.contact}")
+            x.notification: ipywidgets.Checkbox(value=True, description=f"Try Again: {x.address or x.contact}")
             for x in envelope.lines
             if x.failed
         }
@@ -131,4 +131,8 @@ def _html(one: Envelope) -> str:
     table = html_table(
         ["Contact", "Address", "State", "Code", "Reason"], rows, caption=f"Message {one.message}", raw=True
     )
-    return table + more
+    lead = (
+        "Whoever is toggled to Try Again is sent it anew by Send & close, the others are ignored; Ignore all ends the "
+        "matter. Each mail: Settings → Technical → Email: Emails."
+    )
+    return paragraph(lead) + table + more

@@ -11,6 +11,7 @@ import ipywidgets
 
 from ..jobs.often import checked_minutes
 from ..jobs.scheduled import BY_HAND, CHANGING
+from ..model.text import counted
 from .actions import Action, Actions, Preview
 from .faces import Card
 from .form import Form
@@ -87,10 +88,10 @@ def interval_form(ops: Ops) -> Form:
         there = ops.scheduled.get(key)
         checked_minutes(there.label, minutes)
         if values["again"].strip() != key:
-            said = f"{there.label}: every {there.minutes} minutes becomes every {minutes}."
+            said = f"{there.label}: every {counted(there.minutes, 'minute')} becomes every {minutes}."
             return f"{CHANGING} {said} Type {key} once more to do it."
         made = ops.scheduled.every(key, minutes)
-        return f"{made.label} runs every {made.minutes} minutes. {made.warning}".rstrip()
+        return f"{made.label} runs every {counted(made.minutes, 'minute')}. {made.warning}".rstrip()
 
     fields = [("key", "Action", "queue"), ("minutes", "Minutes", "15"), ("again", "Once more", "")]
     return Form(fields, change, button="Change", title="How often one runs")

@@ -16,6 +16,7 @@ from mailops.checks import campaigns as checks
 from mailops.checks import schedules
 from mailops.widgets import (
     ActionsView,
+    Frame,
     Headline,
     LiveCheck,
     NightlyCard,
@@ -31,7 +32,7 @@ ops = Ops.open(workspace or None)
 Headline("Limits", " ".join(f"{one.server}: {one.sentence}" for one in ops.limits.report()) or "There is no server.")
 
 # %%
-ops.limits.frame()
+Frame.of("What each server may still send", ops.limits.frame())
 
 # %%
 Headline("Relief", ops.relief(relief_users).sentence)

@@ -51,9 +51,9 @@ def test_failures_without_a_reason_bring_the_sender_s_dns_into_the_report(ops_fa
     assert "silent@mute.example" in report
     assert "too few to say" in report or "critical" in report
     [folder] = (ops.workspace.path / "exports").iterdir()
-    assert len(list(folder.iterdir())) == 7
+    assert len(list(folder.iterdir())) == 9
     with (folder / "causes.csv").open() as file:
-        assert {row["reason"]: row["recipients"] for row in csv.DictReader(file)} == {
+        assert {row["reason"]: row["addresses"] for row in csv.DictReader(file)} == {
             "undefined": "1",
             "userunknown": "1",
             "mailboxfull": "1",

@@ -75,7 +75,7 @@ def test_a_false_positive_is_undone_and_the_address_can_be_mailed_again(
             page.get_by_role("button", name="Open report 1").wait_for()
             page.get_by_label("Address").last.fill("dora@x.example")
             page.get_by_label("Kept from").select_option("all mail")
-            page.get_by_label("Why").fill("She asked for it.")
+            page.get_by_role("textbox", name="Why").fill("She asked for it.")
             page.get_by_role("button", name="Suppress Address").click()
             page.get_by_text("dora@x.example will get no mail.").wait_for()
             page.get_by_role("button", name="Confirm").click()

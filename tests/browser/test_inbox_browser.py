@@ -84,7 +84,7 @@ def test_mail_is_received_and_worked_on(
         page.get_by_text("Why here: it answers an entry of this record").first.wait_for()
         screenshot(page, "voila-inbox-1280")
         page.get_by_text("Red envelopes: 1").wait_for()
-        assert page.get_by_label(f"Try again: {CUSTOMER}").is_checked()
+        assert page.get_by_label(f"Try Again: {CUSTOMER}").is_checked()
         page.get_by_role("button", name="Send & close").click()
         page.get_by_text("Try again for 1 recipient.").wait_for()
         page.get_by_role("button", name="Confirm", exact=True).locator("visible=true").click()

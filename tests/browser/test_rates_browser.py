@@ -77,7 +77,7 @@ def test_from_the_rate_to_the_single_failure(
             page.get_by_label("Group by").select_option(label="Server")
             page.get_by_role("button", name="Open main").wait_for()
             page.get_by_role("button", name="Write CSV").click()
-            page.get_by_text("7 files are in").wait_for()
+            page.get_by_text("9 files are in").wait_for()
             assert page.get_by_text("Traceback").count() == 0
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, "the page is wider than the window"

@@ -88,7 +88,8 @@ def test_a_code_that_is_not_taken_is_a_code_and_the_providers_words_are_shown(
         assert ("refresh token" in shown, "authorization code" in caught.value.message) == (False, True)
         assert "The provider said: " in shown
         assert "malformed or unknown" in shown
-        assert guided.run.step("connect").note == ""
+        assert "authorization code" in guided.run.step("connect").note
+        assert guided.run.step("connect").state is VerdictState.FAILED
         assert caught.value.facts["class"] == "code"
 
 
