@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -211,27 +211,24 @@ class DeadMan:
         watched = look(self._workspace, self._clock, grace=grace)
         if not tell:
             return Watch(now, watched, {})
+        roads: dict[str, Callable[[list[Watched]], str]] = {
+            "file": lambda news: self._line(file or str(self._workspace.path / LOG), news, now)
+        }
+        if webhook:
+            roads["webhook"] = lambda news: _ask(
+                webhook, {"at": now.isoformat(), "text": _text(news), "jobs": [_plain(n) for n in news]}
+            )
         before = self._kept()
-        after: dict[str, dict[str, str]] = {}
-        news: list[Watched] = []
-        for one in watched:
-            had = before.get(one.name)
-            if one.silent and (had is None or had["state"] != one.state or now - _time(had["told"]) >= AGAIN):
-                news.append(one)
-                after[one.name] = {"state": one.state, "told": now.isoformat()}
-            elif one.silent and had is not None:
-                after[one.name] = had
-            elif had is not None:
-                news.append(one)
-        told: dict[str, str] = {}
-        if news:
-            told["file"] = self._line(file or str(self._workspace.path / LOG), news, now)
-            if webhook:
-                told["webhook"] = _ask(
-                    webhook, {"at": now.isoformat(), "text": _text(news), "jobs": [_plain(n) for n in news]}
-                )
-            if any(not why for why in told.values()):
-                self._keep(after)
+        keep, told = dict(before), dict[str, str]()
+        for road, by in roads.items():  # each is told until it heard: one that is down misses nothing
+            news, after = self._news(watched, before, road, now)
+            if not news:
+                continue
+            told[road] = by(news)
+            if not told[road]:
+                keep = {key: had for key, had in keep.items() if _road(key) != road} | after
+        if keep != before:
+            self._keep(keep)
         if ping and not any(one.silent for one in watched):
             told["ping"] = _ask(ping, None)
         return Watch(now, watched, told)
@@ -246,6 +243,25 @@ class DeadMan:
             return ""
         except OSError as error:
             return error.strerror or str(error)
+
+    @staticmethod
+    def _news(
+        watched: Sequence[Watched], before: Mapping[str, dict[str, str]], road: str, now: datetime
+    ) -> tuple[list[Watched], dict[str, dict[str, str]]]:
+        """What this road has not heard yet, and what it knows afterwards."""
+        after: dict[str, dict[str, str]] = {}
+        news: list[Watched] = []
+        for one in watched:
+            key = one.name if road == "file" else f"{one.name}\t{road}"
+            had = before.get(key)
+            if one.silent and (had is None or had["state"] != one.state or now - _time(had["told"]) >= AGAIN):
+                news.append(one)
+                after[key] = {"state": one.state, "told": now.isoformat()}
+            elif one.silent and had is not None:
+                after[key] = had
+            elif had is not None:
+                news.append(one)
+        return news, after
 
     def _kept(self) -> dict[str, dict[str, str]]:
         try:
@@ -265,6 +281,10 @@ class DeadMan:
             part.replace(self._workspace.path / FILE)
         except OSError:
             part.unlink(missing_ok=True)  # it is told once more
+
+
+def _road(key: str) -> str:
+    return key.partition("\t")[2] or "file"
 
 
 def _ask(url: str, body: Mapping[str, Any] | None) -> str:

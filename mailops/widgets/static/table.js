@@ -40,7 +40,8 @@ function render({ model, el }) {
       th.append(all); head.append(th);
     }
     columns.forEach((c) => {
-      const th = document.createElement("th"); th.scope = "col";
+      const th = document.createElement(c.label ? "th" : "td");
+      if (c.label) th.scope = "col";
       if (c.kind === "number") th.className = "mo-number";
       if (c.sortable) {
         const on = model.get("sort") === c.key, down = model.get("descending");
