@@ -128,14 +128,7 @@ class Allowance:
         """Hold a server to ``count`` messages or recipients in a minute, hour, day, or so many seconds (0: to none,
         whatever its provider says). It counts a few seconds later. Raises :class:`InputRefused`, :class:`NotFound`.
         """
-        keys = [one.key for one in self._setup().servers]
-        if server not in (*keys, DEFAULT_KEY):
-            raise NotFound(
-                f"There is no outgoing server {server!r}.",
-                code="limits.server_unknown",
-                facts={"server": server, "servers": keys},
-                fix="mailops server list shows them.",
-            )
+        self._known(server)
         try:
             seconds = SPANS[per] if isinstance(per, str) and per in SPANS else float(per)
         except ValueError:
@@ -152,14 +145,28 @@ class Allowance:
         holds.end_lane(self._engine(), server)  # it is judged anew
         return made
 
+    def _known(self, server: str) -> None:
+        keys = [one.key for one in self._setup().servers]
+        if server not in (*keys, DEFAULT_KEY):
+            raise NotFound(
+                f"There is no outgoing server {server!r}.",
+                code="limits.server_unknown",
+                facts={"server": server, "servers": keys},
+                fix="mailops server list shows them.",
+            )
+
     def clear(self, server: str) -> int:
-        """Forget what was set for a server; its provider's limits hold again. How many there were."""
+        """Forget what was set for a server; its provider's limits hold again. How many there were. Raises
+        :class:`NotFound` for a server that is none and was none."""
         done = store.clear(self._engine(), server)
+        if not done:
+            self._known(server)
         holds.end_lane(self._engine(), server)
         return done
 
     def hold(self, server: str, until: datetime | timedelta, *, why: str = "", actor: str = "") -> holds.LaneHold:
-        """Let what waits for a server wait."""
+        """Let what waits for a server wait. Raises :class:`NotFound`."""
+        self._known(server)
         now = self._clock.now()
         at = now + until if isinstance(until, timedelta) else until
         return holds.hold_lane(self._engine(), server, at, why=why, actor=actor or None, now=now)

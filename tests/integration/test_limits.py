@@ -111,6 +111,18 @@ def test_a_provider_that_is_known_is_obeyed_by_its_own_figures(ops_factory: Call
         assert any("a day with Workspace" in line for line in ops.limits.report()[0].by_plan)
 
 
+def test_a_server_that_is_none_is_no_server_of_a_limit(ops_factory: Callable[..., Ops]) -> None:
+    with SmtpServer() as smtp:
+        ops = ops_factory(clock=ManualClock(AT))
+        furnish(ops, smtp)
+        for words in (["set", "mian", "--messages", "5"], ["hold", "mian", "--hours", "1"], ["clear", "mian"]):
+            with pytest.raises(NotFound, match="no outgoing server 'mian'"):
+                cli(ops, "limits", *words)
+        ops.limits.set("main", count=5)
+        ops.remove_server("main")
+        assert ops.limits.clear("main") == 1
+
+
 def test_a_far_limit_holds_the_server_and_says_until_when(ops_on: Callable[..., Ops]) -> None:
     clock = ManualClock(AT)
     with SmtpServer() as smtp, SmtpServer() as other:
