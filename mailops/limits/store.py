@@ -63,11 +63,10 @@ def _full(connection: Connection, account: str, window: Window, need: int, now: 
     unit = u.c[window.of]
     closed = (u.c.account == account, u.c.closed_at > window.begin(now))
     under_way = (u.c.account == account, u.c.closed_at.is_(None), u.c.taken_at > now - STALE)
-    total, pending = (
-        int(connection.execute(sa.select(sa.func.coalesce(sa.func.sum(unit), 0)).where(*which)).scalar_one())
-        for which in (closed, under_way)
-    )
-    if total + pending == 0 or total + pending + need <= window.count:
+    # both in one statement: what is answered between two of them would stand in neither
+    both = sa.union_all(*(sa.select(unit.label("units")).where(*which) for which in (closed, under_way))).subquery()
+    total = int(connection.execute(sa.select(sa.func.coalesce(sa.func.sum(both.c.units), 0))).scalar_one())
+    if total == 0 or total + need <= window.count:
         return None
     uses = uses_of(connection, account, window, now)
     until = frees_at(window, uses, need, now)

@@ -111,6 +111,30 @@ def test_a_provider_that_is_known_is_obeyed_by_its_own_figures(ops_factory: Call
         assert any("a day with Workspace" in line for line in ops.limits.report()[0].by_plan)
 
 
+@pytest.mark.postgres
+def test_a_mail_that_is_answered_amid_the_question_counts_all_the_same(fresh_postgres: str) -> None:
+    """Between two statements PostgreSQL shows what others committed: it stood in neither sum."""
+    from mailops.limits import store
+    from mailops.store.database import make_engine, migrate
+
+    engine = make_engine(fresh_postgres)
+    migrate(engine)
+    window = Window("messages", 1, 60.0, "own")
+    first = store.take(engine, "a", [window], messages=1, recipients=1, now=AT)
+    assert isinstance(first, store.Permit)
+    asked: list[str] = []
+
+    def answered(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "limit_uses" in statement and statement.startswith("SELECT") and not asked:
+            asked.append(statement)
+            store.close(engine, first, AT)
+
+    sa.event.listen(engine, "after_cursor_execute", answered)
+    assert isinstance(store.take(engine, "a", [window], messages=1, recipients=1, now=AT), store.Full)
+    assert asked
+    engine.dispose()
+
+
 def test_a_server_that_is_none_is_no_server_of_a_limit(ops_factory: Callable[..., Ops]) -> None:
     with SmtpServer() as smtp:
         ops = ops_factory(clock=ManualClock(AT))

@@ -200,6 +200,8 @@ def test_a_run_that_new_mail_keeps_alive_does_not_make_the_job_late(sqlite_ops: 
                 put(ops)
                 time.sleep(0.02)
 
+        for _ in range(20):
+            put(ops)  # so that the run does not end before the first one is there
         feeder = threading.Thread(target=feed)
         feeder.start()
         worker = ops.queue.worker()
@@ -208,6 +210,7 @@ def test_a_run_that_new_mail_keeps_alive_does_not_make_the_job_late(sqlite_ops: 
         try:
             time.sleep(0.5)
             assert ops.queue.mail(mass).state is MailState.OUTGOING
+            assert run.is_alive()
             ops.queue.trigger()
             limit = time.monotonic() + 60
             while ops.queue.mail(mass).state is MailState.OUTGOING and time.monotonic() < limit:
