@@ -541,6 +541,14 @@ class Ops:
 
         return from_query(ask(self.engine, query, seconds=120.0, rows=MOST_BY_QUERY))
 
+    def before_sending(self, key: str) -> list[str]:
+        """What to say before a campaign is queued, a sentence each: findings, its own notes, and the rules of Gmail,
+        Yahoo and Microsoft that it misses. Raises :class:`NotFound`, :class:`RouteError` without a server."""
+        found = self.campaigns.status(key)
+        told = self.campaign_findings(found.counts["waiting"], found.sender, server=found.server)  # type: ignore[index]
+        missed = [one.sentence for one in self.campaign_rules(key) if one.recipients and one.missing]
+        return [*(f"{one.message} {one.fix}".strip() for one in told), *found.notes, *missed]
+
     def campaign_rules(self, key: str) -> list[Asked]:
         """What Gmail, Yahoo and Microsoft ask of mail to many, held against this campaign's composed, signed mail."""
         signer = self.signing.signer()

@@ -186,15 +186,9 @@ def _ask(ops: Ops, key: str, yes: bool, what: str) -> None:
     """Show what is to be known before, and ask."""
     if yes:
         return
-    found = ops.campaigns.status(key)
-    waiting = found.counts[Standing.WAITING]
-    for one in ops.campaign_findings(waiting, found.sender, server=found.server):
-        say(f"{one.message} {one.fix}")
-    for note in found.notes:
-        say(note)
-    for asked in ops.campaign_rules(key):
-        if asked.recipients and asked.missing:
-            say(asked.sentence)
+    for line in ops.before_sending(key):
+        say(line)
+    waiting = ops.campaigns.status(key).counts[Standing.WAITING]
     typer.confirm(f"{what}, to {counted(waiting, 'recipient')}?", abort=True)
 
 

@@ -108,8 +108,5 @@ def campaigns_panel(ops: Ops) -> Panel:
 
 def _before(ops: Ops, key: str, what: str) -> str:
     """What is to be known before, and what to write."""
-    found = ops.campaigns.status(key)
-    waiting = found.counts[Standing.WAITING]
-    lines = [f"{one.message} {one.fix}" for one in ops.campaign_findings(waiting, found.sender, server=found.server)]
-    lines += [*found.notes, *(one.sentence for one in ops.campaign_rules(key) if one.recipients and one.missing)]
-    return " ".join([*lines, f"{what}, to {counted(waiting, 'recipient')}? Then write yes."])
+    waiting = ops.campaigns.status(key).counts[Standing.WAITING]
+    return " ".join([*ops.before_sending(key), f"{what}, to {counted(waiting, 'recipient')}? Then write yes."])
