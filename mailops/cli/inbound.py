@@ -448,6 +448,9 @@ def probe(
     else:
         rows = [(x.leg, x.state, "" if x.seconds is None else f"{x.seconds:.1f}", x.words) for x in found.legs]
         table(["Leg", "State", "Seconds", "What came of it"], rows)
+        for leg in found.legs:
+            if leg.look:
+                say(f"{leg.leg}: {leg.look}")
     raise typer.Exit(0 if found.passed else 1)
 
 

@@ -57,6 +57,11 @@ class Leg:
     seconds: float | None
     words: str
 
+    @property
+    def look(self) -> str:
+        """Where to look; empty for one that came back."""
+        return "" if self.state == PASSED else LOOKS[self.leg]
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -74,7 +79,9 @@ class Probe:
 
     def as_dict(self) -> dict[str, Any]:
         """As the command line prints it."""
-        legs = [{"leg": x.leg, "state": x.state, "seconds": x.seconds, "words": x.words} for x in self.legs]
+        legs = [
+            {"leg": x.leg, "state": x.state, "seconds": x.seconds, "words": x.words, "look": x.look} for x in self.legs
+        ]
         return {
             "passed": self.passed,
             "domain": self.domain,
@@ -114,7 +121,7 @@ def verdicts(found: Probe, now: datetime) -> list[Verdict]:
             title=f"Round-trip probe: {one.leg}",
             found=f"{one.words} ({one.seconds:g} s)" if one.seconds is not None else one.words,
             expected="It comes back",
-            fix="" if one.state == PASSED else LOOKS[one.leg],
+            fix=one.look,
             code="" if one.state == PASSED else f"inbound.probe_{one.leg}",
             at=now,
         )

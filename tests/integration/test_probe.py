@@ -129,6 +129,7 @@ def test_verdicts_name_the_next_step() -> None:
     now = datetime(2026, 5, 2, tzinfo=UTC)
     found = Probe("acme.example", 1, now, (leg_of("out", Seen(now), now), leg_of("reply", Seen(), now)))
     assert [one.state for one in found.legs] == [LATE, LATE]
+    assert all(leg["look"] for leg in found.as_dict()["legs"]), "it says where to look"
     out, reply = verdicts(found, now)
     assert (out.passed, out.code) == (False, "inbound.probe_out")
     assert "mailops trace" in out.fix
